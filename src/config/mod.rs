@@ -1,0 +1,3 @@
+//! Configuration: files and environment become [`settings::Settings`], or a list of every mistake with its place.
+
+pub mod settings;

@@ -1,0 +1,87 @@
+//! Settings: the configuration after every check. What stands here cannot be wrong any more.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use jiff::SignedDuration;
+
+use crate::domain::{
+    experiment::{Place, Rules},
+    ids::Name,
+};
+
+/// Everything that was configured.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folder of the store and the socket.
+    pub state_directory: PathBuf,
+    /// Experiments and windows, for the planner.
+    pub rules: Rules,
+    /// Where AWS is called when nothing else is said.
+    pub place: Place,
+    /// Queues that deployment events arrive on.
+    pub queues: Vec<Queue>,
+    /// Bus that run events are put on.
+    pub event_bus: Option<EventBus>,
+    /// Listener for health and read-only status; none by default.
+    pub http_listen: Option<SocketAddr>,
+    /// What happens to running FIS experiments when the agent is told to stop.
+    pub on_shutdown: OnShutdown,
+    /// How long a stop of the agent may wait for calls under way (and, with [`OnShutdown::Stop`], for experiments).
+    pub drain_timeout: SignedDuration,
+    /// How long finished runs, events and journal entries are kept.
+    pub history: SignedDuration,
+    /// Traces, metrics and logs.
+    pub telemetry: Telemetry,
+}
+
+/// A queue that deployment events arrive on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Its name in our configuration.
+    pub name: Name,
+    /// Queue URL.
+    pub url: String,
+    /// Where SQS is called for it.
+    pub place: Place,
+}
+
+/// A bus that run events are put on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventBus {
+    /// Name or ARN.
+    pub name: String,
+    /// Where EventBridge is called for it.
+    pub place: Place,
+}
+
+/// What happens to running FIS experiments when the agent is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnShutdown {
+    /// They go on; the next start of the agent watches them again.
+    Leave,
+    /// They are stopped first.
+    Stop,
+}
+
+/// Traces, metrics and logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// OTLP base URL (`http://host:4318`); `None` leaves it to `OTEL_EXPORTER_OTLP_*`, and without those nothing is exported.
+    pub otlp_endpoint: Option<String>,
+    /// Text or JSON lines.
+    pub log_format: LogFormat,
+    /// Filter directives, as `RUST_LOG` takes them.
+    pub log_filter: String,
+    /// Time between two metric exports.
+    pub metric_interval: SignedDuration,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,93 @@
+//! The catalogue of FIS actions and target resource types, as data.
+//!
+//! Pure. The file beside this one holds what the AWS FIS user guide says (pages fis-actions-reference and targets, read
+//! in 2026). The estimate of a template and the simulator both read it, so that they cannot disagree.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use serde::Deserialize;
+
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+    // The file is compiled in and a test parses it: an empty catalogue could only make every estimate unknown.
+    serde_json::from_str(include_str!("catalogue.json")).unwrap_or_default()
+});
+
+/// All actions and target resource types known.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Catalogue {
+    /// Actions in the guide's order.
+    pub actions: Vec<Action>,
+    /// Resource types in the guide's order.
+    pub target_resource_types: Vec<TargetResourceType>,
+}
+
+/// One FIS action.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Action {
+    /// `aws:service:action`.
+    pub id: String,
+    /// Target key to resource type; at most one entry in practice.
+    pub targets: BTreeMap<String, String>,
+    /// Parameters in the guide's order.
+    pub parameters: Vec<Parameter>,
+    /// Which parameter holds the time, if any does.
+    pub duration_parameter: Option<String>,
+    /// What that time means.
+    pub duration_kind: DurationKind,
+}
+
+/// One parameter of an action or of a target resource type.
+#[derive(Debug, Deserialize)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Whether the guide does not mark it optional.
+    pub required: bool,
+    /// Whether its value is an ISO 8601 duration.
+    #[serde(default)]
+    pub duration: bool,
+    /// Least duration, inclusive.
+    pub min: Option<String>,
+    /// Greatest duration, inclusive.
+    pub max: Option<String>,
+    /// The values allowed, where they are listed.
+    pub values: Option<Vec<serde_json::Value>>,
+}
+
+/// What an action's time means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DurationKind {
+    /// The action is complete only when the time has elapsed.
+    Hold,
+    /// The action ends with its work and fails when it exceeds the time.
+    Cap,
+    /// The action is complete as soon as the call is made.
+    Instant,
+    /// Something is undone after the time, and the action ends then.
+    PostAction,
+    /// The effect comes after the time; the action ends when the notice is sent.
+    DelayBeforeEffect,
+}
+
+/// One target resource type.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetResourceType {
+    /// `aws:service:resource`.
+    pub resource_type: String,
+    /// Parameters of a target of this type.
+    pub parameters: Vec<Parameter>,
+}
+
+/// Returns the whole catalogue.
+pub fn all() -> &'static Catalogue {
+    &CATALOGUE
+}
+
+/// Looks an action up by id.
+pub fn action(id: &str) -> Option<&'static Action> {
+    CATALOGUE.actions.iter().find(|action| action.id == id)
+}

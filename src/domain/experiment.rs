@@ -1,0 +1,117 @@
+//! Experiments: what the configuration declares, checked and ready for the planner.
+//!
+//! Pure data. [`Rules`] is everything the planner knows of the configuration; nothing here is read from a file
+//! (see `config`) or from FIS (see [`crate::domain::template`]).
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ids::{ExperimentName, ScheduleName},
+    pattern::Pattern,
+    schedule::CronSchedule,
+    window::Window,
+};
+
+/// FIS ends every experiment after twelve hours (AWS FIS user guide, fis-quotas).
+pub const FIS_MAX_DURATION: SignedDuration = SignedDuration::from_hours(12);
+
+/// Everything the planner knows of the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Experiments by name.
+    pub experiments: BTreeMap<ExperimentName, Experiment>,
+    /// Blackout and allowed windows of all scopes, in name order.
+    pub windows: Vec<Window>,
+}
+
+/// One declared experiment: a FIS template, what starts it, and its limits.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// Its name, unique in the configuration.
+    pub name: ExperimentName,
+    /// Which FIS template it runs.
+    pub template: TemplateSelector,
+    /// Where FIS is called for it.
+    pub place: Place,
+    /// Our own labels: windows select by them, and they are put on the FIS experiment as tags.
+    pub tags: BTreeMap<String, String>,
+    /// What happens when a run of it is due while another is going on.
+    pub overlap: Overlap,
+    /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
+    /// [`FIS_MAX_DURATION`].
+    pub max_duration: SignedDuration,
+    /// Cron schedules, names unique within the experiment.
+    pub schedules: Vec<Schedule>,
+    /// Event triggers; an event starts at most one run of the experiment, by the first trigger that matches.
+    pub triggers: Vec<EventTrigger>,
+}
+
+/// How a FIS template is named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TemplateSelector {
+    /// By its id, `EXT…`.
+    Id(String),
+    /// By tags that exactly one template must carry, all of them.
+    Tags(BTreeMap<String, String>),
+}
+
+/// Where FIS is called: Region, endpoint and role. `None` means the agent's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// AWS Region.
+    pub region: Option<String>,
+    /// Endpoint URL that replaces AWS's.
+    pub endpoint_url: Option<String>,
+    /// IAM role to assume.
+    pub role_arn: Option<String>,
+}
+
+/// What happens when a run is due while another run of the same experiment is going on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// The new run is skipped.
+    #[default]
+    Skip,
+    /// Both go on.
+    Allow,
+}
+
+/// One cron schedule of an experiment.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Its identity: the cursor and every slot are kept under it.
+    pub name: ScheduleName,
+    /// Cron expression, zone and rule for clock changes.
+    pub cron: CronSchedule,
+    /// What happens to slots that passed unseen.
+    pub missed: MissedPolicy,
+    /// How long after its slot a run may still start (inclusive).
+    pub start_deadline: SignedDuration,
+}
+
+/// What happens to slots that passed while the agent was away (not within a few seconds, as every tick is late by some).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MissedPolicy {
+    /// None of them is run.
+    Skip,
+    /// Only the latest of them is run, if still within its start deadline.
+    #[default]
+    Latest,
+}
+
+/// One event trigger of an experiment.
+#[derive(Debug, Clone)]
+pub struct EventTrigger {
+    /// EventBridge event pattern.
+    pub pattern: Pattern,
+    /// Time between the event and the earliest start, so that a rollout comes to rest.
+    pub settle: SignedDuration,
+    /// How long a run may wait for a blackout to lift; zero means it is skipped.
+    pub hold_for: SignedDuration,
+    /// How long after settling a run may still start (inclusive), time held in a blackout not counted.
+    pub start_deadline: SignedDuration,
+}

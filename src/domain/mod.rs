@@ -1,0 +1,16 @@
+//! The core: names, time, windows, runs and the planner.
+//!
+//! Pure: no tokio, no SDK, no SQL, no environment, no clock, no randomness. Every function can be called with any
+//! arguments and fails only because of them. Start reading at [`plan`].
+
+pub mod catalogue;
+pub mod event;
+pub mod experiment;
+pub mod fis;
+pub mod ids;
+pub mod outcome;
+pub mod pattern;
+pub mod run;
+pub mod schedule;
+pub mod template;
+pub mod window;
