@@ -4,6 +4,7 @@
 //! arguments and fails only because of them. Start reading at [`plan`].
 
 pub mod catalogue;
+pub mod civil;
 pub mod event;
 pub mod experiment;
 pub mod fis;
