@@ -13,4 +13,5 @@ pub mod pattern;
 pub mod run;
 pub mod schedule;
 pub mod template;
+pub mod trace;
 pub mod window;
