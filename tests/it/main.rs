@@ -1,1 +1,8 @@
-fn main() {}
+//! The one integration binary. Each area is a module; what they share is in [`support`].
+
+mod support;
+
+// mod house;
+// mod moto;
+// mod packaging;
+mod telemetry;

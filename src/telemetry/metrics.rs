@@ -1,0 +1,218 @@
+//! Metrics: what is counted and measured, without ever naming a run.
+//!
+//! [`Metrics::observed`] is called once for each transition that was committed, so a count is a count of rows, not of
+//! attempts. Gauges show the last [`Status`] that was set.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrument, Counter, Histogram, Meter, MeterProvider},
+};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+
+use super::names;
+use crate::domain::{
+    outcome::Outcome,
+    run::{HoldReason, Observation, Run, RunState, Trigger},
+};
+
+/// Where things stand, for the gauges.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Runs that are not over, by state.
+    pub active_runs: BTreeMap<String, u64>,
+    /// The next slot of each experiment that has one.
+    pub next_slots: BTreeMap<String, Timestamp>,
+    /// Windows that are open and forbid starts.
+    pub active_blackouts: Vec<String>,
+}
+
+/// The instruments; clones share them.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Instruments>);
+
+#[derive(Debug)]
+struct Instruments {
+    decisions: Counter<u64>,
+    runs: Counter<u64>,
+    run_duration: Histogram<f64>,
+    fire_lateness: Histogram<f64>,
+    events: Counter<u64>,
+    event_lag: Histogram<f64>,
+    fis_calls: Counter<u64>,
+    fis_call_duration: Histogram<f64>,
+    steps: Counter<u64>,
+    status: Arc<Mutex<Status>>,
+}
+
+impl Default for Metrics {
+    /// Returns metrics that nobody reads.
+    fn default() -> Self {
+        Self::new(&SdkMeterProvider::default())
+    }
+}
+
+impl Metrics {
+    pub(super) fn new(provider: &SdkMeterProvider) -> Self {
+        let meter = provider.meter(names::SCOPE);
+        let counter = |name, unit, text| meter.u64_counter(name).with_unit(unit).with_description(text).build();
+        let seconds = |name, boundaries: &[f64], text| {
+            let histogram = meter.f64_histogram(name).with_unit(names::UNIT_SECONDS).with_description(text);
+            histogram.with_boundaries(boundaries.to_vec()).build()
+        };
+        let status = Arc::new(Mutex::new(Status::default()));
+        register_gauges(&meter, &status);
+        Self(Arc::new(Instruments {
+            decisions: counter(names::METRIC_DECISIONS, names::UNIT_DECISIONS, "Decisions over runs"),
+            runs: counter(names::METRIC_RUNS, names::UNIT_RUNS, "Runs that ended"),
+            run_duration: seconds(names::METRIC_RUN_DURATION, &names::RUN_SECONDS, "Length of FIS experiments"),
+            fire_lateness: seconds(names::METRIC_FIRE_LATENESS, &names::LATE_SECONDS, "From a slot to its start"),
+            events: counter(names::METRIC_EVENTS, names::UNIT_EVENTS, "Deployment events received"),
+            event_lag: seconds(names::METRIC_EVENT_LAG, &names::LATE_SECONDS, "From an event to its receipt"),
+            fis_calls: counter(names::METRIC_FIS_CALLS, names::UNIT_CALLS, "Calls to FIS"),
+            fis_call_duration: seconds(names::METRIC_FIS_CALL_DURATION, &names::CALL_SECONDS, "Length of calls to FIS"),
+            steps: counter(names::METRIC_STEPS, names::UNIT_STEPS, "Passes of the planner"),
+            status,
+        }))
+    }
+
+    /// Counts a committed transition. `run` is the run after it, `at` the instant it was observed.
+    pub fn observed(&self, run: &Run, observation: &Observation, at: Timestamp) {
+        match observation {
+            Observation::Held { reason, .. } => self.decided(run, "hold", hold_reason(reason)),
+            Observation::Skipped { reason } => self.decided(run, "skip", reason.as_str()),
+            Observation::Opened => {
+                // A slot that was missed is opened as skipped and never observed again.
+                if let RunState::Skipped { reason, .. } = &run.state {
+                    self.decided(run, "skip", reason.as_str());
+                }
+            }
+            Observation::StartAsked { .. } => {
+                // Further attempts carry out the same decision.
+                if let RunState::Starting { attempt: 1, .. } = run.state {
+                    self.decided(run, "start", "due");
+                    self.fired(run, at);
+                }
+            }
+            Observation::Finished { outcome } => self.finished(run, outcome, at),
+            _ => {}
+        }
+    }
+
+    /// Counts a call to FIS that took `seconds`. `result` is `ok` or the failure's class.
+    pub fn fis_call(&self, operation: &str, result: &str, seconds: f64) {
+        let operation = KeyValue::new(names::OPERATION, operation.to_owned());
+        self.0.fis_call_duration.record(seconds, std::slice::from_ref(&operation));
+        self.0.fis_calls.add(1, &[operation, KeyValue::new(names::RESULT, result.to_owned())]);
+    }
+
+    /// Counts a deployment event: `matched`, `unmatched`, `duplicate` or `quarantined`.
+    pub fn event(&self, result: &str) {
+        self.0.events.add(1, &[KeyValue::new(names::RESULT, result.to_owned())]);
+    }
+
+    /// Measures the time between an event and its receipt.
+    pub fn event_lag(&self, seconds: f64) {
+        self.0.event_lag.record(seconds, &[]);
+    }
+
+    /// Counts a pass of the planner.
+    pub fn step(&self) {
+        self.0.steps.add(1, &[]);
+    }
+
+    /// Replaces what the gauges show.
+    pub fn set_status(&self, status: Status) {
+        *self.0.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    fn decided(&self, run: &Run, decision: &'static str, reason: &'static str) {
+        let attributes = [
+            KeyValue::new(names::DECISION, decision),
+            KeyValue::new(names::REASON, reason),
+            experiment(run),
+            trigger_kind(run),
+        ];
+        self.0.decisions.add(1, &attributes);
+    }
+
+    fn fired(&self, run: &Run, at: Timestamp) {
+        if let Trigger::Slot { at: slot, .. } = &run.trigger {
+            self.0.fire_lateness.record(seconds_between(*slot, at), &[]);
+        }
+    }
+
+    fn finished(&self, run: &Run, outcome: &Outcome, at: Timestamp) {
+        let outcome = KeyValue::new(names::OUTCOME, outcome.as_str());
+        self.0.runs.add(1, &[outcome.clone(), experiment(run), trigger_kind(run)]);
+        let began = run.fis.as_ref().and_then(|fis| fis.started_at.or(fis.created_at));
+        if let Some(began) = began {
+            let ended = run.fis.as_ref().and_then(|fis| fis.ended_at).unwrap_or(at);
+            self.0.run_duration.record(seconds_between(began, ended), &[outcome, experiment(run)]);
+        }
+    }
+}
+
+fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
+    let reading = |show: fn(&Status, &dyn AsyncInstrument<u64>)| {
+        let status = Arc::clone(status);
+        move |gauge: &dyn AsyncInstrument<u64>| show(&status.lock().unwrap_or_else(PoisonError::into_inner), gauge)
+    };
+    meter
+        .u64_observable_gauge(names::METRIC_RUNS_ACTIVE)
+        .with_unit(names::UNIT_RUNS)
+        .with_description("Runs that are not over")
+        .with_callback(reading(|status, gauge| {
+            for (state, count) in &status.active_runs {
+                gauge.observe(*count, &[KeyValue::new(names::STATE, state.clone())]);
+            }
+        }))
+        .build();
+    meter
+        .u64_observable_gauge(names::METRIC_NEXT_SLOT)
+        .with_unit(names::UNIT_SECONDS)
+        .with_description("Next slot, as seconds since 1970-01-01 UTC")
+        .with_callback(reading(|status, gauge| {
+            for (experiment, slot) in &status.next_slots {
+                let second = u64::try_from(slot.as_second()).unwrap_or_default();
+                gauge.observe(second, &[KeyValue::new(names::EXPERIMENT, experiment.clone())]);
+            }
+        }))
+        .build();
+    meter
+        .u64_observable_gauge(names::METRIC_BLACKOUTS)
+        .with_unit(names::UNIT_WINDOWS)
+        .with_description("1 for each window that forbids starts now")
+        .with_callback(reading(|status, gauge| {
+            for window in &status.active_blackouts {
+                gauge.observe(1, &[KeyValue::new(names::WINDOW, window.clone())]);
+            }
+        }))
+        .build();
+}
+
+/// Names the kind of a hold.
+fn hold_reason(reason: &HoldReason) -> &'static str {
+    match reason {
+        HoldReason::Closed { .. } => "closed",
+        HoldReason::TemplateUnread { .. } => "template-unread",
+    }
+}
+
+fn experiment(run: &Run) -> KeyValue {
+    KeyValue::new(names::EXPERIMENT, run.experiment.as_str().to_owned())
+}
+
+fn trigger_kind(run: &Run) -> KeyValue {
+    KeyValue::new(names::TRIGGER_KIND, run.trigger.kind())
+}
+
+/// Seconds from one instant to a later one; zero when clocks say that it is earlier.
+fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}

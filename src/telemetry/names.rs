@@ -1,0 +1,104 @@
+//! Names: every span, attribute and metric that leaves the process, in one place.
+//!
+//! Each name is an interface: dashboards and alerts of other people rest on it. Metrics never carry a run's id. Units are
+//! UCUM, as OpenTelemetry asks; `{…}` only says what is counted.
+
+/// Instrumentation scope of everything exported.
+pub const SCOPE: &str = "firedrill";
+
+/// `service.name` where nothing else is said.
+pub const SERVICE: &str = "firedrill";
+
+/// Root span of a run, and the log's span of the same run.
+pub const SPAN_RUN: &str = "firedrill.run";
+/// From the opening of a run to its decision.
+pub const SPAN_GUARD: &str = "firedrill.guard";
+/// From the first call of StartExperiment to the FIS experiment.
+pub const SPAN_START: &str = "firedrill.start";
+/// One FIS action, with FIS's own times.
+pub const SPAN_ACTION: &str = "firedrill.action";
+
+/// Id of a run (spans and logs only).
+pub const RUN_ID: &str = "firedrill.run.id";
+/// Name of an experiment of ours.
+pub const EXPERIMENT: &str = "firedrill.experiment";
+/// `slot`, `event` or `manual`.
+pub const TRIGGER_KIND: &str = "firedrill.trigger.kind";
+/// What identifies the trigger among all of an experiment (spans only).
+pub const TRIGGER_KEY: &str = "firedrill.trigger.key";
+/// How a run ended.
+pub const OUTCOME: &str = "firedrill.outcome";
+/// `start`, `hold` or `skip`.
+pub const DECISION: &str = "firedrill.decision";
+/// Why a run was held, skipped or stopped; `due` for a start.
+pub const REASON: &str = "firedrill.reason";
+/// How often StartExperiment was called (spans only).
+pub const ATTEMPTS: &str = "firedrill.start.attempts";
+/// Name of an action in its FIS template.
+pub const ACTION_NAME: &str = "firedrill.action.name";
+/// State of a run.
+pub const STATE: &str = "firedrill.state";
+/// Name of a window.
+pub const WINDOW: &str = "firedrill.window";
+/// FIS operation.
+pub const OPERATION: &str = "firedrill.operation";
+/// How a call or an event came out.
+pub const RESULT: &str = "firedrill.result";
+
+/// `EXP…`.
+pub const FIS_EXPERIMENT: &str = "aws.fis.experiment.id";
+/// `EXT…`.
+pub const FIS_TEMPLATE: &str = "aws.fis.template.id";
+/// `aws:service:action`.
+pub const FIS_ACTION: &str = "aws.fis.action.id";
+/// FIS's status of an action.
+pub const FIS_ACTION_STATUS: &str = "aws.fis.action.status";
+
+/// Counter of decisions by [`DECISION`], [`REASON`], [`EXPERIMENT`], [`TRIGGER_KIND`].
+pub const METRIC_DECISIONS: &str = "firedrill.decisions";
+/// Counter of finished runs by [`OUTCOME`], [`EXPERIMENT`], [`TRIGGER_KIND`].
+pub const METRIC_RUNS: &str = "firedrill.runs";
+/// Histogram of the time from the start to the end of the FIS experiment, seconds, by [`OUTCOME`], [`EXPERIMENT`].
+pub const METRIC_RUN_DURATION: &str = "firedrill.run.duration";
+/// Gauge of runs that are not over by [`STATE`].
+pub const METRIC_RUNS_ACTIVE: &str = "firedrill.runs.active";
+/// Histogram of the time from a slot to the call of StartExperiment, seconds.
+pub const METRIC_FIRE_LATENESS: &str = "firedrill.fire.lateness";
+/// Counter of deployment events by [`RESULT`].
+pub const METRIC_EVENTS: &str = "firedrill.events";
+/// Histogram of the time from an event to its receipt, seconds.
+pub const METRIC_EVENT_LAG: &str = "firedrill.event.lag";
+/// Counter of FIS calls by [`OPERATION`], [`RESULT`].
+pub const METRIC_FIS_CALLS: &str = "firedrill.fis.calls";
+/// Histogram of the time a FIS call took, seconds, by [`OPERATION`].
+pub const METRIC_FIS_CALL_DURATION: &str = "firedrill.fis.call.duration";
+/// Gauge of the next slot by [`EXPERIMENT`], seconds since 1970-01-01 UTC.
+pub const METRIC_NEXT_SLOT: &str = "firedrill.schedule.next_slot";
+/// Gauge that is 1 for each [`WINDOW`] that is open and forbids starts.
+pub const METRIC_BLACKOUTS: &str = "firedrill.blackouts.active";
+/// Counter of planner passes; standing still means that nothing is planned any more.
+pub const METRIC_STEPS: &str = "firedrill.engine.steps";
+
+/// Seconds.
+pub const UNIT_SECONDS: &str = "s";
+/// Runs.
+pub const UNIT_RUNS: &str = "{run}";
+/// Decisions.
+pub const UNIT_DECISIONS: &str = "{decision}";
+/// Events.
+pub const UNIT_EVENTS: &str = "{event}";
+/// Calls.
+pub const UNIT_CALLS: &str = "{call}";
+/// Windows.
+pub const UNIT_WINDOWS: &str = "{window}";
+/// Planner passes.
+pub const UNIT_STEPS: &str = "{step}";
+
+/// Boundaries of run durations: seconds to FIS's own limit of twelve hours.
+pub const RUN_SECONDS: [f64; 14] =
+    [10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 21_600.0, 28_800.0, 43_200.0];
+/// Boundaries of lateness and lag: a tick is a second, a hold may be hours.
+pub const LATE_SECONDS: [f64; 14] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0];
+/// Boundaries of calls: up to their overall time limit.
+pub const CALL_SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
