@@ -112,6 +112,16 @@ pub enum OnEntry {
     Finish,
 }
 
+impl OnEntry {
+    /// Returns how long before the window opens a run has to be stopped; zero when it may finish.
+    pub fn lead(self) -> SignedDuration {
+        match self {
+            Self::Stop { lead } => lead,
+            Self::Finish => SignedDuration::ZERO,
+        }
+    }
+}
+
 /// A stretch of time `[start, end)` that a window covers without a break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval {

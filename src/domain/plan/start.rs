@@ -12,7 +12,7 @@ use crate::domain::{
     react::BACKOFF_LIMIT,
     run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
     template::{Estimate, TemplateFacts},
-    window::{self, OnEntry},
+    window,
 };
 
 /// What a template said is good for this long; older (or from the future, after a clock step) it is read again.
@@ -260,11 +260,7 @@ pub fn expected(experiment: &Experiment, facts: &TemplateFacts) -> SignedDuratio
 
 /// The longest lead of any window: how much earlier than its opening a run might have to be stopped.
 fn longest_lead(snapshot: &Snapshot<'_>) -> SignedDuration {
-    let lead = |on_entry: OnEntry| match on_entry {
-        OnEntry::Stop { lead } => lead,
-        OnEntry::Finish => SignedDuration::ZERO,
-    };
-    snapshot.rules.windows.iter().map(|window| lead(window.on_entry)).max().unwrap_or(SignedDuration::ZERO)
+    snapshot.rules.windows.iter().map(|window| window.on_entry.lead()).max().unwrap_or(SignedDuration::ZERO)
 }
 
 /// Adds a duration, saturating at the last instant there is.
