@@ -259,7 +259,7 @@ pub fn expected(experiment: &Experiment, facts: &TemplateFacts) -> SignedDuratio
 }
 
 /// The longest lead of any window: how much earlier than its opening a run might have to be stopped.
-fn longest_lead(snapshot: &Snapshot<'_>) -> SignedDuration {
+pub(super) fn longest_lead(snapshot: &Snapshot<'_>) -> SignedDuration {
     snapshot.rules.windows.iter().map(|window| window.on_entry.lead()).max().unwrap_or(SignedDuration::ZERO)
 }
 

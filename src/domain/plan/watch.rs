@@ -4,14 +4,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Effect, Mode, Snapshot, Survey,
-    start::{after, halt_stops},
+    start::{after, halt_stops, longest_lead},
 };
 use crate::domain::{
     experiment::{Experiment, FIS_MAX_DURATION},
     fis::FailureClass,
     outcome::{self, Outcome},
     run::{Observation, Run, RunState, StopCause, StopRequestState, Watch},
-    window::{self, OnEntry, WindowKind},
+    window,
 };
 
 /// Time between two polls in an experiment's first minute.
@@ -128,19 +128,14 @@ fn closure_stop(
     survey: &mut Survey,
 ) -> Option<StopCause> {
     let windows = &snapshot.rules.windows;
-    let allowed: Vec<_> = windows.iter().filter(|w| w.kind == WindowKind::Allowed).cloned().collect();
-    let blackouts = windows.iter().filter(|w| w.kind == WindowKind::Blackout).map(std::slice::from_ref);
-    for group in blackouts.chain((!allowed.is_empty()).then_some(allowed.as_slice())) {
-        let lead = group.iter().map(|w| w.on_entry.lead()).max().unwrap_or(SignedDuration::ZERO);
-        let to = after(now, lead.saturating_add(CLOSURE_HORIZON));
-        let Some(closure) = window::first_closure(group, experiment, now, to) else { continue };
-        let OnEntry::Stop { lead } = closure.on_entry else { continue };
-        let stop_at = closure.opens.saturating_sub(lead).unwrap_or(closure.opens);
+    let horizon = after(now, CLOSURE_HORIZON);
+    if let Some(closure) = window::first_stop(windows, experiment, now, after(horizon, longest_lead(snapshot))) {
+        let stop_at = closure.opens.saturating_sub(closure.on_entry.lead()).unwrap_or(closure.opens);
         if now >= stop_at {
             return Some(StopCause::Closed { window: closure.window });
         }
         survey.wake_at(stop_at);
     }
-    survey.wake_at(after(now, CLOSURE_HORIZON));
+    survey.wake_at(horizon);
     None
 }
