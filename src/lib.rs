@@ -3,6 +3,7 @@ pub mod aws;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod http;
 pub mod ingest;
 pub mod store;
 pub mod telemetry;

@@ -1,0 +1,202 @@
+//! The witness: every committed change becomes a log line, metrics, and the status that people read.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    aws::sqs::QueueWitness,
+    config::settings::Queue,
+    domain::{
+        experiment::Rules,
+        fis::CallFailure,
+        outcome::Outcome,
+        run::{Observation, Run},
+        window,
+    },
+    engine::ports::{Rows, StoreError, Witness},
+    http::status::Status,
+    ingest::event::Taken,
+    telemetry::{Metrics, logs},
+};
+
+/// Tells logs, metrics and the status.
+pub struct Teller {
+    metrics: Metrics,
+    rules: watch::Receiver<Arc<Rules>>,
+    status: watch::Sender<Arc<Status>>,
+    /// Notified when the journal has grown.
+    journal_grew: Arc<Notify>,
+    /// The last failure of the store that was logged, so that each is logged once.
+    store_failure: Mutex<Option<String>>,
+}
+
+impl Teller {
+    /// Makes a teller.
+    pub fn new(
+        metrics: Metrics,
+        rules: watch::Receiver<Arc<Rules>>,
+        status: watch::Sender<Arc<Status>>,
+        journal_grew: Arc<Notify>,
+    ) -> Self {
+        Self { metrics, rules, status, journal_grew, store_failure: Mutex::new(None) }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_modify(|status| change(Arc::make_mut(status)));
+    }
+
+    /// Sets what is said of the store; tells whether that is news.
+    fn store_is(&self, failure: Option<String>) -> bool {
+        let mut known = self.store_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *known != failure;
+        known.clone_from(&failure);
+        if is_news {
+            self.update(|status| status.store_failure = failure);
+        }
+        is_news
+    }
+}
+
+impl Witness for Teller {
+    fn committed(&self, run: &Run, observation: &Observation, at: Timestamp) {
+        self.metrics.observed(run, observation, at);
+        logs::run_span(&run.id).in_scope(|| say(run, observation));
+        self.journal_grew.notify_waiters();
+    }
+
+    fn surveyed(&self, rows: &Rows, at: Timestamp) {
+        if self.store_is(None) {
+            tracing::info!("the store can be used again");
+        }
+        self.metrics.step();
+        let rules = self.rules.borrow().clone();
+        let mut open_runs: BTreeMap<String, u64> = BTreeMap::new();
+        for run in &rows.runs {
+            *open_runs.entry(run.state.as_str().to_owned()).or_default() += 1;
+        }
+        let next = |experiment: &crate::domain::experiment::Experiment| {
+            experiment.schedules.iter().filter_map(|schedule| schedule.cron.next_after(at)).map(|slot| slot.at).min()
+        };
+        let next_slots: BTreeMap<_, _> =
+            rules.experiments.values().filter_map(|e| Some((e.name.clone(), next(e)?))).collect();
+        let closed_by = |e| window::closed_at(&rules.windows, e, at).map(|closure| closure.window.to_string());
+        let mut closed: Vec<String> = rules.experiments.values().filter_map(closed_by).collect();
+        closed.sort();
+        closed.dedup();
+        self.metrics.set_status(crate::telemetry::Status {
+            active_runs: open_runs.clone(),
+            next_slots: next_slots.iter().map(|(name, at)| (name.to_string(), *at)).collect(),
+            active_blackouts: closed.clone(),
+        });
+        let halt = rows.halt.clone();
+        self.update(|status| {
+            status.surveyed_at = Some(at);
+            status.halt = halt;
+            status.open_runs = open_runs;
+            status.next_slots = next_slots;
+            status.closed_by = closed;
+        });
+    }
+
+    fn called(&self, operation: &'static str, result: &'static str, took: Duration) {
+        self.metrics.fis_call(operation, result, took.as_secs_f64());
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        let chain = chain(error);
+        if self.store_is(Some(chain.clone())) {
+            tracing::error!(error = chain, "the store failed; nothing starts until it can be used again");
+        }
+    }
+}
+
+impl QueueWitness for Teller {
+    fn taken(&self, queue: &Queue, message_id: &str, taken: &Taken) {
+        self.metrics.event(taken.as_str());
+        match taken {
+            Taken::Matched { runs, lag_seconds } => {
+                if let Some(lag) = lag_seconds {
+                    self.metrics.event_lag(*lag);
+                }
+                for run in runs {
+                    logs::run_span(&run.id).in_scope(|| {
+                        tracing::info!(experiment = %run.experiment, queue = %queue.name, "event opened a run");
+                    });
+                }
+                self.journal_grew.notify_waiters();
+            }
+            Taken::Quarantined { reason } => {
+                tracing::warn!(queue = %queue.name, message = message_id, reason, "message put into quarantine");
+            }
+            Taken::Unmatched => tracing::debug!(queue = %queue.name, message = message_id, "event matches no trigger"),
+            Taken::Duplicate => tracing::debug!(queue = %queue.name, message = message_id, "event is known"),
+        }
+    }
+
+    fn queue_failed(&self, queue: &Queue, failure: &CallFailure) {
+        tracing::warn!(queue = %queue.name, class = %failure.class, error = failure.message, "queue cannot be used; trying on");
+    }
+
+    fn not_recorded(&self, queue: &Queue, message_id: &str, error: &StoreError) {
+        let error = chain(error);
+        tracing::error!(queue = %queue.name, message = message_id, error, "message could not be recorded; it stays in the queue");
+    }
+}
+
+/// Writes an error and its causes on one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    causes.collect::<Vec<_>>().join(": ")
+}
+
+/// Says one change: `warn` where the agent carried on degraded, `info` where a run changed state.
+fn say(run: &Run, observation: &Observation) {
+    let experiment = run.experiment.as_str();
+    match observation {
+        Observation::Opened => tracing::info!(experiment, trigger = run.trigger.kind(), "run opened"),
+        Observation::TemplateRead { facts } => {
+            tracing::debug!(experiment, template = facts.id, "template read");
+        }
+        Observation::Held { reason, .. } => tracing::info!(experiment, reason = ?reason, "run held"),
+        Observation::Skipped { reason } => {
+            tracing::info!(experiment, reason = reason.as_str(), detail = %reason, "run skipped");
+        }
+        Observation::StartAsked { template_id, .. } => tracing::info!(experiment, template = template_id, "starting"),
+        Observation::StartRefused { class, message, .. } => {
+            tracing::warn!(experiment, class = %class, error = message, "start refused");
+        }
+        Observation::StartUnclear { class, message, .. } => {
+            tracing::warn!(experiment, class = %class, error = message, "start got no clear answer; looking for it by tag");
+        }
+        Observation::NotFound => tracing::info!(experiment, "no FIS experiment carries this run's tag"),
+        Observation::LookFailed { class, .. } => {
+            tracing::warn!(experiment, class = %class, "could not look for the FIS experiment by tag");
+        }
+        Observation::Started { fis, adopted } => {
+            tracing::info!(experiment, fis_experiment = fis.id, adopted = ?adopted, "running");
+        }
+        Observation::Polled { fis } => {
+            tracing::debug!(experiment, status = fis.status.as_str(), reason = fis.reason, "FIS experiment changed");
+        }
+        Observation::PollFailed { class, message } => {
+            tracing::warn!(experiment, class = %class, error = message, "FIS did not tell how the experiment is");
+        }
+        Observation::StopAsked { cause } => tracing::info!(experiment, cause = cause.as_str(), "stopping"),
+        Observation::StopTaken => tracing::info!(experiment, "FIS took the stop"),
+        Observation::StopFailed { class, message, .. } => {
+            tracing::warn!(experiment, class = %class, error = message, "stop failed; trying again");
+        }
+        Observation::Finished { outcome } => match outcome {
+            Outcome::Failed { .. } | Outcome::NotStarted { .. } | Outcome::Lost { .. } => {
+                tracing::warn!(experiment, outcome = outcome.as_str(), detail = %outcome, "run finished");
+            }
+            _ => tracing::info!(experiment, outcome = outcome.as_str(), detail = %outcome, "run finished"),
+        },
+    }
+}

@@ -1,0 +1,120 @@
+//! Words: reasons, causes and outcomes as sentences for people. The names for machines stand beside the types.
+//!
+//! Pure.
+
+use std::fmt;
+
+use super::{
+    outcome::Outcome,
+    plan::MISSED_COUNT_LIMIT,
+    run::{HoldReason, SkipReason, StopCause, Trigger},
+};
+
+/// Writes ` until T`, or nothing where there is no known end.
+fn until(f: &mut fmt::Formatter<'_>, until: Option<&jiff::Timestamp>) -> fmt::Result {
+    until.map_or(Ok(()), |until| write!(f, " until {}", second(*until)))
+}
+
+/// Writes `: reason`, or nothing.
+fn because(f: &mut fmt::Formatter<'_>, reason: Option<&String>) -> fmt::Result {
+    reason.map_or(Ok(()), |reason| write!(f, ": {reason}"))
+}
+
+/// Returns an instant to the second.
+fn second(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missed { count: 1, .. } => write!(f, "the slot passed while the agent was away"),
+            Self::Missed { through, count } => {
+                let least = if *count >= MISSED_COUNT_LIMIT { "at least " } else { "" };
+                write!(f, "{least}{count} slots up to {} passed while the agent was away", second(*through))
+            }
+            Self::Late { start_by, waited_for: None } => write!(f, "it could not start by {}", second(*start_by)),
+            Self::Late { start_by, waited_for: Some(reason) } => {
+                write!(f, "it could not start by {}: {reason}", second(*start_by))
+            }
+            Self::Halted { by } => write!(f, "all chaos is halted by {by}"),
+            Self::Closed { window, until: end } => {
+                write!(f, "window `{window}` forbids it")?;
+                until(f, end.as_ref())
+            }
+            Self::WouldCross { window, opens, ends } => write!(
+                f,
+                "it could run until {}, but window `{window}` forbids it from {}",
+                second(*ends),
+                second(*opens)
+            ),
+            Self::Overlap { with } => write!(f, "run {with} of the same experiment is going on"),
+            Self::Template { class, message } => write!(f, "the template cannot be used ({class}): {message}"),
+            Self::Removed => write!(f, "the experiment is no longer in the configuration"),
+            Self::Withdrawn { by, reason } => {
+                write!(f, "taken back by {by}")?;
+                because(f, reason.as_ref())
+            }
+        }
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed { window, until: end } => {
+                write!(f, "window `{window}` forbids it")?;
+                until(f, end.as_ref())
+            }
+            Self::TemplateUnread { class, message, failures } => {
+                write!(f, "the template could not be read ({class}, {failures} times): {message}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for StopCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StopCondition => write!(f, "a stop condition of its template"),
+            Self::SafetyLever => write!(f, "the safety lever"),
+            Self::Operator { by, reason } => {
+                write!(f, "operator {by}")?;
+                because(f, reason.as_ref())
+            }
+            Self::Halt { by } => write!(f, "a halt by {by}"),
+            Self::Closed { window } => write!(f, "window `{window}`"),
+            Self::MaxDuration => write!(f, "its `max_duration`"),
+            Self::Shutdown => write!(f, "the agent's shutdown"),
+            Self::Outside => write!(f, "somebody else"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed => write!(f, "every action completed"),
+            Self::CompletedPartly { skipped } => write!(f, "completed without {}, which had no target", skipped.join(", ")),
+            Self::Previewed => write!(f, "targets were resolved, nothing was done"),
+            Self::Stopped { cause } => write!(f, "stopped by {cause}"),
+            Self::Failed { code, reason } => write!(f, "{code}: {reason}"),
+            Self::Cancelled => write!(f, "the safety lever is engaged"),
+            Self::NotStarted { class, message } => write!(f, "FIS refused to start it ({class}): {message}"),
+            Self::Lost { class } => write!(f, "FIS told nothing of it for too long ({class})"),
+        }
+    }
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slot { schedule, at } => write!(f, "slot {} of schedule `{schedule}`", second(*at)),
+            Self::Event { source, event_id, detail_type, .. } => write!(f, "event {event_id} ({source}, {detail_type})"),
+            Self::Manual { by, reason, .. } => {
+                write!(f, "asked by {by}")?;
+                because(f, reason.as_ref())
+            }
+        }
+    }
+}

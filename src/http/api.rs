@@ -1,0 +1,215 @@
+//! Routes: operators' wishes in, rows and status out. Problems are `application/problem+json` (RFC 9457).
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::status::Status;
+use crate::{
+    domain::{
+        ids::{Name, RunId},
+        plan::HaltRunning,
+    },
+    engine::ports::{Recorded, Store},
+    ingest::manual::{Asker, ManualError, ManualIngest},
+};
+
+/// Answer to a reload: warnings, or the problems for which the old configuration stays.
+pub type ReloadAnswer = Result<Vec<String>, Vec<String>>;
+
+/// What the routes need.
+pub struct Api<S> {
+    /// Takes wishes.
+    pub manual: ManualIngest<S>,
+    /// The agent's status.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// Asks for a reload.
+    pub reload: mpsc::Sender<oneshot::Sender<ReloadAnswer>>,
+}
+
+impl<S> Clone for Api<S> {
+    fn clone(&self) -> Self {
+        Self { manual: self.manual.clone(), status: self.status.clone(), reload: self.reload.clone() }
+    }
+}
+
+/// Body of a wish.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wish {
+    /// Which experiment, to start one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<String>,
+    /// Identity of the request, to start one: the same text is the same run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Who asks.
+    pub by: String,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What a halt does to what is running.
+    #[serde(default)]
+    pub running: HaltRunning,
+}
+
+/// Answer to a start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartedRun {
+    /// The run's id.
+    pub run: RunId,
+    /// Whether the same request was known already.
+    pub known: bool,
+}
+
+/// A problem, as RFC 9457 shapes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind of problem.
+    pub title: String,
+    /// What exactly.
+    pub detail: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Each mistake, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+/// Routes that act and tell, for the Unix socket.
+pub fn operator_routes<S: Store>(api: Api<S>) -> Router {
+    Router::new()
+        .route("/v1/runs", post(start::<S>))
+        .route("/v1/runs/{id}/stop", post(stop::<S>))
+        .route("/v1/halt", post(halt::<S>).delete(resume::<S>))
+        .route("/v1/reload", post(reload::<S>))
+        .merge(telling::<S>())
+        .with_state(api)
+}
+
+/// Routes that only tell, for the TCP listener.
+pub fn probe_routes<S: Store>(api: Api<S>) -> Router {
+    telling::<S>().with_state(api)
+}
+
+fn telling<S: Store>() -> Router<Api<S>> {
+    Router::new()
+        .route("/v1/status", get(status::<S>))
+        .route("/healthz", get(healthz::<S>))
+        .route("/readyz", get(readyz::<S>))
+}
+
+async fn start<S: Store>(State(api): State<Api<S>>, Json(wish): Json<Wish>) -> Response {
+    let name = match Name::parse(wish.experiment.as_deref().unwrap_or_default()) {
+        Ok(name) => name,
+        Err(invalid) => return problem(StatusCode::BAD_REQUEST, "not an experiment's name", &invalid.to_string()),
+    };
+    let now = now();
+    let request = wish.request.unwrap_or_else(|| now.to_string());
+    let asker = Asker { by: wish.by, reason: wish.reason };
+    match api.manual.start(name, request, asker, now).await {
+        Ok((run, recorded)) => {
+            let known = recorded == Recorded::Known;
+            let status = if known { StatusCode::OK } else { StatusCode::CREATED };
+            (status, Json(StartedRun { run: run.id, known })).into_response()
+        }
+        Err(error) => refused(&error),
+    }
+}
+
+async fn stop<S: Store>(State(api): State<Api<S>>, Path(id): Path<String>, Json(wish): Json<Wish>) -> Response {
+    let asker = Asker { by: wish.by, reason: wish.reason };
+    answer(api.manual.stop(RunId::from_text(&id), asker, now()).await)
+}
+
+async fn halt<S: Store>(State(api): State<Api<S>>, Json(wish): Json<Wish>) -> Response {
+    let asker = Asker { by: wish.by, reason: wish.reason };
+    answer(api.manual.halt(asker, wish.running, now()).await)
+}
+
+async fn resume<S: Store>(State(api): State<Api<S>>) -> Response {
+    answer(api.manual.resume().await)
+}
+
+async fn reload<S: Store>(State(api): State<Api<S>>) -> Response {
+    let (answer, answered) = oneshot::channel();
+    if api.reload.send(answer).await.is_err() {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "shutting down", "the agent takes no new configuration");
+    }
+    match answered.await {
+        Ok(Ok(warnings)) => Json(warnings).into_response(),
+        Ok(Err(errors)) => {
+            let title = "the configuration has mistakes";
+            let detail = "the old configuration stays in force".to_owned();
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            shaped(status, &Problem { title: title.to_owned(), detail, status: status.as_u16(), errors })
+        }
+        Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "shutting down", "the agent did not answer"),
+    }
+}
+
+async fn status<S: Store>(State(api): State<Api<S>>) -> Json<Status> {
+    Json(api.status.borrow().as_ref().clone())
+}
+
+async fn healthz<S: Store>(State(api): State<Api<S>>) -> Response {
+    let status = api.status.borrow().clone();
+    match &status.store_failure {
+        None => "ok\n".into_response(),
+        Some(failure) => problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be used", failure),
+    }
+}
+
+async fn readyz<S: Store>(State(api): State<Api<S>>) -> Response {
+    let status = api.status.borrow().clone();
+    if status.is_ready() {
+        return "ready\n".into_response();
+    }
+    let queues: Vec<String> =
+        status.queues.iter().filter(|(_, q)| *q != super::status::QUEUE_READY).map(|(n, q)| format!("{n}: {q}")).collect();
+    let mut why = status.store_failure.clone().into_iter().chain(queues).collect::<Vec<_>>().join("; ");
+    if why.is_empty() {
+        why = "the engine has not looked at its rows yet".to_owned();
+    }
+    problem(StatusCode::SERVICE_UNAVAILABLE, "not ready", &why)
+}
+
+fn answer(result: Result<(), ManualError>) -> Response {
+    match result {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &ManualError) -> Response {
+    let status = match error {
+        ManualError::UnknownExperiment { .. } | ManualError::UnknownRun { .. } => StatusCode::NOT_FOUND,
+        ManualError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    problem(status, "the agent did not do it", &error.to_string())
+}
+
+fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
+    let (title, detail) = (title.to_owned(), detail.to_owned());
+    shaped(status, &Problem { title, detail, status: status.as_u16(), errors: Vec::new() })
+}
+
+fn shaped(status: StatusCode, problem: &Problem) -> Response {
+    let body = serde_json::to_string(problem).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+}
+
+/// When an operator asked is observed here, at the edge.
+#[expect(clippy::disallowed_methods, reason = "the edge where the outside world is observed")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}

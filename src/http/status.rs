@@ -1,0 +1,45 @@
+//! Status: what the agent says of itself.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{ids::ExperimentName, plan::Halt};
+
+/// The agent at one instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the binary.
+    pub version: String,
+    /// When the agent began.
+    pub started_at: Timestamp,
+    /// When the engine last looked at all rows.
+    pub surveyed_at: Option<Timestamp>,
+    /// Why the store cannot be used, if it cannot: nothing starts then.
+    pub store_failure: Option<String>,
+    /// The global halt, if it is on.
+    pub halt: Option<Halt>,
+    /// Open runs by state.
+    pub open_runs: BTreeMap<String, u64>,
+    /// Next slot by experiment.
+    pub next_slots: BTreeMap<ExperimentName, Timestamp>,
+    /// Windows that forbid starts now, by name.
+    pub closed_by: Vec<String>,
+    /// Queues by name: `ready`, `unknown`, or what is wrong.
+    pub queues: BTreeMap<String, String>,
+    /// When the configuration in force was loaded.
+    pub config_loaded_at: Timestamp,
+    /// Why the last reload was refused, if it was.
+    pub config_refused: Option<String>,
+}
+
+/// A queue's health in [`Status::queues`] when it can be read.
+pub const QUEUE_READY: &str = "ready";
+
+impl Status {
+    /// Tells whether the agent can do all it was configured for: it sees its rows, and reads its queues.
+    pub fn is_ready(&self) -> bool {
+        self.surveyed_at.is_some() && self.store_failure.is_none() && self.queues.values().all(|q| q == QUEUE_READY)
+    }
+}
