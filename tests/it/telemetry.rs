@@ -83,7 +83,7 @@ fn exported(using: impl FnOnce(&Telemetry)) -> (Collector, Captured) {
     (collector, captured)
 }
 
-fn span<'a>(spans: &'a [Span], id: [u8; 8]) -> &'a Span {
+fn span(spans: &[Span], id: [u8; 8]) -> &Span {
     spans.iter().find(|span| span.span_id == id).unwrap_or_else(|| panic!("no span {id:02x?} in {spans:#?}"))
 }
 
