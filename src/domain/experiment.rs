@@ -49,6 +49,23 @@ pub struct Experiment {
     pub triggers: Vec<EventTrigger>,
 }
 
+impl Experiment {
+    /// Stands for an experiment that left the configuration while a run of it goes on: no triggers, no tags, FIS's own
+    /// limit of time.
+    pub fn gone(name: ExperimentName) -> Self {
+        Self {
+            name,
+            template: TemplateSelector::Tags(BTreeMap::new()),
+            place: Place::default(),
+            tags: BTreeMap::new(),
+            overlap: Overlap::Skip,
+            max_duration: FIS_MAX_DURATION,
+            schedules: Vec::new(),
+            triggers: Vec::new(),
+        }
+    }
+}
+
 /// How a FIS template is named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

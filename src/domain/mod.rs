@@ -4,12 +4,15 @@
 //! arguments and fails only because of them. Start reading at [`plan`].
 
 pub mod catalogue;
+pub mod civil;
 pub mod event;
 pub mod experiment;
 pub mod fis;
 pub mod ids;
 pub mod outcome;
 pub mod pattern;
+pub mod plan;
+pub mod react;
 pub mod run;
 pub mod schedule;
 pub mod template;

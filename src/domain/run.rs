@@ -134,7 +134,9 @@ pub enum RunState {
         attempt: u32,
         /// When it was last called.
         asked_at: Timestamp,
-        /// What is known of that call.
+        /// When the latest call was made whose effect is not known, if there is one.
+        unclear_at: Option<Timestamp>,
+        /// What is known of the last call.
         doubt: Doubt,
     },
     /// The FIS experiment exists and has not ended.
@@ -178,7 +180,7 @@ pub enum RunState {
 }
 
 /// What is known of the last call of StartExperiment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "known", rename_all = "kebab-case")]
 pub enum Doubt {
     /// No readable answer was recorded: an experiment may exist.
@@ -195,6 +197,8 @@ pub enum Doubt {
     Refused {
         /// Why.
         class: FailureClass,
+        /// AWS's words.
+        message: String,
         /// When to try again.
         retry_at: Timestamp,
     },
@@ -209,6 +213,8 @@ pub struct Watch {
     pub failures: u32,
     /// When the first of them failed.
     pub failing_since: Option<Timestamp>,
+    /// How the last of them failed.
+    pub last_failure: Option<FailureClass>,
 }
 
 /// Whether FIS took a stop request.
@@ -228,7 +234,7 @@ pub enum StopRequestState {
 
 /// Why a run waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
+#[serde(tag = "why", rename_all = "kebab-case")]
 pub enum HoldReason {
     /// A window is or would be in the way.
     Closed {
@@ -283,7 +289,7 @@ pub enum StopCause {
 
 /// Why a run was never started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
+#[serde(tag = "why", rename_all = "kebab-case")]
 pub enum SkipReason {
     /// Its slot and the ones up to `through` passed unseen and are not made up for.
     Missed {
@@ -334,6 +340,13 @@ pub enum SkipReason {
     },
     /// The experiment is no longer in the configuration.
     Removed,
+    /// An operator took it back before it was started.
+    Withdrawn {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+    },
 }
 
 impl SkipReason {
@@ -348,6 +361,7 @@ impl SkipReason {
             Self::Overlap { .. } => "overlap",
             Self::Template { .. } => "template",
             Self::Removed => "removed",
+            Self::Withdrawn { .. } => "withdrawn",
         }
     }
 }
@@ -381,8 +395,6 @@ pub enum Observation {
         place: Place,
         /// `EXT…`.
         template_id: String,
-        /// When the answer is late enough to look for the experiment by tag.
-        look_at: Timestamp,
     },
     /// StartExperiment was refused and may be tried again.
     StartRefused {
@@ -500,7 +512,6 @@ impl Run {
     /// [`InvalidTransition`] when it cannot follow the run's state; the run is not changed then.
     pub fn apply(mut self, observation: &Observation, at: Timestamp) -> Result<Self, InvalidTransition> {
         use Observation as O;
-        use RunState as S;
         let refused =
             InvalidTransition { run: self.id.clone(), state: self.state.as_str(), observation: observation.as_str() };
         match observation {
@@ -508,59 +519,17 @@ impl Run {
             O::Started { fis, .. } | O::Polled { fis } => self.fis = Some(fis.clone()),
             _ => {}
         }
-        self.state = match (self.state, observation) {
-            (state @ (S::Requested | S::Settling | S::Held { .. }), O::TemplateRead { .. }) => state,
-            (S::Requested | S::Settling | S::Held { .. }, O::Held { reason, look_at }) => {
-                S::Held { reason: reason.clone(), look_at: *look_at }
-            }
-            (S::Requested | S::Settling | S::Held { .. }, O::Skipped { reason }) => {
-                S::Skipped { reason: reason.clone(), at }
-            }
-            (S::Requested | S::Settling | S::Held { .. }, O::StartAsked { place, template_id, look_at }) => {
-                S::Starting {
-                    place: place.clone(),
-                    template_id: template_id.clone(),
-                    attempt: 1,
-                    asked_at: at,
-                    doubt: Doubt::Unanswered { look_at: *look_at },
-                }
-            }
-            (S::Starting { place, template_id, attempt, asked_at, doubt }, observation) => {
-                let known = StartKnown { place, template_id, attempt, asked_at, doubt };
-                known.apply(observation, at).ok_or(refused)?
-            }
-            (S::Running { place, since, watch }, O::Polled { .. } | O::PollFailed { .. }) => {
-                S::Running { place, since, watch: watch.after(observation, at) }
-            }
-            (S::Running { place, since, watch }, O::StopAsked { cause }) => S::Stopping {
-                place,
-                since,
-                cause: cause.clone(),
-                asked_at: at,
-                request: StopRequestState::Due { at, failures: 0 },
-                watch,
-            },
-            (S::Stopping { place, since, cause, asked_at, request, watch }, observation) => {
-                let (request, watch) = match (observation, request) {
-                    (O::Polled { .. } | O::PollFailed { .. }, request) => (request, watch.after(observation, at)),
-                    (O::StopTaken, _) => (StopRequestState::Taken, watch),
-                    (O::StopFailed { retry_at, .. }, StopRequestState::Due { failures, .. }) => {
-                        (StopRequestState::Due { at: *retry_at, failures: failures.saturating_add(1) }, watch)
-                    }
-                    (O::Finished { outcome }, _) => {
-                        self.state = S::Finished { outcome: outcome.clone(), at };
-                        self.revision += 1;
-                        return Ok(self);
-                    }
-                    _ => return Err(refused),
-                };
-                S::Stopping { place, since, cause, asked_at, request, watch }
-            }
-            (S::Running { .. }, O::Finished { outcome }) => S::Finished { outcome: outcome.clone(), at },
-            _ => return Err(refused),
-        };
+        self.state = self.state.after(observation, at).ok_or(refused)?;
         self.revision += 1;
         Ok(self)
+    }
+
+    /// Returns what opening the run amounts to: a run may be over as soon as it is recorded.
+    pub fn opening(&self) -> Observation {
+        match &self.state {
+            RunState::Skipped { reason, .. } => Observation::Skipped { reason: reason.clone() },
+            _ => Observation::Opened,
+        }
     }
 
     /// Tells whether nothing more will happen to this run.
@@ -593,59 +562,119 @@ struct StartKnown {
     template_id: String,
     attempt: u32,
     asked_at: Timestamp,
+    unclear_at: Option<Timestamp>,
     doubt: Doubt,
 }
 
 impl StartKnown {
-    fn apply(self, observation: &Observation, at: Timestamp) -> Option<RunState> {
+    fn apply(mut self, observation: &Observation, at: Timestamp) -> Option<RunState> {
         use Observation as O;
-        let Self { place, template_id, attempt, asked_at, doubt } = self;
-        let doubt = match (observation, doubt) {
-            (O::StartAsked { look_at, .. }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
-                return Some(RunState::Starting {
-                    place,
-                    template_id,
-                    attempt: attempt.saturating_add(1),
-                    asked_at: at,
-                    doubt: Doubt::Unanswered { look_at: *look_at },
-                });
+        self.doubt = match (observation, &self.doubt) {
+            (O::StartAsked { .. }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
+                self.attempt = self.attempt.saturating_add(1);
+                self.asked_at = at;
+                Doubt::Unanswered { look_at: at }
             }
-            (O::StartRefused { class, retry_at, .. }, _) => Doubt::Refused { class: *class, retry_at: *retry_at },
-            (O::StartUnclear { look_at, .. } | O::LookFailed { look_at, .. }, _) => {
+            (O::StartRefused { class, message, retry_at }, Doubt::Unanswered { .. }) => {
+                Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at }
+            }
+            (O::StartUnclear { look_at, .. } | O::LookFailed { look_at, .. }, Doubt::Unanswered { .. }) => {
+                self.unclear_at = Some(self.asked_at);
                 Doubt::Unanswered { look_at: *look_at }
+            }
+            // A look that fails or finds nothing after a refusal says nothing new about the refused call.
+            (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at },
+            (O::NotFound, Doubt::Unanswered { .. }) => {
+                self.unclear_at = Some(self.asked_at);
+                Doubt::NotFound { looked_at: at }
             }
             (O::NotFound, _) => Doubt::NotFound { looked_at: at },
             (O::Started { .. }, _) => {
-                return Some(RunState::Running {
-                    place,
-                    since: at,
-                    watch: Watch { asked_at: Some(at), ..Watch::default() },
-                });
+                let watch = Watch { asked_at: Some(at), ..Watch::default() };
+                return Some(RunState::Running { place: self.place, since: at, watch });
             }
             (O::Skipped { reason }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 return Some(RunState::Skipped { reason: reason.clone(), at });
             }
-            (O::Finished { outcome }, _) => return Some(RunState::Finished { outcome: outcome.clone(), at }),
+            (O::Finished { outcome }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
+                return Some(RunState::Finished { outcome: outcome.clone(), at });
+            }
             _ => return None,
         };
-        Some(RunState::Starting { place, template_id, attempt, asked_at, doubt })
+        let Self { place, template_id, attempt, asked_at, unclear_at, doubt } = self;
+        Some(RunState::Starting { place, template_id, attempt, asked_at, unclear_at, doubt })
     }
 }
 
 impl Watch {
     fn after(self, observation: &Observation, at: Timestamp) -> Self {
         match observation {
-            Observation::PollFailed { .. } => Self {
+            Observation::PollFailed { class, .. } => Self {
                 asked_at: Some(at),
                 failures: self.failures.saturating_add(1),
                 failing_since: self.failing_since.or(Some(at)),
+                last_failure: Some(*class),
             },
-            _ => Self { asked_at: Some(at), failures: 0, failing_since: None },
+            _ => Self { asked_at: Some(at), ..Self::default() },
         }
     }
 }
 
 impl RunState {
+    /// Computes the state that follows; `None` when the observation cannot be made in this one.
+    fn after(self, observation: &Observation, at: Timestamp) -> Option<Self> {
+        use Observation as O;
+        Some(match (self, observation) {
+            (state @ (Self::Requested | Self::Settling | Self::Held { .. }), O::TemplateRead { .. }) => state,
+            (Self::Requested | Self::Settling | Self::Held { .. }, O::Held { reason, look_at }) => {
+                Self::Held { reason: reason.clone(), look_at: *look_at }
+            }
+            (Self::Requested | Self::Settling | Self::Held { .. }, O::Skipped { reason }) => {
+                Self::Skipped { reason: reason.clone(), at }
+            }
+            (Self::Requested | Self::Settling | Self::Held { .. }, O::StartAsked { place, template_id }) => {
+                Self::Starting {
+                    place: place.clone(),
+                    template_id: template_id.clone(),
+                    attempt: 1,
+                    asked_at: at,
+                    unclear_at: None,
+                    doubt: Doubt::Unanswered { look_at: at },
+                }
+            }
+            (Self::Starting { place, template_id, attempt, asked_at, unclear_at, doubt }, observation) => {
+                let known = StartKnown { place, template_id, attempt, asked_at, unclear_at, doubt };
+                return known.apply(observation, at);
+            }
+            (Self::Running { .. } | Self::Stopping { .. }, O::Finished { outcome }) => {
+                Self::Finished { outcome: outcome.clone(), at }
+            }
+            (Self::Running { place, since, watch }, O::Polled { .. } | O::PollFailed { .. }) => {
+                Self::Running { place, since, watch: watch.after(observation, at) }
+            }
+            (Self::Running { place, since, watch }, O::StopAsked { cause }) => Self::Stopping {
+                place,
+                since,
+                cause: cause.clone(),
+                asked_at: at,
+                request: StopRequestState::Due { at, failures: 0 },
+                watch,
+            },
+            (Self::Stopping { place, since, cause, asked_at, request, watch }, observation) => {
+                let (request, watch) = match (observation, request) {
+                    (O::Polled { .. } | O::PollFailed { .. }, request) => (request, watch.after(observation, at)),
+                    (O::StopTaken, _) => (StopRequestState::Taken, watch),
+                    (O::StopFailed { retry_at, .. }, StopRequestState::Due { failures, .. }) => {
+                        (StopRequestState::Due { at: *retry_at, failures: failures.saturating_add(1) }, watch)
+                    }
+                    _ => return None,
+                };
+                Self::Stopping { place, since, cause, asked_at, request, watch }
+            }
+            _ => return None,
+        })
+    }
+
     /// Returns the state's name, as rows, tables and messages show it.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -1,16 +1,103 @@
 //! Blackout and allowed windows: instants at which no run may start, and what happens to runs when one begins.
 //!
-//! Pure. Every interval is `[start, end)`: a run may start exactly at `end`.
+//! Pure. Every interval is `[start, end)`: a run may start exactly at `end`. A local time that clocks skip stands for
+//! the first instant after the gap. One that comes twice is taken so that less is permitted: a blackout begins at its
+//! first and ends at its second pass, an allowed window begins at its second and ends at its first. Spans that touch
+//! in local time are one. See [`span`] for what can be written, [`closure`] for the questions of the planner.
 
-use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
 
-use super::{experiment::Experiment, ids::WindowName};
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+
+use super::{
+    civil::{self, Instants},
+    experiment::Experiment,
+    ids::WindowName,
+};
+
+pub mod closure;
+pub mod span;
+
+pub use closure::{Closure, closed_at, first_closure, first_stop, next_change};
+pub use span::{Span, SpanError};
+
+/// How far from an instant its windows are looked at. What lies farther is not known, and said so.
+pub const HORIZON: SignedDuration = SignedDuration::from_hours(400 * 24);
+
+/// How far a search looks, in days, one after the other: most windows change within a week.
+const REACHES: [i64; 3] = [10, 60, 400];
 
 /// A window of the configuration.
 #[derive(Debug, Clone)]
 pub struct Window {
     /// Its name, unique in the configuration.
     pub name: WindowName,
+    /// Whether it forbids or permits.
+    pub kind: WindowKind,
+    /// Which experiments it is about.
+    pub scope: Scope,
+    /// What happens to runs that are going on when a blackout opens or an allowed window ends.
+    pub on_entry: OnEntry,
+    /// Zone of its local times.
+    pub zone: TimeZone,
+    /// When it is; their union counts.
+    pub spans: Vec<Span>,
+}
+
+/// Whether a window forbids or permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowKind {
+    /// Nothing may run inside.
+    Blackout,
+    /// Nothing may run outside of it and of the other allowed windows of the same experiment.
+    Allowed,
+}
+
+/// Which experiments a window is about: those that match a name (any, without names) and carry all tags.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Names; empty means all.
+    pub experiments: Vec<NameGlob>,
+    /// Tags that the experiment must carry, all of them.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Scope {
+    /// Tells whether an experiment is in scope.
+    pub fn holds(&self, experiment: &Experiment) -> bool {
+        let named = self.experiments.is_empty() || self.experiments.iter().any(|n| n.matches(experiment.name.as_str()));
+        named && self.tags.iter().all(|(key, value)| experiment.tags.get(key) == Some(value))
+    }
+}
+
+/// A name, or a pattern in which each `*` stands for any characters, also none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameGlob(String);
+
+impl NameGlob {
+    /// Takes any text; one without `*` matches only itself.
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// Returns the pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Tells whether a name matches.
+    pub fn matches(&self, name: &str) -> bool {
+        let Some((head, pattern)) = self.0.split_once('*') else { return self.0 == name };
+        let Some(mut rest) = name.strip_prefix(head) else { return false };
+        let (middle, tail) = pattern.rsplit_once('*').unwrap_or(("", pattern));
+        for part in middle.split('*').filter(|part| !part.is_empty()) {
+            match rest.find(part) {
+                Some(at) => rest = &rest[at + part.len()..],
+                None => return false,
+            }
+        }
+        rest.ends_with(tail)
+    }
 }
 
 /// What happens to runs that are going on when nothing may run any more.
@@ -25,30 +112,150 @@ pub enum OnEntry {
     Finish,
 }
 
-/// A time at which an experiment may not run: a blackout, or the time outside its allowed windows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Closure {
-    /// The blackout, or the allowed window that ended last (or begins next), that says so.
-    pub window: WindowName,
-    /// First closed instant (inclusive). Clipped to the instant asked for when it lies before.
-    pub opens: Timestamp,
-    /// First instant after it that is not closed by this closure (exclusive end); `None` when it has no known end.
-    pub until: Option<Timestamp>,
-    /// What happens to runs that are going on when it opens.
-    pub on_entry: OnEntry,
+impl OnEntry {
+    /// Returns how long before the window opens a run has to be stopped; zero when it may finish.
+    pub fn lead(self) -> SignedDuration {
+        match self {
+            Self::Stop { lead } => lead,
+            Self::Finish => SignedDuration::ZERO,
+        }
+    }
 }
 
-/// Finds what closes the instant `at` to an experiment, if anything does. Deny wins over allow.
-pub fn closed_at(_windows: &[Window], _experiment: &Experiment, _at: Timestamp) -> Option<Closure> {
-    None
+/// A stretch of time `[start, end)` that a window covers without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// First covered instant; not exact when it lies more than [`HORIZON`] before the instant asked for.
+    pub start: Timestamp,
+    /// First instant that is not covered; [`Timestamp::MAX`] when none is known within [`HORIZON`].
+    pub end: Timestamp,
 }
 
-/// Finds the earliest closure that meets `[from, to)`; with `from` closed it is that of `from`.
-pub fn first_closure(
-    _windows: &[Window],
-    _experiment: &Experiment,
-    _from: Timestamp,
-    _to: Timestamp,
-) -> Option<Closure> {
-    None
+impl Interval {
+    /// Returns the end, if there is a known one.
+    pub fn known_end(&self) -> Option<Timestamp> {
+        (self.end < Timestamp::MAX).then_some(self.end)
+    }
+}
+
+impl Window {
+    /// Finds the stretch that covers an instant.
+    pub fn covering(&self, at: Timestamp) -> Option<Interval> {
+        let mut found = None;
+        for days in REACHES {
+            let (from, to) = (shifted(at, -days), shifted(at, days));
+            let interval = self.merged(from, to).into_iter().find(|i| i.start <= at && at < i.end)?;
+            if interval.start > from && interval.end < to {
+                return Some(interval);
+            }
+            let end = if interval.end < to { interval.end } else { Timestamp::MAX };
+            found = Some(Interval { start: interval.start.max(from), end });
+        }
+        found
+    }
+
+    /// Finds the first instant strictly after another at which the window begins or ends, within [`HORIZON`].
+    pub fn next_transition(&self, after: Timestamp) -> Option<Timestamp> {
+        self.next_edge(after, |interval| [interval.start, interval.end])
+    }
+
+    /// Finds the first instant strictly after another at which the window begins, within [`HORIZON`].
+    pub fn next_start(&self, after: Timestamp) -> Option<Timestamp> {
+        self.next_edge(after, |interval| [interval.start, interval.start])
+    }
+
+    /// Finds the last instant up to another (inclusive) at which the window ended, within [`HORIZON`].
+    pub fn last_end(&self, until: Timestamp) -> Option<Timestamp> {
+        REACHES.into_iter().find_map(|days| {
+            let intervals = self.merged(shifted(until, -days), shifted(until, 1));
+            intervals.into_iter().map(|i| i.end).filter(|&end| end <= until).max()
+        })
+    }
+
+    /// Lists the stretches that meet `[from, to)`, clipped to it, in order; `to` is taken as at most [`HORIZON`] later.
+    pub fn intervals(&self, from: Timestamp, to: Timestamp) -> Vec<Interval> {
+        let to = to.min(from.saturating_add(HORIZON).unwrap_or(to));
+        self.merged(from, to)
+            .into_iter()
+            .map(|i| Interval { start: i.start.max(from), end: i.end.min(to) })
+            .filter(|i| i.start < i.end)
+            .collect()
+    }
+
+    fn next_edge(&self, after: Timestamp, edges: fn(Interval) -> [Timestamp; 2]) -> Option<Timestamp> {
+        REACHES.into_iter().find_map(|days| {
+            let to = shifted(after, days);
+            let intervals = self.merged(shifted(after, -REACHES[0]), to);
+            intervals.into_iter().flat_map(edges).filter(|&edge| after < edge && edge < to).min()
+        })
+    }
+
+    /// Lists the stretches that meet `[from, to]` in order. Edges strictly inside are exact, those outside may not be.
+    fn merged(&self, from: Timestamp, to: Timestamp) -> Vec<Interval> {
+        if self.spans.iter().any(Span::is_always) {
+            return vec![Interval { start: Timestamp::MIN, end: Timestamp::MAX }];
+        }
+        let mut intervals: Vec<Interval> = self
+            .local_intervals(from, to)
+            .into_iter()
+            .filter_map(|(start, end)| Some(Interval { start: self.start_of(start)?, end: self.end_of(end)? }))
+            .filter(|interval| interval.start < interval.end && interval.start <= to && from <= interval.end)
+            .collect();
+        intervals.sort_by_key(|interval| interval.start);
+        intervals.dedup_by(|next, last| {
+            let touches = next.start <= last.end;
+            if touches {
+                last.end = last.end.max(next.end);
+            }
+            touches
+        });
+        intervals
+    }
+
+    /// Lists the local intervals that may meet `[from, to]`, merged in local time.
+    fn local_intervals(&self, from: Timestamp, to: Timestamp) -> Vec<(DateTime, DateTime)> {
+        let (local_from, local_to) = (self.zone.to_datetime(from), self.zone.to_datetime(to));
+        // One day more on both sides than the longest span needs, since clocks may jump over a midnight.
+        let mut date = local_from.date().saturating_sub(SignedDuration::from_hours(24 * (span::MAX_WEEKLY_DAYS + 1)));
+        let last = local_to.date().saturating_add(SignedDuration::from_hours(24));
+        let mut found: Vec<(DateTime, DateTime)> = self.spans.iter().filter_map(Span::once).collect();
+        while date <= last {
+            found.extend(self.spans.iter().filter_map(|span| span.beginning_on(date)));
+            match date.tomorrow() {
+                Ok(next) => date = next,
+                Err(_end_of_calendar) => break,
+            }
+        }
+        found.sort();
+        found.dedup_by(|next, last| {
+            let touches = next.0 <= last.1;
+            if touches {
+                last.1 = last.1.max(next.1);
+            }
+            touches
+        });
+        found
+    }
+
+    fn start_of(&self, local: DateTime) -> Option<Timestamp> {
+        Some(match (civil::instants(&self.zone, local)?, self.kind) {
+            (Instants::One(at) | Instants::Gap { end: at, .. }, _) => at,
+            (Instants::Overlap { first, .. }, WindowKind::Blackout) => first,
+            (Instants::Overlap { second, .. }, WindowKind::Allowed) => second,
+        })
+    }
+
+    fn end_of(&self, local: DateTime) -> Option<Timestamp> {
+        Some(match (civil::instants(&self.zone, local)?, self.kind) {
+            (Instants::One(at) | Instants::Gap { end: at, .. }, _) => at,
+            (Instants::Overlap { second, .. }, WindowKind::Blackout) => second,
+            (Instants::Overlap { first, .. }, WindowKind::Allowed) => first,
+        })
+    }
+}
+
+fn shifted(at: Timestamp, days: i64) -> Timestamp {
+    let by = SignedDuration::from_hours(24 * days);
+    let edge = if days < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    at.checked_add(by).unwrap_or(edge)
 }

@@ -68,9 +68,8 @@ impl Story {
     }
 
     pub fn asked(self, at: Timestamp) -> Self {
-        let look_at = at + SignedDuration::from_secs(30);
         let place = Place::default();
-        self.then(at, Observation::StartAsked { place, template_id: "EXT1".to_owned(), look_at })
+        self.then(at, Observation::StartAsked { place, template_id: "EXT1".to_owned() })
     }
 
     pub fn started(self, at: Timestamp, fis: FisExperiment) -> Self {

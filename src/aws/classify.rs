@@ -1,0 +1,68 @@
+//! What a failed call means: the SDK's errors as [`FailureClass`].
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_fis::{
+    config::http::HttpResponse,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+};
+
+use crate::domain::fis::{CallFailure, FailureClass};
+
+/// Longest message kept of a failure, in characters.
+const MAX_MESSAGE: usize = 500;
+
+/// Reads a failed call.
+pub fn failure<E>(error: &SdkError<E, HttpResponse>) -> CallFailure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let class = match error {
+        // Never sent: nothing but credentials, the endpoint or our own input can be wrong.
+        SdkError::ConstructionFailure(_) => FailureClass::Credentials,
+        SdkError::TimeoutError(_) => FailureClass::Timeout,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => FailureClass::Timeout,
+        SdkError::DispatchFailure(_) if for_want_of_credentials(error) => FailureClass::Credentials,
+        SdkError::DispatchFailure(_) => FailureClass::Unavailable,
+        SdkError::ResponseError(_) => FailureClass::Unreadable,
+        SdkError::ServiceError(service) => of_answer(service.err().code(), service.raw().status().as_u16()),
+        _ => FailureClass::Unreadable,
+    };
+    let message = match error.message() {
+        Some(message) => format!("{}: {message}", error.code().unwrap_or("error")),
+        None => DisplayErrorContext(error).to_string(),
+    };
+    CallFailure { class, message: message.chars().take(MAX_MESSAGE).collect() }
+}
+
+/// Tells whether a call was not sent because no credentials could be had.
+fn for_want_of_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|cause| cause.is::<CredentialsError>())
+}
+
+/// Reads an error answer by its code, then by its HTTP status (AWS FIS API reference, CommonErrors and the errors of
+/// each operation).
+pub fn of_answer(code: Option<&str>, status: u16) -> FailureClass {
+    match code.unwrap_or_default() {
+        "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded" | "SlowDown" => {
+            FailureClass::Throttled
+        }
+        "ServiceQuotaExceededException" => FailureClass::Quota,
+        "ConflictException" => FailureClass::Conflict,
+        "ResourceNotFoundException" => FailureClass::NotFound,
+        "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => FailureClass::Credentials,
+        "RequestTimeout" | "RequestTimeoutException" => FailureClass::Timeout,
+        _ => match status {
+            // A success that could not be read: the call has had its effect.
+            200..=299 => FailureClass::Unreadable,
+            401 | 403 => FailureClass::Denied,
+            402 => FailureClass::Quota,
+            404 => FailureClass::NotFound,
+            408 => FailureClass::Timeout,
+            409 => FailureClass::Conflict,
+            429 => FailureClass::Throttled,
+            400 | 405..=428 => FailureClass::Invalid,
+            500..=599 => FailureClass::Unavailable,
+            _ => FailureClass::Unreadable,
+        },
+    }
+}

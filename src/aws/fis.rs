@@ -1,0 +1,231 @@
+//! FIS by the SDK: the engine's fault injector.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aws_sdk_fis::{
+    Client,
+    error::SdkError,
+    primitives::DateTime,
+    types::{ActionsMode, Experiment, ExperimentTemplate, SafetyLeverStatus},
+};
+use jiff::Timestamp;
+
+use super::{
+    classify::failure,
+    sdk::{CallKind, Places},
+};
+use crate::{
+    domain::{
+        experiment::{Place, TemplateSelector},
+        fis::{CallFailure, FailureClass, FisAction, FisError, FisExperiment, FisStatus},
+        ids::{RUN_TAG, RunId},
+        template::{TemplateAction, TemplateFacts},
+    },
+    engine::ports::{FaultInjector, StartRequest},
+};
+
+/// Pages read of one list (each of [`PAGE_SIZE`]); FIS keeps finished experiments for 120 days.
+const MAX_PAGES: usize = 100;
+/// Entries of one page, the most FIS gives.
+const PAGE_SIZE: i32 = 100;
+
+/// The id of the one safety lever that an account has in a Region (AWS FIS user guide, safety-lever).
+const SAFETY_LEVER: &str = "default";
+
+/// FIS behind the SDK.
+#[derive(Debug, Clone)]
+pub struct AwsFis {
+    places: Arc<Places>,
+}
+
+impl AwsFis {
+    /// Makes an injector that shares clients' configurations.
+    pub fn new(places: Arc<Places>) -> Self {
+        Self { places }
+    }
+
+    async fn client(&self, place: &Place) -> Client {
+        Client::new(&self.places.config(place, CallKind::Short).await)
+    }
+}
+
+impl FaultInjector for AwsFis {
+    async fn read_template(&self, place: &Place, template: &TemplateSelector) -> Result<TemplateFacts, CallFailure> {
+        let client = self.client(place).await;
+        let id = match template {
+            TemplateSelector::Id(id) => id.clone(),
+            TemplateSelector::Tags(tags) => template_by_tags(&client, tags).await?,
+        };
+        let answer = client.get_experiment_template().id(id).send().await.map_err(|e| failure(&e))?;
+        answer.experiment_template.map(facts).ok_or_else(|| unreadable("the answer holds no template"))
+    }
+
+    async fn start(&self, place: &Place, request: &StartRequest) -> Result<FisExperiment, CallFailure> {
+        let client = self.client(place).await;
+        let call = client
+            .start_experiment()
+            .client_token(&request.client_token)
+            .experiment_template_id(&request.template_id)
+            .set_tags(Some(request.tags.clone().into_iter().collect()));
+        let answer = call.send().await.map_err(|e| failure(&e))?;
+        answer.experiment.and_then(experiment).ok_or_else(|| unreadable("the answer holds no experiment"))
+    }
+
+    async fn find(&self, place: &Place, template_id: &str, run: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
+        let client = self.client(place).await;
+        let mut token = None;
+        for _ in 0..MAX_PAGES {
+            let call = client.list_experiments().experiment_template_id(template_id).max_results(PAGE_SIZE);
+            let page = call.set_next_token(token).send().await.map_err(|e| failure(&e))?;
+            let hit = page.experiments().iter().find(|summary| {
+                summary.tags().and_then(|tags| tags.get(RUN_TAG)).is_some_and(|tag| tag == run.as_str())
+            });
+            if let Some(id) = hit.and_then(|summary| summary.id()) {
+                return self.get(place, id).await.map(Some);
+            }
+            token = page.next_token;
+            if token.is_none() {
+                return Ok(None);
+            }
+        }
+        // Not seen among ten thousand is not the same as not there.
+        Err(unreadable("the list of experiments did not end"))
+    }
+
+    async fn get(&self, place: &Place, fis_id: &str) -> Result<FisExperiment, CallFailure> {
+        let client = self.client(place).await;
+        let answer = client.get_experiment().id(fis_id).send().await.map_err(|e| failure(&e))?;
+        let found = answer.experiment.and_then(experiment);
+        let mut fis = found.ok_or_else(|| unreadable("the answer holds no experiment"))?;
+        if fis.status == FisStatus::Stopped {
+            fis.lever_engaged = lever_engaged(&client).await;
+        }
+        Ok(fis)
+    }
+
+    async fn stop(&self, place: &Place, fis_id: &str) -> Result<(), CallFailure> {
+        let client = self.client(place).await;
+        match client.stop_experiment().id(fis_id).send().await {
+            Ok(_) => Ok(()),
+            // An answer that came but could not be read is still an answer.
+            Err(SdkError::ResponseError(_)) => Ok(()),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+}
+
+fn unreadable(message: &str) -> CallFailure {
+    CallFailure { class: FailureClass::Unreadable, message: message.to_owned() }
+}
+
+/// Finds the one template that carries all tags.
+async fn template_by_tags(client: &Client, tags: &BTreeMap<String, String>) -> Result<String, CallFailure> {
+    let mut found = Vec::new();
+    let mut token = None;
+    for _ in 0..MAX_PAGES {
+        let call = client.list_experiment_templates().max_results(PAGE_SIZE).set_next_token(token);
+        let page = call.send().await.map_err(|e| failure(&e))?;
+        for template in page.experiment_templates() {
+            let carries = |(key, value)| template.tags().and_then(|t| t.get(key)) == Some(value);
+            if tags.iter().all(carries) {
+                found.extend(template.id().map(str::to_owned));
+            }
+        }
+        token = page.next_token;
+        if token.is_none() {
+            break;
+        }
+    }
+    let shown = || tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ");
+    match found.as_slice() {
+        [id] => Ok(id.clone()),
+        [] => Err(CallFailure { class: FailureClass::NotFound, message: format!("no template carries {}", shown()) }),
+        many => {
+            let message = format!("{} templates carry {}: {}", many.len(), shown(), many.join(", "));
+            Err(CallFailure { class: FailureClass::Invalid, message })
+        }
+    }
+}
+
+/// Asks for the safety lever; `None` when it does not answer, which only leaves a stop's cause open.
+async fn lever_engaged(client: &Client) -> Option<bool> {
+    let answer = client.get_safety_lever().id(SAFETY_LEVER).send().await;
+    let lever = match answer {
+        Ok(answer) => answer.safety_lever?,
+        Err(error) => {
+            tracing::debug!(error = %failure(&error), "could not read the safety lever");
+            return None;
+        }
+    };
+    let status = lever.state?.status?;
+    Some(matches!(status, SafetyLeverStatus::Engaged | SafetyLeverStatus::Engaging))
+}
+
+fn facts(template: ExperimentTemplate) -> TemplateFacts {
+    let action = |(name, action): (String, aws_sdk_fis::types::ExperimentTemplateAction)| {
+        let action = TemplateAction {
+            action_id: action.action_id.unwrap_or_default(),
+            parameters: action.parameters.unwrap_or_default().into_iter().collect(),
+            start_after: action.start_after.unwrap_or_default(),
+        };
+        (name, action)
+    };
+    TemplateFacts {
+        id: template.id.unwrap_or_default(),
+        description: template.description.unwrap_or_default(),
+        actions: template.actions.unwrap_or_default().into_iter().map(action).collect(),
+        // The engine's clock replaces this when the answer is recorded.
+        read_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// Translates an experiment; `None` when it has no id.
+fn experiment(experiment: Experiment) -> Option<FisExperiment> {
+    let preview = experiment
+        .experiment_options
+        .as_ref()
+        .is_some_and(|options| options.actions_mode == Some(ActionsMode::SkipAll));
+    let (status, reason, error) = match experiment.state {
+        Some(state) => {
+            let error = state.error.map(|error| FisError {
+                code: error.code.unwrap_or_else(|| "Unspecified".to_owned()),
+                location: error.location,
+            });
+            (state.status.map(|s| FisStatus::from_text(s.as_str())), state.reason, error)
+        }
+        None => (None, None, None),
+    };
+    let action = |(name, action): (String, aws_sdk_fis::types::ExperimentAction)| {
+        let (status, reason) = match action.state {
+            Some(state) => (state.status.map(|s| FisStatus::from_text(s.as_str())), state.reason),
+            None => (None, None),
+        };
+        let action = FisAction {
+            action_id: action.action_id.unwrap_or_default(),
+            status: status.unwrap_or_else(|| FisStatus::Unknown("missing".to_owned())),
+            reason: reason.unwrap_or_default(),
+            start_after: action.start_after.unwrap_or_default(),
+            started_at: action.start_time.and_then(timestamp),
+            ended_at: action.end_time.and_then(timestamp),
+        };
+        (name, action)
+    };
+    Some(FisExperiment {
+        id: experiment.id?,
+        template_id: experiment.experiment_template_id.unwrap_or_default(),
+        status: status.unwrap_or_else(|| FisStatus::Unknown("missing".to_owned())),
+        reason: reason.unwrap_or_default(),
+        error,
+        preview,
+        created_at: experiment.creation_time.and_then(timestamp),
+        started_at: experiment.start_time.and_then(timestamp),
+        ended_at: experiment.end_time.and_then(timestamp),
+        actions: experiment.actions.unwrap_or_default().into_iter().map(action).collect(),
+        lever_engaged: None,
+    })
+}
+
+fn timestamp(time: DateTime) -> Option<Timestamp> {
+    let nanos = i32::try_from(time.subsec_nanos()).ok()?;
+    Timestamp::new(time.secs(), nanos).ok()
+}

@@ -1,0 +1,79 @@
+//! Clients: one configuration a place (Region, endpoint, role), with a timeout on every call.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+};
+use aws_smithy_http_client::tls;
+use tokio::sync::Mutex;
+
+use crate::domain::experiment::Place;
+
+/// Longest time of one attempt; the SDK itself has no limit.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time of a call, the search for credentials included.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which kind of call a configuration is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallKind {
+    /// Answers at once.
+    Short,
+    /// Waits for messages at the server.
+    LongPoll,
+}
+
+/// Longest time a long poll waits at the server (SQS's own limit).
+pub const LONG_POLL: Duration = Duration::from_secs(20);
+
+/// Configurations by place, each loaded once.
+#[derive(Debug, Default)]
+pub struct Places {
+    loaded: Mutex<HashMap<(Place, CallKind), SdkConfig>>,
+}
+
+impl Places {
+    /// Returns the configuration for a place. Credentials and Region come from the usual chain where the place does not
+    /// name them.
+    pub async fn config(&self, place: &Place, kind: CallKind) -> SdkConfig {
+        let key = (place.clone(), kind);
+        if let Some(config) = self.loaded.lock().await.get(&key) {
+            return config.clone();
+        }
+        // Loaded outside the lock: two loads of one place do no harm, a slow one must not hold up others.
+        let config = load(place, kind).await;
+        self.loaded.lock().await.entry(key).or_insert(config).clone()
+    }
+}
+
+async fn load(place: &Place, kind: CallKind) -> SdkConfig {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https();
+    let wait = match kind {
+        CallKind::Short => Duration::ZERO,
+        CallKind::LongPoll => LONG_POLL,
+    };
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT + wait)
+        .operation_timeout(OPERATION_TIMEOUT + wait)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .timeout_config(timeouts)
+        // One attempt a call: the planner owns the next try. A second attempt inside the SDK that is refused would hide a
+        // first one that was accepted and lost its answer.
+        .retry_config(RetryConfig::disabled());
+    if let Some(region) = &place.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(url) = &place.endpoint_url {
+        loader = loader.endpoint_url(url.clone());
+    }
+    let config = loader.load().await;
+    let Some(role) = &place.role_arn else { return config };
+    let provider = AssumeRoleProvider::builder(role.clone()).session_name("firedrill").configure(&config).build().await;
+    let credentials = aws_sdk_fis::config::SharedCredentialsProvider::new(provider);
+    config.into_builder().credentials_provider(credentials).build()
+}

@@ -1,0 +1,141 @@
+//! SQS: long polls a queue, hands each message to the ingest, deletes it only when that is durable.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_sqs::{
+    Client,
+    types::{Message as SqsMessage, MessageSystemAttributeName},
+};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::{
+    classify::failure,
+    sdk::{CallKind, LONG_POLL, Places},
+};
+use crate::{
+    config::settings::Queue,
+    domain::{fis::CallFailure, run::TraceParent, trace},
+    engine::ports::{Store, StoreError},
+    ingest::event::{EventIngest, Message, Taken},
+};
+
+/// Messages of one receive, the most SQS gives.
+const BATCH: i32 = 10;
+/// First wait after a failure; doubled up to [`BACKOFF_LIMIT`].
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// Longest wait after a failure.
+const BACKOFF_LIMIT: Duration = Duration::from_secs(30);
+
+/// Whether a queue can be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum QueueHealth {
+    /// Not asked yet.
+    #[default]
+    Unknown,
+    /// The last receive was answered.
+    Ready,
+    /// The last receive failed.
+    Failing(String),
+}
+
+/// Told what became of each message.
+pub trait QueueWitness: Send + Sync + 'static {
+    /// A message was taken in.
+    fn taken(&self, queue: &Queue, message_id: &str, taken: &Taken);
+    /// A receive or delete failed.
+    fn queue_failed(&self, queue: &Queue, failure: &CallFailure);
+    /// A message could not be recorded and will be delivered again.
+    fn not_recorded(&self, queue: &Queue, message_id: &str, error: &StoreError);
+}
+
+/// Reads one queue until dropped.
+pub struct QueueReader<S, X> {
+    /// Which.
+    pub queue: Queue,
+    /// Configurations of clients.
+    pub places: Arc<Places>,
+    /// Where messages go.
+    pub ingest: EventIngest<S>,
+    /// Who is told.
+    pub witness: Arc<X>,
+    /// Set after each receive.
+    pub health: watch::Sender<QueueHealth>,
+}
+
+impl<S: Store, X: QueueWitness> QueueReader<S, X> {
+    /// Reads for ever; a queue that is missing or unreachable is tried again and again.
+    pub async fn run(self) {
+        let receiver = Client::new(&self.places.config(&self.queue.place, CallKind::LongPoll).await);
+        let deleter = Client::new(&self.places.config(&self.queue.place, CallKind::Short).await);
+        let mut wait = BACKOFF_FIRST;
+        loop {
+            match self.receive(&receiver).await {
+                Ok(messages) => {
+                    self.health.send_replace(QueueHealth::Ready);
+                    wait = BACKOFF_FIRST;
+                    for message in messages {
+                        self.take(&deleter, message).await;
+                    }
+                }
+                Err(failure) => {
+                    let news = QueueHealth::Failing(failure.to_string());
+                    // Said once a change, not once a try.
+                    if *self.health.borrow() != news {
+                        self.witness.queue_failed(&self.queue, &failure);
+                    }
+                    self.health.send_replace(news);
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(BACKOFF_LIMIT);
+                }
+            }
+        }
+    }
+
+    async fn receive(&self, client: &Client) -> Result<Vec<SqsMessage>, CallFailure> {
+        let wait = i32::try_from(LONG_POLL.as_secs()).unwrap_or(20);
+        let call = client
+            .receive_message()
+            .queue_url(&self.queue.url)
+            .max_number_of_messages(BATCH)
+            .wait_time_seconds(wait)
+            .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader)
+            .message_attribute_names("traceparent");
+        Ok(call.send().await.map_err(|e| failure(&e))?.messages.unwrap_or_default())
+    }
+
+    /// Takes one message in and deletes it; left alone it becomes visible again.
+    async fn take(&self, client: &Client, message: SqsMessage) {
+        let parent = parent(&message);
+        let id = message.message_id.unwrap_or_default();
+        let taken = Message {
+            queue: self.queue.name.to_string(),
+            id: id.clone(),
+            body: message.body.unwrap_or_default(),
+            parent,
+        };
+        match self.ingest.take(taken, now()).await {
+            Ok(taken) => self.witness.taken(&self.queue, &id, &taken),
+            Err(error) => return self.witness.not_recorded(&self.queue, &id, &error),
+        }
+        let Some(handle) = message.receipt_handle else { return };
+        if let Err(error) = client.delete_message().queue_url(&self.queue.url).receipt_handle(handle).send().await {
+            // It comes again and is known then.
+            self.witness.queue_failed(&self.queue, &failure(&error));
+        }
+    }
+}
+
+/// When a message is received is the agent's own observation, made here at the edge.
+#[expect(clippy::disallowed_methods, reason = "the edge where the outside world is observed")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Reads the sender's trace: a `traceparent` attribute, else the system attribute that AWS tracing sets.
+fn parent(message: &SqsMessage) -> Option<TraceParent> {
+    let traceparent = message.message_attributes.as_ref().and_then(|all| all.get("traceparent"));
+    let by_w3c = traceparent.and_then(|value| value.string_value()).and_then(trace::parse_traceparent);
+    let header = message.attributes.as_ref().and_then(|all| all.get(&MessageSystemAttributeName::AwsTraceHeader));
+    by_w3c.or_else(|| header.and_then(|text| trace::parse_aws_trace_header(text)))
+}

@@ -1,0 +1,214 @@
+//! The planner: every rule of what to do next, and when to look again.
+//!
+//! Pure. [`plan`] and [`next_wake`] read the same survey of the rows, so an effect that is due later and the instant at
+//! which it becomes due cannot disagree. The daemon, the recovery after a crash and the forecast all call them; nobody
+//! else decides. Slots are opened in `slots`, starts are judged in `start`, what runs is watched in `watch`.
+
+mod slots;
+mod start;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use self::{
+    slots::MISSED_COUNT_LIMIT,
+    start::{DOUBT_LASTS, FACTS_MAX_AGE, LOOK_INTERVAL, expected},
+    watch::{LOST_AFTER, NOT_FOUND_LOST_AFTER},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    experiment::{Place, Rules, TemplateSelector},
+    ids::{ExperimentName, RunId, ScheduleName},
+    run::{Observation, Run, RunState, StopCause},
+};
+
+/// Key of a schedule's cursor.
+pub type ScheduleKey = (ExperimentName, ScheduleName);
+
+/// All rows that decisions rest on, at one instant.
+#[derive(Debug, Clone)]
+pub struct Snapshot<'a> {
+    /// The configuration.
+    pub rules: &'a Rules,
+    /// The last slot handled, per schedule.
+    pub cursors: BTreeMap<ScheduleKey, Timestamp>,
+    /// Every run that is not over, oldest first.
+    pub runs: Vec<Run>,
+    /// The global halt, if it is on.
+    pub halt: Option<Halt>,
+    /// Stops that operators asked for.
+    pub stops: BTreeMap<RunId, StopRequest>,
+    /// Whether the agent may begin anything.
+    pub mode: Mode,
+    /// Runs with a call under way: nothing else is done to them meanwhile.
+    pub busy: BTreeSet<RunId>,
+}
+
+/// All chaos is halted: nothing starts, and what runs is stopped unless told otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halt {
+    /// Since when.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// What happens to runs that are going on.
+    pub running: HaltRunning,
+}
+
+/// What a halt does to runs that are going on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HaltRunning {
+    /// They are stopped.
+    #[default]
+    Stop,
+    /// They may finish.
+    Finish,
+}
+
+/// An operator's wish to stop a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRequest {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Whether the agent may begin anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It may.
+    #[default]
+    Active,
+    /// It shuts down: it opens and starts nothing, and watches what runs.
+    Draining,
+    /// It shuts down and stops what runs.
+    DrainingWithStop,
+}
+
+/// What the planner asks for. The shell performs it and records what it saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// A schedule is new: remember that slots up to `at` are none of its business.
+    AdoptSchedule {
+        /// Which.
+        schedule: ScheduleKey,
+        /// Its cursor.
+        at: Timestamp,
+    },
+    /// A schedule is gone: forget its cursor, so that it is new if it comes back.
+    ForgetSchedule {
+        /// Which.
+        schedule: ScheduleKey,
+    },
+    /// Slots are due: record their runs and move the cursor in one transaction.
+    OpenSlots {
+        /// Which schedule.
+        schedule: ScheduleKey,
+        /// Its cursor afterwards.
+        cursor: Timestamp,
+        /// The runs.
+        runs: Vec<Run>,
+    },
+    /// Something was decided without asking anybody: record it.
+    Record {
+        /// Which run.
+        run: RunId,
+        /// What.
+        observation: Observation,
+    },
+    /// Ask FIS what the template says.
+    ReadTemplate {
+        /// For which run.
+        run: RunId,
+        /// Where.
+        place: Place,
+        /// Which template.
+        template: TemplateSelector,
+    },
+    /// Record the intent, then call StartExperiment.
+    Start {
+        /// Which run.
+        run: RunId,
+        /// Where.
+        place: Place,
+        /// `EXT…`.
+        template_id: String,
+        /// Tags for the FIS experiment besides the run's own.
+        tags: BTreeMap<String, String>,
+    },
+    /// Look for the run's FIS experiment by tag.
+    Look {
+        /// Which run.
+        run: RunId,
+    },
+    /// Ask FIS how the experiment is.
+    Poll {
+        /// Which run.
+        run: RunId,
+    },
+    /// Record the intent if it is new, then call StopExperiment.
+    Stop {
+        /// Which run.
+        run: RunId,
+        /// Why.
+        cause: StopCause,
+    },
+}
+
+/// Returns everything that is to be done now.
+pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Vec<Effect> {
+    survey(snapshot, now).effects
+}
+
+/// Returns the next instant at which [`plan`] may have something new to do, if no row changes before; `None` when only
+/// a changed row can make it so. Never before `now`.
+pub fn next_wake(snapshot: &Snapshot<'_>, now: Timestamp) -> Option<Timestamp> {
+    survey(snapshot, now).wake.map(|wake| wake.max(now))
+}
+
+/// What is due, and when something else will be.
+#[derive(Debug, Default)]
+struct Survey {
+    effects: Vec<Effect>,
+    wake: Option<Timestamp>,
+}
+
+impl Survey {
+    /// Asks for another look at an instant.
+    fn wake_at(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    fn record(&mut self, run: &Run, observation: Observation) {
+        self.effects.push(Effect::Record { run: run.id.clone(), observation });
+    }
+}
+
+fn survey(snapshot: &Snapshot<'_>, now: Timestamp) -> Survey {
+    let mut survey = Survey::default();
+    slots::survey(snapshot, now, &mut survey);
+    // Runs that begin in this very pass count as going on for those behind them.
+    let mut going: Vec<(&ExperimentName, &RunId)> =
+        snapshot.runs.iter().filter(|run| run.may_be_running()).map(|run| (&run.experiment, &run.id)).collect();
+    for run in snapshot.runs.iter().filter(|run| !snapshot.busy.contains(&run.id)) {
+        match &run.state {
+            RunState::Requested | RunState::Settling | RunState::Held { .. } => {
+                if start::survey(snapshot, run, &going, now, &mut survey) == start::Begins::Now {
+                    going.push((&run.experiment, &run.id));
+                }
+            }
+            RunState::Starting { .. } => start::survey_again(snapshot, run, now, &mut survey),
+            RunState::Running { .. } | RunState::Stopping { .. } => watch::survey(snapshot, run, now, &mut survey),
+            RunState::Finished { .. } | RunState::Skipped { .. } => {}
+        }
+    }
+    survey
+}

@@ -1,0 +1,274 @@
+//! Starts: whether a run may begin now, waits, or never will; and what to do when a start had no clear answer.
+//!
+//! Guards are asked in one order, cheapest first, and every answer is recorded. What is not known never allows a start.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Effect, HaltRunning, Mode, Snapshot, Survey};
+use crate::domain::{
+    experiment::{Experiment, Overlap},
+    ids::{ExperimentName, RunId},
+    outcome::Outcome,
+    react::BACKOFF_LIMIT,
+    run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
+    template::{Estimate, TemplateFacts},
+    window,
+};
+
+/// What a template said is good for this long; older (or from the future, after a clock step) it is read again.
+pub const FACTS_MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
+
+/// After a start without a clear answer, an experiment may still appear for this long; only a look by tag later than that
+/// proves that there is none.
+pub const DOUBT_LASTS: SignedDuration = SignedDuration::from_mins(2);
+
+/// Time between two looks by tag, and before the same token is used again.
+pub const LOOK_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
+
+/// Whether a run begins in this pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begins {
+    Now,
+    NotNow,
+}
+
+/// The answer of the guards.
+enum Judgement {
+    /// Every guard allows it.
+    Clear,
+    /// Not now; ask again then.
+    Wait(Timestamp),
+    /// Not now, and that is worth recording.
+    Hold(HoldReason, Timestamp),
+    /// Never.
+    Skip(SkipReason),
+    /// The template has to be read first.
+    NeedsTemplate,
+}
+
+/// Surveys a run that has not been started.
+pub(super) fn survey(
+    snapshot: &Snapshot<'_>,
+    run: &Run,
+    going: &[(&ExperimentName, &RunId)],
+    now: Timestamp,
+    survey: &mut Survey,
+) -> Begins {
+    if snapshot.mode != Mode::Active {
+        return Begins::NotNow;
+    }
+    let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
+        survey.record(run, Observation::Skipped { reason: SkipReason::Removed });
+        return Begins::NotNow;
+    };
+    match judge(snapshot, experiment, run, going, now) {
+        Judgement::Clear => {
+            if let Some(facts) = &run.facts {
+                survey.effects.push(start(experiment, run, facts.id.clone()));
+                return Begins::Now;
+            }
+        }
+        Judgement::Wait(until) => survey.wake_at(until),
+        Judgement::Hold(reason, look_at) => {
+            let is_new = !matches!(&run.state, RunState::Held { reason: known, .. } if *known == reason);
+            if is_new {
+                survey.record(run, Observation::Held { reason, look_at });
+            } else {
+                survey.wake_at(look_at);
+            }
+        }
+        Judgement::Skip(reason) => survey.record(run, Observation::Skipped { reason }),
+        Judgement::NeedsTemplate => survey.effects.push(Effect::ReadTemplate {
+            run: run.id.clone(),
+            place: experiment.place.clone(),
+            template: experiment.template.clone(),
+        }),
+    }
+    Begins::NotNow
+}
+
+/// Surveys a run whose start was asked for: it is looked for by tag before anything else, judged anew before the same
+/// token is used again, and given up only when certainly no experiment exists.
+pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey: &mut Survey) {
+    let RunState::Starting { template_id, asked_at, unclear_at, doubt, .. } = &run.state else { return };
+    let (next_at, looked_at) = match doubt {
+        // Also after a clock set back, which would put the look far away.
+        Doubt::Unanswered { look_at } if now >= *look_at || now < *asked_at => {
+            return survey.effects.push(Effect::Look { run: run.id.clone() });
+        }
+        Doubt::Unanswered { look_at } => return survey.wake_at(*look_at),
+        Doubt::NotFound { looked_at } => (after(*looked_at, LOOK_INTERVAL), Some(*looked_at)),
+        Doubt::Refused { retry_at, .. } => (*retry_at, None),
+    };
+    let ending = match verdict_on_retry(snapshot, run, doubt, now) {
+        Ok(experiment) if now >= next_at || now < *asked_at => {
+            // While shutting down nothing is begun, not even again.
+            if snapshot.mode == Mode::Active {
+                survey.effects.push(start(experiment, run, template_id.clone()));
+            }
+            return;
+        }
+        Ok(_) => return survey.wake_at(next_at),
+        Err(ending) => ending,
+    };
+    let certain =
+        unclear_at.is_none_or(|unclear| looked_at.is_some_and(|looked| looked >= after(unclear, DOUBT_LASTS)));
+    if certain {
+        return survey.record(run, ending);
+    }
+    match looked_at {
+        Some(looked) if now < after(looked, LOOK_INTERVAL) && now >= looked => {
+            survey.wake_at(after(looked, LOOK_INTERVAL));
+        }
+        _ => survey.effects.push(Effect::Look { run: run.id.clone() }),
+    }
+}
+
+/// Decides whether a start may be tried again, or else how the run ends if no experiment exists.
+fn verdict_on_retry<'a>(
+    snapshot: &'a Snapshot<'_>,
+    run: &Run,
+    doubt: &Doubt,
+    now: Timestamp,
+) -> Result<&'a Experiment, Observation> {
+    if let Doubt::Refused { class, message, .. } = doubt
+        && !class.is_transient()
+    {
+        return Err(Observation::Finished { outcome: Outcome::NotStarted { class: *class, message: message.clone() } });
+    }
+    let skipped = |reason| Err(Observation::Skipped { reason });
+    let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
+        return skipped(SkipReason::Removed);
+    };
+    let others: Vec<(&ExperimentName, &RunId)> = snapshot
+        .runs
+        .iter()
+        .filter(|other| other.may_be_running() && other.id != run.id)
+        .map(|other| (&other.experiment, &other.id))
+        .collect();
+    if let Some(stop) = snapshot.stops.get(&run.id) {
+        return skipped(SkipReason::Withdrawn { by: stop.by.clone(), reason: stop.reason.clone() });
+    }
+    match judge_with_facts(snapshot, experiment, run, &others, now) {
+        Judgement::Skip(reason) => skipped(reason),
+        Judgement::Hold(HoldReason::Closed { window, until }, _) => skipped(SkipReason::Closed { window, until }),
+        Judgement::Hold(..) | Judgement::Wait(_) | Judgement::NeedsTemplate | Judgement::Clear => Ok(experiment),
+    }
+}
+
+fn start(experiment: &Experiment, run: &Run, template_id: String) -> Effect {
+    Effect::Start { run: run.id.clone(), place: experiment.place.clone(), template_id, tags: experiment.tags.clone() }
+}
+
+/// Asks every guard, the template's age included.
+fn judge(
+    snapshot: &Snapshot<'_>,
+    experiment: &Experiment,
+    run: &Run,
+    going: &[(&ExperimentName, &RunId)],
+    now: Timestamp,
+) -> Judgement {
+    if let Some(stop) = snapshot.stops.get(&run.id) {
+        return Judgement::Skip(SkipReason::Withdrawn { by: stop.by.clone(), reason: stop.reason.clone() });
+    }
+    let answer = judge_with_facts(snapshot, experiment, run, going, now);
+    let fresh = |facts: &TemplateFacts| facts.read_at <= now && now.duration_since(facts.read_at) <= FACTS_MAX_AGE;
+    match answer {
+        Judgement::Clear if !run.facts.as_ref().is_some_and(fresh) => Judgement::NeedsTemplate,
+        Judgement::Clear | Judgement::NeedsTemplate => match &run.state {
+            // A read that failed is tried again at its own time only, unless the clock was set back meanwhile.
+            RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }
+                if now < *look_at
+                    && *look_at <= after(now, BACKOFF_LIMIT)
+                    && !run.facts.as_ref().is_some_and(fresh) =>
+            {
+                Judgement::Wait(*look_at)
+            }
+            _ => answer,
+        },
+        other => other,
+    }
+}
+
+/// Asks every guard but the template's age.
+fn judge_with_facts(
+    snapshot: &Snapshot<'_>,
+    experiment: &Experiment,
+    run: &Run,
+    going: &[(&ExperimentName, &RunId)],
+    now: Timestamp,
+) -> Judgement {
+    if let Some(halt) = &snapshot.halt {
+        return Judgement::Skip(SkipReason::Halted { by: halt.by.clone() });
+    }
+    if now < run.not_before {
+        return Judgement::Wait(run.not_before);
+    }
+    let deadline = run.hold_until.map_or(run.start_by, |until| until.max(run.start_by));
+    if now > deadline {
+        let waited_for = match &run.state {
+            RunState::Held { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        return Judgement::Skip(SkipReason::Late { start_by: deadline, waited_for });
+    }
+    if let Some(closure) = window::closed_at(&snapshot.rules.windows, experiment, now) {
+        return match run.hold_until {
+            Some(hold_until) if now < hold_until => {
+                let look_at = closure.until.map_or(hold_until, |until| until.min(hold_until));
+                Judgement::Hold(HoldReason::Closed { window: closure.window, until: closure.until }, look_at)
+            }
+            _ => Judgement::Skip(SkipReason::Closed { window: closure.window, until: closure.until }),
+        };
+    }
+    if experiment.overlap == Overlap::Skip
+        && let Some((_, with)) = going.iter().find(|(name, _)| **name == run.experiment)
+    {
+        return Judgement::Skip(SkipReason::Overlap { with: (*with).clone() });
+    }
+    let Some(facts) = &run.facts else { return Judgement::NeedsTemplate };
+    look_ahead(snapshot, experiment, facts, run, now)
+}
+
+/// Refuses what could still be running when a window opens.
+fn look_ahead(
+    snapshot: &Snapshot<'_>,
+    experiment: &Experiment,
+    facts: &TemplateFacts,
+    run: &Run,
+    now: Timestamp,
+) -> Judgement {
+    let ends = after(after(now, expected(experiment, facts)), longest_lead(snapshot));
+    match window::first_closure(&snapshot.rules.windows, experiment, now, ends) {
+        None => Judgement::Clear,
+        Some(closure) => match (run.hold_until, closure.until) {
+            (Some(hold_until), Some(until)) if now < hold_until && until <= hold_until => {
+                Judgement::Hold(HoldReason::Closed { window: closure.window, until: Some(until) }, until)
+            }
+            _ => Judgement::Skip(SkipReason::WouldCross { window: closure.window, opens: closure.opens, ends }),
+        },
+    }
+}
+
+/// The longest time a run may take: its template's, but never more than its limit, at which it is stopped.
+pub fn expected(experiment: &Experiment, facts: &TemplateFacts) -> SignedDuration {
+    match facts.estimate() {
+        Estimate::Ceiling(length) => length.min(experiment.max_duration),
+        Estimate::Unknown => experiment.max_duration,
+    }
+}
+
+/// The longest lead of any window: how much earlier than its opening a run might have to be stopped.
+pub(super) fn longest_lead(snapshot: &Snapshot<'_>) -> SignedDuration {
+    snapshot.rules.windows.iter().map(|window| window.on_entry.lead()).max().unwrap_or(SignedDuration::ZERO)
+}
+
+/// Adds a duration, saturating at the last instant there is.
+pub(super) fn after(at: Timestamp, length: SignedDuration) -> Timestamp {
+    at.saturating_add(length).unwrap_or(Timestamp::MAX)
+}
+
+/// Tells whether a halt also ends what is going on.
+pub(super) fn halt_stops<'a>(snapshot: &'a Snapshot<'_>) -> Option<&'a super::Halt> {
+    snapshot.halt.as_ref().filter(|halt| halt.running == HaltRunning::Stop)
+}

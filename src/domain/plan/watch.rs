@@ -1,0 +1,141 @@
+//! Watching: when FIS is asked how an experiment is, and when it is told to stop.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Effect, Mode, Snapshot, Survey,
+    start::{after, halt_stops, longest_lead},
+};
+use crate::domain::{
+    experiment::{Experiment, FIS_MAX_DURATION},
+    fis::FailureClass,
+    outcome::{self, Outcome},
+    run::{Observation, Run, RunState, StopCause, StopRequestState, Watch},
+    window,
+};
+
+/// Time between two polls in an experiment's first minute.
+const POLL_EARLY: SignedDuration = SignedDuration::from_secs(2);
+/// Time between two polls after that.
+const POLL_LATER: SignedDuration = SignedDuration::from_secs(10);
+/// How long polls are frequent.
+const EARLY: SignedDuration = SignedDuration::from_mins(1);
+/// Longest time between two polls that fail.
+const POLL_BACKOFF_LIMIT: SignedDuration = SignedDuration::from_mins(1);
+
+/// FIS ends everything after twelve hours; an hour later nothing of it can be running, whatever it says or does not say.
+pub const LOST_AFTER: SignedDuration = SignedDuration::from_hours(13);
+/// How long FIS may deny that an experiment exists before it is lost.
+pub const NOT_FOUND_LOST_AFTER: SignedDuration = SignedDuration::from_mins(15);
+
+/// How far ahead the next closure is looked for; the survey is repeated before that.
+const CLOSURE_HORIZON: SignedDuration = SignedDuration::from_hours(1);
+
+pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey: &mut Survey) {
+    let (since, watch, ours) = match &run.state {
+        RunState::Running { since, watch, .. } => (*since, *watch, None),
+        RunState::Stopping { since, watch, cause, .. } => (*since, *watch, Some(cause)),
+        _ => return,
+    };
+    if let Some(outcome) = run.fis.as_ref().and_then(|fis| outcome::of(fis, ours)) {
+        return survey.record(run, Observation::Finished { outcome });
+    }
+    if let Some(class) = lost(run, since, &watch, now) {
+        return survey.record(run, Observation::Finished { outcome: Outcome::Lost { class } });
+    }
+    match &run.state {
+        RunState::Stopping { request: StopRequestState::Due { at, .. }, cause, asked_at, .. } => {
+            if now >= *at || now < *asked_at {
+                return survey.effects.push(Effect::Stop { run: run.id.clone(), cause: cause.clone() });
+            }
+            survey.wake_at(*at);
+        }
+        RunState::Running { .. } => {
+            if let Some(cause) = stop_cause(snapshot, run, since, now, survey) {
+                return survey.effects.push(Effect::Stop { run: run.id.clone(), cause });
+            }
+        }
+        _ => {}
+    }
+    let due = poll_at(since, &watch);
+    // A poll that lies in the future because the clock was set back is due as well.
+    if now >= due || watch.asked_at.is_some_and(|asked| now < asked) {
+        survey.effects.push(Effect::Poll { run: run.id.clone() });
+    } else {
+        survey.wake_at(due);
+    }
+}
+
+/// When FIS is asked next.
+fn poll_at(since: Timestamp, watch: &Watch) -> Timestamp {
+    let Some(asked) = watch.asked_at else { return since };
+    let pace = if asked.duration_since(since) < EARLY { POLL_EARLY } else { POLL_LATER };
+    let doublings = watch.failures.min(5);
+    let pace = (pace * 2_i32.pow(doublings)).min(POLL_BACKOFF_LIMIT);
+    after(asked, pace)
+}
+
+/// Why a run counts as lost, if it does.
+fn lost(run: &Run, since: Timestamp, watch: &Watch, now: Timestamp) -> Option<FailureClass> {
+    let failing_for = watch.failing_since.map_or(SignedDuration::ZERO, |first| now.duration_since(first));
+    if watch.last_failure == Some(FailureClass::NotFound) && failing_for >= NOT_FOUND_LOST_AFTER {
+        return Some(FailureClass::NotFound);
+    }
+    let begun = run.fis.as_ref().and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since);
+    let overdue = now.duration_since(begun) >= LOST_AFTER && now.duration_since(since) >= FIS_MAX_DURATION;
+    overdue.then(|| watch.last_failure.unwrap_or(FailureClass::Unreadable))
+}
+
+/// Why a running experiment has to be stopped now, if it has to; else asks to be woken when it may have to.
+fn stop_cause(
+    snapshot: &Snapshot<'_>,
+    run: &Run,
+    since: Timestamp,
+    now: Timestamp,
+    survey: &mut Survey,
+) -> Option<StopCause> {
+    if let Some(stop) = snapshot.stops.get(&run.id) {
+        return Some(StopCause::Operator { by: stop.by.clone(), reason: stop.reason.clone() });
+    }
+    if let Some(halt) = halt_stops(snapshot) {
+        return Some(StopCause::Halt { by: halt.by.clone() });
+    }
+    if snapshot.mode == Mode::DrainingWithStop {
+        return Some(StopCause::Shutdown);
+    }
+    // An experiment that left the configuration is still bound by every window that does not ask for its tags.
+    let gone;
+    let experiment = match snapshot.rules.experiments.get(&run.experiment) {
+        Some(experiment) => experiment,
+        None => {
+            gone = Experiment::gone(run.experiment.clone());
+            &gone
+        }
+    };
+    let limit = after(since, experiment.max_duration);
+    if now >= limit {
+        return Some(StopCause::MaxDuration);
+    }
+    survey.wake_at(limit);
+    closure_stop(snapshot, experiment, now, survey)
+}
+
+/// Finds the window for which a run has to be stopped now; else asks to be woken at the next one's lead.
+fn closure_stop(
+    snapshot: &Snapshot<'_>,
+    experiment: &Experiment,
+    now: Timestamp,
+    survey: &mut Survey,
+) -> Option<StopCause> {
+    let windows = &snapshot.rules.windows;
+    let horizon = after(now, CLOSURE_HORIZON);
+    if let Some(closure) = window::first_stop(windows, experiment, now, after(horizon, longest_lead(snapshot))) {
+        let stop_at = closure.opens.saturating_sub(closure.on_entry.lead()).unwrap_or(closure.opens);
+        if now >= stop_at {
+            return Some(StopCause::Closed { window: closure.window });
+        }
+        survey.wake_at(stop_at);
+    }
+    survey.wake_at(horizon);
+    None
+}

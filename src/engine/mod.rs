@@ -1,0 +1,8 @@
+//! The shell around the planner: it loads rows, asks the planner, performs effects and records what it saw.
+//!
+//! It decides nothing. [`ports`] says what it needs from outside, [`run_loop`] is the loop, [`perform`] turns one effect
+//! into a call and its answer into a row.
+
+pub mod perform;
+pub mod ports;
+pub mod run_loop;

@@ -1,0 +1,132 @@
+//! Performing: one effect becomes rows and at most one call; the answer becomes an observation.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+
+use super::ports::{FaultInjector, StartRequest};
+use crate::domain::{
+    experiment::{Place, TemplateSelector},
+    fis::{CallFailure, FailureClass, FisExperiment},
+    ids::{EXPERIMENT_TAG, RUN_TAG},
+    react,
+    run::{Observation, Run, RunState},
+    template::TemplateFacts,
+};
+
+/// Longest time one call may take, the client's own retries included; after it the answer counts as lost.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// A call to be made for a run.
+#[derive(Debug, Clone)]
+pub(super) enum Call {
+    ReadTemplate { place: Place, template: TemplateSelector },
+    Start { place: Place, request: StartRequest },
+    Find { place: Place, template_id: String },
+    Get { place: Place, fis_id: String },
+    Stop { place: Place, fis_id: String },
+}
+
+/// What came back.
+pub(super) enum Answer {
+    Template(Result<TemplateFacts, CallFailure>),
+    Start(Result<FisExperiment, CallFailure>),
+    Find(Result<Option<FisExperiment>, CallFailure>),
+    Get(Result<FisExperiment, CallFailure>),
+    Stop(Result<(), CallFailure>),
+}
+
+/// A call that has ended.
+pub(super) struct Done {
+    pub run: Run,
+    pub operation: &'static str,
+    pub answer: Answer,
+    pub took: Duration,
+}
+
+impl Call {
+    /// Returns AWS's name of the operation.
+    pub(super) fn operation(&self) -> &'static str {
+        match self {
+            Self::ReadTemplate { .. } => "GetExperimentTemplate",
+            Self::Start { .. } => "StartExperiment",
+            Self::Find { .. } => "ListExperiments",
+            Self::Get { .. } => "GetExperiment",
+            Self::Stop { .. } => "StopExperiment",
+        }
+    }
+}
+
+impl Answer {
+    /// Returns `ok` or the failure's class.
+    pub(super) fn result(&self) -> &'static str {
+        let class = |failure: &CallFailure| failure.class.as_str();
+        match self {
+            Self::Template(answer) => answer.as_ref().map_or_else(class, |_| "ok"),
+            Self::Start(answer) | Self::Get(answer) => answer.as_ref().map_or_else(class, |_| "ok"),
+            Self::Find(answer) => answer.as_ref().map_or_else(class, |_| "ok"),
+            Self::Stop(answer) => answer.as_ref().map_or_else(class, |()| "ok"),
+        }
+    }
+}
+
+/// Builds the request that starts a run: its token and its tag follow from its identity.
+pub(super) fn start_request(run: &Run, template_id: String, tags: BTreeMap<String, String>) -> StartRequest {
+    let mut tags = tags;
+    tags.insert(RUN_TAG.to_owned(), run.id.to_string());
+    tags.insert(EXPERIMENT_TAG.to_owned(), run.experiment.to_string());
+    StartRequest { template_id, client_token: run.id.client_token(), tags }
+}
+
+/// Makes the call, bounded in time.
+pub(super) fn make<F: FaultInjector>(injector: Arc<F>, run: Run, call: Call) -> BoxFuture<'static, Done> {
+    Box::pin(async move {
+        let operation = call.operation();
+        let begun = tokio::time::Instant::now();
+        let answer = match call {
+            Call::ReadTemplate { place, template } => {
+                Answer::Template(bounded(injector.read_template(&place, &template)).await)
+            }
+            Call::Start { place, request } => Answer::Start(bounded(injector.start(&place, &request)).await),
+            Call::Find { place, template_id } => {
+                Answer::Find(bounded(injector.find(&place, &template_id, &run.id)).await)
+            }
+            Call::Get { place, fis_id } => Answer::Get(bounded(injector.get(&place, &fis_id)).await),
+            Call::Stop { place, fis_id } => Answer::Stop(bounded(injector.stop(&place, &fis_id)).await),
+        };
+        Done { run, operation, answer, took: begun.elapsed() }
+    })
+}
+
+async fn bounded<T>(call: impl Future<Output = Result<T, CallFailure>>) -> Result<T, CallFailure> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => Err(CallFailure {
+            class: FailureClass::Timeout,
+            message: format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
+        }),
+    }
+}
+
+/// Turns an answer into what is recorded.
+pub(super) fn observe(run: &Run, answer: Answer, at: jiff::Timestamp) -> Observation {
+    match answer {
+        Answer::Template(answer) => {
+            react::template(run, answer.map(|facts| TemplateFacts { read_at: at, ..facts }), at)
+        }
+        Answer::Start(answer) => react::start(run, answer, at),
+        Answer::Find(answer) => react::look(answer, at),
+        Answer::Get(answer) => react::poll(answer),
+        Answer::Stop(answer) => react::stop(run, answer, at),
+    }
+}
+
+/// Returns where and as what FIS knows the experiment of a run that is going on.
+pub(super) fn running_at(run: &Run) -> Option<(Place, String)> {
+    match (&run.state, &run.fis) {
+        (RunState::Running { place, .. } | RunState::Stopping { place, .. }, Some(fis)) => {
+            Some((place.clone(), fis.id.clone()))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,247 @@
+//! Ports: what the engine and the ingest need from the world. Each has a real implementor and a simulated one.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    experiment::{Place, TemplateSelector},
+    fis::{CallFailure, FisExperiment},
+    ids::RunId,
+    plan::{Halt, ScheduleKey, StopRequest},
+    run::{Observation, Run},
+    template::TemplateFacts,
+};
+
+/// Rows that survive everything. A change is either wholly there or not at all, and stays once it was acknowledged.
+pub trait Store: Send + Sync + 'static {
+    /// Loads all rows that decisions rest on, as one consistent picture.
+    fn load(&self) -> impl Future<Output = Result<Rows, StoreError>> + Send;
+
+    /// Makes one change in one transaction.
+    fn commit(&self, change: Change) -> impl Future<Output = Result<Committed, StoreError>> + Send;
+
+    /// Records an event with the runs it opens, or tells that it is known, in one transaction.
+    fn record_event(
+        &self,
+        event: EventRow,
+        runs: Vec<Run>,
+    ) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
+
+    /// Keeps a message that could not be read.
+    fn quarantine(&self, message: QuarantinedMessage) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Records a run that somebody asked for; a known one is left as it is.
+    fn request_run(&self, run: Run) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
+
+    /// Records that a run is to be stopped; tells whether that run exists and is not over.
+    fn request_stop(&self, run: RunId, request: StopRequest) -> impl Future<Output = Result<Found, StoreError>> + Send;
+
+    /// Sets or lifts the global halt.
+    fn set_halt(&self, halt: Option<Halt>) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// The rows of one [`Store::load`].
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// The last slot handled, per schedule.
+    pub cursors: BTreeMap<ScheduleKey, Timestamp>,
+    /// Every run that is not over, oldest first.
+    pub runs: Vec<Run>,
+    /// The global halt, if it is on.
+    pub halt: Option<Halt>,
+    /// Stops asked for, of runs that are not over.
+    pub stops: BTreeMap<RunId, StopRequest>,
+}
+
+/// One change of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Sets the cursor of a schedule that has none.
+    AdoptSchedule {
+        /// Which.
+        schedule: ScheduleKey,
+        /// Its cursor.
+        at: Timestamp,
+    },
+    /// Removes a cursor.
+    ForgetSchedule {
+        /// Which.
+        schedule: ScheduleKey,
+    },
+    /// Inserts runs (known ones are left as they are) and moves the cursor, never back.
+    OpenSlots {
+        /// Which schedule.
+        schedule: ScheduleKey,
+        /// Its cursor afterwards.
+        cursor: Timestamp,
+        /// The runs.
+        runs: Vec<Run>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Replaces a run whose stored revision is one lower.
+    Advance {
+        /// The run as it is afterwards.
+        run: Box<Run>,
+        /// What happened.
+        observation: Observation,
+        /// Whether it goes into the journal.
+        journal: Journaled,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Whether a change goes into the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journaled {
+    /// It does.
+    Yes,
+    /// It does not: a poll that saw nothing new.
+    No,
+}
+
+/// Whether a change was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// It was.
+    Done,
+    /// It was not: the stored row had changed since it was loaded.
+    Stale,
+}
+
+/// Whether a row was new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It was, and is durable now.
+    New,
+    /// It was there already; nothing was written.
+    Known,
+}
+
+/// Whether a row was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It was.
+    Yes,
+    /// It was not.
+    No,
+}
+
+/// An event as recorded, whether it matched or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRow {
+    /// `source`.
+    pub source: String,
+    /// `id`.
+    pub event_id: String,
+    /// `detail-type`.
+    pub detail_type: String,
+    /// When it was received.
+    pub received_at: Timestamp,
+}
+
+/// A message that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantinedMessage {
+    /// Which queue, by our name.
+    pub queue: String,
+    /// The queue's id of it; a redelivery is kept once.
+    pub message_id: String,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Why it could not be read.
+    pub reason: String,
+    /// Its body, cut at a limit.
+    pub body: String,
+}
+
+/// The store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A query failed.
+    #[error("could not {action} the store")]
+    Query {
+        /// What was tried: "read", "write".
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A row holds what this version cannot read.
+    #[error("the store's row `{row}` cannot be read")]
+    Row {
+        /// Which.
+        row: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// FIS, as far as the engine needs it.
+pub trait FaultInjector: Send + Sync + 'static {
+    /// Reads the template that a selector names.
+    fn read_template(
+        &self,
+        place: &Place,
+        template: &TemplateSelector,
+    ) -> impl Future<Output = Result<TemplateFacts, CallFailure>> + Send;
+
+    /// Calls StartExperiment.
+    fn start(
+        &self,
+        place: &Place,
+        request: &StartRequest,
+    ) -> impl Future<Output = Result<FisExperiment, CallFailure>> + Send;
+
+    /// Looks for the experiment of a run by its tag, among all experiments of the template.
+    fn find(
+        &self,
+        place: &Place,
+        template_id: &str,
+        run: &RunId,
+    ) -> impl Future<Output = Result<Option<FisExperiment>, CallFailure>> + Send;
+
+    /// Calls GetExperiment.
+    fn get(&self, place: &Place, fis_id: &str) -> impl Future<Output = Result<FisExperiment, CallFailure>> + Send;
+
+    /// Calls StopExperiment.
+    fn stop(&self, place: &Place, fis_id: &str) -> impl Future<Output = Result<(), CallFailure>> + Send;
+}
+
+/// What StartExperiment is called with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartRequest {
+    /// `EXT…`.
+    pub template_id: String,
+    /// The run's own token, the same for every attempt.
+    pub client_token: String,
+    /// Tags, the run's own among them.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The clock, and what wakes the engine.
+pub trait WakeSource: Send + Sync + 'static {
+    /// Returns the wall clock's time.
+    fn now(&self) -> Timestamp;
+
+    /// Returns at or soon after an instant, or earlier: a wake-up too many does no harm.
+    fn wait(&self, until: Option<Timestamp>) -> impl Future<Output = ()> + Send;
+}
+
+/// Told of everything that happened, after it is durable. Must not block and must not fail.
+pub trait Witness: Send + Sync + 'static {
+    /// A run was opened or changed.
+    fn committed(&self, run: &Run, observation: &Observation, at: Timestamp);
+
+    /// The engine has looked at all rows.
+    fn surveyed(&self, rows: &Rows, at: Timestamp);
+
+    /// A call was answered, or not.
+    fn called(&self, operation: &'static str, result: &'static str, took: Duration);
+
+    /// The store failed; nothing starts while it does.
+    fn store_failed(&self, error: &StoreError);
+}

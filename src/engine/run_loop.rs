@@ -1,0 +1,262 @@
+//! The loop: load, plan, perform, record, wait. Start-up, recovery after a crash and the normal path are this one loop.
+//!
+//! It may be dropped at any await: what a dropped call did is found again from the rows. Only this loop changes runs, so
+//! a run with a call under way has no other writer.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, watch};
+
+use super::{
+    perform::{self, Call, Done},
+    ports::{Change, Committed, FaultInjector, Journaled, Rows, Store, StoreError, WakeSource, Witness},
+};
+use crate::domain::{
+    experiment::Rules,
+    ids::RunId,
+    plan::{self, Effect, Mode, Snapshot},
+    run::{Observation, Run, RunState},
+};
+
+/// Most calls under way at once; effects beyond wait for one to end.
+pub const MAX_CALLS: usize = 64;
+
+/// Wait after a failure of the store.
+const STORE_RETRY: SignedDuration = SignedDuration::from_secs(1);
+
+/// The engine and all it needs.
+pub struct Engine<S, F, W, X> {
+    /// Rows.
+    pub store: Arc<S>,
+    /// FIS.
+    pub injector: Arc<F>,
+    /// Clock and wake-ups.
+    pub time: Arc<W>,
+    /// Who is told.
+    pub witness: Arc<X>,
+    /// The configuration's rules; a new value takes effect in the next pass.
+    pub rules: watch::Receiver<Arc<Rules>>,
+    /// Whether anything may begin.
+    pub mode: watch::Receiver<Mode>,
+    /// "Look": notified by everyone who wrote a row.
+    pub poke: Arc<Notify>,
+}
+
+/// Calls under way.
+#[derive(Default)]
+struct Calls {
+    pending: FuturesUnordered<BoxFuture<'static, Done>>,
+    busy: BTreeSet<RunId>,
+}
+
+impl Calls {
+    fn push(&mut self, run: &RunId, call: BoxFuture<'static, Done>) {
+        self.busy.insert(run.clone());
+        self.pending.push(call);
+    }
+}
+
+impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
+    /// Runs until told to drain, no call is under way and (when draining with stops) nothing runs any more.
+    pub async fn run(mut self) {
+        let mut calls = Calls::default();
+        loop {
+            let now = self.time.now();
+            let wake = match self.pass(now, &mut calls).await {
+                Ok(Pass::Drained) => return,
+                Ok(Pass::Wake(wake)) => wake,
+                Err(error) => {
+                    self.witness.store_failed(&error);
+                    now.saturating_add(STORE_RETRY).ok()
+                }
+            };
+            tokio::select! {
+                biased;
+                Ok(()) = self.mode.changed() => {}
+                Some(done) = calls.pending.next(), if !calls.pending.is_empty() => {
+                    calls.busy.remove(&done.run.id);
+                    self.answered(done).await;
+                }
+                Ok(()) = self.rules.changed() => {}
+                () = self.poke.notified() => {}
+                () = self.time.wait(wake) => {}
+            }
+        }
+    }
+
+    /// Looks at all rows once and performs what the planner asks for.
+    async fn pass(&self, now: Timestamp, calls: &mut Calls) -> Result<Pass, StoreError> {
+        let rows = self.store.load().await?;
+        self.witness.surveyed(&rows, now);
+        let rules = self.rules.borrow().clone();
+        let mode = *self.mode.borrow();
+        if self.is_drained(mode, &rows, calls) {
+            return Ok(Pass::Drained);
+        }
+        let snapshot = Snapshot {
+            rules: &rules,
+            cursors: rows.cursors,
+            runs: rows.runs,
+            halt: rows.halt,
+            stops: rows.stops,
+            mode,
+            busy: calls.busy.clone(),
+        };
+        let mut changed = false;
+        let mut failed = None;
+        for effect in plan::plan(&snapshot, now) {
+            // One row that cannot be written must not keep the others from being looked after.
+            match self.perform(effect, &snapshot, now, calls).await {
+                Ok(wrote) => changed |= wrote,
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        // Rows have changed, so the survey is out of date: look again at once.
+        Ok(Pass::Wake(if changed { Some(now) } else { plan::next_wake(&snapshot, now) }))
+    }
+
+    fn is_drained(&self, mode: Mode, rows: &Rows, calls: &Calls) -> bool {
+        let running = || rows.runs.iter().any(Run::may_be_running);
+        match mode {
+            Mode::Active => false,
+            Mode::Draining => calls.pending.is_empty(),
+            Mode::DrainingWithStop => calls.pending.is_empty() && !running(),
+        }
+    }
+
+    /// Performs one effect; tells whether rows changed.
+    async fn perform(
+        &self,
+        effect: Effect,
+        snapshot: &Snapshot<'_>,
+        now: Timestamp,
+        calls: &mut Calls,
+    ) -> Result<bool, StoreError> {
+        let find = |id: &RunId| snapshot.runs.iter().find(|run| run.id == *id).cloned();
+        match effect {
+            Effect::AdoptSchedule { schedule, at } => self.commit(Change::AdoptSchedule { schedule, at }).await,
+            Effect::ForgetSchedule { schedule } => self.commit(Change::ForgetSchedule { schedule }).await,
+            Effect::OpenSlots { schedule, cursor, runs } => self.open(schedule, cursor, runs, now).await,
+            Effect::Record { run, observation } => {
+                let Some(run) = find(&run) else { return Ok(false) };
+                Ok(self.advance(run, observation, now).await?.is_some())
+            }
+            outside => {
+                if calls.pending.len() >= MAX_CALLS || snapshot.mode == Mode::Draining {
+                    return Ok(false);
+                }
+                let id = match &outside {
+                    Effect::ReadTemplate { run, .. }
+                    | Effect::Start { run, .. }
+                    | Effect::Look { run }
+                    | Effect::Poll { run }
+                    | Effect::Stop { run, .. } => run,
+                    _ => return Ok(false),
+                };
+                let Some(run) = find(id) else { return Ok(false) };
+                if let Some((run, call)) = self.prepare(run, outside, now).await? {
+                    let id = run.id.clone();
+                    calls.push(&id, perform::make(self.injector.clone(), run, call));
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Writes the intent where one is due, and returns the call; `None` when the row had changed meanwhile.
+    async fn prepare(&self, run: Run, effect: Effect, now: Timestamp) -> Result<Option<(Run, Call)>, StoreError> {
+        Ok(match effect {
+            Effect::ReadTemplate { place, template, .. } => Some((run, Call::ReadTemplate { place, template })),
+            Effect::Start { place, template_id, tags, .. } => {
+                let request = perform::start_request(&run, template_id.clone(), tags);
+                let asked = Observation::StartAsked { place: place.clone(), template_id };
+                self.advance(run, asked, now).await?.map(|run| (run, Call::Start { place, request }))
+            }
+            Effect::Look { .. } => match &run.state {
+                RunState::Starting { place, template_id, .. } => {
+                    let call = Call::Find { place: place.clone(), template_id: template_id.clone() };
+                    Some((run, call))
+                }
+                _ => None,
+            },
+            Effect::Poll { .. } => perform::running_at(&run).map(|(place, fis_id)| (run, Call::Get { place, fis_id })),
+            Effect::Stop { cause, .. } => {
+                let is_new = matches!(run.state, RunState::Running { .. });
+                let run =
+                    if is_new { self.advance(run, Observation::StopAsked { cause }, now).await? } else { Some(run) };
+                run.and_then(|run| perform::running_at(&run).map(|(place, fis_id)| (run, Call::Stop { place, fis_id })))
+            }
+            _ => None,
+        })
+    }
+
+    /// Records what an answer means. When that fails the answer is forgotten: the rows still say that it is wanted.
+    async fn answered(&self, done: Done) {
+        let Done { run, operation, answer, took } = done;
+        self.witness.called(operation, answer.result(), took);
+        let now = self.time.now();
+        let observation = perform::observe(&run, answer, now);
+        if let Err(error) = self.advance(run, observation, now).await {
+            self.witness.store_failed(&error);
+        }
+    }
+
+    /// Applies an observation and commits it; `None` when it does not fit the row any more.
+    async fn advance(&self, run: Run, observation: Observation, at: Timestamp) -> Result<Option<Run>, StoreError> {
+        let journal = match &observation {
+            Observation::Polled { fis } if run.fis.as_ref() == Some(fis) => Journaled::No,
+            _ => Journaled::Yes,
+        };
+        let run = match run.apply(&observation, at) {
+            Ok(run) => run,
+            Err(invalid) => {
+                return Err(StoreError::Row { row: invalid.run.to_string(), source: Box::new(invalid) });
+            }
+        };
+        let change = Change::Advance { run: Box::new(run.clone()), observation: observation.clone(), journal, at };
+        match self.store.commit(change).await? {
+            Committed::Done => {
+                if journal == Journaled::Yes {
+                    self.witness.committed(&run, &observation, at);
+                }
+                Ok(Some(run))
+            }
+            Committed::Stale => Ok(None),
+        }
+    }
+
+    async fn open(
+        &self,
+        schedule: plan::ScheduleKey,
+        cursor: Timestamp,
+        runs: Vec<Run>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let opened = runs.clone();
+        let changed = self.commit(Change::OpenSlots { schedule, cursor, runs, at: now }).await?;
+        for run in opened.iter().filter(|_| changed) {
+            self.witness.committed(run, &run.opening(), now);
+        }
+        Ok(changed)
+    }
+
+    async fn commit(&self, change: Change) -> Result<bool, StoreError> {
+        Ok(self.store.commit(change).await? == Committed::Done)
+    }
+}
+
+/// What a pass ended with.
+enum Pass {
+    /// Look again at this instant.
+    Wake(Option<Timestamp>),
+    /// The engine was told to drain and has.
+    Drained,
+}
+
+/// A stuck engine is one that has not passed for this long while its heartbeat goes on.
+pub const STUCK_AFTER: Duration = Duration::from_secs(20);

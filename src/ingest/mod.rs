@@ -1,0 +1,6 @@
+//! Ingest: everything that comes from outside becomes a row, then the planner is poked.
+//!
+//! Queue messages in [`event`], operators in [`manual`]. Nothing here decides whether a run starts.
+
+pub mod event;
+pub mod manual;

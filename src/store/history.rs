@@ -1,0 +1,217 @@
+//! History: what people ask the store, and what couriers carry out of it.
+
+use jiff::Timestamp;
+
+use super::{
+    SqliteStore,
+    rows::{from_json, from_us, read_failed, run, write_failed},
+};
+use crate::{
+    domain::{
+        ids::{ExperimentName, RunId},
+        run::{JournalEntry, Run},
+        template::TemplateFacts,
+    },
+    engine::ports::{QuarantinedMessage, StoreError},
+};
+
+/// Which runs are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Only of this experiment.
+    pub experiment: Option<ExperimentName>,
+    /// Only opened at or after this instant.
+    pub since: Option<Timestamp>,
+    /// At most so many, the newest.
+    pub limit: u32,
+}
+
+/// An event as it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownEvent {
+    /// `source`.
+    pub source: String,
+    /// `detail-type`.
+    pub detail_type: String,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// The runs it opened; none when no trigger matched.
+    pub runs: Vec<RunId>,
+}
+
+/// Rows deleted in one go by [`SqliteStore::prune`], so that no transaction is long.
+const PRUNE_BATCH: i64 = 1_000;
+
+impl SqliteStore {
+    /// Returns the newest runs that a filter lets through, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>, StoreError> {
+        let bodies: Vec<String> = sqlx::query_scalar(
+            "SELECT body FROM runs WHERE (?1 IS NULL OR experiment = ?1) AND opened_at_us >= ?2
+             ORDER BY opened_at_us DESC, id LIMIT ?3",
+        )
+        .bind(filter.experiment.as_ref().map(ExperimentName::as_str))
+        .bind(filter.since.map_or(i64::MIN, Timestamp::as_microsecond))
+        .bind(filter.limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(read_failed)?;
+        bodies.iter().map(|body| run(body)).collect()
+    }
+
+    /// Finds runs whose id begins with a text; two at most, which is enough to see that it is ambiguous.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn runs_by_prefix(&self, prefix: &str) -> Result<Vec<Run>, StoreError> {
+        let bodies: Vec<String> =
+            sqlx::query_scalar("SELECT body FROM runs WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2")
+                .bind(prefix)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(read_failed)?;
+        bodies.iter().map(|body| run(body)).collect()
+    }
+
+    /// Returns a run's journal, oldest entry first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn journal(&self, id: &RunId) -> Result<Vec<JournalEntry>, StoreError> {
+        let rows = sqlx::query_as("SELECT seq, at_us, run, observation FROM journal WHERE run = ? ORDER BY seq")
+            .bind(id.as_str())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_failed)?;
+        rows.into_iter().map(entry).collect()
+    }
+
+    /// Returns events with an id; ids are unique only with their source.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn events(&self, event_id: &str) -> Result<Vec<KnownEvent>, StoreError> {
+        let rows: Vec<(String, String, i64, String)> = sqlx::query_as(
+            "SELECT source, detail_type, received_at_us, runs FROM events WHERE event_id = ? ORDER BY received_at_us",
+        )
+        .bind(event_id)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(read_failed)?;
+        let event = |(source, detail_type, us, runs): (String, String, i64, String)| {
+            let received_at = from_us("events", us)?;
+            Ok(KnownEvent { source, detail_type, received_at, runs: from_json("events", &runs)? })
+        };
+        rows.into_iter().map(event).collect()
+    }
+
+    /// Returns the newest quarantined messages, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn quarantined(&self, limit: u32) -> Result<Vec<QuarantinedMessage>, StoreError> {
+        let rows: Vec<(String, String, i64, String, String)> = sqlx::query_as(
+            "SELECT queue, message_id, received_at_us, reason, body FROM quarantine ORDER BY received_at_us DESC LIMIT ?",
+        )
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(read_failed)?;
+        let message = |(queue, message_id, us, reason, body)| {
+            Ok(QuarantinedMessage { queue, message_id, received_at: from_us("quarantine", us)?, reason, body })
+        };
+        rows.into_iter().map(message).collect()
+    }
+
+    /// Returns what the last run of an experiment read of its template.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn last_facts(&self, experiment: &ExperimentName) -> Result<Option<TemplateFacts>, StoreError> {
+        let body: Option<String> = sqlx::query_scalar(
+            "SELECT body FROM runs WHERE experiment = ? AND json_extract(body, '$.facts') IS NOT NULL
+             ORDER BY opened_at_us DESC LIMIT 1",
+        )
+        .bind(experiment.as_str())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(read_failed)?;
+        Ok(body.map(|body| run(&body)).transpose()?.and_then(|run| run.facts))
+    }
+
+    /// Returns the journal behind a position, oldest entry first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
+        let rows =
+            sqlx::query_as("SELECT seq, at_us, run, observation FROM journal WHERE seq > ? ORDER BY seq LIMIT ?")
+                .bind(seq)
+                .bind(limit)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(read_failed)?;
+        rows.into_iter().map(entry).collect()
+    }
+
+    /// Returns how far a courier has come; zero at first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn courier(&self, name: &str) -> Result<i64, StoreError> {
+        let seq = sqlx::query_scalar("SELECT seq FROM couriers WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(read_failed)?;
+        Ok(seq.unwrap_or(0))
+    }
+
+    /// Records how far a courier has come.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be written.
+    pub async fn move_courier(&self, name: &str, seq: i64) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO couriers (name, seq) VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq")
+            .bind(name)
+            .bind(seq)
+            .execute(&self.pool)
+            .await
+            .map_err(write_failed)?;
+        Ok(())
+    }
+
+    /// Deletes what ended before an instant: finished runs with their journal, events, quarantined messages. Returns
+    /// how many rows went.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be written.
+    pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let us = before.as_microsecond();
+        let statements = [
+            "DELETE FROM journal WHERE run IN (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 LIMIT ?2)",
+            "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 LIMIT ?2)
+             AND id NOT IN (SELECT run FROM journal)",
+            "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE received_at_us < ?1 LIMIT ?2)",
+            "DELETE FROM quarantine WHERE rowid IN (SELECT rowid FROM quarantine WHERE received_at_us < ?1 LIMIT ?2)",
+        ];
+        let mut deleted = 0;
+        for statement in statements {
+            let done =
+                sqlx::query(statement).bind(us).bind(PRUNE_BATCH).execute(&self.pool).await.map_err(write_failed)?;
+            deleted += done.rows_affected();
+        }
+        Ok(deleted)
+    }
+}
+
+fn entry((seq, us, id, observation): (i64, i64, String, String)) -> Result<JournalEntry, StoreError> {
+    Ok(JournalEntry {
+        seq,
+        at: from_us("journal", us)?,
+        run: RunId::from_text(&id),
+        observation: from_json("journal", &observation)?,
+    })
+}

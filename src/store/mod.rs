@@ -1,0 +1,11 @@
+//! The store: rows that survive everything.
+//!
+//! [`open`] opens or refuses a database file, [`sqlite`] is the engine's [`crate::engine::ports::Store`], [`history`] is
+//! what people and couriers read. Every write is one transaction.
+
+pub mod history;
+pub mod open;
+pub mod rows;
+pub mod sqlite;
+
+pub use open::{OpenError, SqliteStore};

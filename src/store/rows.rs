@@ -1,0 +1,59 @@
+//! Rows to domain values and back. A stored value that cannot be read is an error, never skipped.
+
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    domain::{ids::Name, run::Run},
+    engine::ports::StoreError,
+};
+
+/// Wraps a failed query that read.
+pub fn read_failed(source: sqlx::Error) -> StoreError {
+    StoreError::Query { action: "read", source: Box::new(source) }
+}
+
+/// Wraps a failed query that wrote.
+pub fn write_failed(source: sqlx::Error) -> StoreError {
+    StoreError::Query { action: "write", source: Box::new(source) }
+}
+
+/// Reads a JSON column.
+///
+/// # Errors
+/// [`StoreError::Row`] when this version cannot read it.
+pub fn from_json<T: DeserializeOwned>(row: &str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|source| StoreError::Row { row: row.to_owned(), source: Box::new(source) })
+}
+
+/// Writes a JSON column.
+///
+/// # Errors
+/// [`StoreError::Row`] when the value has no JSON form.
+pub fn to_json<T: Serialize>(row: &str, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|source| StoreError::Row { row: row.to_owned(), source: Box::new(source) })
+}
+
+/// Reads a time column.
+///
+/// # Errors
+/// [`StoreError::Row`] when it is outside the years that there are.
+pub fn from_us(row: &str, us: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(us).map_err(|source| StoreError::Row { row: row.to_owned(), source: Box::new(source) })
+}
+
+/// Reads a name column.
+///
+/// # Errors
+/// [`StoreError::Row`] when it is not a name.
+pub fn name(row: &str, text: &str) -> Result<Name, StoreError> {
+    Name::parse(text).map_err(|source| StoreError::Row { row: row.to_owned(), source: Box::new(source) })
+}
+
+/// Reads a run from its body.
+///
+/// # Errors
+/// [`StoreError::Row`] when this version cannot read it.
+pub fn run(body: &str) -> Result<Run, StoreError> {
+    from_json("runs", body)
+}

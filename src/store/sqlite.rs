@@ -1,0 +1,255 @@
+//! The engine's store on SQLite: every change one transaction, durable when acknowledged (WAL, `synchronous=FULL`).
+
+use jiff::Timestamp;
+use sqlx::{Sqlite, Transaction};
+
+use super::{
+    SqliteStore,
+    rows::{from_json, from_us, name, read_failed, run, to_json, write_failed},
+};
+use crate::{
+    domain::{
+        ids::RunId,
+        plan::{Halt, ScheduleKey, StopRequest},
+        run::{Observation, Run},
+    },
+    engine::ports::{
+        Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
+    },
+};
+
+type Tx<'a> = Transaction<'a, Sqlite>;
+
+impl Store for SqliteStore {
+    async fn load(&self) -> Result<Rows, StoreError> {
+        // One read transaction is one consistent picture.
+        let mut tx = self.pool.begin().await.map_err(read_failed)?;
+        let mut rows = Rows::default();
+        let cursors: Vec<(String, String, i64)> = sqlx::query_as("SELECT experiment, schedule, at_us FROM cursors")
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(read_failed)?;
+        for (experiment, schedule, at_us) in cursors {
+            let key = (name("cursors", &experiment)?, name("cursors", &schedule)?);
+            rows.cursors.insert(key, from_us("cursors", at_us)?);
+        }
+        let runs: Vec<String> = sqlx::query_scalar("SELECT body FROM runs WHERE is_open = 1 ORDER BY opened_at_us, id")
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(read_failed)?;
+        rows.runs = runs.iter().map(|body| run(body)).collect::<Result<_, _>>()?;
+        let halt: Option<String> =
+            sqlx::query_scalar("SELECT body FROM halt").fetch_optional(&mut *tx).await.map_err(read_failed)?;
+        rows.halt = halt.map(|body| from_json("halt", &body)).transpose()?;
+        let stops: Vec<(String, String)> =
+            sqlx::query_as("SELECT run, body FROM stop_requests").fetch_all(&mut *tx).await.map_err(read_failed)?;
+        for (id, body) in stops {
+            rows.stops.insert(RunId::from_text(&id), from_json("stop_requests", &body)?);
+        }
+        Ok(rows)
+    }
+
+    async fn commit(&self, change: Change) -> Result<Committed, StoreError> {
+        let mut tx = self.write().await?;
+        let committed = match change {
+            Change::AdoptSchedule { schedule, at } => adopt(&mut tx, &schedule, at).await?,
+            Change::ForgetSchedule { schedule } => forget(&mut tx, &schedule).await?,
+            Change::OpenSlots { schedule, cursor, runs, at } => {
+                move_cursor(&mut tx, &schedule, cursor).await?;
+                let mut inserted = false;
+                for run in &runs {
+                    inserted |= insert_run(&mut tx, run, at).await? == Recorded::New;
+                }
+                if inserted { Committed::Done } else { Committed::Stale }
+            }
+            Change::Advance { run, observation, journal, at } => {
+                let committed = update_run(&mut tx, &run, at).await?;
+                if committed == Committed::Done && journal == Journaled::Yes {
+                    append(&mut tx, &run.id, &observation, at).await?;
+                }
+                committed
+            }
+        };
+        tx.commit().await.map_err(write_failed)?;
+        Ok(committed)
+    }
+
+    async fn record_event(&self, event: EventRow, runs: Vec<Run>) -> Result<Recorded, StoreError> {
+        let mut tx = self.write().await?;
+        let ids: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
+        let inserted = sqlx::query(
+            "INSERT INTO events (source, event_id, detail_type, received_at_us, runs) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(&event.source)
+        .bind(&event.event_id)
+        .bind(&event.detail_type)
+        .bind(event.received_at.as_microsecond())
+        .bind(to_json("events", &ids)?)
+        .execute(&mut *tx)
+        .await
+        .map_err(write_failed)?;
+        if inserted.rows_affected() == 0 {
+            return Ok(Recorded::Known);
+        }
+        for run in &runs {
+            insert_run(&mut tx, run, event.received_at).await?;
+        }
+        tx.commit().await.map_err(write_failed)?;
+        Ok(Recorded::New)
+    }
+
+    async fn quarantine(&self, message: QuarantinedMessage) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO quarantine (queue, message_id, received_at_us, reason, body) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(&message.queue)
+        .bind(&message.message_id)
+        .bind(message.received_at.as_microsecond())
+        .bind(&message.reason)
+        .bind(&message.body)
+        .execute(&self.pool)
+        .await
+        .map_err(write_failed)?;
+        Ok(())
+    }
+
+    async fn request_run(&self, run: Run) -> Result<Recorded, StoreError> {
+        let mut tx = self.write().await?;
+        let recorded = insert_run(&mut tx, &run, run.opened_at).await?;
+        tx.commit().await.map_err(write_failed)?;
+        Ok(recorded)
+    }
+
+    async fn request_stop(&self, run: RunId, request: StopRequest) -> Result<Found, StoreError> {
+        let inserted = sqlx::query(
+            "INSERT INTO stop_requests (run, at_us, body) SELECT id, ?, ? FROM runs WHERE id = ? AND is_open = 1
+             ON CONFLICT DO UPDATE SET body = body",
+        )
+        .bind(request.at.as_microsecond())
+        .bind(to_json("stop_requests", &request)?)
+        .bind(run.as_str())
+        .execute(&self.pool)
+        .await
+        .map_err(write_failed)?;
+        Ok(if inserted.rows_affected() == 0 { Found::No } else { Found::Yes })
+    }
+
+    async fn set_halt(&self, halt: Option<Halt>) -> Result<(), StoreError> {
+        let query = match halt {
+            Some(halt) => {
+                sqlx::query("INSERT INTO halt (id, body) VALUES (1, ?) ON CONFLICT DO UPDATE SET body = excluded.body")
+                    .bind(to_json("halt", &halt)?)
+            }
+            None => sqlx::query("DELETE FROM halt"),
+        };
+        query.execute(&self.pool).await.map_err(write_failed)?;
+        Ok(())
+    }
+}
+
+impl SqliteStore {
+    /// Begins a transaction that has the write lock from the start, so that it cannot fail half-way for want of it.
+    async fn write(&self) -> Result<Tx<'static>, StoreError> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(write_failed)
+    }
+}
+
+async fn adopt(tx: &mut Tx<'_>, schedule: &ScheduleKey, at: Timestamp) -> Result<Committed, StoreError> {
+    let done = sqlx::query("INSERT INTO cursors (experiment, schedule, at_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+        .bind(schedule.0.as_str())
+        .bind(schedule.1.as_str())
+        .bind(at.as_microsecond())
+        .execute(&mut **tx)
+        .await
+        .map_err(write_failed)?;
+    Ok(if done.rows_affected() == 0 { Committed::Stale } else { Committed::Done })
+}
+
+async fn forget(tx: &mut Tx<'_>, schedule: &ScheduleKey) -> Result<Committed, StoreError> {
+    sqlx::query("DELETE FROM cursors WHERE experiment = ? AND schedule = ?")
+        .bind(schedule.0.as_str())
+        .bind(schedule.1.as_str())
+        .execute(&mut **tx)
+        .await
+        .map_err(write_failed)?;
+    Ok(Committed::Done)
+}
+
+async fn move_cursor(tx: &mut Tx<'_>, schedule: &ScheduleKey, to: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE cursors SET at_us = MAX(at_us, ?) WHERE experiment = ? AND schedule = ?")
+        .bind(to.as_microsecond())
+        .bind(schedule.0.as_str())
+        .bind(schedule.1.as_str())
+        .execute(&mut **tx)
+        .await
+        .map_err(write_failed)?;
+    Ok(())
+}
+
+async fn insert_run(tx: &mut Tx<'_>, run: &Run, at: Timestamp) -> Result<Recorded, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO runs (id, experiment, trigger_kind, trigger_key, phase, is_open, opened_at_us, changed_at_us,
+                           revision, body)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(run.id.as_str())
+    .bind(run.experiment.as_str())
+    .bind(run.trigger.kind())
+    .bind(run.trigger.key())
+    .bind(run.state.as_str())
+    .bind(i64::from(!run.is_over()))
+    .bind(run.opened_at.as_microsecond())
+    .bind(at.as_microsecond())
+    .bind(i64::try_from(run.revision).unwrap_or(i64::MAX))
+    .bind(to_json("runs", run)?)
+    .execute(&mut **tx)
+    .await
+    .map_err(write_failed)?;
+    if done.rows_affected() == 0 {
+        return Ok(Recorded::Known);
+    }
+    append(tx, &run.id, &run.opening(), at).await?;
+    Ok(Recorded::New)
+}
+
+async fn update_run(tx: &mut Tx<'_>, run: &Run, at: Timestamp) -> Result<Committed, StoreError> {
+    let revision = i64::try_from(run.revision).unwrap_or(i64::MAX);
+    let done = sqlx::query(
+        "UPDATE runs SET phase = ?, is_open = ?, changed_at_us = ?, revision = ?, body = ? WHERE id = ? AND revision = ?",
+    )
+    .bind(run.state.as_str())
+    .bind(i64::from(!run.is_over()))
+    .bind(at.as_microsecond())
+    .bind(revision)
+    .bind(to_json("runs", run)?)
+    .bind(run.id.as_str())
+    .bind(revision.saturating_sub(1))
+    .execute(&mut **tx)
+    .await
+    .map_err(write_failed)?;
+    if done.rows_affected() == 0 {
+        return Ok(Committed::Stale);
+    }
+    if run.is_over() {
+        sqlx::query("DELETE FROM stop_requests WHERE run = ?")
+            .bind(run.id.as_str())
+            .execute(&mut **tx)
+            .await
+            .map_err(write_failed)?;
+    }
+    Ok(Committed::Done)
+}
+
+async fn append(tx: &mut Tx<'_>, run: &RunId, observation: &Observation, at: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO journal (at_us, run, kind, observation) VALUES (?, ?, ?, ?)")
+        .bind(at.as_microsecond())
+        .bind(run.as_str())
+        .bind(observation.as_str())
+        .bind(to_json("journal", observation)?)
+        .execute(&mut **tx)
+        .await
+        .map_err(write_failed)?;
+    Ok(())
+}
