@@ -9,6 +9,9 @@ use std::{
 /// Longest file, in lines.
 const MAX_LINES: usize = 500;
 
+/// Longest function, in lines, its signature and closing brace included.
+const MAX_FUNCTION_LINES: usize = 72;
+
 /// What may stand at the top of the repository; dot-files are free.
 const TOP_LEVEL: [&str; 8] = ["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "src", "config", "systemd", "deploy"];
 
@@ -102,6 +105,36 @@ fn files_are_short_and_say_what_they_are_for() {
     }
     none("longer than 500 lines", long);
     none("do not open with `//!`", silent);
+}
+
+#[test]
+fn functions_are_short() {
+    let mut long = Vec::new();
+    for source in sources("src").into_iter().chain(sources("tests")) {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (start, line) in lines.iter().enumerate() {
+            let length = function_lines(line, &lines[start..]);
+            if length > MAX_FUNCTION_LINES {
+                long.push(format!("{}:{}: {length} lines", source.path, start + 1));
+            }
+        }
+    }
+    none("functions longer than 70 lines", long);
+}
+
+/// Counts the lines of the function that a line begins; zero when it begins none or declares one only. Relies on rustfmt.
+fn function_lines(first: &str, lines: &[&str]) -> usize {
+    let code = first.trim_start();
+    let words = code.split_whitespace().take_while(|word| word.starts_with("pub") || ["async", "const"].contains(word));
+    if code.split_whitespace().nth(words.count()) != Some("fn") {
+        return 0;
+    }
+    let indent = &first[..first.len() - code.len()];
+    let is_end = |line: &&str| {
+        let own = line.strip_prefix(indent).is_some_and(|rest| !rest.starts_with(' '));
+        own && (*line == format!("{indent}}}") || line.ends_with(';') || line.ends_with('}'))
+    };
+    lines.iter().position(is_end).map_or(0, |end| end + 1)
 }
 
 #[test]
