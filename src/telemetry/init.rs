@@ -1,6 +1,6 @@
 //! Start and end of telemetry.
 //!
-//! [`init`] reads settings and environment and builds what they ask for, without asking whether a collector is there.
+//! [`init()`] reads settings and environment and builds what they ask for, without asking whether a collector is there.
 //! [`Telemetry`] holds the providers; nothing is global until [`Telemetry::install`] makes its log the process's.
 
 use std::{

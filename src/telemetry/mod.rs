@@ -2,7 +2,7 @@
 //!
 //! It may lose what it has to say, but never holds up or loses a run: nothing here waits for a collector except
 //! [`Telemetry::shutdown`], which has a deadline. Nothing is global but the log, and that only after
-//! [`Telemetry::install`]. Start reading at [`init`].
+//! [`Telemetry::install`]. Start reading at [`init()`].
 
 pub mod init;
 pub mod logs;

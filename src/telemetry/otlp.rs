@@ -137,6 +137,7 @@ impl Target {
     }
 
     fn watched<E>(&self, inner: E, outage: &Outage) -> Watched<E> {
+        outage.sends(self.signal, origin(&self.endpoint));
         Watched { inner, signal: self.signal, outage: outage.clone() }
     }
 
@@ -176,6 +177,14 @@ impl Target {
             .with_batch_exporter(self.watched(exporter, outage))
             .build())
     }
+}
+
+/// Cuts a URL down to what may be logged: neither credentials nor a path that may hold some.
+fn origin(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}")
 }
 
 /// Describes this process: the environment's words, with our defaults behind them.

@@ -4,7 +4,7 @@
 //! wrapped in [`Watched`] instead, which warns when exports begin to fail and says so when they work again.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -41,6 +41,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// Where each signal goes: scheme, host and port, without credentials.
+    collectors: BTreeMap<Signal, String>,
     failing: BTreeSet<Signal>,
     warned_at: Option<Instant>,
     recovery: Recovery,
@@ -60,12 +62,17 @@ impl Outage {
         self.0.log.get_or_init(|| log);
     }
 
+    /// Notes where a signal goes, for the warning.
+    pub(super) fn sends(&self, signal: Signal, collector: String) {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).collectors.insert(signal, collector);
+    }
+
     /// Tells how many exports failed since the start.
     pub(super) fn failures(&self) -> u64 {
         self.0.failures.load(Ordering::Relaxed)
     }
 
-    /// Notes how an export of a signal came out.
+    /// Notes how an export of a signal, or the end of its provider, came out.
     pub(super) fn note(&self, signal: Signal, result: &OTelSdkResult) {
         match result {
             Ok(()) => self.worked(signal),
@@ -82,16 +89,19 @@ impl Outage {
             let was_failing = !seen.failing.is_empty();
             seen.failing.insert(signal);
             let quiet = seen.warned_at.is_some_and(|at| at.elapsed() < QUIET);
-            let warn = !was_failing && !quiet;
-            if warn {
+            if was_failing || quiet {
+                None
+            } else {
                 seen.warned_at = Some(Instant::now());
                 seen.recovery = Recovery::Awaited;
+                Some(seen.collectors.get(&signal).cloned().unwrap_or_default())
             }
-            warn
         };
-        if warn {
+        if let Some(collector) = warn {
             let signal = signal.name();
-            self.tell(|| tracing::warn!(signal, failure, "telemetry cannot be exported; runs go on without it"));
+            self.tell(|| {
+                tracing::warn!(signal, collector, failure, "telemetry cannot be exported; runs go on without it")
+            });
         }
     }
 

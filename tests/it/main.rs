@@ -2,7 +2,7 @@
 
 mod support;
 
-// mod house;
-// mod moto;
-// mod packaging;
+mod house;
+mod moto;
+mod packaging;
 mod telemetry;

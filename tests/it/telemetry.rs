@@ -83,7 +83,7 @@ fn exported(using: impl FnOnce(&Telemetry)) -> (Collector, Captured) {
     (collector, captured)
 }
 
-fn span<'a>(spans: &'a [Span], id: [u8; 8]) -> &'a Span {
+fn span(spans: &[Span], id: [u8; 8]) -> &Span {
     spans.iter().find(|span| span.span_id == id).unwrap_or_else(|| panic!("no span {id:02x?} in {spans:#?}"))
 }
 
@@ -303,7 +303,8 @@ fn json_lines_carry_the_trace_as_fields() {
 /// Exports all three signals to an endpoint that does not work, and checks what that costs.
 #[track_caller]
 fn check_useless_collector(endpoint: String, deadline: Duration) {
-    let (telemetry, captured) = start(Some(endpoint), LogFormat::Text);
+    let with_secret = endpoint.replace("://", "://user:secret@");
+    let (telemetry, captured) = start(Some(with_secret), LogFormat::Text);
     let Story { run, journal, .. } = runs::completed();
     let log = telemetry.log().clone();
     let began = Instant::now();
@@ -323,6 +324,7 @@ fn check_useless_collector(endpoint: String, deadline: Duration) {
     assert!(ending < deadline + Duration::from_secs(1), "the end took {ending:?}");
     let warnings = captured.warnings();
     assert!(warnings.len() == 1 && warnings[0].contains("telemetry cannot be exported"), "{warnings:#?}");
+    assert!(warnings[0].contains(&endpoint) && !warnings[0].contains("secret"), "{warnings:#?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Nothing here sets an environment variable or takes a fixed port.
 
-// pub mod moto;
+pub mod moto;
 pub mod otlp;
 pub mod runs;
 

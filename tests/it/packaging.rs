@@ -1,0 +1,225 @@
+//! What is shipped beside the program: the unit, the container file, policies and schemas are what they claim to be.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use firedrill::domain::{
+    fis::FailureClass,
+    ids::RunId,
+    outcome::Outcome,
+    run::{SkipReason, StopCause},
+};
+use serde_json::Value;
+
+use crate::support::runs::{instant, name};
+
+/// Every action that the agent calls, or that AWS asks for when it does.
+const ACTIONS: [&str; 12] = [
+    "events:PutEvents",
+    "fis:GetExperiment",
+    "fis:GetExperimentTemplate",
+    "fis:GetSafetyLever",
+    "fis:ListExperimentTemplates",
+    "fis:ListExperiments",
+    "fis:StartExperiment",
+    "fis:StopExperiment",
+    "fis:TagResource",
+    "iam:CreateServiceLinkedRole",
+    "sqs:DeleteMessage",
+    "sqs:ReceiveMessage",
+];
+
+/// Called only where a role is configured.
+const ASSUME_ROLE: &str = "sts:AssumeRole";
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+#[track_caller]
+fn text(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[track_caller]
+fn json(name: &str) -> Value {
+    serde_json::from_str(&text(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Reads a unit: `section/key` to its values, in order.
+fn unit(name: &str) -> BTreeMap<String, Vec<String>> {
+    let mut section = String::new();
+    let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (number, line) in text(name).lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(title) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = title.to_owned();
+        } else {
+            let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("{name}:{}: no `=`", number + 1));
+            assert!(!section.is_empty(), "{name}:{}: a key before any section", number + 1);
+            keys.entry(format!("{section}/{key}")).or_default().push(value.to_owned());
+        }
+    }
+    keys
+}
+
+#[test]
+fn unit_restarts_after_crashes_only_and_may_do_little() {
+    let unit = unit("systemd/firedrill.service");
+    for (key, values) in [
+        ("Service/Type", &["notify-reload"][..]),
+        ("Service/ExecStart", &["/usr/local/bin/firedrill run --config /etc/firedrill"]),
+        ("Service/WatchdogSec", &["30s"]),
+        ("Service/Restart", &["on-failure"]),
+        ("Service/RestartPreventExitStatus", &["2"]),
+        ("Service/KillMode", &["mixed"]),
+        ("Service/DynamicUser", &["yes"]),
+        ("Service/StateDirectory", &["firedrill"]),
+        ("Service/RuntimeDirectory", &["firedrill"]),
+        ("Service/UMask", &["0077"]),
+        ("Service/NoNewPrivileges", &["yes"]),
+        ("Service/CapabilityBoundingSet", &[""]),
+        ("Service/ProtectSystem", &["strict"]),
+        ("Service/ProtectHome", &["yes"]),
+        ("Service/PrivateTmp", &["yes"]),
+        ("Service/PrivateDevices", &["yes"]),
+        ("Service/MemoryDenyWriteExecute", &["yes"]),
+        ("Service/RestrictAddressFamilies", &["AF_INET AF_INET6 AF_UNIX"]),
+        ("Service/SystemCallFilter", &["@system-service", "~@privileged @resources"]),
+        ("Install/WantedBy", &["multi-user.target"]),
+    ] {
+        assert_eq!(unit.get(key).map(Vec::as_slice).unwrap_or_default(), values, "{key}");
+    }
+    let stop: u32 = unit["Service/TimeoutStopSec"][0].trim_end_matches('s').parse().expect("seconds");
+    assert!(stop > 30, "the agent drains for 30 s");
+}
+
+#[test]
+fn policy_allows_exactly_what_the_agent_calls() {
+    let policy = json("deploy/iam-policy.json");
+    assert_eq!(policy["Version"], "2012-10-17");
+    let mut allowed = BTreeSet::new();
+    for statement in policy["Statement"].as_array().expect("statements") {
+        assert_eq!(statement["Effect"], "Allow");
+        assert!(statement["Sid"].as_str().is_some_and(|sid| sid.chars().all(|c| c.is_ascii_alphanumeric())));
+        let actions: Vec<&str> = match &statement["Action"] {
+            Value::Array(actions) => actions.iter().filter_map(Value::as_str).collect(),
+            action => action.as_str().into_iter().collect(),
+        };
+        // The list operations of FIS have no resource (service authorization reference).
+        let lists = actions.iter().all(|action| action.starts_with("fis:List"));
+        assert_eq!(statement["Resource"] == "*", lists, "{statement}");
+        allowed.extend(actions.into_iter().map(str::to_owned));
+    }
+    let expected: BTreeSet<String> = ACTIONS.into_iter().chain([ASSUME_ROLE]).map(str::to_owned).collect();
+    assert_eq!(allowed, expected);
+}
+
+#[test]
+fn queue_takes_messages_of_one_rule_only() {
+    let policy = json("deploy/queue-policy.json");
+    let statements = policy["Statement"].as_array().expect("statements");
+    let allow: Vec<&Value> = statements.iter().filter(|statement| statement["Effect"] == "Allow").collect();
+    assert_eq!(allow.len(), 1);
+    assert_eq!(allow[0]["Principal"]["Service"], "events.amazonaws.com");
+    assert_eq!(allow[0]["Action"], "sqs:SendMessage");
+    assert_eq!(allow[0]["Condition"]["ArnEquals"]["aws:SourceArn"], "arn:aws:events:REGION:ACCOUNT:rule/RULE");
+}
+
+/// The values that a member of the event's detail may have.
+fn choices(member: &Value) -> BTreeSet<String> {
+    member["enum"].as_array().expect("an enum").iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+#[test]
+fn event_schema_knows_every_reason_and_outcome() {
+    let schema = json("deploy/events/run-event.schema.json");
+    let detail = &schema["properties"]["detail"]["properties"];
+    let class = FailureClass::Invalid;
+    let outcomes = [
+        Outcome::Completed,
+        Outcome::CompletedPartly { skipped: Vec::new() },
+        Outcome::Previewed,
+        Outcome::Stopped { cause: StopCause::Outside },
+        Outcome::Failed { code: String::new(), reason: String::new() },
+        Outcome::Cancelled,
+        Outcome::NotStarted { class, message: String::new() },
+        Outcome::Lost { class },
+    ];
+    assert_eq!(choices(&detail["outcome"]), outcomes.iter().map(|outcome| outcome.as_str().to_owned()).collect());
+    let at = instant("2026-03-01T02:00:00Z");
+    let reasons = [
+        SkipReason::Missed { through: at, count: 1 },
+        SkipReason::Late { start_by: at, waited_for: None },
+        SkipReason::Halted { by: String::new() },
+        SkipReason::Closed { window: name("freeze"), until: None },
+        SkipReason::WouldCross { window: name("freeze"), opens: at, ends: at },
+        SkipReason::Overlap { with: RunId::from_text("other") },
+        SkipReason::Template { class, message: String::new() },
+        SkipReason::Removed,
+    ];
+    let known = choices(&detail["reason"]);
+    for reason in reasons {
+        assert!(known.contains(reason.as_str()), "{}", reason.as_str());
+    }
+    assert_eq!(choices(&detail["state"]), ["finished", "held", "skipped", "started"].map(str::to_owned).into());
+}
+
+#[test]
+fn container_runs_without_root_and_without_shell() {
+    let file = text("deploy/Dockerfile");
+    let said = |line: &str| assert!(file.lines().any(|said| said.trim_end() == line), "no line `{line}`");
+    said("FROM gcr.io/distroless/static-debian12:nonroot");
+    said("USER 65532:65532");
+    said("ENTRYPOINT [\"/usr/local/bin/firedrill\"]");
+    said("CMD [\"run\", \"--config\", \"/etc/firedrill\"]");
+    let rust = text("Cargo.toml");
+    let version =
+        rust.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a version").trim_matches('"');
+    said(&format!("FROM rust:{version}-alpine AS build"));
+    assert!(file.contains("cargo build --release --locked"));
+    let copied = |line: &&str| line.starts_with("COPY ") && !line.contains("--from=");
+    for line in file.lines().filter(copied) {
+        let sources: Vec<&str> = line.split_whitespace().skip(1).collect();
+        for source in &sources[..sources.len() - 1] {
+            assert!(path(source).exists(), "{line}: there is no {source}");
+        }
+    }
+}
+
+#[test]
+fn licence_is_the_one_that_the_manifest_names() {
+    assert!(text("LICENSE").contains("Apache License") && text("LICENSE").contains("Version 2.0, January 2004"));
+    assert!(text("Cargo.toml").contains("license = \"Apache-2.0\""));
+}
+
+/// The files under `systemd` and `deploy`: a new one needs a test here.
+#[test]
+fn every_shipped_file_has_a_test() {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![path("systemd"), path("deploy")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let entry = entry.expect("an entry").path();
+            if entry.is_dir() {
+                folders.push(entry);
+            } else {
+                let name = entry.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("below").display().to_string();
+                found.insert(name);
+            }
+        }
+    }
+    let tested = [
+        "deploy/Dockerfile",
+        "deploy/events/run-event.schema.json",
+        "deploy/iam-policy.json",
+        "deploy/queue-policy.json",
+        "systemd/firedrill.service",
+    ];
+    assert_eq!(found, tested.map(str::to_owned).into());
+}
