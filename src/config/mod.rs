@@ -1,3 +1,86 @@
 //! Configuration: files and environment become [`settings::Settings`], or a list of every mistake with its place.
+//!
+//! The way: `sources` reads and merges, `walk` compares with the schema of `raw`, `check` gives the values their
+//! meaning. Each of them goes on after a mistake. The environment is an argument, so that tests need not set it.
 
+mod check;
+mod path;
+pub mod problem;
+mod raw;
 pub mod settings;
+mod sources;
+mod walk;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use self::{
+    problem::{Problem, Problems},
+    raw::Raw,
+    settings::Settings,
+    walk::Walk,
+};
+
+/// A configuration without mistakes.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What it says.
+    pub settings: Settings,
+    /// What is right but seldom meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Loads a file, or all `*.toml` of a folder in name order, with `FIREDRILL__…` variables over them.
+///
+/// # Errors
+/// Every mistake there is, each with its place.
+pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
+    let env: Vec<(String, String)> = env.into_iter().collect();
+    let merged = sources::merge(path, &env);
+    let schema = schema();
+    let mut walk = Walk {
+        schema: &schema,
+        index: &merged.index,
+        variables: &merged.variables,
+        problems: merged.problems,
+        spoiled: merged.spoiled,
+    };
+    let value = walk.run(merged.value);
+    let (mut problems, spoiled) = (walk.problems, walk.spoiled);
+    let raw: Raw = serde_path_to_error::deserialize(value).unwrap_or_else(|error| {
+        let message = format!("cannot be understood: {}", error.inner());
+        problems.push(Problem { place: None, path: error.path().to_string(), message, hint: None });
+        Raw::default()
+    });
+    let mut check = check::Check::new(&merged.index, &spoiled, merged.completeness);
+    let settings = check.settings(raw, &env);
+    problems.extend(check.problems);
+    if problems.is_empty() {
+        return Ok(Loaded { settings, warnings: check.warnings });
+    }
+    problems.sort_by(|a, b| order(a).cmp(&order(b)));
+    Err(Problems(problems))
+}
+
+/// Loads with the environment of the process.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_process_environment(path: &Path) -> Result<Loaded, Problems> {
+    // A variable that is not UTF-8 cannot be one of ours.
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    load(path, std::env::vars_os().filter_map(text))
+}
+
+/// Returns the JSON Schema of a configuration file.
+pub fn schema() -> Value {
+    schemars::schema_for!(Raw).to_value()
+}
+
+/// Orders problems as a reader meets them: file by file, from the top.
+fn order(problem: &Problem) -> (Option<(&str, Option<problem::Position>)>, &str) {
+    (problem.place.as_ref().map(|place| (place.source.as_str(), place.position)), &problem.path)
+}

@@ -1,0 +1,157 @@
+//! Gives the configuration its meaning: raw values become settings, and every mistake becomes a problem.
+//!
+//! A check goes on after a mistake with a value that is never used, since one problem means no settings.
+
+mod experiments;
+mod values;
+mod windows;
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+
+use super::{
+    path::{Index, KeyPath},
+    problem::Problem,
+    raw::{Raw, RawEventBus, RawLogFormat, RawOnShutdown, RawPlace, RawQueue, RawTelemetry},
+    settings::{EventBus, LogFormat, OnShutdown, Queue, Settings, Telemetry},
+    sources::Completeness,
+};
+use crate::domain::experiment::{Place, Rules};
+use values::{DAY, HOUR, MINUTE, SECOND};
+
+/// Folder of the store when nothing names one.
+const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/firedrill";
+
+/// Variable in which systemd passes the folders of `StateDirectory=`, separated by colons.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+
+/// A check under way.
+pub struct Check<'a> {
+    index: &'a Index,
+    spoiled: &'a [KeyPath],
+    completeness: Completeness,
+    /// Names of all experiments, also of those with mistakes.
+    declared: Vec<String>,
+    /// Mistakes.
+    pub problems: Vec<Problem>,
+    /// What is right but seldom meant.
+    pub warnings: Vec<Problem>,
+}
+
+impl<'a> Check<'a> {
+    /// Starts a check. Of what is at or below a spoiled path nothing more is said.
+    pub fn new(index: &'a Index, spoiled: &'a [KeyPath], completeness: Completeness) -> Self {
+        Self { index, spoiled, completeness, declared: Vec::new(), problems: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Checks everything.
+    pub fn settings(&mut self, raw: Raw, env: &[(String, String)]) -> Settings {
+        let root = KeyPath::default();
+        let aws = self.place(&root.key("aws"), raw.aws, &Place::default());
+        let queues = raw.queues.into_iter().filter_map(|(name, queue)| self.queue(&name, queue, &aws)).collect();
+        let event_bus = raw.event_bus.and_then(|bus| self.event_bus(bus, &aws));
+        self.declared = raw.experiments.keys().cloned().collect();
+        let experiments = self.experiments(raw.experiments, &aws);
+        let windows = self.windows(raw.windows, &experiments);
+        let agent = root.key("agent");
+        let drain = agent.key("drain_timeout");
+        let history = root.key("history");
+        let settings = Settings {
+            state_directory: state_directory(raw.state_directory, env),
+            rules: Rules { experiments, windows },
+            place: aws,
+            queues,
+            event_bus,
+            http_listen: self.listen(&root.key("http").key("listen"), raw.http.listen),
+            on_shutdown: match raw.agent.on_shutdown {
+                None | Some(RawOnShutdown::Leave) => OnShutdown::Leave,
+                Some(RawOnShutdown::Stop) => OnShutdown::Stop,
+            },
+            drain_timeout: self.duration(&drain, raw.agent.drain_timeout, SECOND * 30, SignedDuration::ZERO..=HOUR),
+            history: self.duration(&history, raw.history, DAY * 90, DAY..=DAY * 3_660),
+            telemetry: self.telemetry(raw.telemetry),
+        };
+        self.doubts(&settings);
+        settings
+    }
+
+    fn queue(&mut self, name: &str, raw: RawQueue, aws: &Place) -> Option<Queue> {
+        let path = KeyPath::default().key("queues").key(name);
+        let place = RawPlace { region: raw.region, endpoint_url: raw.endpoint_url, role_arn: raw.role_arn };
+        let place = self.place(&path, place, aws);
+        let url = self.required(&path.key("url"), raw.url).and_then(|url| self.url(&path.key("url"), url));
+        Some(Queue { name: self.name(&path, name)?, url: url?, place })
+    }
+
+    fn event_bus(&mut self, raw: RawEventBus, aws: &Place) -> Option<EventBus> {
+        let path = KeyPath::default().key("event_bus");
+        let place = RawPlace { region: raw.region, endpoint_url: raw.endpoint_url, role_arn: raw.role_arn };
+        let place = self.place(&path, place, aws);
+        Some(EventBus { name: self.required(&path.key("name"), raw.name)?, place })
+    }
+
+    fn telemetry(&mut self, raw: RawTelemetry) -> Telemetry {
+        let path = KeyPath::default().key("telemetry");
+        let log_filter = raw.log_filter.unwrap_or_else(|| "info".to_owned());
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log_filter) {
+            let hint = "write a level, or levels by module: `info,firedrill=debug`".to_owned();
+            self.problem(&path.key("log_filter"), format!("`{log_filter}` is not a filter: {error}"), Some(hint));
+        }
+        let interval = path.key("metric_interval");
+        Telemetry {
+            otlp_endpoint: raw.otlp_endpoint.and_then(|url| self.url(&path.key("otlp_endpoint"), url)),
+            log_format: match raw.log_format {
+                None | Some(RawLogFormat::Text) => LogFormat::Text,
+                Some(RawLogFormat::Json) => LogFormat::Json,
+            },
+            log_filter,
+            metric_interval: self.duration(&interval, raw.metric_interval, MINUTE, SECOND..=HOUR),
+        }
+    }
+
+    /// Warns of what is right in every part and yet does nothing as a whole.
+    fn doubts(&mut self, settings: &Settings) {
+        let experiments = KeyPath::default().key("experiments");
+        if self.completeness == Completeness::Partial {
+            return;
+        }
+        if settings.rules.experiments.is_empty() {
+            self.warn(&experiments, "there is no experiment, so nothing will ever run".to_owned());
+        }
+        if settings.queues.is_empty() {
+            for experiment in settings.rules.experiments.values().filter(|e| !e.triggers.is_empty()) {
+                let path = experiments.key(experiment.name.as_str()).key("triggers");
+                self.warn(&path, "no queue is configured, so no event will ever arrive".to_owned());
+            }
+        }
+    }
+
+    fn problem(&mut self, path: &KeyPath, message: String, hint: Option<String>) {
+        if self.spoiled.iter().any(|spoiled| path.is_within(spoiled)) {
+            return;
+        }
+        self.problems.push(Problem { place: self.index.value(path), path: path.to_string(), message, hint });
+    }
+
+    fn warn(&mut self, path: &KeyPath, message: String) {
+        let place = self.index.value(path);
+        self.warnings.push(Problem { place, path: path.to_string(), message, hint: None });
+    }
+
+    /// Demands a value.
+    fn required<T>(&mut self, path: &KeyPath, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.problem(path, "is missing".to_owned(), None);
+        }
+        value
+    }
+}
+
+fn state_directory(configured: Option<String>, env: &[(String, String)]) -> PathBuf {
+    let of_service = || {
+        let (_, folders) = env.iter().find(|(name, _)| name == STATE_DIRECTORY)?;
+        folders.split(':').next().filter(|folder| !folder.is_empty()).map(str::to_owned)
+    };
+    configured.or_else(of_service).map_or_else(|| PathBuf::from(DEFAULT_STATE_DIRECTORY), PathBuf::from)
+}

@@ -1,0 +1,95 @@
+//! Problems: what is wrong with the configuration, where, and what would be right.
+//!
+//! A problem is words for a person; nothing branches on it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// One mistake, or one doubt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Where the text stands; `None` when it stands nowhere.
+    #[serde(flatten)]
+    pub place: Option<Place>,
+    /// Key path, `experiments.checkout.schedules[0].cron`; empty when it is about a whole file.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// A place in a file, or a variable of the environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Path of the file, or name of the variable.
+    pub source: String,
+    /// Line from 1 and column from 1, in characters; `None` for a variable and for a file as a whole.
+    #[serde(flatten)]
+    pub position: Option<Position>,
+}
+
+/// A position in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+}
+
+/// Every mistake that was found, in the order of the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(transparent)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)?;
+        match self.position {
+            Some(Position { line, column }) => write!(f, ":{line}:{column}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.place, self.path.is_empty()) {
+            (Some(place), true) => write!(f, "{place}: ")?,
+            (Some(place), false) => write!(f, "{place} {}: ", self.path)?,
+            (None, true) => {}
+            (None, false) => write!(f, "{}: ", self.path)?,
+        }
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the hint for a word that is not one of those that are known, if one is like it.
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let lower = word.to_lowercase();
+    let farthest = (word.chars().count() / 3).clamp(1, 3);
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|&(distance, _)| distance <= farthest)
+        .min()
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}

@@ -1,0 +1,228 @@
+//! The configuration as written: every key, optional, with its type and nothing else checked.
+//!
+//! The doc comments are the descriptions of the published schema. What the values mean is decided in `check`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Configuration of Firedrill.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Raw {
+    /// Folder of the store and the socket. Default: `$STATE_DIRECTORY`, else `/var/lib/firedrill`.
+    pub state_directory: Option<String>,
+    /// How long finished runs, events and journal entries are kept. Default `90d`.
+    pub history: Option<String>,
+    /// Where AWS is called when nothing else is said.
+    pub aws: RawPlace,
+    /// The agent itself.
+    pub agent: RawAgent,
+    /// Listener for health and read-only status.
+    pub http: RawHttp,
+    /// Queues that deployment events arrive on.
+    pub queues: BTreeMap<String, RawQueue>,
+    /// Bus that run events are put on.
+    pub event_bus: Option<RawEventBus>,
+    /// Traces, metrics and logs.
+    pub telemetry: RawTelemetry,
+    /// Times at which nothing may run, or at which alone something may.
+    pub windows: BTreeMap<String, RawWindow>,
+    /// Experiments.
+    pub experiments: BTreeMap<String, RawExperiment>,
+}
+
+/// Where AWS is called.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawPlace {
+    /// AWS Region, such as `eu-west-1`. Default: the SDK's own search.
+    pub region: Option<String>,
+    /// Endpoint URL that replaces AWS's.
+    pub endpoint_url: Option<String>,
+    /// IAM role to assume.
+    pub role_arn: Option<String>,
+}
+
+/// The agent itself.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawAgent {
+    /// What happens to running FIS experiments when the agent is told to stop. Default `leave`.
+    pub on_shutdown: Option<RawOnShutdown>,
+    /// How long a stop of the agent may wait. Default `30s`.
+    pub drain_timeout: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawOnShutdown {
+    Leave,
+    Stop,
+}
+
+/// Listener for health and read-only status.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawHttp {
+    /// Address and port. Default: none.
+    pub listen: Option<String>,
+}
+
+/// A queue that deployment events arrive on.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawQueue {
+    /// Queue URL.
+    pub url: Option<String>,
+    /// AWS Region. Default: that of `aws`.
+    pub region: Option<String>,
+    /// Endpoint URL that replaces AWS's. Default: that of `aws`.
+    pub endpoint_url: Option<String>,
+    /// IAM role to assume. Default: that of `aws`.
+    pub role_arn: Option<String>,
+}
+
+/// Bus that run events are put on.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawEventBus {
+    /// Name or ARN of the bus.
+    pub name: Option<String>,
+    /// AWS Region. Default: that of `aws`.
+    pub region: Option<String>,
+    /// Endpoint URL that replaces AWS's. Default: that of `aws`.
+    pub endpoint_url: Option<String>,
+    /// IAM role to assume. Default: that of `aws`.
+    pub role_arn: Option<String>,
+}
+
+/// Traces, metrics and logs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawTelemetry {
+    /// OTLP base URL. Default: what `OTEL_EXPORTER_OTLP_*` say.
+    pub otlp_endpoint: Option<String>,
+    /// Form of the log. Default `text`.
+    pub log_format: Option<RawLogFormat>,
+    /// Filter directives of the log. Default `info`.
+    pub log_filter: Option<String>,
+    /// Time between two metric exports. Default `60s`.
+    pub metric_interval: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawLogFormat {
+    Text,
+    Json,
+}
+
+/// A blackout or an allowed window.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawWindow {
+    /// Whether nothing may run inside (`blackout`) or nothing outside (`allowed`). Default `blackout`.
+    pub kind: Option<RawWindowKind>,
+    /// IANA time zone of its times. Default `UTC`.
+    pub timezone: Option<String>,
+    /// Weekly times: `Fri 18:00 - Mon 06:00`, `Mon-Fri 22:00-06:00`, `Sat,Sun`, `always`.
+    pub weekly: Vec<String>,
+    /// Dates that come once: `2026-12-24`, `2026-12-20T18:00 - 2027-01-02T06:00`.
+    pub dates: Vec<String>,
+    /// Days of every year (`12-24`, `12-31 - 01-02`) or month (`15`, `-1`).
+    pub month_days: Vec<String>,
+    /// Experiments that it is about, `*` for any characters. Default: all.
+    pub experiments: Vec<String>,
+    /// Tags that an experiment must carry for the window to be about it. Default: none.
+    pub tags: BTreeMap<String, String>,
+    /// What happens to runs that are going on when nothing may run any more. Default `stop`.
+    pub on_entry: Option<RawOnEntry>,
+    /// How long before that moment they are stopped. Default `60s`.
+    pub stop_lead: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawWindowKind {
+    Blackout,
+    Allowed,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawOnEntry {
+    Stop,
+    Finish,
+}
+
+/// An experiment: a FIS template, what starts it, and its limits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawExperiment {
+    /// Id of the FIS template, `EXT…`. This or `template_tags`.
+    pub template: Option<String>,
+    /// Tags that exactly one FIS template carries. This or `template`.
+    pub template_tags: Option<BTreeMap<String, String>>,
+    /// AWS Region. Default: that of `aws`.
+    pub region: Option<String>,
+    /// Endpoint URL that replaces AWS's. Default: that of `aws`.
+    pub endpoint_url: Option<String>,
+    /// IAM role to assume. Default: that of `aws`.
+    pub role_arn: Option<String>,
+    /// Labels: windows select by them, and the FIS experiment carries them.
+    pub tags: BTreeMap<String, String>,
+    /// What happens to a run that is due while another is going on. Default `skip`.
+    pub overlap: Option<RawOverlap>,
+    /// A run is stopped after this time. Default and most `12h`.
+    pub max_duration: Option<String>,
+    /// Cron schedules.
+    pub schedules: Vec<RawSchedule>,
+    /// Event triggers.
+    pub triggers: Vec<RawTrigger>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawOverlap {
+    Skip,
+    Allow,
+}
+
+/// A cron schedule.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawSchedule {
+    /// Name, under which its slots are kept. Default: made of `cron` and `timezone`.
+    pub name: Option<String>,
+    /// Cron expression of five fields, six fields (seconds first), or a macro such as `@daily`.
+    pub cron: Option<String>,
+    /// IANA time zone. Default `UTC`.
+    pub timezone: Option<String>,
+    /// What happens to slots that passed unseen. Default `latest`.
+    pub missed: Option<RawMissed>,
+    /// How long after its slot a run may still start. Default `10m`.
+    pub start_deadline: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawMissed {
+    Latest,
+    Skip,
+}
+
+/// An event trigger.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawTrigger {
+    /// EventBridge event pattern: a table, or a text that holds JSON.
+    pub pattern: Option<serde_json::Value>,
+    /// Time between the event and the earliest start. Default `0s`.
+    pub settle: Option<String>,
+    /// How long a run may wait for a blackout to lift. Default `0s`: it is skipped.
+    pub hold_for: Option<String>,
+    /// How long after settling a run may still start. Default `10m`.
+    pub start_deadline: Option<String>,
+}
