@@ -1,6 +1,7 @@
 //! Firedrill runs AWS FIS experiments by itself: at cron slots and after deployments, never twice, never in a blackout.
 pub mod aws;
 pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod engine;
 pub mod http;

@@ -70,7 +70,8 @@ pub fn forecast(rules: &Rules, outlook: &Outlook, from: Timestamp, to: Timestamp
     };
     for experiment in rules.experiments.values() {
         for schedule in &experiment.schedules {
-            let cursor = world.snapshot.cursors.entry((experiment.name.clone(), schedule.name.clone())).or_insert(before);
+            let cursor =
+                world.snapshot.cursors.entry((experiment.name.clone(), schedule.name.clone())).or_insert(before);
             *cursor = (*cursor).max(before);
         }
     }
@@ -224,9 +225,7 @@ impl World<'_> {
         let Self { snapshot, ends, mut over, .. } = self;
         over.extend(snapshot.runs);
         let expected = |run: Run| match run.trigger {
-            Trigger::Slot { at, .. } => {
-                Some(Expected { slot: at, runs_from_to: ends.get(&run.id).copied(), run })
-            }
+            Trigger::Slot { at, .. } => Some(Expected { slot: at, runs_from_to: ends.get(&run.id).copied(), run }),
             Trigger::Event { .. } | Trigger::Manual { .. } => None,
         };
         let mut runs: Vec<Expected> = over.into_iter().filter_map(expected).collect();
@@ -242,7 +241,12 @@ fn unknown_template(id: String, now: Timestamp) -> TemplateFacts {
         parameters: BTreeMap::new(),
         start_after: Vec::new(),
     };
-    TemplateFacts { id, description: String::new(), actions: BTreeMap::from([("unknown".to_owned(), action)]), read_at: now }
+    TemplateFacts {
+        id,
+        description: String::new(),
+        actions: BTreeMap::from([("unknown".to_owned(), action)]),
+        read_at: now,
+    }
 }
 
 fn after(at: Timestamp, length: SignedDuration) -> Timestamp {

@@ -95,7 +95,9 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Completed => write!(f, "every action completed"),
-            Self::CompletedPartly { skipped } => write!(f, "completed without {}, which had no target", skipped.join(", ")),
+            Self::CompletedPartly { skipped } => {
+                write!(f, "completed without {}, which had no target", skipped.join(", "))
+            }
             Self::Previewed => write!(f, "targets were resolved, nothing was done"),
             Self::Stopped { cause } => write!(f, "stopped by {cause}"),
             Self::Failed { code, reason } => write!(f, "{code}: {reason}"),
@@ -110,7 +112,9 @@ impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Slot { schedule, at } => write!(f, "slot {} of schedule `{schedule}`", second(*at)),
-            Self::Event { source, event_id, detail_type, .. } => write!(f, "event {event_id} ({source}, {detail_type})"),
+            Self::Event { source, event_id, detail_type, .. } => {
+                write!(f, "event {event_id} ({source}, {detail_type})")
+            }
             Self::Manual { by, reason, .. } => {
                 write!(f, "asked by {by}")?;
                 because(f, reason.as_ref())

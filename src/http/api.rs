@@ -174,8 +174,12 @@ async fn readyz<S: Store>(State(api): State<Api<S>>) -> Response {
     if status.is_ready() {
         return "ready\n".into_response();
     }
-    let queues: Vec<String> =
-        status.queues.iter().filter(|(_, q)| *q != super::status::QUEUE_READY).map(|(n, q)| format!("{n}: {q}")).collect();
+    let queues: Vec<String> = status
+        .queues
+        .iter()
+        .filter(|(_, q)| *q != super::status::QUEUE_READY)
+        .map(|(n, q)| format!("{n}: {q}"))
+        .collect();
     let mut why = status.store_failure.clone().into_iter().chain(queues).collect::<Vec<_>>().join("; ");
     if why.is_empty() {
         why = "the engine has not looked at its rows yet".to_owned();

@@ -61,6 +61,19 @@ impl SqliteStore {
         bodies.iter().map(|body| run(body)).collect()
     }
 
+    /// Returns one run.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
+        let body: Option<String> = sqlx::query_scalar("SELECT body FROM runs WHERE id = ?")
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(read_failed)?;
+        body.map(|body| run(&body)).transpose()
+    }
+
     /// Finds runs whose id begins with a text; two at most, which is enough to see that it is ambiguous.
     ///
     /// # Errors

@@ -1,0 +1,320 @@
+//! The agent: every part put together, every task spawned here with a name and a policy.
+//!
+//! A task that ends unasked stops the agent: an agent without an engine, a queue reader or its socket must not look alive.
+
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::{AbortHandle, JoinSet},
+};
+use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
+
+use super::{
+    courier::{Courier, Load},
+    heartbeat::Heartbeat,
+    reload::Reloader,
+    witness::{Teller, chain},
+};
+use crate::{
+    aws::{
+        eventbridge::Bus,
+        fis::AwsFis,
+        sdk::Places,
+        sqs::{QueueHealth, QueueReader},
+    },
+    config::settings::{OnShutdown, Settings},
+    domain::{experiment::Rules, plan::Mode},
+    engine::{ports::WakeSource, run_loop::Engine},
+    http::{
+        api::{self, Api},
+        serve,
+        status::{QUEUE_READY, Status},
+    },
+    ingest::{event::EventIngest, manual::ManualIngest},
+    store::{OpenError, SqliteStore},
+    telemetry::Telemetry,
+};
+
+/// Why the agent did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store was not opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// A listener was not opened.
+    #[error("could not listen on `{address}`")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The heartbeat was not started.
+    #[error("could not start the heartbeat")]
+    Heartbeat(#[from] JobSchedulerError),
+}
+
+/// A running agent.
+pub struct Agent {
+    tasks: JoinSet<&'static str>,
+    engine: AbortHandle,
+    engine_done: oneshot::Receiver<()>,
+    mode: watch::Sender<Mode>,
+    status: watch::Receiver<Arc<Status>>,
+    /// Signs of life of the engine.
+    alive: watch::Receiver<u64>,
+    reload: mpsc::Sender<oneshot::Sender<api::ReloadAnswer>>,
+    store: Arc<SqliteStore>,
+    scheduler: JobScheduler,
+    socket: PathBuf,
+    on_shutdown: OnShutdown,
+}
+
+/// Parts that several tasks share.
+struct Shared {
+    store: Arc<SqliteStore>,
+    places: Arc<Places>,
+    rules: watch::Receiver<Arc<Rules>>,
+    poke: Arc<Notify>,
+    journal_grew: Arc<Notify>,
+    teller: Arc<Teller>,
+    status: watch::Sender<Arc<Status>>,
+}
+
+impl Agent {
+    /// Starts every part. The configuration has been loaded from `path` with `env`; a reload reads both again.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(
+        settings: Settings,
+        path: PathBuf,
+        env: Vec<(String, String)>,
+        telemetry: &Telemetry,
+    ) -> Result<Self, StartError> {
+        let store = Arc::new(SqliteStore::open(&settings.state_directory).await?);
+        let (heartbeat, alive) = Heartbeat::new();
+        let now = heartbeat.now();
+        let (rules_to, rules) = watch::channel(Arc::new(settings.rules.clone()));
+        let (status_to, status) = watch::channel(Arc::new(first_status(&settings, now)));
+        let journal_grew = Arc::new(Notify::new());
+        let metrics = telemetry.metrics().clone();
+        let teller = Arc::new(Teller::new(metrics, rules.clone(), status_to.clone(), journal_grew.clone()));
+        let shared = Shared {
+            store: store.clone(),
+            places: Arc::new(Places::default()),
+            rules,
+            poke: Arc::new(Notify::new()),
+            journal_grew,
+            teller,
+            status: status_to,
+        };
+        let mut tasks = JoinSet::new();
+        let housekeeping = Arc::new(Notify::new());
+        let scheduler = heartbeat.start(housekeeping.clone()).await?;
+        spawn_housekeeping(&mut tasks, &shared, &settings, housekeeping);
+        let (reload, reloads) = mpsc::channel(1);
+        let socket = spawn_listeners(&mut tasks, &shared, &settings, &status, &reload).await?;
+        spawn_couriers(&mut tasks, &shared, &settings, telemetry);
+        spawn_queues(&mut tasks, &shared, &settings);
+        let on_shutdown = settings.on_shutdown;
+        let reloader = Reloader { path, env, settings, rules: rules_to, status: shared.status.clone() };
+        tasks.spawn(answer_reloads(reloader, reloads));
+        let (mode, mode_seen) = watch::channel(Mode::Active);
+        let engine = Engine {
+            store: shared.store,
+            injector: Arc::new(AwsFis::new(shared.places)),
+            time: Arc::new(heartbeat),
+            witness: shared.teller,
+            rules: shared.rules,
+            mode: mode_seen,
+            poke: shared.poke,
+        };
+        let (done, engine_done) = oneshot::channel();
+        let engine = tasks.spawn(async move {
+            engine.run().await;
+            // Nobody waits for it when the agent is dropped.
+            let _gone = done.send(());
+            "engine"
+        });
+        Ok(Self { tasks, engine, engine_done, mode, status, alive, reload, store, scheduler, socket, on_shutdown })
+    }
+
+    /// Returns the agent's status as it changes.
+    pub fn status(&self) -> watch::Receiver<Arc<Status>> {
+        self.status.clone()
+    }
+
+    /// Returns the engine's signs of life as they come.
+    pub fn alive(&self) -> watch::Receiver<u64> {
+        self.alive.clone()
+    }
+
+    /// Returns the way to ask for a reload.
+    pub fn reloader(&self) -> mpsc::Sender<oneshot::Sender<api::ReloadAnswer>> {
+        self.reload.clone()
+    }
+
+    /// Waits until a task ends that should not; returns its name and how it ended.
+    pub async fn failed(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(Ok(name)) => format!("task `{name}` ended"),
+            Some(Err(panic)) => format!("a task died: {panic}"),
+            None => "no task is left".to_owned(),
+        }
+    }
+
+    /// Stops: begins nothing more, waits for calls under way (and, if so configured, until nothing runs), then ends. To be
+    /// bounded by the caller; dropped half-way it loses nothing that a next start would not find.
+    pub async fn drain(&mut self) {
+        let mode = match self.on_shutdown {
+            OnShutdown::Leave => Mode::Draining,
+            OnShutdown::Stop => Mode::DrainingWithStop,
+        };
+        self.mode.send_replace(mode);
+        if let Err(error) = (&mut self.engine_done).await {
+            tracing::debug!(%error, "the engine was gone already");
+        }
+    }
+
+    /// Ends every task at once and closes the store.
+    pub async fn end(mut self) {
+        self.engine.abort();
+        if let Err(error) = self.scheduler.shutdown().await {
+            tracing::debug!(%error, "heartbeat");
+        }
+        self.tasks.shutdown().await;
+        self.store.close().await;
+        if let Err(error) = std::fs::remove_file(&self.socket) {
+            tracing::debug!(%error, "socket");
+        }
+    }
+}
+
+fn first_status(settings: &Settings, now: Timestamp) -> Status {
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: now,
+        surveyed_at: None,
+        store_failure: None,
+        halt: None,
+        open_runs: BTreeMap::new(),
+        next_slots: BTreeMap::new(),
+        closed_by: Vec::new(),
+        queues: settings.queues.iter().map(|queue| (queue.name.to_string(), "unknown".to_owned())).collect(),
+        config_loaded_at: now,
+        config_refused: None,
+    }
+}
+
+async fn spawn_listeners(
+    tasks: &mut JoinSet<&'static str>,
+    shared: &Shared,
+    settings: &Settings,
+    status: &watch::Receiver<Arc<Status>>,
+    reload: &mpsc::Sender<oneshot::Sender<api::ReloadAnswer>>,
+) -> Result<PathBuf, StartError> {
+    let manual = ManualIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
+    let api = Api { manual, status: status.clone(), reload: reload.clone() };
+    let (listener, path) = serve::open_socket(&settings.state_directory).map_err(|source| StartError::Listen {
+        address: settings.state_directory.join(serve::SOCKET_FILE).display().to_string(),
+        source,
+    })?;
+    let routes = api::operator_routes(api.clone());
+    tasks.spawn(async move {
+        log_end("socket", serve::serve_socket(listener, routes).await);
+        "socket"
+    });
+    if let Some(address) = settings.http_listen {
+        let listener = serve::open_port(address)
+            .await
+            .map_err(|source| StartError::Listen { address: address.to_string(), source })?;
+        let routes = api::probe_routes(api);
+        tasks.spawn(async move {
+            log_end("http", serve::serve_port(listener, routes).await);
+            "http"
+        });
+    }
+    Ok(path)
+}
+
+fn log_end(task: &'static str, ended: io::Result<()>) {
+    if let Err(error) = ended {
+        tracing::error!(task, %error, "listener failed");
+    }
+}
+
+fn spawn_couriers(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, telemetry: &Telemetry) {
+    let events = settings.event_bus.clone().map(|bus| Load::Events(Bus::new(shared.places.clone(), bus)));
+    for load in events.into_iter().chain([Load::Traces(telemetry.traces().clone())]) {
+        let (clock, _) = Heartbeat::new();
+        let courier = Courier { store: shared.store.clone(), load, grew: shared.journal_grew.clone(), clock };
+        tasks.spawn(async move {
+            let name = courier.name();
+            courier.run().await;
+            name
+        });
+    }
+}
+
+fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings) {
+    for queue in settings.queues.clone() {
+        let (health, mut seen) = watch::channel(QueueHealth::default());
+        let (name, status) = (queue.name.to_string(), shared.status.clone());
+        tasks.spawn(async move {
+            while seen.changed().await.is_ok() {
+                let said = match &*seen.borrow_and_update() {
+                    QueueHealth::Unknown => "unknown".to_owned(),
+                    QueueHealth::Ready => QUEUE_READY.to_owned(),
+                    QueueHealth::Failing(why) => why.clone(),
+                };
+                status.send_if_modified(|status| {
+                    let is_news = status.queues.get(&name) != Some(&said);
+                    if is_news {
+                        Arc::make_mut(status).queues.insert(name.clone(), said);
+                    }
+                    is_news
+                });
+            }
+            "queue health"
+        });
+        let ingest = EventIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
+        let (places, witness) = (shared.places.clone(), shared.teller.clone());
+        tasks.spawn(async move {
+            QueueReader { queue, places, ingest, witness, health }.run().await;
+            "queue"
+        });
+    }
+}
+
+fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, wanted: Arc<Notify>) {
+    let (store, history) = (shared.store.clone(), settings.history);
+    let (clock, _) = Heartbeat::new();
+    tasks.spawn(async move {
+        loop {
+            wanted.notified().await;
+            let Ok(before) = clock.now().checked_sub(history) else { continue };
+            match store.prune(before).await {
+                Ok(0) => {}
+                Ok(rows) => tracing::info!(rows, "old history deleted"),
+                Err(error) => tracing::warn!(error = chain(&error), "old history could not be deleted"),
+            }
+        }
+    });
+}
+
+async fn answer_reloads(
+    mut reloader: Reloader,
+    mut reloads: mpsc::Receiver<oneshot::Sender<api::ReloadAnswer>>,
+) -> &'static str {
+    let (clock, _) = Heartbeat::new();
+    while let Some(answer) = reloads.recv().await {
+        let said = reloader.reload(clock.now());
+        // Whoever asked may have gone; the log says it too.
+        let _gone = answer.send(said);
+    }
+    "reload"
+}

@@ -1,0 +1,161 @@
+//! Couriers: each reads the journal behind its own position and carries it outwards, at least once.
+//!
+//! A courier never holds up a run: what it could not deliver waits in the journal, and only what is older than a limit is
+//! given up, with a warning.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::SignedDuration;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::{heartbeat::Heartbeat, witness::chain};
+use crate::{
+    aws::eventbridge::{Bus, Outbound},
+    domain::{
+        fis::CallFailure,
+        run::{HoldReason, JournalEntry, Observation, Run},
+    },
+    engine::ports::{StoreError, WakeSource},
+    store::SqliteStore,
+    telemetry::Traces,
+};
+
+/// Entries read at once.
+const BATCH: u32 = 100;
+/// Longest time between two looks at the journal.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// First wait after a failed delivery; doubled up to [`BACKOFF_LIMIT`].
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// Longest wait after a failed delivery.
+const BACKOFF_LIMIT: Duration = Duration::from_secs(60);
+/// An outbound event older than this is given up: EventBridge itself keeps trying for a day, not longer.
+const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
+
+/// What a courier carries, and where to.
+pub enum Load {
+    /// Traces of runs that are over, to the collector.
+    Traces(Traces),
+    /// Run events, to a bus.
+    Events(Bus),
+}
+
+/// One reader of the journal.
+pub struct Courier {
+    /// Where the journal is.
+    pub store: Arc<SqliteStore>,
+    /// What it carries.
+    pub load: Load,
+    /// Notified when the journal has grown.
+    pub grew: Arc<Notify>,
+    /// Tells the time.
+    pub clock: Heartbeat,
+}
+
+impl Courier {
+    /// Returns the name under which the position is kept, and the task runs.
+    pub fn name(&self) -> &'static str {
+        match self.load {
+            Load::Traces(_) => "traces",
+            Load::Events(_) => "event-bus",
+        }
+    }
+
+    /// Carries entry by entry, for ever; the position moves after each.
+    pub async fn run(self) {
+        loop {
+            let grew = self.grew.notified();
+            match self.carry_batch().await {
+                Ok(0) => {
+                    // A notification may be lost between two waits; the next look finds its entry.
+                    let _either_is_fine = tokio::time::timeout(LOOK_AGAIN, grew).await;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(courier = self.name(), error = chain(&error), "journal cannot be read or moved");
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn carry_batch(&self) -> Result<usize, StoreError> {
+        let from = self.store.courier(self.name()).await?;
+        let entries = self.store.journal_after(from, BATCH).await?;
+        for entry in &entries {
+            self.carry(entry).await?;
+            self.store.move_courier(self.name(), entry.seq).await?;
+        }
+        Ok(entries.len())
+    }
+
+    /// Carries one entry, if it is of the kind. A run that has been pruned meanwhile has nothing left to tell.
+    async fn carry(&self, entry: &JournalEntry) -> Result<(), StoreError> {
+        match &self.load {
+            Load::Traces(traces) if is_end(&entry.observation) => {
+                if let Some(run) = self.store.run(&entry.run).await? {
+                    traces.export(&run, &self.store.journal(&run.id).await?);
+                }
+            }
+            Load::Events(bus) if is_told(&entry.observation) => {
+                if let Some(run) = self.store.run(&entry.run).await? {
+                    self.deliver(bus, &outbound(&run, entry)).await;
+                }
+            }
+            Load::Traces(_) | Load::Events(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Puts an event on the bus, trying on until it works or the event is too old.
+    async fn deliver(&self, bus: &Bus, event: &Outbound) {
+        let mut wait = BACKOFF_FIRST;
+        let mut warned = None;
+        while let Err(CallFailure { class, message }) = bus.put(std::slice::from_ref(event)).await {
+            if warned != Some(class) {
+                tracing::warn!(class = %class, error = message, "run event could not be put on the bus; trying on");
+                warned = Some(class);
+            }
+            if self.clock.now().duration_since(event.at) > GIVE_UP_AFTER {
+                tracing::warn!("run event given up after a day");
+                return;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(BACKOFF_LIMIT);
+        }
+    }
+}
+
+fn is_end(observation: &Observation) -> bool {
+    matches!(observation, Observation::Skipped { .. } | Observation::Finished { .. })
+}
+
+fn is_told(observation: &Observation) -> bool {
+    use Observation as O;
+    matches!(observation, O::Held { .. } | O::Skipped { .. } | O::Started { .. } | O::Finished { .. })
+}
+
+/// Shapes the event as `deploy/events/run-event.schema.json` says.
+fn outbound(run: &Run, entry: &JournalEntry) -> Outbound {
+    let (state, key, value) = match &entry.observation {
+        Observation::Held { reason: HoldReason::Closed { .. }, .. } => ("held", "reason", Some("closed")),
+        Observation::Held { .. } => ("held", "reason", Some("template-unread")),
+        Observation::Skipped { reason } => ("skipped", "reason", Some(reason.as_str())),
+        Observation::Finished { outcome } => ("finished", "outcome", Some(outcome.as_str())),
+        _ => ("started", "", None),
+    };
+    let mut detail = json!({
+        "run": run.id,
+        "experiment": run.experiment,
+        "trigger": { "kind": run.trigger.kind(), "key": run.trigger.key() },
+        "state": state,
+        "at": entry.at,
+    });
+    if let Some(value) = value {
+        detail[key] = json!(value);
+    }
+    if let Some(fis) = &run.fis {
+        detail["fis"] = json!({ "experiment-id": fis.id, "template-id": fis.template_id });
+    }
+    Outbound { at: entry.at, detail: detail.to_string() }
+}

@@ -1,0 +1,78 @@
+//! Reload: a new configuration takes effect as a whole, or the old one stays and it is said why.
+//!
+//! Applying a configuration starts nothing: a schedule that is new begins with the next slot after it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    config::{self, settings::Settings},
+    domain::experiment::Rules,
+    http::{api::ReloadAnswer, status::Status},
+};
+
+/// Where the configuration comes from, and who is told of a new one.
+pub struct Reloader {
+    /// File or folder.
+    pub path: PathBuf,
+    /// The environment, as it was at the start.
+    pub env: Vec<(String, String)>,
+    /// What is in force.
+    pub settings: Settings,
+    /// The planner's part of it.
+    pub rules: watch::Sender<Arc<Rules>>,
+    /// The status.
+    pub status: watch::Sender<Arc<Status>>,
+}
+
+impl Reloader {
+    /// Loads the configuration anew. Returns what to tell the one who asked.
+    pub fn reload(&mut self, now: Timestamp) -> ReloadAnswer {
+        match config::load(&self.path, self.env.clone()) {
+            Ok(loaded) => {
+                let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+                warnings.extend(self.needs_restart(&loaded.settings));
+                for warning in &warnings {
+                    tracing::warn!(warning, "configuration");
+                }
+                self.rules.send_replace(Arc::new(loaded.settings.rules.clone()));
+                self.settings = loaded.settings;
+                self.tell(|status| {
+                    status.config_loaded_at = now;
+                    status.config_refused = None;
+                });
+                tracing::info!(experiments = self.settings.rules.experiments.len(), "configuration loaded");
+                Ok(warnings)
+            }
+            Err(problems) => {
+                let problems: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
+                for problem in &problems {
+                    tracing::error!(problem, "configuration refused; the old one stays in force");
+                }
+                self.tell(|status| status.config_refused = Some(problems.join("\n")));
+                Err(problems)
+            }
+        }
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_modify(|status| change(Arc::make_mut(status)));
+    }
+
+    /// Names what differs but is only read at the start.
+    fn needs_restart(&self, new: &Settings) -> Vec<String> {
+        let old = &self.settings;
+        let changed = [
+            ("state_directory", old.state_directory != new.state_directory),
+            ("queues", old.queues != new.queues),
+            ("event_bus", old.event_bus != new.event_bus),
+            ("http", old.http_listen != new.http_listen),
+            ("telemetry", old.telemetry != new.telemetry),
+        ];
+        let warning =
+            |(key, _): &(&str, bool)| format!("`{key}` has changed: it takes effect when the agent is restarted");
+        changed.iter().filter(|(_, differs)| *differs).map(warning).collect()
+    }
+}
