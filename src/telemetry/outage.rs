@@ -193,3 +193,54 @@ impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
         self.inner.temporality()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn outage_is_told_once_and_so_is_its_end() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let log = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(move || writer.clone());
+        let log = tracing::Dispatch::new(log.finish());
+        let outage = Outage::default();
+        outage.log_to(log.downgrade());
+        let told = || {
+            let bytes = captured.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            String::from_utf8_lossy(&bytes).split_whitespace().filter(|w| ["WARN", "INFO"].contains(w)).count()
+        };
+        outage.note(Signal::Logs, &Ok(()));
+        assert_eq!(told(), 0);
+        for _ in 0..3 {
+            outage.failed(Signal::Traces, "refused");
+            outage.failed(Signal::Logs, "refused");
+        }
+        assert_eq!(told(), 1);
+        outage.note(Signal::Traces, &Ok(()));
+        outage.note(Signal::Traces, &Err(OTelSdkError::AlreadyShutdown));
+        assert_eq!(told(), 1, "logs still fail");
+        outage.note(Signal::Logs, &Ok(()));
+        assert_eq!(told(), 2);
+        // It comes and goes: nothing more is said for a while.
+        outage.failed(Signal::Traces, "refused");
+        outage.note(Signal::Traces, &Ok(()));
+        assert_eq!((told(), outage.failures()), (2, 7));
+    }
+}
