@@ -202,9 +202,9 @@ fn bad_expressions_say_what_is_wrong() {
     `@every 5m` is not supported: use @hourly, @daily, @weekly, @monthly, @yearly or five or six fields
     a cron expression has five fields (minute first) or six (second first), this one has 4
     a cron expression has five fields (minute first) or six (second first), this one has 7
-    `MON` is not a minute field: `M` has no meaning there
-    `61 0 * * *` is not a cron expression: Component error: Number out of bounds
-    `0 0 * * FRY` is not a cron expression: Pattern contains illegal characters: CronPattern contains illegal character 'F' in part 'FRY'
+    `MON` is not a minute field: it takes 0-59, with `*` `,` `-` `/`
+    `61` is not a minute field: it takes 0-59, with `*` `,` `-` `/`
+    `FRY` is not a day of week field: it takes 0-7 (0 and 7 are Sunday), SUN-SAT, `FRI#2` or `FRIL`, with `*` `,` `-` `/`
     "#);
 }
 
@@ -258,7 +258,7 @@ fn minute_by_minute(schedule: &CronSchedule, after: Timestamp, minutes: i64) -> 
                 let mut minute_shown = shown + minute;
                 while minute_shown <= local(now) {
                     due |= matches(minute_shown);
-                    minute_shown = minute_shown + minute;
+                    minute_shown += minute;
                 }
             }
             shown = shown.max(local(now));
