@@ -310,4 +310,16 @@ proptest! {
         prop_assert_eq!(schedule.latest_in(after, until), slots.last().copied(), "{} in {}", expression, ZONES[zone]);
         prop_assert_eq!(schedule.count_in(after, until, 1_000_000), slots.len() as u32);
     }
+
+    #[test]
+    fn any_text_is_parsed_or_refused(text in "[-*/,0-9LW#?+A-Z@ ]{0,24}", fields in "([-*/,0-9LW#?]{1,5} ){4}[-*0-9,L#]{1,4}") {
+        for text in [text, fields] {
+            if let Ok(schedule) = CronSchedule::parse(&text, zone("Europe/Berlin")) {
+                let after = at("2026-03-28T12:00:00Z");
+                let next = schedule.next_after(after).expect("a slot");
+                prop_assert!(next.at > after);
+                prop_assert_eq!(schedule.latest_in(after, next.at), Some(next), "{}", text);
+            }
+        }
+    }
 }
