@@ -1,5 +1,6 @@
 //! Firedrill runs AWS FIS experiments by itself: at cron slots and after deployments, never twice, never in a blackout.
 pub mod aws;
+pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod domain;

@@ -2,7 +2,12 @@
 
 mod support;
 
+mod config;
 mod house;
 mod moto;
 mod packaging;
+mod pattern;
+mod schedule;
+mod simulator;
 mod telemetry;
+mod window;
