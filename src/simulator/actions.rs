@@ -1,7 +1,7 @@
 //! What each action's time means to a run of it, from the shared catalogue.
 //!
-//! The catalogue tells hold, cap, instant and post-action apart (AWS FIS user guide, fis-actions-reference). How long the work
-//! of a capped action takes is the simulator's own choice, and said so below.
+//! The catalogue tells hold, cap, instant and post-action apart (AWS FIS user guide, fis-actions-reference). How long
+//! the work of a capped action takes is the simulator's own choice, and said so below.
 
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};

@@ -1,7 +1,7 @@
 //! EventBridge's operations (AWS JSON 1.1): buses, rules with patterns, and delivery to the simulator's own queues.
 //!
-//! Rules match with [`crate::domain::pattern`], so a pattern that the agent refuses is refused here too. Schedules, input
-//! transformers and targets other than SQS do not exist.
+//! Rules match with [`crate::domain::pattern`], so a pattern that the agent refuses is refused here too. Schedules,
+//! input transformers and targets other than SQS do not exist.
 
 use std::collections::BTreeMap;
 

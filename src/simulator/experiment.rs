@@ -1,8 +1,9 @@
 //! The life of one FIS experiment.
 //!
-//! A pure machine: [`Experiment::advance`] takes the time and returns the state changes up to it, each at the instant it was
-//! due, whenever it is called. States and texts follow the FIS user guide (view-experiment-progress, action-sequence,
-//! stop-experiment, safety-lever); where AWS is silent a comment says that the choice is the simulator's.
+//! A pure machine: [`Experiment::advance`] takes the time and returns the state changes up to it, each at the instant
+//! it was due, whenever it is called. States and texts follow the FIS user guide (view-experiment-progress,
+//! action-sequence, stop-experiment, safety-lever); where AWS is silent a comment says that the choice is the
+//! simulator's.
 
 use std::collections::BTreeMap;
 
@@ -133,8 +134,8 @@ pub(super) enum Lever {
 }
 
 impl Experiment {
-    /// Accepts an experiment. With the lever engaged it is `pending` and will be cancelled (the simulator's choice; the guide
-    /// only says that attempts are cancelled), and no change is reported.
+    /// Accepts an experiment. With the lever engaged it is `pending` and will be cancelled (the simulator's choice; the
+    /// guide only says that attempts are cancelled), and no change is reported.
     pub(super) fn accept(order: Order, lever: Lever, pace: Pace, now: Timestamp) -> (Self, Option<Change>) {
         let waiting = ActionRun {
             state: State::new(FisStatus::Pending, INITIAL),

@@ -1,6 +1,7 @@
 //! Faults that are switched on from outside, so that clients can be tested against a bad day.
 //!
-//! A fault waits for an operation by name and is used up after so many calls. The names are the simulator's own interface.
+//! A fault waits for an operation by name and is used up after so many calls. The names are the simulator's own
+//! interface, not AWS's.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -92,6 +93,9 @@ impl Faults {
     /// `ValidationException` when the request cannot be read.
     pub(super) fn add(&mut self, body: &Value) -> Result<(), ApiError> {
         let request: Request = super::wire::parsed(body)?;
+        if request.operation.is_empty() {
+            return Err(ApiError::validation("operation must name an operation, like StartExperiment"));
+        }
         let waiting = self.waiting.entry(request.operation).or_default();
         if waiting.len().saturating_add(request.count) > MAX_WAITING {
             return Err(ApiError::validation(format!("at most {MAX_WAITING} faults can wait for one operation")));

@@ -1,7 +1,7 @@
 //! Ids in AWS's shapes, and choices that look random.
 //!
-//! Everything is drawn from SHA-256 over the seed, the start of the simulator and a counter: no two processes share ids, while
-//! choices among resources depend on the seed alone, so that a run can be repeated.
+//! Ids are drawn from SHA-256 over the seed, the start of the simulator and a counter, so that no two processes share
+//! them. The order among resources depends on the seed and what is asked, see [`rank`].
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};

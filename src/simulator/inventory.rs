@@ -1,6 +1,7 @@
 //! What the simulated account holds: the resources that targets can resolve to.
 //!
-//! Read from a TOML or JSON file, or invented: without a list every target selector finds something plausible, with one only what the list holds.
+//! Read from a TOML or JSON file, or invented: without a list every target selector finds something plausible, with one
+//! only what the list holds.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,7 @@
 //! Connections that can be cut from inside a request.
 //!
-//! A fault must end a connection without an answer, which an HTTP framework offers to nobody. So every connection carries a switch; once
-//! it is thrown, reads and writes fail and the socket closes with a reset.
+//! A fault must end a connection without an answer, which HTTP frameworks do not offer. So every connection carries a
+//! switch; once it is thrown, reads and writes fail and the socket closes with a reset.
 
 use std::{
     io,

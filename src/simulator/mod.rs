@@ -1,9 +1,10 @@
 //! A simulator of FIS, SQS and EventBridge on one loopback port, for the demo and for tests.
 //!
-//! It speaks AWS's wire protocols, so the agent, the AWS CLI and every SDK use it unchanged. Requests come in at [`server`];
-//! operations are plain functions on [`State`] under one lock that is never held over an await; an experiment's life is the pure machine in
-//! [`experiment`]. It must never be reachable from another machine: it checks no credentials. Where AWS's behaviour is not
-//! documented a comment at the place says that the choice is the simulator's.
+//! It speaks AWS's wire protocols, so the agent, the AWS CLI and the SDKs use it unchanged. Requests come in at
+//! `server`; operations are plain functions on the state, under one lock that is never held over an await; an
+//! experiment's life is the pure machine in `experiment`. It must never be reachable from another machine, as it checks
+//! no credentials. Where AWS's behaviour is not documented, a comment at the place says that the choice is the
+//! simulator's.
 
 mod actions;
 mod clock;

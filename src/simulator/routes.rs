@@ -1,6 +1,7 @@
 //! FIS's routes: which method and path is which operation, and what the operation needs.
 //!
-//! Paths are matched on raw segments and decoded afterwards, since ids may hold an encoded `/` (`/tags/arn%3A…%2FEXP…`).
+//! Paths are matched on raw segments and decoded afterwards, since ids may hold an encoded `/`
+//! (`/tags/arn%3A…%2FEXP…`).
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

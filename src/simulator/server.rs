@@ -54,10 +54,14 @@ async fn serve(
     let stopping = shared.stopping.clone();
     let answer = tokio::select! {
         biased;
-        () = stopping.cancelled() => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the simulator is stopping")),
+        () = stopping.cancelled() => Err(ended()),
         answer = answer(&shared, &parts, body, &switch) => answer,
     };
     wire::response(protocol, answer, &request_id)
+}
+
+fn ended() -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the simulator is stopping")
 }
 
 fn target(headers: &HeaderMap) -> Option<&str> {

@@ -47,10 +47,13 @@ fn fits(spec: &TargetSpec, resource: &Resource) -> bool {
         && (spec.resource_arns.is_empty() || spec.resource_arns.contains(&resource.arn))
         && spec.resource_tags.iter().all(|(key, value)| resource.tags.get(key) == Some(value))
         && spec.filters.iter().all(|filter| passes(filter, resource))
-        // A parameter narrows the choice only where the inventory says something about it.
-        && spec.parameters.iter().all(|(key, wanted)| {
-            resource.attributes.get(key).and_then(Value::as_str).is_none_or(|value| wanted.split(',').any(|one| one.trim() == value))
-        })
+        && spec.parameters.iter().all(|(key, wanted)| narrows_to(resource, key, wanted))
+}
+
+/// A target parameter narrows the choice only where the inventory says something about it. Lists have commas.
+fn narrows_to(resource: &Resource, key: &str, wanted: &str) -> bool {
+    let known = resource.attributes.get(key).and_then(Value::as_str);
+    known.is_none_or(|known| wanted.split(',').any(|one| one.trim() == known))
 }
 
 fn passes(filter: &Filter, resource: &Resource) -> bool {

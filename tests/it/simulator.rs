@@ -212,6 +212,28 @@ fn other_than_loopback_is_refused() {
 }
 
 #[test]
+fn a_shutdown_ends_polls_and_hanging_requests() {
+    simulated(fast(), async |mut world| {
+        let queue = world.sqs.create_queue().queue_name("q").send().await.expect("a queue").queue_url.expect("a URL");
+        world.fault("ListActions", "hang").await;
+        let poll = tokio::spawn(world.sqs.receive_message().queue_url(queue).wait_time_seconds(20).send());
+        let hanging = tokio::spawn(world.fis.list_actions().send());
+        let pending = async || world.control("GET", "state", json!({})).await.1["faults"]["ListActions"] != json!([]);
+        while pending().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        // The hanging request has arrived; the poll has or is refused. Either way both end with an error, and soon.
+        let began = std::time::Instant::now();
+        let other = simulator::start(fast()).await.expect("another one");
+        std::mem::replace(&mut world.simulator, other).shutdown().await;
+        assert!(poll.await.expect("no panic").is_err());
+        assert!(hanging.await.expect("no panic").is_err());
+        assert!(began.elapsed() < PATIENCE / 2);
+        world
+    });
+}
+
+#[test]
 fn ids_look_like_aws_and_differ_between_starts() {
     let seen = std::cell::RefCell::new(std::collections::BTreeSet::new());
     for _start in 0..2 {

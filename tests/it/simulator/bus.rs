@@ -210,7 +210,7 @@ fn queues_have_urls_attributes_and_an_end() {
         assert_eq!(depth(&world, &queue, QueueAttributeName::VisibilityTimeout).await, "7");
         let same = world.sqs.create_queue().queue_name("q").send().await.expect("the same queue");
         assert_eq!(same.queue_url(), Some(queue.as_str()));
-        assert_eq!(world.sqs.list_queues().send().await.expect("listed").queue_urls(), [queue.clone()]);
+        assert_eq!(world.sqs.list_queues().send().await.expect("listed").queue_urls(), std::slice::from_ref(&queue));
         world.sqs.delete_queue().queue_url(&queue).send().await.expect("deleted");
         let gone = world.sqs.receive_message().queue_url(&queue).send().await.expect_err("gone");
         assert!(gone.into_service_error().is_queue_does_not_exist());
