@@ -37,13 +37,17 @@ pub enum Output {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the agent until it is told to stop.
-    #[command(after_help = "Example:\n  firedrill run --config /etc/firedrill\n\nSIGHUP reloads the configuration, SIGTERM drains, a second SIGTERM ends at once.")]
+    #[command(
+        after_help = "Example:\n  firedrill run --config /etc/firedrill\n\nSIGHUP reloads the configuration, SIGTERM drains, a second SIGTERM ends at once."
+    )]
     Run(RunArgs),
     /// Watch it work without an AWS account: simulator and agent in one process.
     #[command(after_help = "Example:\n  firedrill demo --for 60s")]
     Demo(DemoArgs),
     /// Serve FIS, SQS and EventBridge on loopback, for tests and rehearsals.
-    #[command(after_help = "Example:\n  firedrill simulator --listen 127.0.0.1:4566 --speed 60\n  aws fis list-experiments --endpoint-url http://127.0.0.1:4566")]
+    #[command(
+        after_help = "Example:\n  firedrill simulator --listen 127.0.0.1:4566 --speed 60\n  aws fis list-experiments --endpoint-url http://127.0.0.1:4566"
+    )]
     Simulator(SimulatorArgs),
     /// Check the configuration and name every mistake in it.
     #[command(after_help = "Example:\n  firedrill check --config config/firedrill.toml")]
@@ -58,7 +62,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  firedrill show 3f9c1d2e")]
     Show(ShowArgs),
     /// Tell why something ran or did not.
-    #[command(after_help = "Examples:\n  firedrill why checkout-nightly@2026-03-01T02:00:00Z\n  firedrill why 3f9c1d2e\n  firedrill why c071bfbf-83c4-49ca-a6ff-3df053957145")]
+    #[command(
+        after_help = "Examples:\n  firedrill why checkout-nightly@2026-03-01T02:00:00Z\n  firedrill why 3f9c1d2e\n  firedrill why c071bfbf-83c4-49ca-a6ff-3df053957145"
+    )]
     Why(WhyArgs),
     /// Run an experiment now; windows and limits hold for it as for any other.
     #[command(after_help = "Example:\n  firedrill start checkout-nightly --reason 'before the release' --wait")]

@@ -34,7 +34,8 @@ impl Context {
     /// # Errors
     /// Every mistake in it, as text.
     pub fn load(&self) -> Result<Loaded, Failure> {
-        config::load_with_process_environment(&self.config).map_err(|problems| Failure::say(Exit::Usage, told(&problems)))
+        config::load_with_process_environment(&self.config)
+            .map_err(|problems| Failure::say(Exit::Usage, told(&problems)))
     }
 
     /// Returns the state directory: as said, or as configured.

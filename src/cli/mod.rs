@@ -7,6 +7,7 @@ pub mod args;
 pub mod check;
 pub mod client;
 pub mod context;
+pub mod demo;
 pub mod exit;
 pub mod plan;
 pub mod render;
@@ -51,8 +52,8 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
     let context = Context::new(&arguments);
     match arguments.command {
-        Command::Demo(_) => Ok(Exit::Done),
         Command::Run(_) => run::run(&context),
+        Command::Demo(demo) => block_on(demo::run(&demo)),
         Command::Simulator(simulator) => block_on(simulator::run(&simulator)),
         Command::Check(check) => check::run(&context, &check),
         Command::Plan(plan) => block_on(plan::run(&context, &plan)),

@@ -27,7 +27,11 @@ pub async fn run(args: &SimulatorArgs) -> Result<Exit, Failure> {
     let simulator = simulator::start(options).await.map_err(|error| {
         Failure::new(Exit::Usage, anyhow::Error::from(error).context(format!("could not listen on {}", args.listen)))
     })?;
-    eprintln!("FIS, SQS and EventBridge at {}, {} times as fast; paste into a shell to use it:", simulator.url(), args.speed);
+    eprintln!(
+        "FIS, SQS and EventBridge at {}, {} times as fast; paste into a shell to use it:",
+        simulator.url(),
+        args.speed
+    );
     render::line(&format!(
         "export AWS_ENDPOINT_URL={} AWS_REGION={} AWS_ACCESS_KEY_ID=simulator AWS_SECRET_ACCESS_KEY=simulator",
         simulator.url(),

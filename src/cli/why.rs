@@ -39,7 +39,9 @@ pub async fn run(context: &Context, args: &WhyArgs) -> Result<Exit, Failure> {
     if events.is_empty() {
         let run = find_run(&store, &args.question).await.map_err(|failure| Failure {
             exit: failure.exit,
-            error: failure.error.context(format!("`{}` is neither a run nor an event that was received", args.question)),
+            error: failure
+                .error
+                .context(format!("`{}` is neither a run nor an event that was received", args.question)),
         })?;
         return explain(context, &store, &run).await;
     }
@@ -70,7 +72,9 @@ fn sentence(run: &Run) -> String {
         RunState::Held { reason, look_at } => {
             format!("`{name}` waits: {reason}; it is judged again at {}.", render::instant(*look_at))
         }
-        RunState::Settling => format!("`{name}` waits until {} for the rollout to settle.", render::instant(run.not_before)),
+        RunState::Settling => {
+            format!("`{name}` waits until {} for the rollout to settle.", render::instant(run.not_before))
+        }
         other => format!("`{name}` is {}.", other.as_str()),
     }
 }
@@ -125,17 +129,26 @@ async fn slot(context: &Context, experiment: &str, time: &str) -> Result<Exit, F
         .map(|schedule| &schedule.name)
         .collect();
     if named.is_empty() {
-        let next = declared.schedules.iter().filter_map(|schedule| schedule.cron.next_after(at)).map(|slot| slot.at).min();
+        let next =
+            declared.schedules.iter().filter_map(|schedule| schedule.cron.next_after(at)).map(|slot| slot.at).min();
         let next = next.map_or_else(String::new, |next| format!("; the next slot is {}", render::instant(next)));
-        return Err(Failure::say(Exit::NotFound, format!("no schedule of `{name}` names {}{next}", render::instant(at))));
+        return Err(Failure::say(
+            Exit::NotFound,
+            format!("no schedule of `{name}` names {}{next}", render::instant(at)),
+        ));
     }
-    let cursor = rows.cursors.iter().find(|((experiment, schedule), _)| *experiment == name && named.contains(&schedule));
+    let cursor =
+        rows.cursors.iter().find(|((experiment, schedule), _)| *experiment == name && named.contains(&schedule));
     if let Some((_, cursor)) = cursor
         && *cursor >= at
     {
         return Err(Failure::say(
             Exit::NotFound,
-            format!("`{name}` had no slot then: its schedule was first seen at {}, later than {}", render::instant(*cursor), render::instant(at)),
+            format!(
+                "`{name}` had no slot then: its schedule was first seen at {}, later than {}",
+                render::instant(*cursor),
+                render::instant(at)
+            ),
         ));
     }
     let after = at.checked_add(SignedDuration::from_nanos(1)).unwrap_or(at);
@@ -143,7 +156,9 @@ async fn slot(context: &Context, experiment: &str, time: &str) -> Result<Exit, F
     let forecast = forecast::forecast(&settings.rules, &outlook, at, after);
     let expected = forecast.runs.iter().find(|run| run.run.experiment == name && run.slot == at);
     let said = match expected {
-        Some(expected) if expected.runs_from_to.is_none() && expected.run.is_over() => sentence(&expected.run).replace("did not run", "will not run"),
+        Some(expected) if expected.runs_from_to.is_none() && expected.run.is_over() => {
+            sentence(&expected.run).replace("did not run", "will not run")
+        }
         _ => format!("`{name}` has not been decided for {}; as things stand it will start.", render::instant(at)),
     };
     if context.output == Output::Json {
@@ -169,4 +184,3 @@ fn covers(run: &Run, at: Timestamp) -> bool {
 fn internal(error: StoreError) -> Failure {
     Failure::internal(error.into())
 }
-

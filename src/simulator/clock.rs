@@ -5,6 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 /// Reads the wall clock.
+#[expect(clippy::disallowed_methods, reason = "the one clock of the simulator")]
 pub(super) fn now() -> Timestamp {
     Timestamp::now()
 }
