@@ -21,8 +21,7 @@ use firedrill::{
 };
 use serde_json::{Value, json};
 
-/// Longest wait for anything in these tests.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::{PATIENCE, soon};
 
 /// How much faster than AWS: an action of a minute takes 60 ms.
 const SPEED: f64 = 1_000.0;
@@ -124,16 +123,12 @@ impl World {
 
     /// Waits until an experiment has a status; a terminal status that differs ends the wait.
     async fn until(&self, id: &str, status: FisStatus) -> ExperimentRecord {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        loop {
+        soon("an experiment's status", async || {
             let record = self.record(id);
-            if record.status == status {
-                return record;
-            }
-            let hopeless = record.status.is_terminal() || tokio::time::Instant::now() > deadline;
-            assert!(!hopeless, "waiting for {status:?}: {record:?}");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+            assert!(record.status == status || !record.status.is_terminal(), "waiting for {status:?}: {record:?}");
+            (record.status == status).then_some(record)
+        })
+        .await
     }
 
     /// Calls the simulator's own interface.
@@ -218,10 +213,11 @@ fn a_shutdown_ends_polls_and_hanging_requests() {
         world.fault("ListActions", "hang").await;
         let poll = tokio::spawn(world.sqs.receive_message().queue_url(queue).wait_time_seconds(20).send());
         let hanging = tokio::spawn(world.fis.list_actions().send());
-        let pending = async || world.control("GET", "state", json!({})).await.1["faults"]["ListActions"] != json!([]);
-        while pending().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        soon("the hanging request", async || {
+            let (_, state) = world.control("GET", "state", json!({})).await;
+            (state["faults"]["ListActions"] == json!([])).then_some(())
+        })
+        .await;
         // The hanging request has arrived; the poll has or is refused. Either way both end with an error, and soon.
         let began = std::time::Instant::now();
         let other = simulator::start(fast()).await.expect("another one");

@@ -12,6 +12,7 @@ use aws_sdk_sqs::{
 };
 
 use super::*;
+use crate::support::PATIENCE;
 
 async fn queue(world: &World, name: &str) -> String {
     world.sqs.create_queue().queue_name(name).send().await.expect("a queue").queue_url.expect("a URL")
