@@ -5,4 +5,5 @@ mod support;
 mod house;
 mod moto;
 mod packaging;
+mod pattern;
 mod telemetry;
