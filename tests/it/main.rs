@@ -6,4 +6,5 @@ mod house;
 mod moto;
 mod packaging;
 mod pattern;
+mod sim;
 mod telemetry;
