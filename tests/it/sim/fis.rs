@@ -58,8 +58,6 @@ pub struct CallLog {
     pub until: u64,
     pub operation: &'static str,
     pub run: Option<RunId>,
-    /// Whether it does not end as asked.
-    pub is_faulty: bool,
 }
 
 #[derive(Debug, Default)]
@@ -137,7 +135,8 @@ impl Fis {
         request: StartRequest,
         at: u64,
     ) -> Result<FisExperiment, CallFailure> {
-        let known = state.experiments.iter().find(|e| e.place == place && e.request.client_token == request.client_token);
+        let known =
+            state.experiments.iter().find(|e| e.place == place && e.request.client_token == request.client_token);
         if let Some(known) = known
             && self.tokens == Tokens::Honoured
         {
@@ -201,9 +200,8 @@ impl Fis {
             if let (Some(effect), Some(request)) = (effect, request) {
                 state.queue.insert((at + effect, seq), request);
             }
-            let is_faulty = !matches!(fate, Fate::Fine);
             let until = at + answered.min(TIMEOUT_MS);
-            state.calls.push(CallLog { at, until, operation, run, is_faulty });
+            state.calls.push(CallLog { at, until, operation, run });
             seq
         });
         self.nature.sleep(answered).await;
@@ -226,11 +224,7 @@ impl Fis {
 }
 
 impl FaultInjector for Fis {
-    async fn read_template(
-        &self,
-        _place: &Place,
-        template: &TemplateSelector,
-    ) -> Result<TemplateFacts, CallFailure> {
+    async fn read_template(&self, _place: &Place, template: &TemplateSelector) -> Result<TemplateFacts, CallFailure> {
         self.call("GetExperimentTemplate", None, None).await?;
         self.with(|state| {
             let found = match template {
@@ -251,12 +245,7 @@ impl FaultInjector for Fis {
         self.reply(seq)?.ok_or_else(|| failure(FailureClass::Unreadable))
     }
 
-    async fn find(
-        &self,
-        place: &Place,
-        template_id: &str,
-        run: &RunId,
-    ) -> Result<Option<FisExperiment>, CallFailure> {
+    async fn find(&self, place: &Place, template_id: &str, run: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
         self.call("ListExperiments", Some(run.clone()), None).await?;
         let now = self.nature.elapsed();
         Ok(self.with(|state| {
@@ -275,7 +264,8 @@ impl FaultInjector for Fis {
         let (is_missing, is_strange) = self.nature.draw(|c| (c.permille(rate / 5), c.permille(rate / 5)));
         self.with(|state| {
             let found = state.experiments.iter().find(|e| e.place == *place && e.id == fis_id && !e.is_forgotten);
-            let mut fis = found.filter(|_| !is_missing).ok_or_else(|| failure(FailureClass::NotFound))?.shown(now, &self.nature);
+            let mut fis =
+                found.filter(|_| !is_missing).ok_or_else(|| failure(FailureClass::NotFound))?.shown(now, &self.nature);
             if is_strange {
                 fis.status = FisStatus::Unknown("paused".to_owned());
             }

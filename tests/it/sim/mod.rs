@@ -6,6 +6,7 @@
 
 mod chance;
 mod check;
+mod closing;
 mod fis;
 mod nature;
 mod scenario;
@@ -39,14 +40,19 @@ fn live(seed: u64, planted: Planted, timeline: Timeline) -> Life {
 
 #[track_caller]
 fn check_seeds(seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let life = live(seed, SOUND, Timeline::Dropped);
-        assert!(
-            life.broken.is_empty(),
-            "SEED={seed}\nreplay: {SEED_VARIABLE}={seed} cargo test --test it sim::replay_one_seed -- --nocapture\n{}",
-            life.broken.join("\n")
-        );
-    }
+    let count = seeds.end - seeds.start;
+    let broken: Vec<(u64, Vec<String>)> = seeds
+        .map(|seed| (seed, live(seed, SOUND, Timeline::Dropped).broken))
+        .filter(|(_, broken)| !broken.is_empty())
+        .collect();
+    let told: Vec<String> = broken
+        .iter()
+        .map(|(seed, broken)| {
+            let command = format!("{SEED_VARIABLE}={seed} cargo test --test it sim::replay_one_seed -- --nocapture");
+            format!("SEED={seed}\n  replay: {command}\n  {}", broken.join("\n  "))
+        })
+        .collect();
+    assert!(broken.is_empty(), "{} of {count} worlds broke a promise:\n{}", broken.len(), told.join("\n"));
 }
 
 /// Finds the first seed whose world breaks a promise.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{EventTrigger, Experiment, FIS_MAX_DURATION, MissedPolicy, Overlap, Place, Rules, Schedule, TemplateSelector},
+    experiment::{
+        EventTrigger, Experiment, FIS_MAX_DURATION, MissedPolicy, Overlap, Place, Rules, Schedule, TemplateSelector,
+    },
     ids::Name,
     pattern::Pattern,
     schedule::CronSchedule,
@@ -42,24 +44,46 @@ const SOURCES: [&str; 3] = ["app.one", "app.two", "app.three"];
 #[derive(Debug, Clone)]
 pub enum Happening {
     /// A queue delivers an event, perhaps not for the first time.
-    Deliver { event: u64, source: &'static str },
+    Deliver {
+        event: u64,
+        source: &'static str,
+    },
     /// A queue delivers what is no event.
-    DeliverNoise { id: u64 },
-    StartByHand { request: u64, experiment: u64 },
+    DeliverNoise {
+        id: u64,
+    },
+    StartByHand {
+        request: u64,
+        experiment: u64,
+    },
     StopByHand,
     Halt,
     Resume,
     Reload,
-    Step { by_ms: i64 },
+    Step {
+        by_ms: i64,
+    },
     /// The agent is gone after being polled so often, and back after so long.
-    Crash { polls: u64, down_ms: u64 },
+    Crash {
+        polls: u64,
+        down_ms: u64,
+    },
     /// The agent is told to end in good order.
-    Drain { down_ms: u64 },
+    Drain {
+        down_ms: u64,
+    },
     /// From now on nothing goes wrong.
     Calm,
-    ReadOnly { for_ms: u64 },
-    StoreOut { for_ms: u64 },
-    Weather { fis: u64, store: u64 },
+    ReadOnly {
+        for_ms: u64,
+    },
+    StoreOut {
+        for_ms: u64,
+    },
+    Weather {
+        fis: u64,
+        store: u64,
+    },
     /// Somebody stops an experiment past us.
     StopOutside,
 }
@@ -156,7 +180,7 @@ fn cron(c: &mut Chance, base: Timestamp) -> CronSchedule {
         1 => "*/45 * * * *".to_owned(),
         2 => format!("{minute} {hour} * * *"),
         3 => format!("{minute},59 * * * *"),
-        4 => format!("{} 7/30 * * * *", c.between(0, 59)),
+        4 => format!("{} 7-59/30 * * * *", c.between(0, 59)),
         5 => "30 1-3 * * *".to_owned(),
         _ => "0 30 2 * * *".to_owned(),
     };

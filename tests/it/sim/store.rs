@@ -10,7 +10,7 @@ use std::{
 
 use firedrill::{
     domain::{
-        ids::RunId,
+        ids::{RunId, ScheduleName},
         plan::{Halt, ScheduleKey, StopRequest},
         run::{JournalEntry, Observation, Run, Trigger},
     },
@@ -28,7 +28,7 @@ const SLOW_MS: u64 = 1_500;
 /// Something durable that is not in the rows of the end.
 #[derive(Debug)]
 pub enum Durable {
-    Opened { key: ScheduleKey, before: Option<Timestamp>, after: Timestamp, runs: Vec<Run> },
+    Opened { key: ScheduleKey, before: Option<Timestamp>, after: Timestamp },
     Halted,
     Resumed,
 }
@@ -46,6 +46,8 @@ pub struct Tables {
     pub halt: Option<Halt>,
     /// What became durable besides, and when in true time.
     pub log: Vec<(u64, Durable)>,
+    /// When a query failed.
+    pub faults: Vec<u64>,
     /// Writes that broke a rule.
     pub broken: Vec<String>,
     /// Planted: intents that were acknowledged and are not written yet.
@@ -95,12 +97,14 @@ impl MemoryStore {
         let now = self.nature.elapsed();
         let out = now < weather.read_only_until.max(weather.store_out_until);
         if out || self.nature.draw(|c| c.permille(weather.store)) {
+            self.with(|tables| tables.faults.push(now));
             self.nature.say(|| "store: write failed".to_owned());
             return Err(failed("write"));
         }
         let done = self.with(|tables| change(tables, now));
         self.nature.pause().await;
         if self.nature.draw(|c| c.permille(weather.store)) {
+            self.with(|tables| tables.faults.push(now));
             self.nature.say(|| "store: written, answer lost".to_owned());
             return Err(failed("write"));
         }
@@ -112,8 +116,10 @@ impl Store for MemoryStore {
     async fn load(&self) -> Result<Rows, StoreError> {
         self.nature.pause().await;
         let weather = self.nature.weather();
-        let out = self.nature.elapsed() < weather.store_out_until;
+        let now = self.nature.elapsed();
+        let out = now < weather.store_out_until;
         if out || self.nature.draw(|c| c.permille(weather.store / 2)) {
+            self.with(|tables| tables.faults.push(now));
             return Err(failed("read"));
         }
         let rows = self.with(|tables| Rows {
@@ -228,8 +234,9 @@ impl Tables {
                 if let Some(known) = self.cursors.get_mut(&schedule) {
                     *known = cursor.max(*known);
                 }
-                self.log.push((ms, Durable::Opened { key: schedule, before, after: cursor, runs: runs.clone() }));
-                let inserted = runs.into_iter().fold(false, |any, run| self.insert(run, at, ms) == Recorded::New || any);
+                self.log.push((ms, Durable::Opened { key: schedule, before, after: cursor }));
+                let inserted =
+                    runs.into_iter().fold(false, |any, run| self.insert(run, at, ms) == Recorded::New || any);
                 if inserted { Committed::Done } else { Committed::Stale }
             }
             Change::Advance { run, observation, journal, at } => self.advance(*run, observation, journal, at, ms),
@@ -268,10 +275,10 @@ fn told(observation: &Observation) -> String {
     }
 }
 
-/// The slot that a run is about.
-pub fn slot_of(run: &Run) -> Option<Timestamp> {
+/// The slot of a schedule that a run is about.
+pub fn slot_of(run: &Run, schedule: &ScheduleName) -> Option<Timestamp> {
     match &run.trigger {
-        Trigger::Slot { at, .. } => Some(*at),
-        Trigger::Event { .. } | Trigger::Manual { .. } => None,
+        Trigger::Slot { schedule: of, at } if of == schedule => Some(*at),
+        _ => None,
     }
 }

@@ -126,7 +126,8 @@ impl Experiment {
     /// What FIS tells of it.
     pub fn shown(&self, at: u64, nature: &Nature) -> FisExperiment {
         let (status, reason) = self.status(at);
-        let error = (status == FisStatus::Failed).then(|| FisError { code: "InvalidTarget".to_owned(), location: None });
+        let error =
+            (status == FisStatus::Failed).then(|| FisError { code: "InvalidTarget".to_owned(), location: None });
         FisExperiment {
             id: self.id.clone(),
             template_id: self.request.template_id.clone(),

@@ -159,6 +159,11 @@ impl World {
         *self.ear.passes.lock().expect("one thread")
     }
 
+    /// When a query of the store failed, and until when the engine waits after it.
+    pub fn store_faults(&self) -> Vec<(u64, u64)> {
+        self.store.with(|tables| tables.faults.iter().map(|&at| (at, at + 2 * SECOND_MS)).collect())
+    }
+
     fn schedule(&mut self, at: u64, happening: Happening) {
         self.next += 1;
         self.agenda.insert((at, self.next), happening);
@@ -354,7 +359,8 @@ impl World {
         let done = match happening {
             Happening::StartByHand { request, experiment } => {
                 let name = scenario::experiment_name(experiment);
-                self.beside(async move { manual.start(name, format!("r{request}"), asker, now).await.map(|_| ()) }).await
+                self.beside(async move { manual.start(name, format!("r{request}"), asker, now).await.map(|_| ()) })
+                    .await
             }
             Happening::StopByHand => {
                 let open: Vec<Run> =
