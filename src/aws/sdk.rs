@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
+use aws_sdk_fis::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_http_client::tls;
 use tokio::sync::Mutex;
 
@@ -31,9 +32,16 @@ pub const LONG_POLL: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub struct Places {
     loaded: Mutex<HashMap<(Place, CallKind), SdkConfig>>,
+    /// Credentials instead of those that the usual chain finds.
+    credentials: Option<Credentials>,
 }
 
 impl Places {
+    /// Uses fixed credentials everywhere, for a simulator.
+    pub fn with_credentials(credentials: Credentials) -> Self {
+        Self { credentials: Some(credentials), ..Self::default() }
+    }
+
     /// Returns the configuration for a place. Credentials and Region come from the usual chain where the place does not
     /// name them.
     pub async fn config(&self, place: &Place, kind: CallKind) -> SdkConfig {
@@ -42,15 +50,19 @@ impl Places {
             return config.clone();
         }
         // Loaded outside the lock: two loads of one place do no harm, a slow one must not hold up others.
-        let config = load(place, kind).await;
+        let config = load(place, kind, self.credentials.clone()).await;
         self.loaded.lock().await.entry(key).or_insert(config).clone()
     }
 }
 
-async fn load(place: &Place, kind: CallKind) -> SdkConfig {
-    let http = aws_smithy_http_client::Builder::new()
+/// Returns the HTTP client that every AWS client uses: one TLS stack for the whole process.
+pub fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https();
+        .build_https()
+}
+
+async fn load(place: &Place, kind: CallKind, credentials: Option<Credentials>) -> SdkConfig {
     let wait = match kind {
         CallKind::Short => Duration::ZERO,
         CallKind::LongPoll => LONG_POLL,
@@ -60,7 +72,7 @@ async fn load(place: &Place, kind: CallKind) -> SdkConfig {
         .operation_timeout(OPERATION_TIMEOUT + wait)
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
+        .http_client(http_client())
         .timeout_config(timeouts)
         // One attempt a call: the planner owns the next try. A second attempt inside the SDK that is refused would hide a
         // first one that was accepted and lost its answer.
@@ -71,9 +83,12 @@ async fn load(place: &Place, kind: CallKind) -> SdkConfig {
     if let Some(url) = &place.endpoint_url {
         loader = loader.endpoint_url(url.clone());
     }
+    if let Some(credentials) = credentials {
+        loader = loader.credentials_provider(credentials);
+    }
     let config = loader.load().await;
     let Some(role) = &place.role_arn else { return config };
     let provider = AssumeRoleProvider::builder(role.clone()).session_name("firedrill").configure(&config).build().await;
-    let credentials = aws_sdk_fis::config::SharedCredentialsProvider::new(provider);
+    let credentials = SharedCredentialsProvider::new(provider);
     config.into_builder().credentials_provider(credentials).build()
 }

@@ -50,9 +50,9 @@ impl<'a> Walk<'a> {
                 if words.contains(&word.as_str()) {
                     return Some(Value::String(word));
                 }
-                let expected = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
                 let hint = did_you_mean(&word, words.iter().copied());
-                self.report(path, self.index.value(path), format!("`{word}` is not one of {expected}"), hint);
+                let message = format!("`{word}` is not one of {}", quoted(&words));
+                self.report(path, self.index.value(path), message, hint);
                 None
             }
             (Form::List(schema), Value::Array(items)) => {
@@ -134,14 +134,19 @@ impl<'a> Walk<'a> {
 }
 
 impl Form<'_> {
-    fn noun(&self) -> &'static str {
+    fn noun(&self) -> String {
         match self {
-            Form::Anything => "a value",
-            Form::Text | Form::Word(_) => "a text in quotes",
-            Form::List(_) => "a list",
-            Form::Table { .. } => "a table",
+            Form::Anything => "a value".to_owned(),
+            Form::Text => "a text in quotes".to_owned(),
+            Form::Word(words) => format!("a text in quotes, one of {}", quoted(words)),
+            Form::List(_) => "a list".to_owned(),
+            Form::Table { .. } => "a table".to_owned(),
         }
     }
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
 }
 
 fn type_of(schema: &Value) -> Option<&str> {

@@ -95,6 +95,20 @@ impl Agent {
         env: Vec<(String, String)>,
         telemetry: &Telemetry,
     ) -> Result<Self, StartError> {
+        Self::start_with(settings, path, env, telemetry, Places::default()).await
+    }
+
+    /// Starts every part with given clients' configurations.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub async fn start_with(
+        settings: Settings,
+        path: PathBuf,
+        env: Vec<(String, String)>,
+        telemetry: &Telemetry,
+        places: Places,
+    ) -> Result<Self, StartError> {
         let store = Arc::new(SqliteStore::open(&settings.state_directory).await?);
         let (heartbeat, alive) = Heartbeat::new();
         let now = heartbeat.now();
@@ -105,7 +119,7 @@ impl Agent {
         let teller = Arc::new(Teller::new(metrics, rules.clone(), status_to.clone(), journal_grew.clone()));
         let shared = Shared {
             store: store.clone(),
-            places: Arc::new(Places::default()),
+            places: Arc::new(places),
             rules,
             poke: Arc::new(Notify::new()),
             journal_grew,

@@ -107,19 +107,3 @@ fn stop_cause(fis: &FisExperiment, ours: Option<&StopCause>) -> StopCause {
         StopCause::Outside
     }
 }
-
-impl StopCause {
-    /// Returns the name used in metrics, events and tables.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::StopCondition => "stop-condition",
-            Self::SafetyLever => "safety-lever",
-            Self::Operator { .. } => "operator",
-            Self::Halt { .. } => "halt",
-            Self::Closed { .. } => "closed",
-            Self::MaxDuration => "max-duration",
-            Self::Shutdown => "shutdown",
-            Self::Outside => "outside",
-        }
-    }
-}

@@ -2,8 +2,8 @@
 //!
 //! Pure. [`parse`](Pattern::parse) accepts exact values, `prefix`, `anything-but` (with `prefix` inside) and `exists`;
 //! what EventBridge would reject and every other operator is refused with its path. [`matches`](Pattern::matches) walks
-//! the event once per named field: a field never chooses among more than the elements of one array at a time, so a hostile event
-//! costs its own size and no more. Source: Amazon EventBridge user guide, "event patterns" and "comparison operators".
+//! the event as a tree, each array element once, so a hostile event costs its size times the fields and no more.
+//! Source: Amazon EventBridge user guide, "event patterns" and "comparison operators".
 
 use std::collections::BTreeMap;
 

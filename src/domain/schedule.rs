@@ -18,8 +18,15 @@ pub const CORRECTION: SignedDuration = SignedDuration::from_hours(3);
 /// Most stretches between two clock changes that one search looks at: centuries, in every zone there is.
 const MAX_STRETCHES: usize = 4_096;
 
-/// Names of the fields, for messages.
-const FIELDS: [&str; 6] = ["second", "minute", "hour", "day of month", "month", "day of week"];
+/// The fields: name, and what may stand there.
+const FIELDS: [(&str, &str); 6] = [
+    ("second", "0-59"),
+    ("minute", "0-59"),
+    ("hour", "0-23"),
+    ("day of month", "1-31, `L`, `15W` or `LW`"),
+    ("month", "1-12 or JAN-DEC"),
+    ("day of week", "0-7 (0 and 7 are Sunday), SUN-SAT, `FRI#2` or `FRIL`"),
+];
 
 /// A parsed cron expression with its zone. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -72,15 +79,15 @@ pub enum CronError {
         /// How many there are.
         found: usize,
     },
-    /// A field holds a character that it may not hold.
-    #[error("`{text}` is not a {field} field: `{character}` has no meaning there")]
-    Character {
+    /// A field that names no times.
+    #[error("`{text}` is not a {field} field: it takes {takes}, with `*` `,` `-` `/`")]
+    Field {
         /// Name of the field.
         field: &'static str,
+        /// What may stand there.
+        takes: &'static str,
         /// The field as written.
         text: String,
-        /// The character.
-        character: char,
     },
     /// The fields do not make sense.
     #[error("`{expression}` is not a cron expression: {reason}")]
@@ -115,7 +122,7 @@ impl CronSchedule {
             6 => &fields[1..],
             found => return Err(CronError::FieldCount { found }),
         };
-        check_characters(&fields)?;
+        check_fields(&fields)?;
 
         let begins_with_star = |field: usize| from_minute[field].starts_with(['*', '?']);
         let day_starred = begins_with_star(2) || begins_with_star(4);
@@ -324,21 +331,21 @@ fn expand_macro(expression: &str) -> Result<&str, CronError> {
     }
 }
 
-/// Refuses characters that croner would take from one field for another, such as `MON` in the minute field.
-fn check_characters(fields: &[&str]) -> Result<(), CronError> {
-    for (text, field) in fields.iter().zip(&FIELDS[FIELDS.len() - fields.len()..]) {
-        let allowed = |c: char| {
-            let everywhere = c.is_ascii_digit() || matches!(c, '*' | ',' | '-' | '/');
-            everywhere
-                || match *field {
-                    "day of month" => matches!(c.to_ascii_uppercase(), 'L' | 'W' | '?'),
-                    "month" => c.is_ascii_alphabetic(),
-                    "day of week" => c.is_ascii_alphabetic() || matches!(c, '#' | '?' | '+'),
-                    _ => false,
-                }
+/// Refuses the first field that croner does not read, or would take for another, such as `MON` for a minute.
+fn check_fields(fields: &[&str]) -> Result<(), CronError> {
+    let known = &FIELDS[FIELDS.len() - fields.len()..];
+    for (number, (text, (field, takes))) in fields.iter().zip(known).enumerate() {
+        let letters = |c: char| match *field {
+            "day of month" => matches!(c.to_ascii_uppercase(), 'L' | 'W' | '?'),
+            "month" => c.is_ascii_alphabetic(),
+            "day of week" => c.is_ascii_alphabetic() || matches!(c, '#' | '?' | '+'),
+            _ => false,
         };
-        if let Some(character) = text.chars().find(|&c| !allowed(c)) {
-            return Err(CronError::Character { field, text: (*text).to_owned(), character });
+        let right_characters = text.chars().all(|c| c.is_ascii_digit() || "*,-/".contains(c) || letters(c));
+        let mut alone = vec!["*"; fields.len()];
+        alone[number] = text;
+        if !right_characters || croner::parser::CronParser::new().parse(&alone.join(" ")).is_err() {
+            return Err(CronError::Field { field, takes, text: (*text).to_owned() });
         }
     }
     Ok(())

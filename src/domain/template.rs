@@ -1,6 +1,6 @@
 //! What a FIS template says about time: the facts that a start is judged by.
 //!
-//! Pure. The adapter reads the template; [`estimate`] turns it into the time the run may take. Where a duration is not known the estimate says so and the planner fails closed.
+//! Pure. The adapter reads the template; [`TemplateFacts::estimate`] turns it into the time the run may take. Where a duration is not known the estimate says so and the planner fails closed.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +86,7 @@ fn begin(action: &TemplateAction, ends: &BTreeMap<&str, SignedDuration>) -> Opti
 
 /// Longest time of one action; `None` when the template does not tell.
 fn ceiling(action: &TemplateAction) -> Option<SignedDuration> {
-    let Some(known) = catalogue::action(&action.action_id) else { return None };
+    let known = catalogue::action(&action.action_id)?;
     let declared = known.duration_parameter.as_deref().and_then(|name| action.parameters.get(name));
     match (known.duration_kind, declared) {
         (DurationKind::Instant, _) | (DurationKind::PostAction, None) => Some(INSTANT_ALLOWANCE),

@@ -219,8 +219,9 @@ impl Window {
         let mut date = local_from.date().saturating_sub(SignedDuration::from_hours(24 * (span::MAX_WEEKLY_DAYS + 1)));
         let last = local_to.date().saturating_add(SignedDuration::from_hours(24));
         let mut found: Vec<(DateTime, DateTime)> = self.spans.iter().filter_map(Span::once).collect();
-        while date <= last {
-            found.extend(self.spans.iter().filter_map(|span| span.beginning_on(date)));
+        let recurring: Vec<&Span> = self.spans.iter().filter(|span| span.once().is_none()).collect();
+        while date <= last && !recurring.is_empty() {
+            found.extend(recurring.iter().filter_map(|span| span.beginning_on(date)));
             match date.tomorrow() {
                 Ok(next) => date = next,
                 Err(_end_of_calendar) => break,

@@ -2,9 +2,13 @@
 
 mod support;
 
+mod config;
 mod house;
 mod moto;
 mod packaging;
 mod pattern;
+mod schedule;
 mod sim;
+mod simulator;
 mod telemetry;
+mod window;

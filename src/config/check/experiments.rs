@@ -24,6 +24,15 @@ use crate::domain::{
     schedule::{CronError, CronSchedule},
 };
 
+/// Names in cron expressions, for hints.
+const NAMES: [&str; 19] = [
+    "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN", "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP",
+    "OCT", "NOV", "DEC",
+];
+
+/// Longest key and value of a tag, in characters (AWS general reference, tag naming limits).
+const MAX_TAG: (usize, usize) = (128, 256);
+
 /// Bytes of the digest in the name of a schedule that has none of its own.
 const DERIVED_NAME_BYTES: usize = 4;
 
@@ -56,6 +65,7 @@ impl Check<'_> {
         let place = self.place(&path, place, aws);
         let limits = SECOND..=FIS_MAX_DURATION;
         let max_duration = self.duration(&path.key("max_duration"), raw.max_duration, FIS_MAX_DURATION, limits);
+        self.tags(&path.key("tags"), &raw.tags);
         let schedules = self.schedules(&path.key("schedules"), raw.schedules);
         let triggers = raw.triggers.into_iter().enumerate();
         let triggers = triggers.filter_map(|(n, raw)| self.trigger(&path.key("triggers").item(n), raw)).collect();
@@ -73,6 +83,22 @@ impl Check<'_> {
             schedules,
             triggers,
         })
+    }
+
+    /// Refuses tags that AWS would refuse, or that are ours.
+    fn tags(&mut self, path: &KeyPath, tags: &BTreeMap<String, String>) {
+        for (key, value) in tags {
+            let reserved = ["aws:", "firedrill:"].into_iter().find(|prefix| key.to_lowercase().starts_with(prefix));
+            if let Some(prefix) = reserved {
+                self.problem(&path.key(key), format!("tag keys that begin with `{prefix}` are reserved"), None);
+            }
+            let (key_length, value_length) = (key.chars().count(), value.chars().count());
+            if key_length == 0 || key_length > MAX_TAG.0 || value_length > MAX_TAG.1 {
+                let message =
+                    format!("a tag has a key of 1 to {} and a value of up to {} characters", MAX_TAG.0, MAX_TAG.1);
+                self.problem(&path.key(key), message, None);
+            }
+        }
     }
 
     fn template(
@@ -162,6 +188,10 @@ impl Check<'_> {
                 let known = ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"];
                 let hint = match &error {
                     CronError::Macro { name } => did_you_mean(name, known),
+                    CronError::Field { text, .. } => {
+                        let words = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| word.len() > 2);
+                        words.filter_map(|word| did_you_mean(word, NAMES)).next()
+                    }
                     CronError::FieldCount { .. } => {
                         Some("minute, hour, day of month, month, day of week: `30 2 * * MON-FRI`".to_owned())
                     }

@@ -101,15 +101,15 @@ pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, s
         Doubt::Refused { retry_at, .. } => (*retry_at, None),
     };
     let ending = match verdict_on_retry(snapshot, run, doubt, now) {
-        Ok(experiment) if now >= next_at || now < *asked_at => {
+        Retry::Allowed(experiment) if now >= next_at || now < *asked_at => {
             // While shutting down nothing is begun, not even again.
             if snapshot.mode == Mode::Active {
                 survey.effects.push(start(experiment, run, template_id.clone()));
             }
             return;
         }
-        Ok(_) => return survey.wake_at(next_at),
-        Err(ending) => ending,
+        Retry::Allowed(_) => return survey.wake_at(next_at),
+        Retry::Ends(ending) => *ending,
     };
     let certain =
         unclear_at.is_none_or(|unclear| looked_at.is_some_and(|looked| looked >= after(unclear, DOUBT_LASTS)));
@@ -124,19 +124,23 @@ pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, s
     }
 }
 
+/// Whether a start may be tried again.
+enum Retry<'a> {
+    /// It may, as an experiment that is still configured.
+    Allowed(&'a Experiment),
+    /// It may not; this is how the run ends if no FIS experiment of it exists.
+    Ends(Box<Observation>),
+}
+
 /// Decides whether a start may be tried again, or else how the run ends if no experiment exists.
-fn verdict_on_retry<'a>(
-    snapshot: &'a Snapshot<'_>,
-    run: &Run,
-    doubt: &Doubt,
-    now: Timestamp,
-) -> Result<&'a Experiment, Observation> {
+fn verdict_on_retry<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Timestamp) -> Retry<'a> {
     if let Doubt::Refused { class, message, .. } = doubt
         && !class.is_transient()
     {
-        return Err(Observation::Finished { outcome: Outcome::NotStarted { class: *class, message: message.clone() } });
+        let outcome = Outcome::NotStarted { class: *class, message: message.clone() };
+        return Retry::Ends(Box::new(Observation::Finished { outcome }));
     }
-    let skipped = |reason| Err(Observation::Skipped { reason });
+    let skipped = |reason| Retry::Ends(Box::new(Observation::Skipped { reason }));
     let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
         return skipped(SkipReason::Removed);
     };
@@ -152,7 +156,9 @@ fn verdict_on_retry<'a>(
     match judge_with_facts(snapshot, experiment, run, &others, now) {
         Judgement::Skip(reason) => skipped(reason),
         Judgement::Hold(HoldReason::Closed { window, until }, _) => skipped(SkipReason::Closed { window, until }),
-        Judgement::Hold(..) | Judgement::Wait(_) | Judgement::NeedsTemplate | Judgement::Clear => Ok(experiment),
+        Judgement::Hold(..) | Judgement::Wait(_) | Judgement::NeedsTemplate | Judgement::Clear => {
+            Retry::Allowed(experiment)
+        }
     }
 }
 

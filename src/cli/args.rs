@@ -1,0 +1,218 @@
+//! Arguments: what may be written on the command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::exit;
+
+/// Runs AWS FIS experiments on schedules and after deployments: never twice, never lost, never in a blackout.
+#[derive(Debug, Parser)]
+#[command(name = "firedrill", version, after_help = exit::HELP, propagate_version = true)]
+pub struct Arguments {
+    /// Configuration: a TOML file, or a folder of *.toml merged in name order.
+    #[arg(long, short, global = true, env = "FIREDRILL_CONFIG", default_value = "/etc/firedrill", value_name = "PATH")]
+    pub config: PathBuf,
+    /// State directory, instead of the configuration's (for commands that only read or talk to the agent).
+    #[arg(long, global = true, env = "FIREDRILL_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Form of the output.
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent until it is told to stop.
+    #[command(
+        after_help = "Example:\n  firedrill run --config /etc/firedrill\n\nSIGHUP reloads the configuration, SIGTERM drains, a second SIGTERM ends at once."
+    )]
+    Run(RunArgs),
+    /// Watch it work without an AWS account: simulator and agent in one process.
+    #[command(after_help = "Example:\n  firedrill demo --for 60s")]
+    Demo(DemoArgs),
+    /// Serve FIS, SQS and EventBridge on loopback, for tests and rehearsals.
+    #[command(
+        after_help = "Example:\n  firedrill simulator --listen 127.0.0.1:4566 --speed 60\n  aws fis list-experiments --endpoint-url http://127.0.0.1:4566"
+    )]
+    Simulator(SimulatorArgs),
+    /// Check the configuration and name every mistake in it.
+    #[command(after_help = "Example:\n  firedrill check --config config/firedrill.toml")]
+    Check(CheckArgs),
+    /// Show what is going to run in the next days, and what is not and why.
+    #[command(after_help = "Example:\n  firedrill plan --days 14 --experiment checkout-nightly")]
+    Plan(PlanArgs),
+    /// List runs, newest first.
+    #[command(after_help = "Example:\n  firedrill runs --experiment checkout-nightly --limit 5")]
+    Runs(RunsArgs),
+    /// Show one run: its actions and its journal.
+    #[command(after_help = "Example:\n  firedrill show 3f9c1d2e")]
+    Show(ShowArgs),
+    /// Tell why something ran or did not.
+    #[command(
+        after_help = "Examples:\n  firedrill why checkout-nightly@2026-03-01T02:00:00Z\n  firedrill why 3f9c1d2e\n  firedrill why c071bfbf-83c4-49ca-a6ff-3df053957145"
+    )]
+    Why(WhyArgs),
+    /// Run an experiment now; windows and limits hold for it as for any other.
+    #[command(after_help = "Example:\n  firedrill start checkout-nightly --reason 'before the release' --wait")]
+    Start(StartArgs),
+    /// Stop a run, or take back one that has not started.
+    #[command(after_help = "Example:\n  firedrill stop 3f9c1d2e --reason 'pager went off'")]
+    Stop(StopArgs),
+    /// Halt all chaos: nothing starts, what runs is stopped, until `resume`; survives restarts.
+    #[command(after_help = "Example:\n  firedrill halt --reason 'incident 4711'")]
+    Halt(HaltArgs),
+    /// Lift the halt.
+    Resume,
+    /// Load the configuration anew; with mistakes in it the old one stays.
+    Reload,
+    /// Show how the running agent is.
+    Status,
+    /// Print completions for a shell.
+    #[command(after_help = "Example:\n  firedrill completions bash > /etc/bash_completion.d/firedrill")]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// End by itself after this time, such as 60s.
+    #[arg(long = "for", value_name = "TIME")]
+    pub length: Option<String>,
+    /// Log lines instead of the live view (the default where stdout is not a terminal).
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// `simulator`.
+#[derive(Debug, Args)]
+pub struct SimulatorArgs {
+    /// Loopback address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:4566", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Declared durations are divided by this.
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pub speed: f64,
+    /// Resources that targets resolve to (TOML or JSON); without it every target finds something.
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+    /// Region in ARNs and events.
+    #[arg(long, default_value = "us-east-1")]
+    pub region: String,
+    /// Account in ARNs and events.
+    #[arg(long, default_value = "123456789012")]
+    pub account: String,
+    /// Seed of choices that are random at AWS.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Print the JSON Schema of the configuration instead.
+    #[arg(long)]
+    pub schema: bool,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// How many days ahead.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=366))]
+    pub days: u16,
+    /// Only this experiment.
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// Begin at this instant instead of now.
+    #[arg(long, value_name = "RFC3339")]
+    pub from: Option<jiff::Timestamp>,
+}
+
+/// `runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Only of this experiment.
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// Only opened at or after this instant.
+    #[arg(long, value_name = "RFC3339")]
+    pub since: Option<jiff::Timestamp>,
+    /// At most so many.
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+}
+
+/// `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Id of the run, or its beginning.
+    pub run: String,
+}
+
+/// `why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// EXPERIMENT@TIME, a run's id, or an event's id.
+    pub question: String,
+}
+
+/// `start`.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// Which experiment.
+    pub experiment: String,
+    /// Wait for its end and exit with its outcome.
+    #[arg(long)]
+    pub wait: bool,
+    /// Longest time to wait, such as 90m.
+    #[arg(long, default_value = "13h", value_name = "TIME", requires = "wait")]
+    pub timeout: String,
+    /// Why; it is recorded.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Identity of the request: asked again with the same text, nothing starts twice.
+    #[arg(long, value_name = "TEXT")]
+    pub request: Option<String>,
+}
+
+/// `stop`.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// Id of the run, or its beginning.
+    pub run: String,
+    /// Why; it is recorded.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// `halt`.
+#[derive(Debug, Args)]
+pub struct HaltArgs {
+    /// Let what runs finish.
+    #[arg(long)]
+    pub finish: bool,
+    /// Why; it is recorded.
+    #[arg(long)]
+    pub reason: Option<String>,
+}

@@ -1,0 +1,48 @@
+//! `firedrill check`: every mistake in the configuration, or its schema.
+
+use serde_json::json;
+
+use super::{
+    args::{CheckArgs, Output},
+    context::{Context, told},
+    exit::{Exit, Failure},
+    render,
+};
+use crate::config;
+
+/// Checks the configuration.
+///
+/// # Errors
+/// [`Exit::Usage`] with every mistake.
+pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
+    if args.schema {
+        render::json(&config::schema())?;
+        return Ok(Exit::Done);
+    }
+    match config::load_with_process_environment(&context.config) {
+        Ok(loaded) => {
+            let rules = &loaded.settings.rules;
+            if context.output == Output::Json {
+                render::json(&json!({ "problems": [], "warnings": loaded.warnings }))?;
+                return Ok(Exit::Done);
+            }
+            for warning in &loaded.warnings {
+                eprintln!("warning: {warning}");
+            }
+            let (experiments, windows) = (rules.experiments.len(), rules.windows.len());
+            render::line(&format!(
+                "{}: no mistakes; {experiments} experiments, {windows} windows, {} queues",
+                context.config.display(),
+                loaded.settings.queues.len()
+            ))?;
+            Ok(Exit::Done)
+        }
+        Err(problems) => {
+            if context.output == Output::Json {
+                render::json(&json!({ "problems": problems, "warnings": [] }))?;
+                return Ok(Exit::Usage);
+            }
+            Err(Failure::say(Exit::Usage, told(&problems)))
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What every command shares: where the configuration and the state are, and how to print.
+
+use std::path::PathBuf;
+
+use super::{
+    args::{Arguments, Output},
+    exit::{Exit, Failure},
+};
+use crate::{
+    config::{self, Loaded, problem::Problems},
+    domain::run::Run,
+    store::{OpenError, SqliteStore},
+};
+
+/// What every command shares.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Where the configuration is.
+    pub config: PathBuf,
+    /// The state directory, where it is said.
+    pub state: Option<PathBuf>,
+    /// How to print.
+    pub output: Output,
+}
+
+impl Context {
+    /// Reads the arguments that all commands share.
+    pub fn new(arguments: &Arguments) -> Self {
+        Self { config: arguments.config.clone(), state: arguments.state.clone(), output: arguments.output }
+    }
+
+    /// Loads the configuration.
+    ///
+    /// # Errors
+    /// Every mistake in it, as text.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        config::load_with_process_environment(&self.config)
+            .map_err(|problems| Failure::say(Exit::Usage, told(&problems)))
+    }
+
+    /// Returns the state directory: as said, or as configured.
+    ///
+    /// # Errors
+    /// See [`Context::load`].
+    pub fn state_directory(&self) -> Result<PathBuf, Failure> {
+        match &self.state {
+            Some(state) => Ok(state.clone()),
+            None => Ok(self.load()?.settings.state_directory),
+        }
+    }
+
+    /// Opens the store to read.
+    ///
+    /// # Errors
+    /// [`Exit::NoAgent`] when there is none yet.
+    pub async fn store(&self) -> Result<SqliteStore, Failure> {
+        let opened = SqliteStore::open_to_read(&self.state_directory()?).await;
+        opened.map_err(|error| match error {
+            OpenError::Missing { .. } => Failure::new(Exit::NoAgent, error),
+            other => Failure::internal(other.into()),
+        })
+    }
+}
+
+/// Writes every problem on lines of its own.
+pub fn told(problems: &Problems) -> String {
+    let count = problems.0.len();
+    let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+    let lines: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
+    format!("the configuration has {count} {mistakes}\n{}", lines.join("\n"))
+}
+
+/// Finds the one run whose id begins with a text.
+///
+/// # Errors
+/// [`Exit::NotFound`] when there is none, or more than one.
+pub async fn find_run(store: &SqliteStore, prefix: &str) -> Result<Run, Failure> {
+    let mut runs = store.runs_by_prefix(prefix).await.map_err(|error| Failure::internal(error.into()))?;
+    match (runs.pop(), runs.pop()) {
+        (Some(run), None) => Ok(run),
+        (None, _) => Err(Failure::say(Exit::NotFound, format!("there is no run `{prefix}`"))),
+        (Some(_), Some(_)) => Err(Failure::say(Exit::NotFound, format!("several runs begin with `{prefix}`"))),
+    }
+}
+
+/// The time at which a command runs.
+#[expect(clippy::disallowed_methods, reason = "the edge where the outside world is observed")]
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

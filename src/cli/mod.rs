@@ -1,0 +1,80 @@
+//! The command line: one file a subcommand. Data goes to stdout, everything else to stderr.
+//!
+//! [`args`] is what may be written, [`exit`] what the exit codes mean, [`render`] how tables and JSON look.
+
+pub mod act;
+pub mod args;
+pub mod check;
+pub mod client;
+pub mod context;
+pub mod demo;
+pub mod exit;
+pub mod plan;
+pub mod render;
+pub mod run;
+pub mod runs;
+pub mod simulator;
+pub mod status;
+pub mod why;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use self::{
+    args::{Arguments, Command},
+    context::Context,
+    exit::{Exit, Failure},
+};
+
+/// Parses the arguments, runs the command and says how it went.
+pub fn main() -> ExitCode {
+    // One TLS provider for the process; a second installation only says that there is one.
+    let _already_there = rustls::crypto::ring::default_provider().install_default();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Nothing can be done about a closed terminal.
+            let _closed = error.print();
+            return exit.into();
+        }
+    };
+    match dispatch(arguments) {
+        Ok(exit) => exit.into(),
+        Err(Failure { exit, error }) => {
+            eprintln!("firedrill: {error:#}");
+            exit.into()
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
+    let context = Context::new(&arguments);
+    match arguments.command {
+        Command::Run(_) => run::run(&context),
+        Command::Demo(demo) => block_on(demo::run(&demo)),
+        Command::Simulator(simulator) => block_on(simulator::run(&simulator)),
+        Command::Check(check) => check::run(&context, &check),
+        Command::Plan(plan) => block_on(plan::run(&context, &plan)),
+        Command::Runs(runs) => block_on(runs::list(&context, &runs)),
+        Command::Show(show) => block_on(runs::show(&context, &show)),
+        Command::Why(why) => block_on(why::run(&context, &why)),
+        Command::Start(start) => block_on(act::start(&context, &start)),
+        Command::Stop(stop) => block_on(act::stop(&context, &stop)),
+        Command::Halt(halt) => block_on(act::halt(&context, &halt)),
+        Command::Resume => block_on(act::resume(&context)),
+        Command::Reload => block_on(act::reload(&context)),
+        Command::Status => block_on(status::run(&context)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "firedrill", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Runs a command that waits for others.
+fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::internal(error.into()))?.block_on(command)
+}

@@ -1,0 +1,77 @@
+//! Output: tables for people, JSON for programs.
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::exit::{Exit, Failure};
+use crate::domain::run::{Run, RunState};
+
+/// Prints a value as JSON.
+///
+/// # Errors
+/// When it has no JSON form, or stdout is closed.
+pub fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::internal(error.into()))?;
+    line(&text)
+}
+
+/// Prints a line of data.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn line(text: &str) -> Result<(), Failure> {
+    let written = writeln!(std::io::stdout(), "{text}");
+    written.map_err(|error| Failure::new(Exit::Internal, error))
+}
+
+/// Builds a table without borders, as wide as the terminal.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    if !std::io::stdout().is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
+    table.set_header(header.iter().map(|title| title.to_uppercase()));
+    table
+}
+
+/// Returns an instant to the second, in UTC.
+pub fn instant(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// Returns a time span to the second, such as `1h 2m 3s`.
+pub fn span(length: SignedDuration) -> String {
+    let whole = SignedDuration::from_secs(length.as_secs());
+    format!("{whole:#}")
+}
+
+/// Returns where a run stands in a few words.
+pub fn state(run: &Run) -> String {
+    match &run.state {
+        RunState::Finished { outcome, .. } => outcome.as_str().to_owned(),
+        other => other.as_str().to_owned(),
+    }
+}
+
+/// Returns what there is to say about where a run stands.
+pub fn detail(run: &Run) -> String {
+    match &run.state {
+        RunState::Requested | RunState::Starting { .. } => String::new(),
+        RunState::Settling => format!("until {}", instant(run.not_before)),
+        RunState::Held { reason, .. } => reason.to_string(),
+        RunState::Running { .. } => running_actions(run),
+        RunState::Stopping { cause, .. } => format!("because of {cause}"),
+        RunState::Finished { outcome, .. } => outcome.to_string(),
+        RunState::Skipped { reason, .. } => reason.to_string(),
+    }
+}
+
+fn running_actions(run: &Run) -> String {
+    let Some(fis) = &run.fis else { return String::new() };
+    let over = fis.actions.values().filter(|action| action.status.is_terminal()).count();
+    format!("{} of {} actions over", over, fis.actions.len())
+}

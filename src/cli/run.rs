@@ -1,0 +1,71 @@
+//! `firedrill run`: the agent as a process.
+
+use std::time::Duration;
+
+use super::{
+    context::Context,
+    exit::{Exit, Failure},
+};
+use crate::{
+    daemon::{
+        agent::StartError,
+        service::{self, Ended, ServiceError},
+    },
+    store::OpenError,
+    telemetry::{self, Telemetry},
+};
+
+/// Longest time the last telemetry may take to leave.
+const TELEMETRY_END: Duration = Duration::from_secs(3);
+
+/// Runs the agent until it is told to stop.
+///
+/// # Errors
+/// [`Exit::Usage`] for mistakes in the configuration, [`Exit::Internal`] when a part of the agent fails.
+pub fn run(context: &Context) -> Result<Exit, Failure> {
+    let loaded = context.load()?;
+    let mut settings = loaded.settings;
+    if let Some(state) = &context.state {
+        settings.state_directory.clone_from(state);
+    }
+    let telemetry = start_telemetry(&settings.telemetry)?;
+    for warning in &loaded.warnings {
+        tracing::warn!(%warning, "configuration");
+    }
+    let ended = super::block_on(async {
+        let env: Vec<(String, String)> = process_environment();
+        let service = service::run(settings, context.config.clone(), env, &telemetry);
+        service.await.map_err(|error| Failure::new(exit_of(&error), error))
+    });
+    telemetry.shutdown(TELEMETRY_END);
+    match ended? {
+        Ended::Drained | Ended::Cut => Ok(Exit::Done),
+        Ended::Failed => Ok(Exit::Internal),
+    }
+}
+
+/// Sets logs, traces and metrics up for the whole process.
+///
+/// # Errors
+/// [`Exit::Usage`] when a setting cannot be used.
+pub fn start_telemetry(settings: &crate::config::settings::Telemetry) -> Result<Telemetry, Failure> {
+    let env = |name: &str| std::env::var(name).ok();
+    let telemetry = telemetry::init(settings, &env).map_err(|error| Failure::new(Exit::Usage, error))?;
+    telemetry.install().map_err(|error| Failure::internal(error.into()))?;
+    Ok(telemetry)
+}
+
+fn exit_of(error: &ServiceError) -> Exit {
+    match error {
+        // Another agent has the store: trying again at once would not help, so systemd is told not to.
+        ServiceError::Start(StartError::Store(OpenError::InUse { .. })) => Exit::Usage,
+        _ => Exit::Internal,
+    }
+}
+
+fn process_environment() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}

@@ -1,0 +1,48 @@
+//! `firedrill status`: how the running agent is.
+
+use reqwest::Method;
+
+use super::{
+    args::Output,
+    client::Client,
+    context::Context,
+    exit::{Exit, Failure},
+    render,
+};
+use crate::http::status::Status;
+
+/// Prints the agent's status.
+///
+/// # Errors
+/// [`Exit::NoAgent`] when no agent answers.
+pub async fn run(context: &Context) -> Result<Exit, Failure> {
+    let status: Status = Client::new(context)?.ask::<(), _>(Method::GET, "/v1/status", None).await?;
+    if context.output == Output::Json {
+        render::json(&status)?;
+        return Ok(Exit::Done);
+    }
+    let ready = if status.is_ready() { "ready" } else { "NOT READY" };
+    render::line(&format!("agent       {} {ready}, since {}", status.version, render::instant(status.started_at)))?;
+    render::line(&format!("store       {}", status.store_failure.as_deref().unwrap_or("ok")))?;
+    let config = match &status.config_refused {
+        None => format!("loaded {}", render::instant(status.config_loaded_at)),
+        Some(why) => format!("loaded {}; a newer one was refused:\n{why}", render::instant(status.config_loaded_at)),
+    };
+    render::line(&format!("config      {config}"))?;
+    if let Some(halt) = &status.halt {
+        let why = halt.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+        render::line(&format!("HALTED      by {} since {}{why}", halt.by, render::instant(halt.at)))?;
+    }
+    for (queue, health) in &status.queues {
+        render::line(&format!("queue       {queue}: {health}"))?;
+    }
+    if !status.closed_by.is_empty() {
+        render::line(&format!("closed by   {}", status.closed_by.join(", ")))?;
+    }
+    let open: Vec<String> = status.open_runs.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    render::line(&format!("open runs   {}", if open.is_empty() { "none".to_owned() } else { open.join(", ") }))?;
+    for (experiment, at) in &status.next_slots {
+        render::line(&format!("next slot   {experiment}: {}", render::instant(*at)))?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,266 @@
+//! States: where a run stands, and what follows an observation.
+//!
+//! Pure. Each variant holds what is true only then; what cannot follow is refused.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{HoldReason, Observation, SkipReason, StopCause};
+use crate::domain::{experiment::Place, fis::FailureClass, outcome::Outcome};
+
+/// Where a run stands. Each variant holds what is true only then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub enum RunState {
+    /// Recorded, not judged yet.
+    Requested,
+    /// Waiting for the rollout to come to rest.
+    Settling,
+    /// Judged, may not start now, judged again later.
+    Held {
+        /// Why.
+        reason: HoldReason,
+        /// When it is judged again.
+        look_at: Timestamp,
+    },
+    /// StartExperiment was or is about to be called; it may have been accepted.
+    Starting {
+        /// Where.
+        place: Place,
+        /// `EXT…`.
+        template_id: String,
+        /// How often it was called, counting from 1.
+        attempt: u32,
+        /// When it was last called.
+        asked_at: Timestamp,
+        /// When the latest call was made whose effect is not known, if there is one.
+        unclear_at: Option<Timestamp>,
+        /// What is known of the last call.
+        doubt: Doubt,
+    },
+    /// The FIS experiment exists and has not ended.
+    Running {
+        /// Where.
+        place: Place,
+        /// When we first saw it.
+        since: Timestamp,
+        /// How it is watched.
+        watch: Watch,
+    },
+    /// We asked FIS to stop it.
+    Stopping {
+        /// Where.
+        place: Place,
+        /// When we first saw it.
+        since: Timestamp,
+        /// Why.
+        cause: StopCause,
+        /// When we first wanted it stopped.
+        asked_at: Timestamp,
+        /// Whether FIS took the request, and when the next one is due otherwise.
+        request: StopRequestState,
+        /// How it is watched.
+        watch: Watch,
+    },
+    /// It ended.
+    Finished {
+        /// How.
+        outcome: Outcome,
+        /// When.
+        at: Timestamp,
+    },
+    /// It was never started.
+    Skipped {
+        /// Why.
+        reason: SkipReason,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What is known of the last call of StartExperiment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "known", rename_all = "kebab-case")]
+pub enum Doubt {
+    /// No readable answer was recorded: an experiment may exist.
+    Unanswered {
+        /// When to look for it.
+        look_at: Timestamp,
+    },
+    /// A look by tag found none.
+    NotFound {
+        /// When that look was.
+        looked_at: Timestamp,
+    },
+    /// FIS refused, so there is none.
+    Refused {
+        /// Why.
+        class: FailureClass,
+        /// AWS's words.
+        message: String,
+        /// When to try again.
+        retry_at: Timestamp,
+    },
+}
+
+/// How an experiment is watched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// When FIS last answered or failed to.
+    pub asked_at: Option<Timestamp>,
+    /// Polls that failed in a row.
+    pub failures: u32,
+    /// When the first of them failed.
+    pub failing_since: Option<Timestamp>,
+    /// How the last of them failed.
+    pub last_failure: Option<FailureClass>,
+}
+
+/// Whether FIS took a stop request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum StopRequestState {
+    /// To be sent at this instant, after so many failures.
+    Due {
+        /// When.
+        at: Timestamp,
+        /// Calls that failed.
+        failures: u32,
+    },
+    /// FIS answered it.
+    Taken,
+}
+
+/// The fields of [`RunState::Starting`], to compute what follows it.
+struct StartKnown {
+    place: Place,
+    template_id: String,
+    attempt: u32,
+    asked_at: Timestamp,
+    unclear_at: Option<Timestamp>,
+    doubt: Doubt,
+}
+
+impl StartKnown {
+    fn apply(mut self, observation: &Observation, at: Timestamp) -> Option<RunState> {
+        use Observation as O;
+        self.doubt = match (observation, &self.doubt) {
+            (O::StartAsked { .. }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
+                self.attempt = self.attempt.saturating_add(1);
+                self.asked_at = at;
+                Doubt::Unanswered { look_at: at }
+            }
+            (O::StartRefused { class, message, retry_at }, Doubt::Unanswered { .. }) => {
+                Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at }
+            }
+            (O::StartUnclear { look_at, .. } | O::LookFailed { look_at, .. }, Doubt::Unanswered { .. }) => {
+                self.unclear_at = Some(self.asked_at);
+                Doubt::Unanswered { look_at: *look_at }
+            }
+            // A look that fails or finds nothing after a refusal says nothing new about the refused call.
+            (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at },
+            (O::NotFound, Doubt::Unanswered { .. }) => {
+                self.unclear_at = Some(self.asked_at);
+                Doubt::NotFound { looked_at: at }
+            }
+            (O::NotFound, _) => Doubt::NotFound { looked_at: at },
+            (O::Started { .. }, _) => {
+                let watch = Watch { asked_at: Some(at), ..Watch::default() };
+                return Some(RunState::Running { place: self.place, since: at, watch });
+            }
+            (O::Skipped { reason }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
+                return Some(RunState::Skipped { reason: reason.clone(), at });
+            }
+            (O::Finished { outcome }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
+                return Some(RunState::Finished { outcome: outcome.clone(), at });
+            }
+            _ => return None,
+        };
+        let Self { place, template_id, attempt, asked_at, unclear_at, doubt } = self;
+        Some(RunState::Starting { place, template_id, attempt, asked_at, unclear_at, doubt })
+    }
+}
+
+impl Watch {
+    fn after(self, observation: &Observation, at: Timestamp) -> Self {
+        match observation {
+            Observation::PollFailed { class, .. } => Self {
+                asked_at: Some(at),
+                failures: self.failures.saturating_add(1),
+                failing_since: self.failing_since.or(Some(at)),
+                last_failure: Some(*class),
+            },
+            _ => Self { asked_at: Some(at), ..Self::default() },
+        }
+    }
+}
+
+impl RunState {
+    /// Computes the state that follows; `None` when the observation cannot be made in this one.
+    pub(super) fn after(self, observation: &Observation, at: Timestamp) -> Option<Self> {
+        use Observation as O;
+        Some(match (self, observation) {
+            (state @ (Self::Requested | Self::Settling | Self::Held { .. }), O::TemplateRead { .. }) => state,
+            (Self::Requested | Self::Settling | Self::Held { .. }, O::Held { reason, look_at }) => {
+                Self::Held { reason: reason.clone(), look_at: *look_at }
+            }
+            (Self::Requested | Self::Settling | Self::Held { .. }, O::Skipped { reason }) => {
+                Self::Skipped { reason: reason.clone(), at }
+            }
+            (Self::Requested | Self::Settling | Self::Held { .. }, O::StartAsked { place, template_id }) => {
+                Self::Starting {
+                    place: place.clone(),
+                    template_id: template_id.clone(),
+                    attempt: 1,
+                    asked_at: at,
+                    unclear_at: None,
+                    doubt: Doubt::Unanswered { look_at: at },
+                }
+            }
+            (Self::Starting { place, template_id, attempt, asked_at, unclear_at, doubt }, observation) => {
+                let known = StartKnown { place, template_id, attempt, asked_at, unclear_at, doubt };
+                return known.apply(observation, at);
+            }
+            (Self::Running { .. } | Self::Stopping { .. }, O::Finished { outcome }) => {
+                Self::Finished { outcome: outcome.clone(), at }
+            }
+            (Self::Running { place, since, watch }, O::Polled { .. } | O::PollFailed { .. }) => {
+                Self::Running { place, since, watch: watch.after(observation, at) }
+            }
+            (Self::Running { place, since, watch }, O::StopAsked { cause }) => Self::Stopping {
+                place,
+                since,
+                cause: cause.clone(),
+                asked_at: at,
+                request: StopRequestState::Due { at, failures: 0 },
+                watch,
+            },
+            (Self::Stopping { place, since, cause, asked_at, request, watch }, observation) => {
+                let (request, watch) = match (observation, request) {
+                    (O::Polled { .. } | O::PollFailed { .. }, request) => (request, watch.after(observation, at)),
+                    (O::StopTaken, _) => (StopRequestState::Taken, watch),
+                    (O::StopFailed { retry_at, .. }, StopRequestState::Due { failures, .. }) => {
+                        (StopRequestState::Due { at: *retry_at, failures: failures.saturating_add(1) }, watch)
+                    }
+                    _ => return None,
+                };
+                Self::Stopping { place, since, cause, asked_at, request, watch }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Returns the state's name, as rows, tables and messages show it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Settling => "settling",
+            Self::Held { .. } => "held",
+            Self::Starting { .. } => "starting",
+            Self::Running { .. } => "running",
+            Self::Stopping { .. } => "stopping",
+            Self::Finished { .. } => "finished",
+            Self::Skipped { .. } => "skipped",
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Triggers: why a run exists.
+//!
+//! Pure.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::ScheduleName;
+
+/// Why a run exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Trigger {
+    /// A schedule named an instant.
+    Slot {
+        /// Which schedule.
+        schedule: ScheduleName,
+        /// Which instant.
+        at: Timestamp,
+    },
+    /// A deployment event arrived.
+    Event {
+        /// `source` of the event.
+        source: String,
+        /// `id` of the event.
+        event_id: String,
+        /// `detail-type` of the event.
+        detail_type: String,
+        /// When it was received.
+        received_at: Timestamp,
+        /// `time` of the event, where it has a readable one.
+        event_time: Option<Timestamp>,
+        /// Trace that the sender belonged to.
+        parent: Option<TraceParent>,
+    },
+    /// Somebody asked.
+    Manual {
+        /// Identity of the request, from the caller: a repeated request is the same run.
+        request: String,
+        /// Who asked.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+/// W3C trace context of a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceParent {
+    /// Trace id.
+    pub trace_id: [u8; 16],
+    /// Id of the parent span.
+    pub span_id: [u8; 8],
+    /// Whether the sender sampled the trace.
+    pub sampled: bool,
+}
+
+impl Trigger {
+    /// Returns the text that identifies this trigger among all triggers of an experiment.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Slot { schedule, at } => format!("slot:{schedule}:{at}"),
+            Self::Event { source, event_id, .. } => format!("event:{source}:{event_id}"),
+            Self::Manual { request, .. } => format!("manual:{request}"),
+        }
+    }
+
+    /// Returns the kind, as metrics and tables name it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Slot { .. } => "slot",
+            Self::Event { .. } => "event",
+            Self::Manual { .. } => "manual",
+        }
+    }
+}

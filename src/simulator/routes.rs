@@ -1,0 +1,143 @@
+//! FIS's routes: which method and path is which operation, and what the operation needs.
+//!
+//! Paths are matched on raw segments and decoded afterwards, since ids may hold an encoded `/`
+//! (`/tags/arn%3A…%2FEXP…`).
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    Scene, State,
+    actions::{self, Parameters},
+    wire::{self, Answer, ApiError, Query},
+};
+use crate::domain::catalogue;
+
+/// Method, path (`{}` takes one segment) and operation (FIS API reference).
+const ROUTES: &[(&str, &str, &str)] = &[
+    ("POST", "/experimentTemplates", "CreateExperimentTemplate"),
+    ("GET", "/experimentTemplates", "ListExperimentTemplates"),
+    ("GET", "/experimentTemplates/{}", "GetExperimentTemplate"),
+    ("PATCH", "/experimentTemplates/{}", "UpdateExperimentTemplate"),
+    ("DELETE", "/experimentTemplates/{}", "DeleteExperimentTemplate"),
+    ("GET", "/experimentTemplates/{}/targetAccountConfigurations", "ListTargetAccountConfigurations"),
+    ("POST", "/experiments", "StartExperiment"),
+    ("GET", "/experiments", "ListExperiments"),
+    ("GET", "/experiments/{}", "GetExperiment"),
+    ("DELETE", "/experiments/{}", "StopExperiment"),
+    ("GET", "/experiments/{}/resolvedTargets", "ListExperimentResolvedTargets"),
+    ("GET", "/experiments/{}/targetAccountConfigurations", "ListExperimentTargetAccountConfigurations"),
+    ("GET", "/actions", "ListActions"),
+    ("GET", "/actions/{}", "GetAction"),
+    ("GET", "/targetResourceTypes", "ListTargetResourceTypes"),
+    ("GET", "/targetResourceTypes/{}", "GetTargetResourceType"),
+    ("GET", "/safetyLevers/{}", "GetSafetyLever"),
+    ("PATCH", "/safetyLevers/{}/state", "UpdateSafetyLeverState"),
+    ("POST", "/tags/{}", "TagResource"),
+    ("GET", "/tags/{}", "ListTagsForResource"),
+    ("DELETE", "/tags/{}", "UntagResource"),
+];
+
+/// A request that is an operation.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) operation: &'static str,
+    /// The decoded segment of the path, empty when it has none.
+    label: String,
+    query: Query,
+}
+
+impl Call {
+    /// Finds the operation of a request.
+    ///
+    /// # Errors
+    /// `UnknownOperationException` when there is none.
+    pub(super) fn find(method: &str, path: &str, query: &str) -> Result<Self, ApiError> {
+        for (route_method, pattern, operation) in ROUTES {
+            if *route_method != method {
+                continue;
+            }
+            if let Some(label) = label(pattern, path) {
+                let label =
+                    wire::percent_decoded(label).ok_or_else(|| ApiError::validation("the path is not UTF-8"))?;
+                return Ok(Self { operation, label, query: Query::parse(query) });
+            }
+        }
+        Err(ApiError::unknown_operation())
+    }
+
+    /// Performs the operation.
+    pub(super) fn perform(&self, state: &mut State, scene: &Scene, body: &Value, now: Timestamp) -> Answer {
+        let State { fis, ids, .. } = state;
+        let id = self.label.as_str();
+        match self.operation {
+            "CreateExperimentTemplate" => fis.create_template(body, scene, ids, now),
+            "ListExperimentTemplates" => fis.list_templates(&self.query),
+            "GetExperimentTemplate" => fis.get_template(id),
+            "UpdateExperimentTemplate" => fis.update_template(id, body, now),
+            "DeleteExperimentTemplate" => fis.delete_template(id),
+            "ListTargetAccountConfigurations" => {
+                fis.get_template(id).map(|_found| json!({"targetAccountConfigurations": []}))
+            }
+            "StartExperiment" => fis.start(body, scene, ids, now),
+            "ListExperiments" => fis.list(&self.query),
+            "GetExperiment" => fis.get(id),
+            "StopExperiment" => fis.stop(id, scene, now),
+            "ListExperimentResolvedTargets" => fis.resolved_targets(id, &self.query),
+            "ListExperimentTargetAccountConfigurations" => fis.account_configurations(id),
+            "ListActions" => list_actions(scene, &self.query),
+            "GetAction" => get_action(scene, id),
+            "ListTargetResourceTypes" => list_types(&self.query),
+            "GetTargetResourceType" => get_type(id),
+            "GetSafetyLever" => fis.safety_lever(id, scene),
+            "UpdateSafetyLeverState" => fis.update_safety_lever(id, body, scene, now),
+            "TagResource" => fis.tag(id, body),
+            "ListTagsForResource" => fis.list_tags(id),
+            "UntagResource" => fis.untag(id, &self.query),
+            _other => Err(ApiError::unknown_operation()),
+        }
+    }
+}
+
+/// The segment that a path has in the place of `{}`; empty when the pattern has none.
+fn label<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    let mut found = "";
+    let mut segments = path.split('/');
+    for expected in pattern.split('/') {
+        let segment = segments.next()?;
+        match expected {
+            "{}" if !segment.is_empty() => found = segment,
+            same if same == segment => {}
+            _other => return None,
+        }
+    }
+    segments.next().is_none().then_some(found)
+}
+
+fn list_actions(scene: &Scene, query: &Query) -> Answer {
+    let render = |action| actions::rendered(action, &scene.fis_arn(), Parameters::LeftOut);
+    let all = catalogue::all().actions.iter();
+    wire::page("actions", all.map(|action| (action.id.clone(), render(action))).collect(), query)
+}
+
+fn get_action(scene: &Scene, id: &str) -> Answer {
+    match catalogue::action(id) {
+        Some(action) => Ok(json!({"action": actions::rendered(action, &scene.fis_arn(), Parameters::Shown)})),
+        None => Err(ApiError::not_found(format!("Action {id} does not exist."))),
+    }
+}
+
+fn list_types(query: &Query) -> Answer {
+    let all = catalogue::all().target_resource_types.iter();
+    let render = |kind: &str| json!({"resourceType": kind, "description": kind});
+    let items = all.map(|kind| (kind.resource_type.clone(), render(&kind.resource_type))).collect();
+    wire::page("targetResourceTypes", items, query)
+}
+
+fn get_type(id: &str) -> Answer {
+    let Some(kind) = catalogue::all().target_resource_types.iter().find(|kind| kind.resource_type == id) else {
+        return Err(ApiError::not_found(format!("Target resource type {id} does not exist.")));
+    };
+    let parameters = actions::rendered_parameters(&kind.parameters);
+    Ok(json!({"targetResourceType": {"resourceType": id, "description": id, "parameters": parameters}}))
+}

@@ -1,0 +1,129 @@
+//! Faults: what a client meets on a bad day, and whether the experiment exists afterwards.
+
+use aws_sdk_fis::error::{ProvideErrorMetadata, SdkError};
+
+use super::*;
+
+/// What a client sees of a faulty start.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Error(u16, Option<String>),
+    NoAnswer,
+    Unreadable,
+    Status(String),
+}
+
+/// Starts an experiment under a fault; returns what was seen and how many experiments exist then.
+async fn start_under(world: &World, fault: &str) -> (Seen, usize) {
+    let template = world.template([wait("w", MINUTE, &[])]).await;
+    let before = world.simulator.experiments().len();
+    world.fault("StartExperiment", fault).await;
+    let start = world.fis.start_experiment().experiment_template_id(&template).tags("a", "b").client_token(&template);
+    let timeout = TimeoutConfig::builder().operation_timeout(Duration::from_millis(500)).build();
+    let config = aws_sdk_fis::config::Builder::new().timeout_config(timeout);
+    let seen = match start.customize().config_override(config).send().await {
+        Ok(reply) => {
+            let state = reply.experiment.and_then(|experiment| experiment.state).expect("a state");
+            Seen::Status(state.status().expect("a status").as_str().to_owned())
+        }
+        Err(SdkError::ServiceError(error)) if error.raw().status().as_u16() == 200 => Seen::Unreadable,
+        Err(SdkError::ServiceError(error)) => {
+            Seen::Error(error.raw().status().as_u16(), error.err().code().map(str::to_owned))
+        }
+        Err(SdkError::ResponseError(_)) => Seen::Unreadable,
+        Err(_dispatch_or_timeout) => Seen::NoAnswer,
+    };
+    (seen, world.simulator.experiments().len() - before)
+}
+
+#[test]
+fn faults_show_as_the_client_would_see_them() {
+    simulated(fast(), async |world| {
+        let error = |status, code: &str| Seen::Error(status, Some(code.to_owned()));
+        for (fault, seen, started) in [
+            ("throttle", error(400, "ThrottlingException"), 0),
+            ("quota", error(402, "ServiceQuotaExceededException"), 0),
+            ("denied", error(403, "AccessDeniedException"), 0),
+            ("500-before", error(500, "InternalFailure"), 0),
+            ("500-after", error(500, "InternalFailure"), 1),
+            ("reset-before", Seen::NoAnswer, 0),
+            ("reset-after", Seen::NoAnswer, 1),
+            ("hang-before", Seen::NoAnswer, 0),
+            ("hang", Seen::NoAnswer, 1),
+            ("null-in-map", Seen::Unreadable, 1),
+            ("unknown-status", Seen::Status("quiescing".to_owned()), 1),
+        ] {
+            assert_eq!(start_under(&world, fault).await, (seen, started), "{fault}");
+            let all = world.simulator.experiments();
+            if let Some(last) = all.last() {
+                world.until(&last.id, FisStatus::Completed).await;
+            }
+        }
+        world
+    });
+}
+
+#[test]
+fn a_fault_is_used_up_and_can_be_forgotten() {
+    simulated(fast(), async |world| {
+        world.control("POST", "faults", json!({"operation": "ListActions", "count": 2, "fault": "throttle"})).await;
+        assert!(world.fis.list_actions().send().await.is_err());
+        let (_, state) = world.control("GET", "state", json!({})).await;
+        assert_eq!(state["faults"]["ListActions"], json!(["throttle"]));
+        world.control("DELETE", "faults", json!({})).await;
+        assert!(world.fis.list_actions().send().await.is_ok());
+        let unknown = world.control("POST", "faults", json!({"operation": "ListActions", "fault": "meteor"})).await;
+        assert_eq!(unknown.0, 400);
+        world
+    });
+}
+
+#[test]
+fn the_state_page_shows_tokens_tags_and_depths() {
+    simulated(fast(), async |world| {
+        let queue = world.subscribed("aws.fis").await;
+        let template = world.template([wait("w", MINUTE, &[])]).await;
+        let id = world.start(&template, "my-token").await;
+        world.until(&id, FisStatus::Completed).await;
+        let (status, state) = world.control("GET", "state", json!({})).await;
+        assert_eq!(status, 200);
+        assert_eq!(state["experiments"][0]["clientToken"], "my-token");
+        assert_eq!(state["experiments"][0]["status"], "completed");
+        assert_eq!(state["queues"]["events"]["visible"], json!(3));
+        assert_eq!(world.bodies(&queue, 3).await.len(), 3);
+        world
+    });
+}
+
+#[test]
+fn malformed_requests_are_answered_and_nothing_ends() {
+    simulated(fast(), async |world| {
+        let url = world.simulator.url();
+        let statuses = tokio::task::spawn_blocking(move || {
+            let client = plain_client();
+            let post = |path: &str, target: Option<&str>, body: Vec<u8>| {
+                let mut request = client.post(format!("{url}{path}")).body(body);
+                if let Some(target) = target {
+                    request = request.header("x-amz-target", target);
+                }
+                request.send().expect("an answer").status().as_u16()
+            };
+            let deep = [b"{\"a\":".repeat(1_000), b"1".to_vec(), b"}".repeat(1_000)].concat();
+            [
+                post("/experiments", None, b"not json".to_vec()),
+                post("/experiments", None, b"[]".to_vec()),
+                post("/experiments", None, deep),
+                post("/experiments", None, vec![b' '; 2 * 1024 * 1024]),
+                post("/nowhere", None, Vec::new()),
+                post("/tags/%zz", None, b"{}".to_vec()),
+                post("/", Some("AmazonSQS.Explode"), b"{}".to_vec()),
+                post("/", Some("AmazonSQS.SendMessageBatch"), br#"{"QueueUrl":"q","Entries":[1]}"#.to_vec()),
+                post("/", Some("AWSEvents.PutEvents"), br#"{"Entries":[{"Time":1e300,"Source":5}]}"#.to_vec()),
+                post("/", Some("nonsense"), b"{}".to_vec()),
+            ]
+        });
+        assert_eq!(statuses.await.expect("answers"), [400, 400, 400, 413, 404, 400, 404, 400, 400, 404]);
+        assert!(world.fis.list_experiments().send().await.is_ok());
+        world
+    });
+}
