@@ -27,6 +27,10 @@ const POLL_BACKOFF_LIMIT: SignedDuration = SignedDuration::from_mins(1);
 pub const LOST_AFTER: SignedDuration = SignedDuration::from_hours(13);
 /// How long FIS may deny that an experiment exists before it is lost.
 pub const NOT_FOUND_LOST_AFTER: SignedDuration = SignedDuration::from_mins(15);
+/// How often it has to have been asked meanwhile: two bad answers with a night or a clock step between them prove nothing.
+const NOT_FOUND_POLLS: u32 = 10;
+/// What is told to stop is given up no earlier than this after it was told to.
+const STOP_LASTS: SignedDuration = SignedDuration::from_hours(1);
 
 /// How far ahead the next closure is looked for; the survey is repeated before that.
 const CLOSURE_HORIZON: SignedDuration = SignedDuration::from_hours(1);
@@ -40,7 +44,7 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey:
     if let Some(outcome) = run.fis.as_ref().and_then(|fis| outcome::of(fis, ours)) {
         return survey.record(run, Observation::Finished { outcome });
     }
-    if let Some(class) = lost(run, since, &watch, now) {
+    if let Some(class) = lost(run, since, &watch) {
         return survey.record(run, Observation::Finished { outcome: Outcome::Lost { class } });
     }
     match &run.state {
@@ -75,14 +79,21 @@ fn poll_at(since: Timestamp, watch: &Watch) -> Timestamp {
     after(asked, pace)
 }
 
-/// Why a run counts as lost, if it does.
-fn lost(run: &Run, since: Timestamp, watch: &Watch, now: Timestamp) -> Option<FailureClass> {
-    let failing_for = watch.failing_since.map_or(SignedDuration::ZERO, |first| now.duration_since(first));
-    if watch.last_failure == Some(FailureClass::NotFound) && failing_for >= NOT_FOUND_LOST_AFTER {
+/// Why a run counts as lost, if it does. Time alone never makes it so, only an answer at such a time, or its failure: the
+/// agent may have been away or its clock set forward, and the next poll tells how the experiment went. What goes on too
+/// long is told to stop first.
+fn lost(run: &Run, since: Timestamp, watch: &Watch) -> Option<FailureClass> {
+    let asked = watch.asked_at?;
+    let failing_for = watch.failing_since.map_or(SignedDuration::ZERO, |first| asked.duration_since(first));
+    let is_denied = watch.last_failure == Some(FailureClass::NotFound) && watch.failures >= NOT_FOUND_POLLS;
+    if is_denied && failing_for >= NOT_FOUND_LOST_AFTER {
         return Some(FailureClass::NotFound);
     }
+    let RunState::Stopping { asked_at: told_at, .. } = &run.state else { return None };
     let begun = run.fis.as_ref().and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since);
-    let overdue = now.duration_since(begun) >= LOST_AFTER && now.duration_since(since) >= FIS_MAX_DURATION;
+    let overdue = asked.duration_since(begun) >= LOST_AFTER
+        && asked.duration_since(since) >= FIS_MAX_DURATION
+        && asked.duration_since(*told_at) >= STOP_LASTS;
     overdue.then(|| watch.last_failure.unwrap_or(FailureClass::Unreadable))
 }
 
