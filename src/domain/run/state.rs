@@ -42,7 +42,7 @@ pub enum RunState {
     Running {
         /// Where.
         place: Place,
-        /// When we first saw it.
+        /// When it began at the earliest: when it was asked for.
         since: Timestamp,
         /// How it is watched.
         watch: Watch,
@@ -51,7 +51,7 @@ pub enum RunState {
     Stopping {
         /// Where.
         place: Place,
-        /// When we first saw it.
+        /// When it began at the earliest: when it was asked for.
         since: Timestamp,
         /// Why.
         cause: StopCause,
@@ -166,7 +166,8 @@ impl StartKnown {
             (O::NotFound, _) => Doubt::NotFound { looked_at: at },
             (O::Started { .. }, _) => {
                 let watch = Watch { asked_at: Some(at), ..Watch::default() };
-                return Some(RunState::Running { place: self.place, since: at, watch });
+                let since = self.unclear_at.map_or(self.asked_at, |unclear| unclear.min(self.asked_at)).min(at);
+                return Some(RunState::Running { place: self.place, since, watch });
             }
             (O::Skipped { reason }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 return Some(RunState::Skipped { reason: reason.clone(), at });
