@@ -4,12 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Effect, Mode, Snapshot, Survey,
-    start::{after, halt_stops, longest_lead},
+    start::{after, halt_stops, is_due, longest_lead},
 };
 use crate::domain::{
     experiment::{Experiment, FIS_MAX_DURATION},
     fis::FailureClass,
     outcome::{self, Outcome},
+    react::BACKOFF_LIMIT,
     run::{Observation, Run, RunState, StopCause, StopRequestState, Watch},
     window,
 };
@@ -48,8 +49,8 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey:
         return survey.record(run, Observation::Finished { outcome: Outcome::Lost { class } });
     }
     match &run.state {
-        RunState::Stopping { request: StopRequestState::Due { at, .. }, cause, asked_at, .. } => {
-            if now >= *at || now < *asked_at {
+        RunState::Stopping { request: StopRequestState::Due { at, .. }, cause, .. } => {
+            if is_due(*at, BACKOFF_LIMIT, now) {
                 return survey.effects.push(Effect::Stop { run: run.id.clone(), cause: cause.clone() });
             }
             survey.wake_at(*at);
