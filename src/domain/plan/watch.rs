@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{
     experiment::{Experiment, FIS_MAX_DURATION},
-    fis::FailureClass,
+    fis::{FailureClass, FisStatus},
     outcome::{self, Outcome},
     react::BACKOFF_LIMIT,
     run::{Observation, Run, RunState, StopCause, StopRequestState, Watch},
@@ -24,12 +24,12 @@ const EARLY: SignedDuration = SignedDuration::from_mins(1);
 /// Longest time between two polls that fail.
 const POLL_BACKOFF_LIMIT: SignedDuration = SignedDuration::from_mins(1);
 
-/// FIS ends everything after twelve hours; an hour later nothing of it can be running, whatever it says or does not say.
+/// FIS ends everything after twelve hours; an hour later nothing of it can be running, whatever it does not say.
 pub const LOST_AFTER: SignedDuration = SignedDuration::from_hours(13);
 /// How long FIS may deny that an experiment exists before it is lost.
 pub const NOT_FOUND_LOST_AFTER: SignedDuration = SignedDuration::from_mins(15);
-/// How often it has to have been asked meanwhile: two bad answers with a night or a clock step between them prove nothing.
-const NOT_FOUND_POLLS: u32 = 10;
+/// How many bad answers it takes besides: two with a night or a clock step between them prove nothing.
+const LOST_AFTER_POLLS: u32 = 10;
 /// What is told to stop is given up no earlier than this after it was told to.
 const STOP_LASTS: SignedDuration = SignedDuration::from_hours(1);
 
@@ -85,17 +85,23 @@ fn poll_at(since: Timestamp, watch: &Watch) -> Timestamp {
 /// long is told to stop first.
 fn lost(run: &Run, since: Timestamp, watch: &Watch) -> Option<FailureClass> {
     let asked = watch.asked_at?;
-    let failing_for = watch.failing_since.map_or(SignedDuration::ZERO, |first| asked.duration_since(first));
-    let is_denied = watch.last_failure == Some(FailureClass::NotFound) && watch.failures >= NOT_FOUND_POLLS;
-    if is_denied && failing_for >= NOT_FOUND_LOST_AFTER {
+    let denied_for = watch.denied_since.map_or(SignedDuration::ZERO, |first| asked.duration_since(first));
+    let is_denied = watch.last_failure == Some(FailureClass::NotFound) && watch.denials >= LOST_AFTER_POLLS;
+    if is_denied && denied_for >= NOT_FOUND_LOST_AFTER {
         return Some(FailureClass::NotFound);
     }
     let RunState::Stopping { asked_at: told_at, .. } = &run.state else { return None };
-    let begun = run.fis.as_ref().and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since);
-    let overdue = asked.duration_since(begun) >= LOST_AFTER
+    let fis = run.fis.as_ref();
+    let is_unread = match watch.failures {
+        // What FIS says goes on is not lost, however long it takes.
+        0 => fis.is_some_and(|fis| matches!(fis.status, FisStatus::Unknown(_))),
+        failures => failures >= LOST_AFTER_POLLS,
+    };
+    let begun = fis.and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since);
+    let is_overdue = asked.duration_since(begun) >= LOST_AFTER
         && asked.duration_since(since) >= FIS_MAX_DURATION
         && asked.duration_since(*told_at) >= STOP_LASTS;
-    overdue.then(|| watch.last_failure.unwrap_or(FailureClass::Unreadable))
+    (is_unread && is_overdue).then(|| watch.last_failure.unwrap_or(FailureClass::Unreadable))
 }
 
 /// Why a running experiment has to be stopped now, if it has to; else asks to be woken when it may have to.

@@ -110,8 +110,10 @@ pub struct Watch {
     pub asked_at: Option<Timestamp>,
     /// Polls that failed in a row.
     pub failures: u32,
-    /// When the first of them failed.
-    pub failing_since: Option<Timestamp>,
+    /// How many of them were told that there is no such experiment.
+    pub denials: u32,
+    /// When the first of those was.
+    pub denied_since: Option<Timestamp>,
     /// How the last of them failed.
     pub last_failure: Option<FailureClass>,
 }
@@ -185,12 +187,16 @@ impl StartKnown {
 impl Watch {
     fn after(self, observation: &Observation, at: Timestamp) -> Self {
         match observation {
-            Observation::PollFailed { class, .. } => Self {
-                asked_at: Some(at),
-                failures: self.failures.saturating_add(1),
-                failing_since: self.failing_since.or(Some(at)),
-                last_failure: Some(*class),
-            },
+            Observation::PollFailed { class, .. } => {
+                let is_denied = *class == FailureClass::NotFound;
+                Self {
+                    asked_at: Some(at),
+                    failures: self.failures.saturating_add(1),
+                    denials: self.denials.saturating_add(u32::from(is_denied)),
+                    denied_since: self.denied_since.or(is_denied.then_some(at)),
+                    last_failure: Some(*class),
+                }
+            }
             _ => Self { asked_at: Some(at), ..Self::default() },
         }
     }
