@@ -132,7 +132,11 @@ fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment) -> Option<u64
 fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment) -> Option<u64> {
     stretches(evidence, experiment).into_iter().find_map(|(begin, end, rules)| {
         let longest = declared_in(evidence, rules, experiment).map_or(FIS_MAX_DURATION, |e| e.max_duration);
-        let due = experiment.created_at + u64::try_from(longest.as_millis()).expect("a length");
+        // A step back makes the agent wait for the same instant again.
+        let steps = evidence.world.nature.steps();
+        let back = steps.iter().filter(|step| step.by_ms < 0 && experiment.created_at < step.at && step.at <= begin);
+        let longer: u64 = back.map(|step| step.by_ms.unsigned_abs()).sum();
+        let due = experiment.created_at + u64::try_from(longest.as_millis()).expect("a length") + longer;
         (due < end).then(|| due.max(begin))
     })
 }
@@ -150,8 +154,7 @@ fn latest_excused(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) ->
         .flatten()
         .find_map(|(ms, _, observation)| matches!(observation, Observation::Started { .. }).then_some(*ms));
     hindrances.push((0, known.unwrap_or(u64::MAX)));
-    // A step back makes the agent wait for the same instant again.
-    hindrances.extend(world.nature.steps().iter().map(|step| (step.at, step.at + step.by_ms.min(0).unsigned_abs())));
+    hindrances.extend(world.nature.steps().iter().map(|step| (step.at, step.at)));
     hindrances.extend(world.history.iter().map(|(since, _)| (*since, *since)));
     hindrances.extend(world.store_faults());
     // A call under way is waited for; one that begins later than the stop is due is no excuse.
