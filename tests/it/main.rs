@@ -8,6 +8,7 @@ mod moto;
 mod packaging;
 mod pattern;
 mod schedule;
+mod sim;
 mod simulator;
 mod telemetry;
 mod window;
