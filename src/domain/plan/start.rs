@@ -9,7 +9,7 @@ use crate::domain::{
     experiment::{Experiment, Overlap, Place},
     ids::{ExperimentName, RunId},
     outcome::Outcome,
-    react::BACKOFF_LIMIT,
+    react::{BACKOFF_LIMIT, LOOK_INTERVAL},
     run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
     template::{Estimate, TemplateFacts},
     window,
@@ -21,9 +21,6 @@ pub const FACTS_MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
 /// After a start without a clear answer, an experiment may still appear for this long; only a look by tag later than that
 /// proves that there is none.
 pub const DOUBT_LASTS: SignedDuration = SignedDuration::from_mins(2);
-
-/// Time between two looks by tag, and before the same token is used again.
-pub const LOOK_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 
 /// Whether a run begins in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
