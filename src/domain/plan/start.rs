@@ -193,17 +193,15 @@ fn judge(
     let answer = judge_with_facts(snapshot, experiment, run, going, now);
     let fresh = |facts: &TemplateFacts| facts.read_at <= now && now.duration_since(facts.read_at) <= FACTS_MAX_AGE;
     match answer {
-        Judgement::Clear if !run.facts.as_ref().is_some_and(fresh) => Judgement::NeedsTemplate,
+        Judgement::Clear if run.facts.as_ref().is_some_and(fresh) => Judgement::Clear,
         Judgement::Clear | Judgement::NeedsTemplate => match &run.state {
-            // A read that failed is tried again at its own time only, unless the clock was set back meanwhile.
+            // A read that failed is tried again at its own time only.
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }
-                if now < *look_at
-                    && *look_at <= after(now, BACKOFF_LIMIT)
-                    && !run.facts.as_ref().is_some_and(fresh) =>
+                if !is_due(*look_at, BACKOFF_LIMIT, now) =>
             {
                 Judgement::Wait(*look_at)
             }
-            _ => answer,
+            _ => Judgement::NeedsTemplate,
         },
         other => other,
     }
