@@ -7,6 +7,7 @@ mod house;
 mod moto;
 mod packaging;
 mod pattern;
+mod readme;
 mod schedule;
 mod sim;
 mod simulator;
