@@ -92,15 +92,15 @@ fn same_seed_twice_is_the_same_world() {
 #[test]
 fn planted_bug_start_then_record_is_caught() {
     let planted = Planted { intent: Intent::WithTheAnswer, ..SOUND };
-    let caught = first_broken(planted, 0..400);
-    assert!(caught.is_some(), "400 worlds did not notice that starts are recorded too late");
+    let caught = first_broken(planted, 0..300);
+    assert!(caught.is_some(), "300 worlds did not notice that starts are recorded too late");
 }
 
 #[test]
 fn planted_bug_token_from_the_clock_is_caught() {
     let planted = Planted { tokens: Tokens::FromTheClock, ..SOUND };
-    let caught = first_broken(planted, 0..400);
-    assert!(caught.is_some(), "400 worlds did not notice that every call has a token of its own");
+    let caught = first_broken(planted, 0..300);
+    assert!(caught.is_some(), "300 worlds did not notice that every call has a token of its own");
 }
 
 #[test]
