@@ -116,7 +116,7 @@ pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, s
         unclear_at.is_none_or(|unclear| looked_at.is_some_and(|looked| looked >= after(unclear, DOUBT_LASTS)));
     if certain {
         if let Some(ending) = ending {
-            survey.record(run, ending);
+            survey.record(run, *ending);
         }
         return;
     }
@@ -141,7 +141,7 @@ enum Again<'a> {
     /// Not now; ask again then.
     Wait(Timestamp),
     /// Never; this is how the run ends if no experiment exists.
-    Never(Observation),
+    Never(Box<Observation>),
 }
 
 /// Asks every guard again before the same token is used again.
@@ -150,9 +150,9 @@ fn judge_again<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Ti
         && !class.is_transient()
     {
         let outcome = Outcome::NotStarted { class: *class, message: message.clone() };
-        return Again::Never(Observation::Finished { outcome });
+        return Again::Never(Box::new(Observation::Finished { outcome }));
     }
-    let skipped = |reason| Again::Never(Observation::Skipped { reason });
+    let skipped = |reason| Again::Never(Box::new(Observation::Skipped { reason }));
     let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
         return skipped(SkipReason::Removed);
     };

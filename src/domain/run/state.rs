@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{HoldReason, Observation, SkipReason, StopCause};
-use crate::domain::{experiment::Place, fis::FailureClass, outcome::Outcome};
+use crate::domain::{
+    experiment::Place,
+    fis::{FailureClass, FisExperiment},
+    outcome::Outcome,
+};
 
 /// Where a run stands. Each variant holds what is true only then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,8 @@ pub enum RunState {
         asked_at: Timestamp,
         /// When the latest call was made whose effect is not known, if there is one.
         unclear_at: Option<Timestamp>,
+        /// When the first such call was made.
+        unclear_since: Option<Timestamp>,
         /// What is known of the last call.
         doubt: Doubt,
     },
@@ -42,7 +48,7 @@ pub enum RunState {
     Running {
         /// Where.
         place: Place,
-        /// When it began at the earliest: when it was asked for.
+        /// When it began.
         since: Timestamp,
         /// How it is watched.
         watch: Watch,
@@ -51,7 +57,7 @@ pub enum RunState {
     Stopping {
         /// Where.
         place: Place,
-        /// When it began at the earliest: when it was asked for.
+        /// When it began.
         since: Timestamp,
         /// Why.
         cause: StopCause,
@@ -140,10 +146,24 @@ struct StartKnown {
     attempt: u32,
     asked_at: Timestamp,
     unclear_at: Option<Timestamp>,
+    unclear_since: Option<Timestamp>,
     doubt: Doubt,
 }
 
 impl StartKnown {
+    /// Notes that nobody can tell whether the last call had an effect.
+    fn is_unclear(&mut self) {
+        self.unclear_at = Some(self.asked_at);
+        self.unclear_since.get_or_insert(self.asked_at);
+    }
+
+    /// When an experiment that was seen at an instant began: FIS's word for it if our own calls bear it out. If the two
+    /// clocks differ it is the first call that can have begun it, so that it is never stopped too late.
+    fn begun(&self, fis: &FisExperiment, seen_at: Timestamp) -> Timestamp {
+        let asked = self.unclear_since.unwrap_or(self.asked_at).min(seen_at);
+        fis.created_at.filter(|created| (asked..=seen_at).contains(created)).unwrap_or(asked)
+    }
+
     fn apply(mut self, observation: &Observation, at: Timestamp) -> Option<RunState> {
         use Observation as O;
         self.doubt = match (observation, &self.doubt) {
@@ -156,20 +176,19 @@ impl StartKnown {
                 Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at }
             }
             (O::StartUnclear { look_at, .. } | O::LookFailed { look_at, .. }, Doubt::Unanswered { .. }) => {
-                self.unclear_at = Some(self.asked_at);
+                self.is_unclear();
                 Doubt::Unanswered { look_at: *look_at }
             }
             // A look that fails or finds nothing after a refusal says nothing new about the refused call.
             (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at },
             (O::NotFound, Doubt::Unanswered { .. }) => {
-                self.unclear_at = Some(self.asked_at);
+                self.is_unclear();
                 Doubt::NotFound { looked_at: at }
             }
             (O::NotFound, _) => Doubt::NotFound { looked_at: at },
-            (O::Started { .. }, _) => {
+            (O::Started { fis, .. }, _) => {
                 let watch = Watch { asked_at: Some(at), ..Watch::default() };
-                let since = self.unclear_at.map_or(self.asked_at, |unclear| unclear.min(self.asked_at)).min(at);
-                return Some(RunState::Running { place: self.place, since, watch });
+                return Some(RunState::Running { since: self.begun(fis, at), place: self.place, watch });
             }
             (O::Skipped { reason }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 return Some(RunState::Skipped { reason: reason.clone(), at });
@@ -179,8 +198,8 @@ impl StartKnown {
             }
             _ => return None,
         };
-        let Self { place, template_id, attempt, asked_at, unclear_at, doubt } = self;
-        Some(RunState::Starting { place, template_id, attempt, asked_at, unclear_at, doubt })
+        let Self { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt } = self;
+        Some(RunState::Starting { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt })
     }
 }
 
@@ -221,11 +240,15 @@ impl RunState {
                     attempt: 1,
                     asked_at: at,
                     unclear_at: None,
+                    unclear_since: None,
                     doubt: Doubt::Unanswered { look_at: at },
                 }
             }
-            (Self::Starting { place, template_id, attempt, asked_at, unclear_at, doubt }, observation) => {
-                let known = StartKnown { place, template_id, attempt, asked_at, unclear_at, doubt };
+            (
+                Self::Starting { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt },
+                observation,
+            ) => {
+                let known = StartKnown { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt };
                 return known.apply(observation, at);
             }
             (Self::Running { .. } | Self::Stopping { .. }, O::Finished { outcome }) => {

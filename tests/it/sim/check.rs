@@ -10,7 +10,7 @@ use firedrill::domain::{
     ids::RunId,
     outcome::Outcome,
     plan::{FACTS_MAX_AGE, expected},
-    run::{Observation, Run, RunState, SkipReason},
+    run::{Adopted, Observation, Run, RunState, SkipReason},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -46,6 +46,18 @@ pub fn broken(world: &World) -> Vec<String> {
     evidence.pace(&mut found);
     closing::stops(&evidence, &mut found);
     found
+}
+
+/// Names what happened to the runs of a world.
+pub fn seen(world: &World) -> BTreeSet<String> {
+    let name = |observation: &Observation| match observation {
+        Observation::Started { adopted: Adopted::ByTag, .. } => "adopted".to_owned(),
+        Observation::Skipped { reason } => format!("skipped {}", reason.as_str()),
+        Observation::StopAsked { cause } => format!("stop {}", cause.as_str()),
+        Observation::Finished { outcome } => format!("finished {}", outcome.as_str()),
+        other => other.as_str().to_owned(),
+    };
+    world.store.with(|tables| tables.journal.iter().map(|(_, entry)| name(&entry.observation)).collect())
 }
 
 /// Everything that was seen, to be judged.

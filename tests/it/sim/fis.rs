@@ -204,7 +204,7 @@ impl Fis {
             state.calls.push(CallLog { at, until, operation, run });
             seq
         });
-        self.nature.sleep(answered).await;
+        self.nature.let_pass(answered).await;
         let class = match fate {
             Fate::Fine => return Ok(seq),
             Fate::Refused(class) => class,

@@ -120,12 +120,13 @@ impl Nature {
         match self.draw(|c| c.between(0, 5)) {
             0..=2 => {}
             3 => tokio::task::yield_now().await,
-            ms => self.sleep(ms - 3).await,
+            ms => self.let_pass(ms - 3).await,
         }
     }
 
-    pub async fn sleep(&self, ms: u64) {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
+    /// Lets so many milliseconds of true time pass.
+    pub async fn let_pass(&self, ms: u64) {
+        tokio::time::sleep_until(Instant::now() + Duration::from_millis(ms)).await;
     }
 
     pub async fn sleep_until(&self, ms: u64) {
@@ -149,10 +150,10 @@ impl WakeSource for Nature {
             let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO));
             tokio::select! {
                 biased;
-                _ = stepped.changed() => self.sleep(self.draw(|c| c.between(0, 1_000))).await,
+                _ = stepped.changed() => self.let_pass(self.draw(|c| c.between(0, 1_000))).await,
                 () = async {
                     match left {
-                        Some(left) => tokio::time::sleep(left).await,
+                        Some(left) => tokio::time::sleep_until(Instant::now() + left).await,
                         None => std::future::pending().await,
                     }
                 } => {}

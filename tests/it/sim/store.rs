@@ -92,7 +92,7 @@ impl MemoryStore {
         self.nature.pause().await;
         let weather = self.nature.weather();
         if self.nature.draw(|c| c.permille(weather.store / 4)) {
-            self.nature.sleep(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
+            self.nature.let_pass(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
         }
         let now = self.nature.elapsed();
         let out = now < weather.read_only_until.max(weather.store_out_until);
@@ -235,9 +235,8 @@ impl Tables {
                     *known = cursor.max(*known);
                 }
                 self.log.push((ms, Durable::Opened { key: schedule, before, after: cursor }));
-                let inserted =
-                    runs.into_iter().fold(false, |any, run| self.insert(run, at, ms) == Recorded::New || any);
-                if inserted { Committed::Done } else { Committed::Stale }
+                let new = runs.into_iter().filter(|run| self.insert(run.clone(), at, ms) == Recorded::New).count();
+                if new > 0 { Committed::Done } else { Committed::Stale }
             }
             Change::Advance { run, observation, journal, at } => self.advance(*run, observation, journal, at, ms),
         }
