@@ -62,22 +62,30 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     /// Runs until told to drain, no call is under way and (when draining with stops) nothing runs any more.
     pub async fn run(mut self) {
         let mut calls = Calls::default();
+        let mut rests = Rests::No;
         loop {
             let now = self.time.now();
-            let wake = match self.pass(now, &mut calls).await {
-                Ok(Pass::Drained) => return,
-                Ok(Pass::Wake(wake)) => wake,
-                Err(error) => {
-                    self.witness.store_failed(&error);
-                    now.saturating_add(STORE_RETRY).ok()
-                }
+            let wake = match rests.left(now) {
+                Some(until) => Some(until),
+                None => match self.pass(now, &mut calls).await {
+                    Ok(Pass::Drained) => return,
+                    Ok(Pass::Wake(wake)) => wake,
+                    Err(error) => {
+                        self.witness.store_failed(&error);
+                        rests = Rests::since(now);
+                        rests.left(now)
+                    }
+                },
             };
             tokio::select! {
                 biased;
                 Ok(()) = self.mode.changed() => {}
                 Some(done) = calls.pending.next(), if !calls.pending.is_empty() => {
                     calls.busy.remove(&done.run.id);
-                    self.answered(done).await;
+                    if let Err(error) = self.answered(done).await {
+                        self.witness.store_failed(&error);
+                        rests = Rests::since(self.time.now());
+                    }
                 }
                 Ok(()) = self.rules.changed() => {}
                 () = self.poke.notified() => {}
@@ -196,14 +204,12 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     /// Records what an answer means. When that fails the answer is forgotten: the rows still say that it is wanted.
-    async fn answered(&self, done: Done) {
+    async fn answered(&self, done: Done) -> Result<(), StoreError> {
         let Done { run, operation, answer, took } = done;
         self.witness.called(operation, answer.result(), took);
         let now = self.time.now();
         let observation = perform::observe(&run, answer, now);
-        if let Err(error) = self.advance(run, observation, now).await {
-            self.witness.store_failed(&error);
-        }
+        self.advance(run, observation, now).await.map(|_| ())
     }
 
     /// Applies an observation and commits it; `None` when it does not fit the row any more.
@@ -247,6 +253,27 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
 
     async fn commit(&self, change: Change) -> Result<bool, StoreError> {
         Ok(self.store.commit(change).await? == Committed::Done)
+    }
+}
+
+/// Whether the engine rests after a failure of the store: a call whose answer cannot be recorded is wanted again at
+/// once, and FIS must not be asked as fast as it answers.
+enum Rests {
+    No,
+    Until(Timestamp),
+}
+
+impl Rests {
+    fn since(at: Timestamp) -> Self {
+        at.checked_add(STORE_RETRY).map_or(Self::No, Self::Until)
+    }
+
+    /// Returns until when it rests, if it does; not after the clock was set back.
+    fn left(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Until(until) if now < *until && until.duration_since(now) <= STORE_RETRY => Some(*until),
+            _ => None,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod packaging;
 mod pattern;
 mod process;
 mod schedule;
+mod sim;
 mod simulator;
 mod telemetry;
 mod window;

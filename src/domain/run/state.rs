@@ -42,7 +42,7 @@ pub enum RunState {
     Running {
         /// Where.
         place: Place,
-        /// When we first saw it.
+        /// When it began at the earliest: when it was asked for.
         since: Timestamp,
         /// How it is watched.
         watch: Watch,
@@ -51,7 +51,7 @@ pub enum RunState {
     Stopping {
         /// Where.
         place: Place,
-        /// When we first saw it.
+        /// When it began at the earliest: when it was asked for.
         since: Timestamp,
         /// Why.
         cause: StopCause,
@@ -110,8 +110,10 @@ pub struct Watch {
     pub asked_at: Option<Timestamp>,
     /// Polls that failed in a row.
     pub failures: u32,
-    /// When the first of them failed.
-    pub failing_since: Option<Timestamp>,
+    /// How many of them were told that there is no such experiment.
+    pub denials: u32,
+    /// When the first of those was.
+    pub denied_since: Option<Timestamp>,
     /// How the last of them failed.
     pub last_failure: Option<FailureClass>,
 }
@@ -166,7 +168,8 @@ impl StartKnown {
             (O::NotFound, _) => Doubt::NotFound { looked_at: at },
             (O::Started { .. }, _) => {
                 let watch = Watch { asked_at: Some(at), ..Watch::default() };
-                return Some(RunState::Running { place: self.place, since: at, watch });
+                let since = self.unclear_at.map_or(self.asked_at, |unclear| unclear.min(self.asked_at)).min(at);
+                return Some(RunState::Running { place: self.place, since, watch });
             }
             (O::Skipped { reason }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 return Some(RunState::Skipped { reason: reason.clone(), at });
@@ -184,12 +187,16 @@ impl StartKnown {
 impl Watch {
     fn after(self, observation: &Observation, at: Timestamp) -> Self {
         match observation {
-            Observation::PollFailed { class, .. } => Self {
-                asked_at: Some(at),
-                failures: self.failures.saturating_add(1),
-                failing_since: self.failing_since.or(Some(at)),
-                last_failure: Some(*class),
-            },
+            Observation::PollFailed { class, .. } => {
+                let is_denied = *class == FailureClass::NotFound;
+                Self {
+                    asked_at: Some(at),
+                    failures: self.failures.saturating_add(1),
+                    denials: self.denials.saturating_add(u32::from(is_denied)),
+                    denied_since: self.denied_since.or(is_denied.then_some(at)),
+                    last_failure: Some(*class),
+                }
+            }
             _ => Self { asked_at: Some(at), ..Self::default() },
         }
     }
