@@ -3,6 +3,8 @@
 //! The simulator's own record says what was started; the store says what the agent knows of it.
 
 mod crash;
+mod faults;
+mod service;
 
 use firedrill::domain::run::{JournalEntry, Observation, Run};
 use serde_json::json;
