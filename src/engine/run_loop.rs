@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     perform::{self, Call, Done},
-    ports::{Change, Committed, FaultInjector, Journaled, Rows, Store, StoreError, WakeSource, Witness},
+    ports::{Change, Committed, FaultInjector, Journaled, Rows, Store, StoreDid, StoreError, WakeSource, Witness},
 };
 use crate::domain::{
     experiment::Rules,
@@ -124,6 +124,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         if let Some(error) = failed {
             return Err(error);
         }
+        self.witness.store_worked(StoreDid::Pass);
         // Rows have changed, so the survey is out of date: look again at once.
         Ok(Pass::Wake(if changed { Some(now) } else { plan::next_wake(&snapshot, now) }))
     }
@@ -225,7 +226,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             }
         };
         let change = Change::Advance { run: Box::new(run.clone()), observation: observation.clone(), journal, at };
-        match self.store.commit(change).await? {
+        match self.write(change).await? {
             Committed::Done => {
                 if journal == Journaled::Yes {
                     self.witness.committed(&run, &observation, at);
@@ -252,7 +253,13 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     async fn commit(&self, change: Change) -> Result<bool, StoreError> {
-        Ok(self.store.commit(change).await? == Committed::Done)
+        Ok(self.write(change).await? == Committed::Done)
+    }
+
+    async fn write(&self, change: Change) -> Result<Committed, StoreError> {
+        let committed = self.store.commit(change).await?;
+        self.witness.store_worked(StoreDid::Write);
+        Ok(committed)
     }
 }
 

@@ -7,6 +7,7 @@ mod house;
 mod moto;
 mod packaging;
 mod pattern;
+mod process;
 mod readme;
 mod schedule;
 mod sim;

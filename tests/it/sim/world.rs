@@ -19,7 +19,7 @@ use firedrill::{
         run::{Observation, Run},
     },
     engine::{
-        ports::{Rows, StoreError, WakeSource, Witness},
+        ports::{Rows, StoreDid, StoreError, WakeSource, Witness},
         run_loop::Engine,
     },
     ingest::{
@@ -96,6 +96,8 @@ impl Witness for Ear {
     fn called(&self, _operation: &'static str, _result: &'static str, _took: Duration) {}
 
     fn store_failed(&self, _error: &StoreError) {}
+
+    fn store_worked(&self, _did: StoreDid) {}
 }
 
 pub struct World {
