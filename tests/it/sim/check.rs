@@ -175,7 +175,10 @@ impl<'a> Evidence<'a> {
             };
             let recorded_at = self.entries(&id).last().map_or(0, |(ms, ..)| *ms);
             match &run.state {
-                RunState::Finished { outcome: Outcome::Lost { .. }, .. } if experiment.is_forgotten => {}
+                // What FIS denies and does not list cannot be known.
+                RunState::Finished { outcome: Outcome::Lost { .. } | Outcome::NotStarted { .. }, .. }
+                | RunState::Skipped { .. }
+                    if experiment.is_forgotten => {}
                 RunState::Finished { outcome: Outcome::NotStarted { .. }, .. } | RunState::Skipped { .. } => {
                     found.push(format!("lost: {} runs for {id}, which is {:?}", experiment.id, run.state));
                 }

@@ -75,23 +75,38 @@ fn has_to_stop(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestam
     first
 }
 
+/// Finds the first true time, not before another, at which an experiment has to have been told to stop.
+type Due = fn(&Evidence<'_>, &Experiment, u64) -> Option<u64>;
+
 /// Everyone who ran when it was closed, or for too long, was told to stop as soon as the agent was able to.
 pub fn stops(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     for experiment in evidence.experiments.iter().filter(|e| !e.is_forgotten) {
         let told = told_at(evidence, experiment).unwrap_or(u64::MAX).min(experiment.end());
-        for (why, due) in
-            [("window", due_by_window(evidence, experiment)), ("length", due_by_length(evidence, experiment))]
-        {
-            let Some(due) = due else { continue };
-            let latest = latest_excused(evidence, experiment, due);
-            if told > latest {
-                let run = experiment.run();
+        for (why, due) in [("window", due_by_window as Due), ("length", due_by_length as Due)] {
+            if let Some((due, latest)) = overdue(evidence, experiment, due, told) {
+                let (id, run) = (&experiment.id, experiment.run());
                 found.push(format!(
-                    "{why}: {} of {run} had to be told to stop at {due} ms, at the latest {latest} ms, and was at {told} ms",
-                    experiment.id
+                    "{why}: {id} of {run} had to stop at {due} ms, could be told by {latest} ms, was at {told} ms"
                 ));
             }
         }
+    }
+}
+
+/// Finds a time at which the agent was able to stop an experiment, had to, and had not.
+fn overdue(evidence: &Evidence<'_>, experiment: &Experiment, due: Due, told: u64) -> Option<(u64, u64)> {
+    let mut from = experiment.created_at;
+    loop {
+        let wanted = due(evidence, experiment, from)?;
+        let able = able_at(evidence, experiment, wanted);
+        if told <= able.saturating_add(PROMPT_MS) {
+            return None;
+        }
+        // The rules or the clock may have changed before the agent was able.
+        if due(evidence, experiment, able)? <= able {
+            return Some((wanted, able + PROMPT_MS));
+        }
+        from = able;
     }
 }
 
@@ -104,8 +119,11 @@ fn told_at(evidence: &Evidence<'_>, experiment: &Experiment) -> Option<u64> {
 }
 
 /// The stretches of true time in which an experiment is active, the rules are one and the clock does not step.
-fn stretches<'e>(evidence: &'e Evidence<'_>, experiment: &Experiment) -> Vec<(u64, u64, &'e Rules)> {
-    let (begin, end) = (experiment.created_at, experiment.end());
+fn stretches<'e>(evidence: &'e Evidence<'_>, experiment: &Experiment, from: u64) -> Vec<(u64, u64, &'e Rules)> {
+    let (begin, end) = (experiment.created_at.max(from), experiment.end());
+    if begin >= end {
+        return Vec::new();
+    }
     let mut cuts: Vec<u64> = evidence.world.nature.steps().iter().map(|step| step.at).collect();
     cuts.extend(evidence.world.history.iter().map(|(since, _)| *since));
     cuts.extend([begin, end]);
@@ -119,18 +137,18 @@ fn declared_in<'r>(evidence: &Evidence<'_>, rules: &'r Rules, experiment: &Exper
     rules.experiments.get(&evidence.runs.get(&experiment.run())?.experiment)
 }
 
-fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment) -> Option<u64> {
-    stretches(evidence, experiment).into_iter().find_map(|(begin, end, rules)| {
+fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
+    stretches(evidence, experiment, from).into_iter().find_map(|(begin, end, rules)| {
         let declared = declared_in(evidence, rules, experiment)?;
         let nature = &evidence.world.nature;
-        let (from, to) = (nature.wall_at(begin), plus(nature.wall_at(begin), end - begin));
-        let due = has_to_stop(rules, declared, from, to)?;
-        Some(begin + u64::try_from(due.duration_since(from).as_millis()).expect("after the beginning"))
+        let (opens, closes) = (nature.wall_at(begin), plus(nature.wall_at(begin), end - begin));
+        let due = has_to_stop(rules, declared, opens, closes)?;
+        Some(begin + u64::try_from(due.duration_since(opens).as_millis()).expect("after the beginning"))
     })
 }
 
-fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment) -> Option<u64> {
-    stretches(evidence, experiment).into_iter().find_map(|(begin, end, rules)| {
+fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
+    stretches(evidence, experiment, from).into_iter().find_map(|(begin, end, rules)| {
         let longest = declared_in(evidence, rules, experiment).map_or(FIS_MAX_DURATION, |e| e.max_duration);
         // A step back makes the agent wait for the same instant again.
         let steps = evidence.world.nature.steps();
@@ -141,8 +159,8 @@ fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment) -> Option<u64
     })
 }
 
-/// Grants the agent what kept it: each hindrance that begins before it could have acted moves the latest instant.
-fn latest_excused(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) -> u64 {
+/// Grants the agent what kept it: each hindrance that begins before it could have acted moves that instant.
+fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) -> u64 {
     let world = evidence.world;
     let run = experiment.run();
     let mut hindrances = world.absences.clone();
@@ -167,7 +185,7 @@ fn latest_excused(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) ->
         let called = calls.iter().filter(|(from, _)| *from <= able);
         let next = kept.chain(called).map(|(_, to)| *to).max().unwrap_or(0);
         if next <= able {
-            return able.saturating_add(PROMPT_MS);
+            return able;
         }
         able = next;
     }
