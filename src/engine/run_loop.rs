@@ -3,7 +3,7 @@
 //! It may be dropped at any await: what a dropped call did is found again from the rows. Only this loop changes runs, so
 //! a run with a call under way has no other writer.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
@@ -22,6 +22,9 @@ use crate::domain::{
 
 /// Most calls under way at once; effects beyond wait for one to end.
 pub const MAX_CALLS: usize = 64;
+
+/// Longest time between two passes, so that what people and metrics are told of windows and slots is not stale.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// Wait after a failure of the store.
 const STORE_RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -69,7 +72,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 Some(until) => Some(until),
                 None => match self.pass(now, &mut calls).await {
                     Ok(Pass::Drained) => return,
-                    Ok(Pass::Wake(wake)) => wake,
+                    Ok(Pass::Wake(wake)) => Some(wake),
                     Err(error) => {
                         self.witness.store_failed(&error);
                         rests = Rests::since(now);
@@ -126,7 +129,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         }
         self.witness.store_worked(StoreDid::Pass);
         // Rows have changed, so the survey is out of date: look again at once.
-        Ok(Pass::Wake(if changed { Some(now) } else { plan::next_wake(&snapshot, now) }))
+        let soon = now.saturating_add(LOOK_AGAIN).unwrap_or(now);
+        let wake = if changed { now } else { plan::next_wake(&snapshot, now).map_or(soon, |wake| wake.min(soon)) };
+        Ok(Pass::Wake(wake))
     }
 
     fn is_drained(&self, mode: Mode, rows: &Rows, calls: &Calls) -> bool {
@@ -287,10 +292,7 @@ impl Rests {
 /// What a pass ended with.
 enum Pass {
     /// Look again at this instant.
-    Wake(Option<Timestamp>),
+    Wake(Timestamp),
     /// The engine was told to drain and has.
     Drained,
 }
-
-/// A stuck engine is one that has not passed for this long while its heartbeat goes on.
-pub const STUCK_AFTER: Duration = Duration::from_secs(20);
