@@ -2,9 +2,14 @@
 //!
 //! The simulator's own record says what was started; the store says what the agent knows of it.
 
+mod commands;
 mod crash;
+mod demo;
+mod deployment;
+mod events;
 mod faults;
 mod service;
+mod telemetry;
 
 use firedrill::domain::run::{JournalEntry, Observation, Run};
 use serde_json::json;

@@ -110,3 +110,13 @@ fn a_stop_that_fails_is_asked_for_again() {
     assert_eq!((ending(&run), stage.experiments().len()), ("stopped", 1), "{run:#?}");
     assert_eq!(classes(&home, &run).matches("stop-failed").count(), 2);
 }
+
+#[test]
+fn a_template_that_does_not_exist_is_a_skip_with_its_class() {
+    let stage = Stage::start(600.0);
+    let home = Home::new(&stage.url(), "[experiments.drill]\ntemplate = \"EXT1a2b3c4d5e6f7\"\n");
+    let _agent = home.agent();
+    assert_eq!(home.run(&["start", "drill", "--wait"]).code, 12);
+    let run = home.runs().pop().expect("a run");
+    assert!(classes(&home, &run).contains("\"class\":\"not-found\""), "{run:?}");
+}

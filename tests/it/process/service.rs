@@ -250,3 +250,13 @@ fn a_locked_store_starts_nothing_says_so_and_recovers() {
         assert_eq!(log.matches(said).count(), 1, "{said}");
     }
 }
+
+#[test]
+fn a_damaged_store_is_refused() {
+    let home = Home::new("http://127.0.0.1:9", "");
+    assert_eq!(home.agent().terminate(), 0);
+    std::fs::write(home.state().join("firedrill.db"), "no database at all".repeat(1_000)).expect("a file");
+    let mut agent = home.spawn();
+    assert_eq!(agent.ends(PATIENCE).code(), Some(1));
+    assert!(home.log().contains("the store"), "{}", home.log());
+}
