@@ -15,8 +15,6 @@ use crate::{config::settings::EventBus, domain::fis::CallFailure};
 pub const SOURCE: &str = "firedrill";
 /// `detail-type` of our events.
 pub const DETAIL_TYPE: &str = "Firedrill Run State Change";
-/// Entries of one PutEvents call, the most EventBridge takes.
-pub const MAX_ENTRIES: usize = 10;
 
 /// One event to be put.
 #[derive(Debug, Clone)]
@@ -40,24 +38,20 @@ impl Bus {
         Self { places, bus }
     }
 
-    /// Puts up to [`MAX_ENTRIES`] events on the bus, all or (as far as can be told) none: on a failure all of them are to
-    /// be put again.
+    /// Puts an event on the bus.
     ///
     /// # Errors
-    /// [`CallFailure`] when the call or one of its entries failed.
-    pub async fn put(&self, events: &[Outbound]) -> Result<(), CallFailure> {
+    /// [`CallFailure`] when the call or its entry failed.
+    pub async fn put(&self, event: &Outbound) -> Result<(), CallFailure> {
         let client = Client::new(&self.places.config(&self.bus.place, CallKind::Short).await);
-        let entry = |event: &Outbound| {
-            PutEventsRequestEntry::builder()
-                .event_bus_name(&self.bus.name)
-                .source(SOURCE)
-                .detail_type(DETAIL_TYPE)
-                .time(DateTime::from_secs(event.at.as_second()))
-                .detail(&event.detail)
-                .build()
-        };
-        let entries = events.iter().map(entry).collect();
-        let answer = client.put_events().set_entries(Some(entries)).send().await.map_err(|e| failure(&e))?;
+        let entry = PutEventsRequestEntry::builder()
+            .event_bus_name(&self.bus.name)
+            .source(SOURCE)
+            .detail_type(DETAIL_TYPE)
+            .time(DateTime::from_secs(event.at.as_second()))
+            .detail(&event.detail)
+            .build();
+        let answer = client.put_events().entries(entry).send().await.map_err(|e| failure(&e))?;
         match answer.entries().iter().find(|entry| entry.error_code().is_some()) {
             None => Ok(()),
             Some(entry) => Err(CallFailure {

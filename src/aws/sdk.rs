@@ -51,6 +51,10 @@ impl Places {
         }
         // Loaded outside the lock: two loads of one place do no harm, a slow one must not hold up others.
         let config = load(place, kind, self.credentials.clone()).await;
+        if config.region().is_none() {
+            // The source of the Region (the instance's metadata, say) was not there yet: ask again next time.
+            return config;
+        }
         self.loaded.lock().await.entry(key).or_insert(config).clone()
     }
 }

@@ -64,34 +64,48 @@ pub struct QueueReader<S, X> {
 }
 
 impl<S: Store, X: QueueWitness> QueueReader<S, X> {
-    /// Reads for ever; a queue that is missing or unreachable is tried again and again.
+    /// Reads for ever; a queue that is missing or unreachable is tried again and again, and so is a store that cannot be
+    /// written: messages wait in the queue meanwhile, untouched, lest each delivery bring them nearer to a dead-letter queue.
     pub async fn run(self) {
-        let receiver = Client::new(&self.places.config(&self.queue.place, CallKind::LongPoll).await);
-        let deleter = Client::new(&self.places.config(&self.queue.place, CallKind::Short).await);
         let mut wait = BACKOFF_FIRST;
         loop {
-            // As long as it is not known whether the queue can be read, the answer is not to be waited for.
-            let poll = if *self.health.borrow() == QueueHealth::Ready { LONG_POLL } else { Duration::ZERO };
-            match self.receive(&receiver, poll).await {
-                Ok(messages) => {
-                    self.health.send_replace(QueueHealth::Ready);
-                    wait = BACKOFF_FIRST;
-                    for message in messages {
-                        self.take(&deleter, message).await;
-                    }
+            // Made anew after a failure: what it was made of (Region, role, endpoint) may be there by now.
+            let receiver = Client::new(&self.places.config(&self.queue.place, CallKind::LongPoll).await);
+            let deleter = Client::new(&self.places.config(&self.queue.place, CallKind::Short).await);
+            while let Ok(()) = self.read(&receiver, &deleter).await {
+                wait = BACKOFF_FIRST;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(BACKOFF_LIMIT);
+        }
+    }
+
+    /// Receives once and takes in what came. The failure has been told.
+    async fn read(&self, receiver: &Client, deleter: &Client) -> Result<(), Failed> {
+        // As long as it is not known whether the queue can be read, the answer is not to be waited for.
+        let poll = if *self.health.borrow() == QueueHealth::Ready { LONG_POLL } else { Duration::ZERO };
+        match self.receive(receiver, poll).await {
+            Ok(messages) => {
+                for message in messages {
+                    self.take(deleter, message).await?;
                 }
-                Err(failure) => {
-                    let news = QueueHealth::Failing(failure.to_string());
-                    // Said once a change, not once a try.
-                    if *self.health.borrow() != news {
-                        self.witness.queue_failed(&self.queue, &failure);
-                    }
-                    self.health.send_replace(news);
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(BACKOFF_LIMIT);
+                self.health.send_replace(QueueHealth::Ready);
+                Ok(())
+            }
+            Err(failure) => {
+                // Said once a change, not once a try.
+                if self.is_failing(failure.to_string()) {
+                    self.witness.queue_failed(&self.queue, &failure);
                 }
+                Err(Failed)
             }
         }
+    }
+
+    /// Sets the health; tells whether that is news.
+    fn is_failing(&self, why: String) -> bool {
+        let news = QueueHealth::Failing(why);
+        self.health.send_replace(news.clone()) != news
     }
 
     async fn receive(&self, client: &Client, poll: Duration) -> Result<Vec<SqsMessage>, CallFailure> {
@@ -107,7 +121,7 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
     }
 
     /// Takes one message in and deletes it; left alone it becomes visible again.
-    async fn take(&self, client: &Client, message: SqsMessage) {
+    async fn take(&self, client: &Client, message: SqsMessage) -> Result<(), Failed> {
         let parent = parent(&message);
         let id = message.message_id.unwrap_or_default();
         let taken = Message {
@@ -118,15 +132,25 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
         };
         match self.ingest.take(taken, now()).await {
             Ok(taken) => self.witness.taken(&self.queue, &id, &taken),
-            Err(error) => return self.witness.not_recorded(&self.queue, &id, &error),
+            Err(error) => {
+                if self.is_failing(format!("messages cannot be recorded: {error}")) {
+                    self.witness.not_recorded(&self.queue, &id, &error);
+                }
+                return Err(Failed);
+            }
         }
-        let Some(handle) = message.receipt_handle else { return };
+        let Some(handle) = message.receipt_handle else { return Ok(()) };
         if let Err(error) = client.delete_message().queue_url(&self.queue.url).receipt_handle(handle).send().await {
             // It comes again and is known then.
             self.witness.queue_failed(&self.queue, &failure(&error));
         }
+        Ok(())
     }
 }
+
+/// A read that failed and has been told.
+#[derive(Debug)]
+struct Failed;
 
 /// When a message is received is the agent's own observation, made here at the edge.
 #[expect(clippy::disallowed_methods, reason = "the edge where the outside world is observed")]

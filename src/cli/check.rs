@@ -19,7 +19,7 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
         render::json(&config::schema())?;
         return Ok(Exit::Done);
     }
-    match config::load_with_process_environment(&context.config) {
+    match config::load(&context.config, context.environment()) {
         Ok(loaded) => {
             let rules = &loaded.settings.rules;
             if context.output == Output::Json {

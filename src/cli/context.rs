@@ -34,8 +34,16 @@ impl Context {
     /// # Errors
     /// Every mistake in it, as text.
     pub fn load(&self) -> Result<Loaded, Failure> {
-        config::load_with_process_environment(&self.config)
-            .map_err(|problems| Failure::say(Exit::Usage, told(&problems)))
+        config::load(&self.config, self.environment()).map_err(|problems| Failure::say(Exit::Usage, told(&problems)))
+    }
+
+    /// Returns the environment over the configuration, with `--state` as an override that holds for every reload too.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let mut environment = config::process_environment();
+        if let Some(state) = &self.state {
+            environment.push(("FIREDRILL__STATE_DIRECTORY".to_owned(), state.display().to_string()));
+        }
+        environment
     }
 
     /// Returns the state directory: as said, or as configured, also by a configuration with mistakes.
@@ -45,7 +53,7 @@ impl Context {
     pub fn state_directory(&self) -> Result<PathBuf, Failure> {
         match &self.state {
             Some(state) => Ok(state.clone()),
-            None => config::state_directory(&self.config).map_err(|problems| {
+            None => config::state_directory(&self.config, &config::process_environment()).map_err(|problems| {
                 Failure::say(Exit::Usage, format!("{}\nhint: `--state DIR` needs none of it", told(&problems)))
             }),
         }

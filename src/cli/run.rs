@@ -7,11 +7,7 @@ use super::{
     exit::{Exit, Failure},
 };
 use crate::{
-    daemon::{
-        agent::StartError,
-        service::{self, Ended, ServiceError},
-    },
-    store::OpenError,
+    daemon::service::{self, Ended},
     telemetry::{self, Telemetry},
 };
 
@@ -24,18 +20,14 @@ const TELEMETRY_END: Duration = Duration::from_secs(3);
 /// [`Exit::Usage`] for mistakes in the configuration, [`Exit::Internal`] when a part of the agent fails.
 pub fn run(context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load()?;
-    let mut settings = loaded.settings;
-    if let Some(state) = &context.state {
-        settings.state_directory.clone_from(state);
-    }
+    let settings = loaded.settings;
     let telemetry = start_telemetry(&settings.telemetry)?;
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "configuration");
     }
     let ended = super::block_on(async {
-        let env: Vec<(String, String)> = process_environment();
-        let service = service::run(settings, context.config.clone(), env, &telemetry);
-        service.await.map_err(|error| Failure::new(exit_of(&error), error))
+        let service = service::run(settings, context.config.clone(), context.environment(), &telemetry);
+        service.await.map_err(|error| Failure::new(Exit::Internal, error))
     });
     telemetry.shutdown(TELEMETRY_END);
     match ended? {
@@ -53,19 +45,4 @@ pub fn start_telemetry(settings: &crate::config::settings::Telemetry) -> Result<
     let telemetry = telemetry::init(settings, &env).map_err(|error| Failure::new(Exit::Usage, error))?;
     telemetry.install().map_err(|error| Failure::internal(error.into()))?;
     Ok(telemetry)
-}
-
-fn exit_of(error: &ServiceError) -> Exit {
-    match error {
-        // Another agent has the store: trying again at once would not help, so systemd is told not to.
-        ServiceError::Start(StartError::Store(OpenError::InUse { .. })) => Exit::Usage,
-        _ => Exit::Internal,
-    }
-}
-
-fn process_environment() -> Vec<(String, String)> {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    std::env::vars_os().filter_map(text).collect()
 }

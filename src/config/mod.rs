@@ -64,35 +64,26 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
     Err(Problems(problems))
 }
 
-/// Loads with the environment of the process.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_with_process_environment(path: &Path) -> Result<Loaded, Problems> {
-    load(path, process_environment())
-}
-
 /// Finds the state directory, whatever else is wrong: who wants to stop something must not have to mend the
 /// configuration first.
 ///
 /// # Errors
 /// What could not be read, when the directory may be named in it.
-pub fn state_directory(path: &Path) -> Result<PathBuf, Problems> {
-    let env: Vec<(String, String)> = process_environment().collect();
-    let merged = sources::merge(path, &env);
+pub fn state_directory(path: &Path, env: &[(String, String)]) -> Result<PathBuf, Problems> {
+    let merged = sources::merge(path, env);
     let said = merged.value.get("state_directory").and_then(Value::as_str).map(str::to_owned);
     if said.is_none() && merged.completeness == Completeness::Partial {
         return Err(Problems(merged.problems));
     }
-    Ok(check::state_directory(said, &env))
+    Ok(check::state_directory(said, env))
 }
 
-/// A variable that is not UTF-8 cannot be one of ours.
-fn process_environment() -> impl Iterator<Item = (String, String)> {
+/// Returns the environment of the process. A variable that is not UTF-8 cannot be one of ours.
+pub fn process_environment() -> Vec<(String, String)> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    std::env::vars_os().filter_map(text)
+    std::env::vars_os().filter_map(text).collect()
 }
 
 /// Returns the JSON Schema of a configuration file.

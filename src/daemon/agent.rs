@@ -13,7 +13,7 @@ use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 
 use super::{
     courier::{Courier, Load},
-    heartbeat::Heartbeat,
+    heartbeat::{self, Heartbeat},
     reload::Reloader,
     witness::{Teller, chain},
 };
@@ -110,13 +110,14 @@ impl Agent {
         places: Places,
     ) -> Result<Self, StartError> {
         let store = Arc::new(SqliteStore::open(&settings.state_directory).await?);
-        let (heartbeat, alive) = Heartbeat::new();
+        let (alive_to, alive) = watch::channel(0);
+        let heartbeat = Heartbeat::new(alive_to.clone());
         let now = heartbeat.now();
         let (rules_to, rules) = watch::channel(Arc::new(settings.rules.clone()));
         let (status_to, status) = watch::channel(Arc::new(first_status(&settings, now)));
         let journal_grew = Arc::new(Notify::new());
         let metrics = telemetry.metrics().clone();
-        let teller = Arc::new(Teller::new(metrics, rules.clone(), status_to.clone(), journal_grew.clone()));
+        let teller = Arc::new(Teller::new(metrics, rules.clone(), status_to.clone(), journal_grew.clone(), alive_to));
         let shared = Shared {
             store: store.clone(),
             places: Arc::new(places),
@@ -135,7 +136,7 @@ impl Agent {
         spawn_couriers(&mut tasks, &shared, &settings, telemetry);
         spawn_queues(&mut tasks, &shared, &settings);
         let on_shutdown = settings.on_shutdown;
-        let reloader = Reloader { path, env, settings, rules: rules_to, status: shared.status.clone() };
+        let reloader = Reloader { path, env, started: settings, rules: rules_to, status: shared.status.clone() };
         tasks.spawn(answer_reloads(reloader, reloads));
         let (mode, mode_seen) = watch::channel(Mode::Active);
         let engine = Engine {
@@ -183,15 +184,16 @@ impl Agent {
 
     /// Stops: begins nothing more, waits for calls under way (and, if so configured, until nothing runs), then ends. To be
     /// bounded by the caller; dropped half-way it loses nothing that a next start would not find.
-    pub async fn drain(&mut self) {
+    ///
+    /// # Errors
+    /// When the engine died instead of ending.
+    pub async fn drain(&mut self) -> Result<(), oneshot::error::RecvError> {
         let mode = match self.on_shutdown {
             OnShutdown::Leave => Mode::Draining,
             OnShutdown::Stop => Mode::DrainingWithStop,
         };
         self.mode.send_replace(mode);
-        if let Err(error) = (&mut self.engine_done).await {
-            tracing::debug!(%error, "the engine was gone already");
-        }
+        (&mut self.engine_done).await
     }
 
     /// Ends every task at once and closes the store.
@@ -264,8 +266,7 @@ fn log_end(task: &'static str, ended: io::Result<()>) {
 fn spawn_couriers(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, telemetry: &Telemetry) {
     let events = settings.event_bus.clone().map(|bus| Load::Events(Bus::new(shared.places.clone(), bus)));
     for load in events.into_iter().chain([Load::Traces(telemetry.traces().clone())]) {
-        let (clock, _) = Heartbeat::new();
-        let courier = Courier { store: shared.store.clone(), load, grew: shared.journal_grew.clone(), clock };
+        let courier = Courier { store: shared.store.clone(), load, grew: shared.journal_grew.clone() };
         tasks.spawn(async move {
             let name = courier.name();
             courier.run().await;
@@ -306,14 +307,19 @@ fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &S
 
 fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, wanted: Arc<Notify>) {
     let (store, history) = (shared.store.clone(), settings.history);
-    let (clock, _) = Heartbeat::new();
     tasks.spawn(async move {
         loop {
             wanted.notified().await;
-            match store.prune(clock.now(), history).await {
-                Ok(0) => {}
-                Ok(rows) => tracing::info!(rows, "old history deleted"),
-                Err(error) => tracing::warn!(error = chain(&error), "old history could not be deleted"),
+            // Batch by batch, so that the engine's own writes come between.
+            loop {
+                match store.prune(heartbeat::now(), history).await {
+                    Ok(0) => break,
+                    Ok(rows) => tracing::info!(rows, "old history deleted"),
+                    Err(error) => {
+                        tracing::warn!(error = chain(&error), "old history could not be deleted");
+                        break;
+                    }
+                }
             }
         }
     });
@@ -323,9 +329,8 @@ async fn answer_reloads(
     mut reloader: Reloader,
     mut reloads: mpsc::Receiver<oneshot::Sender<api::ReloadAnswer>>,
 ) -> &'static str {
-    let (clock, _) = Heartbeat::new();
     while let Some(answer) = reloads.recv().await {
-        let said = reloader.reload(clock.now());
+        let said = reloader.reload(heartbeat::now());
         // Whoever asked may have gone; the log says it too.
         let _gone = answer.send(said);
     }

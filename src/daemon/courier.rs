@@ -10,14 +10,14 @@ use jiff::SignedDuration;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::{heartbeat::Heartbeat, witness::chain};
+use super::{heartbeat, witness::chain};
 use crate::{
     aws::eventbridge::{Bus, Outbound},
     domain::{
         fis::{CallFailure, FailureClass},
         run::{HoldReason, JournalEntry, Observation, Run},
     },
-    engine::ports::{StoreError, WakeSource},
+    engine::ports::StoreError,
     store::SqliteStore,
     telemetry::Traces,
 };
@@ -49,8 +49,6 @@ pub struct Courier {
     pub load: Load,
     /// Notified when the journal has grown.
     pub grew: Arc<Notify>,
-    /// Tells the time.
-    pub clock: Heartbeat,
 }
 
 impl Courier {
@@ -68,7 +66,7 @@ impl Courier {
             let grew = self.grew.notified();
             match self.carry_batch().await {
                 Ok(0) => {
-                    // A notification may be lost between two waits; the next look finds its entry.
+                    // Events that a queue reader recorded are found without a notification.
                     let _either_is_fine = tokio::time::timeout(LOOK_AGAIN, grew).await;
                 }
                 Ok(_) => {}
@@ -120,18 +118,19 @@ impl Courier {
         Ok(())
     }
 
-    /// Puts an event on the bus, trying on until it works or the event is too old.
+    /// Puts an event on the bus, trying on until it works. One that is too old is given up, also before the first try: a
+    /// bus that is configured late is not told of the past.
     async fn deliver(&self, bus: &Bus, event: &Outbound) {
         let mut wait = BACKOFF_FIRST;
         let mut warned = None;
-        while let Err(CallFailure { class, message }) = bus.put(std::slice::from_ref(event)).await {
+        while heartbeat::now().duration_since(event.at) <= GIVE_UP_AFTER {
+            let Err(CallFailure { class, message }) = bus.put(event).await else { return };
             if warned != Some(class) {
-                tracing::warn!(class = %class, error = message, "run event could not be put on the bus; trying on");
+                tracing::warn!(class = %class, error = message, "run event could not be put on the bus");
                 warned = Some(class);
             }
             // What EventBridge calls invalid will not become valid, and must not keep later events waiting.
-            if class == FailureClass::Invalid || self.clock.now().duration_since(event.at) > GIVE_UP_AFTER {
-                tracing::warn!(class = %class, "run event given up");
+            if class == FailureClass::Invalid {
                 return;
             }
             tokio::time::sleep(wait).await;

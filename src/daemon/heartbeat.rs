@@ -23,15 +23,14 @@ const EVERY_HOUR: &str = "17 11 * * * *";
 #[derive(Debug)]
 pub struct Heartbeat {
     beat: Arc<Notify>,
-    /// Counts how often the engine was seen waiting; the watchdog reads it.
+    /// Counts the engine's signs of life; the watchdog reads it.
     alive: watch::Sender<u64>,
 }
 
 impl Heartbeat {
-    /// Makes a heartbeat and the receiver of its signs of life.
-    pub fn new() -> (Self, watch::Receiver<u64>) {
-        let (alive, seen) = watch::channel(0);
-        (Self { beat: Arc::new(Notify::new()), alive }, seen)
+    /// Makes a heartbeat that gives its signs of life to `alive`.
+    pub fn new(alive: watch::Sender<u64>) -> Self {
+        Self { beat: Arc::new(Notify::new()), alive }
     }
 
     /// Starts the scheduler: the beat, and `housekeeping` every hour.
@@ -52,10 +51,15 @@ impl Heartbeat {
     }
 }
 
+/// Reads the wall clock.
+#[expect(clippy::disallowed_methods, reason = "the one clock of the daemon")]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
 impl WakeSource for Heartbeat {
-    #[expect(clippy::disallowed_methods, reason = "the one clock of the daemon")]
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        now()
     }
 
     async fn wait(&self, until: Option<Timestamp>) {

@@ -19,8 +19,8 @@ pub struct Reloader {
     pub path: PathBuf,
     /// The environment, as it was at the start.
     pub env: Vec<(String, String)>,
-    /// What is in force.
-    pub settings: Settings,
+    /// What the agent was started with: some of it is only read then.
+    pub started: Settings,
     /// The planner's part of it.
     pub rules: watch::Sender<Arc<Rules>>,
     /// The status.
@@ -37,13 +37,13 @@ impl Reloader {
                 for warning in &warnings {
                     tracing::warn!(warning, "configuration");
                 }
-                self.rules.send_replace(Arc::new(loaded.settings.rules.clone()));
-                self.settings = loaded.settings;
+                let experiments = loaded.settings.rules.experiments.len();
+                self.rules.send_replace(Arc::new(loaded.settings.rules));
                 self.tell(|status| {
                     status.config_loaded_at = now;
                     status.config_refused = None;
                 });
-                tracing::info!(experiments = self.settings.rules.experiments.len(), "configuration loaded");
+                tracing::info!(experiments, "configuration loaded");
                 Ok(warnings)
             }
             Err(problems) => {
@@ -63,9 +63,12 @@ impl Reloader {
 
     /// Names what differs but is only read at the start.
     fn needs_restart(&self, new: &Settings) -> Vec<String> {
-        let old = &self.settings;
+        let old = &self.started;
+        let agent = |settings: &Settings| (settings.on_shutdown, settings.drain_timeout);
         let changed = [
             ("state_directory", old.state_directory != new.state_directory),
+            ("history", old.history != new.history),
+            ("agent", agent(old) != agent(new)),
             ("queues", old.queues != new.queues),
             ("event_bus", old.event_bus != new.event_bus),
             ("http", old.http_listen != new.http_listen),

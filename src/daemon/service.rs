@@ -94,7 +94,11 @@ async fn drain(agent: &mut Agent, timeout: Duration, terminate: &mut Signal, int
         biased;
         () = stop_signal(terminate, interrupt) => Ended::Cut,
         drained = tokio::time::timeout(timeout, agent.drain()) => match drained {
-            Ok(()) => Ended::Drained,
+            Ok(Ok(())) => Ended::Drained,
+            Ok(Err(_gone)) => {
+                tracing::error!("the engine died while the agent was stopping");
+                Ended::Failed
+            }
             Err(_elapsed) => {
                 tracing::warn!("not everything ended in time; the next start takes it up");
                 Ended::Cut

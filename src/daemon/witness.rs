@@ -32,6 +32,8 @@ pub struct Teller {
     status: watch::Sender<Arc<Status>>,
     /// Notified when the journal has grown.
     journal_grew: Arc<Notify>,
+    /// Where the engine's signs of life go.
+    alive: watch::Sender<u64>,
     /// The failure of the store that lasts, and what would prove that it is over; each is logged once.
     store_failure: Mutex<Option<(String, StoreDid)>>,
 }
@@ -43,8 +45,9 @@ impl Teller {
         rules: watch::Receiver<Arc<Rules>>,
         status: watch::Sender<Arc<Status>>,
         journal_grew: Arc<Notify>,
+        alive: watch::Sender<u64>,
     ) -> Self {
-        Self { metrics, rules, status, journal_grew, store_failure: Mutex::new(None) }
+        Self { metrics, rules, status, journal_grew, alive, store_failure: Mutex::new(None) }
     }
 
     fn update(&self, change: impl FnOnce(&mut Status)) {
@@ -64,6 +67,8 @@ impl Teller {
 
 impl Witness for Teller {
     fn committed(&self, run: &Run, observation: &Observation, at: Timestamp) {
+        // A pass over many rows is long, not stuck.
+        self.alive.send_modify(|count| *count = count.wrapping_add(1));
         self.metrics.observed(run, observation, at);
         logs::run_span(&run.id).in_scope(|| say(run, observation));
         self.journal_grew.notify_waiters();

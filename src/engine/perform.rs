@@ -14,7 +14,7 @@ use crate::domain::{
     template::TemplateFacts,
 };
 
-/// Longest time one call may take, the client's own retries included; after it the answer counts as lost.
+/// Longest time one call may take, the search for credentials included; after it the answer counts as lost.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// A call to be made for a run.

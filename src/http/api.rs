@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -22,6 +22,9 @@ use crate::{
     engine::ports::{Recorded, Store},
     ingest::manual::{Asker, ManualError, ManualIngest},
 };
+
+/// An engine that has not looked at its rows for this long is stuck: it does so every half minute.
+const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
 /// Answer to a reload: warnings, or the problems for which the old configuration stays.
 pub type ReloadAnswer = Result<Vec<String>, Vec<String>>;
@@ -163,6 +166,11 @@ async fn status<S: Store>(State(api): State<Api<S>>) -> Json<Status> {
 
 async fn healthz<S: Store>(State(api): State<Api<S>>) -> Response {
     let status = api.status.borrow().clone();
+    if let Some(seen) = status.surveyed_at
+        && now().duration_since(seen) > STUCK_AFTER
+    {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stuck", &format!("it last looked at {seen}"));
+    }
     match &status.store_failure {
         None => "ok\n".into_response(),
         Some(failure) => problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be used", failure),

@@ -215,7 +215,7 @@ impl SqliteStore {
             ),
             (
                 "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 LIMIT ?2)
-                 AND id NOT IN (SELECT run FROM journal)",
+                 AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.id)",
                 old,
             ),
             (

@@ -103,6 +103,7 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
         let store = Self::connect(options, &path, Some(lock)).await?;
+        store.check(&path).await?;
         migrator().run(&store.pool).await.map_err(|source| OpenError::Migrate { path, source })?;
         Ok(store)
     }
@@ -124,11 +125,14 @@ impl SqliteStore {
         let failed = |source| OpenError::Database { path: path.to_owned(), source };
         let pool =
             SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).connect_with(options).await.map_err(failed)?;
-        let finding: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await.map_err(failed)?;
-        if finding != "ok" {
-            return Err(OpenError::Damaged { path: path.to_owned(), finding });
-        }
         Ok(Self { pool, _lock: lock })
+    }
+
+    /// Reads the whole file once and refuses a damaged one.
+    async fn check(&self, path: &Path) -> Result<(), OpenError> {
+        let asked: Result<String, _> = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.pool).await;
+        let finding = asked.map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+        if finding == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.to_owned(), finding }) }
     }
 
     /// Closes every connection; what was committed is on disk already.

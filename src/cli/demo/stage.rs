@@ -120,7 +120,7 @@ impl Stage {
 
     /// Ends everything and removes the folder.
     pub async fn strike(mut self) {
-        if tokio::time::timeout(DRAIN, self.agent.drain()).await.is_err() {
+        if !matches!(tokio::time::timeout(DRAIN, self.agent.drain()).await, Ok(Ok(()))) {
             tracing::warn!("not everything ended in time");
         }
         self.store.close().await;
