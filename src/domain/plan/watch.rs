@@ -40,7 +40,7 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey:
     if let Some(outcome) = run.fis.as_ref().and_then(|fis| outcome::of(fis, ours)) {
         return survey.record(run, Observation::Finished { outcome });
     }
-    if let Some(class) = lost(run, since, &watch, now) {
+    if let Some(class) = lost(run, since, &watch) {
         return survey.record(run, Observation::Finished { outcome: Outcome::Lost { class } });
     }
     match &run.state {
@@ -75,15 +75,21 @@ fn poll_at(since: Timestamp, watch: &Watch) -> Timestamp {
     after(asked, pace)
 }
 
-/// Why a run counts as lost, if it does.
-fn lost(run: &Run, since: Timestamp, watch: &Watch, now: Timestamp) -> Option<FailureClass> {
-    let failing_for = watch.failing_since.map_or(SignedDuration::ZERO, |first| now.duration_since(first));
+/// Why a run counts as lost, if it does: FIS was asked, and asked late enough. Time that passed without a question proves
+/// nothing.
+fn lost(run: &Run, since: Timestamp, watch: &Watch) -> Option<FailureClass> {
+    let asked = watch.asked_at?;
+    let failing_for = watch.failing_since.map_or(SignedDuration::ZERO, |first| asked.duration_since(first));
     if watch.last_failure == Some(FailureClass::NotFound) && failing_for >= NOT_FOUND_LOST_AFTER {
         return Some(FailureClass::NotFound);
     }
-    let begun = run.fis.as_ref().and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since);
-    let overdue = now.duration_since(begun) >= LOST_AFTER && now.duration_since(since) >= FIS_MAX_DURATION;
+    let overdue = asked >= after(begun(run, since), LOST_AFTER) && asked >= after(since, FIS_MAX_DURATION);
     overdue.then(|| watch.last_failure.unwrap_or(FailureClass::Unreadable))
+}
+
+/// When the experiment began: a run may have been found by tag long after.
+fn begun(run: &Run, since: Timestamp) -> Timestamp {
+    run.fis.as_ref().and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since)
 }
 
 /// Why a running experiment has to be stopped now, if it has to; else asks to be woken when it may have to.
@@ -112,7 +118,7 @@ fn stop_cause(
             &gone
         }
     };
-    let limit = after(since, experiment.max_duration);
+    let limit = after(begun(run, since).min(since), experiment.max_duration);
     if now >= limit {
         return Some(StopCause::MaxDuration);
     }

@@ -110,7 +110,7 @@ pub struct Watch {
     pub asked_at: Option<Timestamp>,
     /// Polls that failed in a row.
     pub failures: u32,
-    /// When the first of them failed.
+    /// When the first of the latest ones that all failed in one way did.
     pub failing_since: Option<Timestamp>,
     /// How the last of them failed.
     pub last_failure: Option<FailureClass>,
@@ -187,7 +187,8 @@ impl Watch {
             Observation::PollFailed { class, .. } => Self {
                 asked_at: Some(at),
                 failures: self.failures.saturating_add(1),
-                failing_since: self.failing_since.or(Some(at)),
+                // An outage before it is no part of a denial.
+                failing_since: self.failing_since.filter(|_| self.last_failure == Some(*class)).or(Some(at)),
                 last_failure: Some(*class),
             },
             _ => Self { asked_at: Some(at), ..Self::default() },
