@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Effect, HaltRunning, Mode, Snapshot, Survey};
 use crate::domain::{
-    experiment::{Experiment, Overlap},
+    experiment::{Experiment, Overlap, Place},
     ids::{ExperimentName, RunId},
     outcome::Outcome,
     react::BACKOFF_LIMIT,
@@ -64,7 +64,7 @@ pub(super) fn survey(
     match judge(snapshot, experiment, run, going, now) {
         Judgement::Clear => {
             if let Some(facts) = &run.facts {
-                survey.effects.push(start(experiment, run, facts.id.clone()));
+                survey.effects.push(start(experiment, run, experiment.place.clone(), facts.id.clone()));
                 return Begins::Now;
             }
         }
@@ -90,7 +90,7 @@ pub(super) fn survey(
 /// Surveys a run whose start was asked for: it is looked for by tag before anything else, judged anew before the same
 /// token is used again, and given up only when certainly no experiment exists.
 pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey: &mut Survey) {
-    let RunState::Starting { template_id, asked_at, unclear_at, doubt, .. } = &run.state else { return };
+    let RunState::Starting { place, template_id, asked_at, unclear_at, doubt, .. } = &run.state else { return };
     let (next_at, looked_at) = match doubt {
         // Also after a clock set back, which would put the look far away.
         Doubt::Unanswered { look_at } if now >= *look_at || now < *asked_at => {
@@ -98,13 +98,14 @@ pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, s
         }
         Doubt::Unanswered { look_at } => return survey.wake_at(*look_at),
         Doubt::NotFound { looked_at } => (after(*looked_at, LOOK_INTERVAL), Some(*looked_at)),
-        Doubt::Refused { retry_at, .. } => (*retry_at, None),
+        Doubt::Refused { retry_at, looked_at, .. } => (*retry_at, *looked_at),
     };
     let ending = match verdict_on_retry(snapshot, run, doubt, now) {
         Retry::Allowed(experiment) if now >= next_at || now < *asked_at => {
             // While shutting down nothing is begun, not even again.
             if snapshot.mode == Mode::Active {
-                survey.effects.push(start(experiment, run, template_id.clone()));
+                // Where it was first asked for, whatever the configuration says now: elsewhere the token is not known.
+                survey.effects.push(start(experiment, run, place.clone(), template_id.clone()));
             }
             return;
         }
@@ -162,8 +163,8 @@ fn verdict_on_retry<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, no
     }
 }
 
-fn start(experiment: &Experiment, run: &Run, template_id: String) -> Effect {
-    Effect::Start { run: run.id.clone(), place: experiment.place.clone(), template_id, tags: experiment.tags.clone() }
+fn start(experiment: &Experiment, run: &Run, place: Place, template_id: String) -> Effect {
+    Effect::Start { run: run.id.clone(), place, template_id, tags: experiment.tags.clone() }
 }
 
 /// Asks every guard, the template's age included.
@@ -188,7 +189,7 @@ fn judge(
                     && *look_at <= after(now, BACKOFF_LIMIT)
                     && !run.facts.as_ref().is_some_and(fresh) =>
             {
-                Judgement::Wait(*look_at)
+                Judgement::Wait((*look_at).min(after(deadline(run), SignedDuration::from_nanos(1))))
             }
             _ => answer,
         },
@@ -210,7 +211,7 @@ fn judge_with_facts(
     if now < run.not_before {
         return Judgement::Wait(run.not_before);
     }
-    let deadline = run.hold_until.map_or(run.start_by, |until| until.max(run.start_by));
+    let deadline = deadline(run);
     if now > deadline {
         let waited_for = match &run.state {
             RunState::Held { reason, .. } => Some(reason.clone()),
@@ -234,6 +235,15 @@ fn judge_with_facts(
     }
     let Some(facts) = &run.facts else { return Judgement::NeedsTemplate };
     look_ahead(snapshot, experiment, facts, run, now)
+}
+
+/// The last instant at which a run may start. The time it may wait for a blackout to lift is granted once it was held,
+/// not to a run that nobody looked at in time.
+fn deadline(run: &Run) -> Timestamp {
+    match (&run.state, run.hold_until) {
+        (RunState::Requested | RunState::Settling, _) | (_, None) => run.start_by,
+        (_, Some(hold_until)) => hold_until.max(run.start_by),
+    }
 }
 
 /// Refuses what could still be running when a window opens.

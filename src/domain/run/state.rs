@@ -100,6 +100,9 @@ pub enum Doubt {
         message: String,
         /// When to try again.
         retry_at: Timestamp,
+        /// When a look by tag, because of an earlier call without an answer, last found none.
+        #[serde(default)]
+        looked_at: Option<Timestamp>,
     },
 }
 
@@ -151,19 +154,22 @@ impl StartKnown {
                 Doubt::Unanswered { look_at: at }
             }
             (O::StartRefused { class, message, retry_at }, Doubt::Unanswered { .. }) => {
-                Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at }
+                Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at: None }
             }
             (O::StartUnclear { look_at, .. } | O::LookFailed { look_at, .. }, Doubt::Unanswered { .. }) => {
                 self.unclear_at = Some(self.asked_at);
                 Doubt::Unanswered { look_at: *look_at }
             }
-            // A look that fails or finds nothing after a refusal says nothing new about the refused call.
             (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at },
             (O::NotFound, Doubt::Unanswered { .. }) => {
                 self.unclear_at = Some(self.asked_at);
                 Doubt::NotFound { looked_at: at }
             }
-            (O::NotFound, _) => Doubt::NotFound { looked_at: at },
+            (O::NotFound, Doubt::NotFound { .. }) => Doubt::NotFound { looked_at: at },
+            // A look after a refusal is about an earlier call; the refusal stands.
+            (O::NotFound, Doubt::Refused { class, message, retry_at, .. }) => {
+                Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at: Some(at) }
+            }
             (O::Started { .. }, _) => {
                 let watch = Watch { asked_at: Some(at), ..Watch::default() };
                 return Some(RunState::Running { place: self.place, since: at, watch });
