@@ -7,6 +7,7 @@ mod house;
 mod moto;
 mod packaging;
 mod pattern;
+mod plan;
 mod schedule;
 mod simulator;
 mod telemetry;

@@ -5,6 +5,7 @@
 pub mod moto;
 pub mod otlp;
 pub mod runs;
+pub mod world;
 
 use std::time::{Duration, Instant};
 
