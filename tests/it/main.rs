@@ -3,6 +3,7 @@
 mod support;
 
 mod config;
+mod event;
 mod house;
 mod moto;
 mod outcome;
@@ -13,5 +14,7 @@ mod react;
 mod run;
 mod schedule;
 mod simulator;
+mod store;
 mod telemetry;
+mod template;
 mod window;
