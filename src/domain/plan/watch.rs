@@ -62,7 +62,7 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey:
     if now >= due || watch.asked_at.is_some_and(|asked| now < asked) {
         survey.effects.push(Effect::Poll { run: run.id.clone() });
     } else {
-        survey.wake_at(due);
+        survey.poll_at(due);
     }
 }
 
