@@ -4,6 +4,7 @@ mod support;
 
 mod config;
 mod event;
+mod forecast;
 mod house;
 mod moto;
 mod outcome;

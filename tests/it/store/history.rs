@@ -119,7 +119,7 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs() {
     store.quarantine(quarantined("q", "m-1", "bad")).await.expect("a write");
     assert_eq!(store.prune(t(AT)).await.expect("a write"), 0, "what ended at the instant itself stays");
     assert_eq!(store.prune(t("10:00:01")).await.expect("a write"), 5);
-    assert_eq!(rows(&store).await.runs, [open.clone()]);
+    assert_eq!(rows(&store).await.runs, std::slice::from_ref(&open));
     assert_eq!(told(&store.journal(&open.id).await.expect("a journal")), ["opened"]);
     assert_eq!(store.run(&over.id).await.expect("a read"), None);
     assert_eq!(store.journal(&over.id).await.expect("a journal"), []);
