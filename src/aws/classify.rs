@@ -50,6 +50,9 @@ pub fn of_answer(code: Option<&str>, status: u16) -> FailureClass {
         "ConflictException" => FailureClass::Conflict,
         "ResourceNotFoundException" => FailureClass::NotFound,
         "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => FailureClass::Credentials,
+        "InternalFailure" | "InternalException" | "InternalServerError" | "ServiceUnavailable" => {
+            FailureClass::Unavailable
+        }
         "RequestTimeout" | "RequestTimeoutException" => FailureClass::Timeout,
         _ => match status {
             // A success that could not be read: the call has had its effect.

@@ -80,15 +80,19 @@ async fn load(place: &Place, kind: CallKind, credentials: Option<Credentials>) -
     if let Some(region) = &place.region {
         loader = loader.region(Region::new(region.clone()));
     }
-    if let Some(url) = &place.endpoint_url {
-        loader = loader.endpoint_url(url.clone());
-    }
     if let Some(credentials) = credentials {
         loader = loader.credentials_provider(credentials);
     }
     let config = loader.load().await;
-    let Some(role) = &place.role_arn else { return config };
-    let provider = AssumeRoleProvider::builder(role.clone()).session_name("firedrill").configure(&config).build().await;
-    let credentials = SharedCredentialsProvider::new(provider);
-    config.into_builder().credentials_provider(credentials).build()
+    let mut builder = config.clone().into_builder();
+    if let Some(role) = &place.role_arn {
+        // Made of the configuration without our endpoint, which is the service's own: STS does not answer there.
+        let provider =
+            AssumeRoleProvider::builder(role.clone()).session_name("firedrill").configure(&config).build().await;
+        builder = builder.credentials_provider(SharedCredentialsProvider::new(provider));
+    }
+    if let Some(url) = &place.endpoint_url {
+        builder = builder.endpoint_url(url.clone());
+    }
+    builder.build()
 }

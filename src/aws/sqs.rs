@@ -70,7 +70,9 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
         let deleter = Client::new(&self.places.config(&self.queue.place, CallKind::Short).await);
         let mut wait = BACKOFF_FIRST;
         loop {
-            match self.receive(&receiver).await {
+            // As long as it is not known whether the queue can be read, the answer is not to be waited for.
+            let poll = if *self.health.borrow() == QueueHealth::Ready { LONG_POLL } else { Duration::ZERO };
+            match self.receive(&receiver, poll).await {
                 Ok(messages) => {
                     self.health.send_replace(QueueHealth::Ready);
                     wait = BACKOFF_FIRST;
@@ -92,8 +94,8 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
         }
     }
 
-    async fn receive(&self, client: &Client) -> Result<Vec<SqsMessage>, CallFailure> {
-        let wait = i32::try_from(LONG_POLL.as_secs()).unwrap_or(20);
+    async fn receive(&self, client: &Client, poll: Duration) -> Result<Vec<SqsMessage>, CallFailure> {
+        let wait = i32::try_from(poll.as_secs()).unwrap_or_default();
         let call = client
             .receive_message()
             .queue_url(&self.queue.url)

@@ -1,6 +1,6 @@
 //! `start`, `stop`, `halt`, `resume` and `reload`: wishes to the running agent.
 
-use std::time::Duration;
+use std::{os::unix::fs::MetadataExt, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ async fn wait(context: &Context, id: &str) -> Result<(Run, Exit), Failure> {
         let run = find_run(&store, id).await?;
         let news = format!("{} {}", render::state(&run), render::detail(&run));
         if news != said && !run.is_over() {
-            eprintln!("{news}");
+            eprintln!("{}", news.trim_end());
             said = news;
         }
         match Exit::of_run(&run.state) {
@@ -130,6 +130,7 @@ fn done(context: &Context, value: &Value, text: &str) -> Result<Exit, Failure> {
 /// A wish in the name of whoever runs the command.
 fn wish() -> Wish {
     let variable = |name| std::env::var(name).ok().filter(|text: &String| !text.is_empty());
-    let by = variable("SUDO_USER").or_else(|| variable("USER")).unwrap_or_else(|| "unknown".to_owned());
+    let uid = || std::fs::metadata("/proc/self").map_or(0, |own| own.uid());
+    let by = variable("SUDO_USER").or_else(|| variable("USER")).unwrap_or_else(|| format!("uid {}", uid()));
     Wish { by, ..Wish::default() }
 }

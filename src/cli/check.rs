@@ -29,11 +29,12 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
             for warning in &loaded.warnings {
                 eprintln!("warning: {warning}");
             }
-            let (experiments, windows) = (rules.experiments.len(), rules.windows.len());
             render::line(&format!(
-                "{}: no mistakes; {experiments} experiments, {windows} windows, {} queues",
+                "{}: no mistakes; {}, {}, {}",
                 context.config.display(),
-                loaded.settings.queues.len()
+                render::count(rules.experiments.len(), "experiment"),
+                render::count(rules.windows.len(), "window"),
+                render::count(loaded.settings.queues.len(), "queue")
             ))?;
             Ok(Exit::Done)
         }

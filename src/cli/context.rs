@@ -38,14 +38,16 @@ impl Context {
             .map_err(|problems| Failure::say(Exit::Usage, told(&problems)))
     }
 
-    /// Returns the state directory: as said, or as configured.
+    /// Returns the state directory: as said, or as configured, also by a configuration with mistakes.
     ///
     /// # Errors
-    /// See [`Context::load`].
+    /// What of the configuration could not be read, when the directory may be named in it.
     pub fn state_directory(&self) -> Result<PathBuf, Failure> {
         match &self.state {
             Some(state) => Ok(state.clone()),
-            None => Ok(self.load()?.settings.state_directory),
+            None => config::state_directory(&self.config).map_err(|problems| {
+                Failure::say(Exit::Usage, format!("{}\nhint: `--state DIR` needs none of it", told(&problems)))
+            }),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Output: tables for people, JSON for programs.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::{SignedDuration, Timestamp};
@@ -18,13 +18,21 @@ pub fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     line(&text)
 }
 
-/// Prints a line of data.
+/// Prints a line of data. A reader that went away (`| head`) has seen enough: that is no failure.
 ///
 /// # Errors
-/// When stdout is closed.
+/// When stdout cannot be written to.
 pub fn line(text: &str) -> Result<(), Failure> {
-    let written = writeln!(std::io::stdout(), "{text}");
-    written.map_err(|error| Failure::new(Exit::Internal, error))
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(Exit::Internal, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns a count with its noun in the right number.
+pub fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// Builds a table without borders, as wide as the terminal.

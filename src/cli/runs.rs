@@ -75,7 +75,10 @@ pub fn print(run: &Run, journal: &[JournalEntry]) -> Result<(), Failure> {
     if let Some(fis) = &run.fis {
         render::line(&format!("FIS         {} of template {}: {}", fis.id, fis.template_id, fis.reason))?;
         let mut table = render::table(&["action", "id", "status", "started", "took", "reason"]);
-        for (name, action) in &fis.actions {
+        let mut actions: Vec<_> = fis.actions.iter().collect();
+        // In the order in which they began; what has not begun comes last.
+        actions.sort_by_key(|(name, action)| (action.started_at.is_none(), action.started_at, *name));
+        for (name, action) in actions {
             let took = action.started_at.zip(action.ended_at).map(|(from, to)| render::span(to.duration_since(from)));
             table.add_row([
                 name.clone(),

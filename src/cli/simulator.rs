@@ -33,9 +33,10 @@ pub async fn run(args: &SimulatorArgs) -> Result<Exit, Failure> {
         args.speed
     );
     render::line(&format!(
-        "export AWS_ENDPOINT_URL={} AWS_REGION={} AWS_ACCESS_KEY_ID=simulator AWS_SECRET_ACCESS_KEY=simulator",
+        "export AWS_ENDPOINT_URL={} AWS_REGION={region} AWS_DEFAULT_REGION={region} AWS_ACCESS_KEY_ID=simulator \
+         AWS_SECRET_ACCESS_KEY=simulator",
         simulator.url(),
-        args.region
+        region = args.region
     ))?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|error| Failure::internal(error.into()))?;

@@ -148,7 +148,8 @@ impl<'a> Check<'a> {
     }
 }
 
-fn state_directory(configured: Option<String>, env: &[(String, String)]) -> PathBuf {
+/// Returns the folder of the store: as configured, else as systemd says, else the default.
+pub fn state_directory(configured: Option<String>, env: &[(String, String)]) -> PathBuf {
     let of_service = || {
         let (_, folders) = env.iter().find(|(name, _)| name == STATE_DIRECTORY)?;
         folders.split(':').next().filter(|folder| !folder.is_empty()).map(str::to_owned)

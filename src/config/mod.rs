@@ -11,7 +11,7 @@ pub mod settings;
 mod sources;
 mod walk;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -19,6 +19,7 @@ use self::{
     problem::{Problem, Problems},
     raw::Raw,
     settings::Settings,
+    sources::Completeness,
     walk::Walk,
 };
 
@@ -68,11 +69,30 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
 /// # Errors
 /// As [`load`].
 pub fn load_with_process_environment(path: &Path) -> Result<Loaded, Problems> {
-    // A variable that is not UTF-8 cannot be one of ours.
+    load(path, process_environment())
+}
+
+/// Finds the state directory, whatever else is wrong: who wants to stop something must not have to mend the
+/// configuration first.
+///
+/// # Errors
+/// What could not be read, when the directory may be named in it.
+pub fn state_directory(path: &Path) -> Result<PathBuf, Problems> {
+    let env: Vec<(String, String)> = process_environment().collect();
+    let merged = sources::merge(path, &env);
+    let said = merged.value.get("state_directory").and_then(Value::as_str).map(str::to_owned);
+    if said.is_none() && merged.completeness == Completeness::Partial {
+        return Err(Problems(merged.problems));
+    }
+    Ok(check::state_directory(said, &env))
+}
+
+/// A variable that is not UTF-8 cannot be one of ours.
+fn process_environment() -> impl Iterator<Item = (String, String)> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    load(path, std::env::vars_os().filter_map(text))
+    std::env::vars_os().filter_map(text)
 }
 
 /// Returns the JSON Schema of a configuration file.

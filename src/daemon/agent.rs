@@ -310,8 +310,7 @@ fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settin
     tasks.spawn(async move {
         loop {
             wanted.notified().await;
-            let Ok(before) = clock.now().checked_sub(history) else { continue };
-            match store.prune(before).await {
+            match store.prune(clock.now(), history).await {
                 Ok(0) => {}
                 Ok(rows) => tracing::info!(rows, "old history deleted"),
                 Err(error) => tracing::warn!(error = chain(&error), "old history could not be deleted"),

@@ -13,7 +13,7 @@ use super::{heartbeat::Heartbeat, witness::chain};
 use crate::{
     aws::eventbridge::{Bus, Outbound},
     domain::{
-        fis::CallFailure,
+        fis::{CallFailure, FailureClass},
         run::{HoldReason, JournalEntry, Observation, Run},
     },
     engine::ports::{StoreError, WakeSource},
@@ -116,8 +116,9 @@ impl Courier {
                 tracing::warn!(class = %class, error = message, "run event could not be put on the bus; trying on");
                 warned = Some(class);
             }
-            if self.clock.now().duration_since(event.at) > GIVE_UP_AFTER {
-                tracing::warn!("run event given up after a day");
+            // What EventBridge calls invalid will not become valid, and must not keep later events waiting.
+            if class == FailureClass::Invalid || self.clock.now().duration_since(event.at) > GIVE_UP_AFTER {
+                tracing::warn!(class = %class, "run event given up");
                 return;
             }
             tokio::time::sleep(wait).await;

@@ -19,7 +19,7 @@ use crate::{
         run::{Observation, Run},
         window,
     },
-    engine::ports::{Rows, StoreError, Witness},
+    engine::ports::{Rows, StoreDid, StoreError, Witness},
     http::status::Status,
     ingest::event::Taken,
     telemetry::{Metrics, logs},
@@ -32,8 +32,8 @@ pub struct Teller {
     status: watch::Sender<Arc<Status>>,
     /// Notified when the journal has grown.
     journal_grew: Arc<Notify>,
-    /// The last failure of the store that was logged, so that each is logged once.
-    store_failure: Mutex<Option<String>>,
+    /// The failure of the store that lasts, and what would prove that it is over; each is logged once.
+    store_failure: Mutex<Option<(String, StoreDid)>>,
 }
 
 impl Teller {
@@ -51,15 +51,14 @@ impl Teller {
         self.status.send_modify(|status| change(Arc::make_mut(status)));
     }
 
-    /// Sets what is said of the store; tells whether that is news.
-    fn store_is(&self, failure: Option<String>) -> bool {
+    /// Replaces what is said of the store, if `change` says so; tells whether it did.
+    fn store_is(&self, change: impl FnOnce(Option<&(String, StoreDid)>) -> Option<Option<(String, StoreDid)>>) -> bool {
         let mut known = self.store_failure.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = *known != failure;
-        known.clone_from(&failure);
-        if is_news {
-            self.update(|status| status.store_failure = failure);
-        }
-        is_news
+        let Some(news) = change(known.as_ref()) else { return false };
+        let said = news.as_ref().map(|(failure, _)| failure.clone());
+        *known = news;
+        self.update(|status| status.store_failure = said);
+        true
     }
 }
 
@@ -71,9 +70,6 @@ impl Witness for Teller {
     }
 
     fn surveyed(&self, rows: &Rows, at: Timestamp) {
-        if self.store_is(None) {
-            tracing::info!("the store can be used again");
-        }
         self.metrics.step();
         let rules = self.rules.borrow().clone();
         let mut open_runs: BTreeMap<String, u64> = BTreeMap::new();
@@ -110,8 +106,15 @@ impl Witness for Teller {
 
     fn store_failed(&self, error: &StoreError) {
         let chain = chain(error);
-        if self.store_is(Some(chain.clone())) {
+        let news = Some((chain.clone(), error.is_over_after()));
+        if self.store_is(|known| (known != news.as_ref()).then_some(news.clone())) {
             tracing::error!(error = chain, "the store failed; nothing starts until it can be used again");
+        }
+    }
+
+    fn store_worked(&self, did: StoreDid) {
+        if self.store_is(|known| known.is_some_and(|(_, proof)| *proof == did).then_some(None)) {
+            tracing::info!("the store can be used again");
         }
     }
 }

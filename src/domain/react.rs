@@ -6,10 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     fis::{CallFailure, FailureClass, FisExperiment},
-    plan::LOOK_INTERVAL,
     run::{Adopted, HoldReason, Observation, Run, RunState, SkipReason, StopRequestState},
     template::TemplateFacts,
 };
+
+/// Time between two looks by tag, and before the same token is used again.
+pub const LOOK_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 
 /// First wait after a refusal; doubled with every further one.
 const BACKOFF_FIRST: SignedDuration = SignedDuration::from_secs(2);

@@ -80,7 +80,7 @@ pub enum CronError {
         found: usize,
     },
     /// A field that names no times.
-    #[error("`{text}` is not a {field} field: it takes {takes}, with `*` `,` `-` `/`")]
+    #[error("`{text}` cannot stand in the {field} field: it takes {takes}, with `*` `,` `-` `/`")]
     Field {
         /// Name of the field.
         field: &'static str,

@@ -180,6 +180,25 @@ pub enum StoreError {
     },
 }
 
+/// What the store did. That it can be read proves nothing about writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreDid {
+    /// It carried a whole pass, with whatever that had to write.
+    Pass,
+    /// It took a change.
+    Write,
+}
+
+impl StoreError {
+    /// Returns what proves that this failure is over.
+    pub fn is_over_after(&self) -> StoreDid {
+        match self {
+            Self::Query { action: "write", .. } => StoreDid::Write,
+            Self::Query { .. } | Self::Row { .. } => StoreDid::Pass,
+        }
+    }
+}
+
 /// FIS, as far as the engine needs it.
 pub trait FaultInjector: Send + Sync + 'static {
     /// Reads the template that a selector names.
@@ -244,4 +263,7 @@ pub trait Witness: Send + Sync + 'static {
 
     /// The store failed; nothing starts while it does.
     fn store_failed(&self, error: &StoreError);
+
+    /// The store did what it was asked.
+    fn store_worked(&self, did: StoreDid);
 }

@@ -3,7 +3,7 @@
 //! It may be dropped at any await: what a dropped call did is found again from the rows. Only this loop changes runs, so
 //! a run with a call under way has no other writer.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     perform::{self, Call, Done},
-    ports::{Change, Committed, FaultInjector, Journaled, Rows, Store, StoreError, WakeSource, Witness},
+    ports::{Change, Committed, FaultInjector, Journaled, Rows, Store, StoreDid, StoreError, WakeSource, Witness},
 };
 use crate::domain::{
     experiment::Rules,
@@ -22,6 +22,9 @@ use crate::domain::{
 
 /// Most calls under way at once; effects beyond wait for one to end.
 pub const MAX_CALLS: usize = 64;
+
+/// Longest time between two passes, so that what people and metrics are told of windows and slots is not stale.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// Wait after a failure of the store.
 const STORE_RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -62,22 +65,30 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     /// Runs until told to drain, no call is under way and (when draining with stops) nothing runs any more.
     pub async fn run(mut self) {
         let mut calls = Calls::default();
+        let mut rests = Rests::No;
         loop {
             let now = self.time.now();
-            let wake = match self.pass(now, &mut calls).await {
-                Ok(Pass::Drained) => return,
-                Ok(Pass::Wake(wake)) => wake,
-                Err(error) => {
-                    self.witness.store_failed(&error);
-                    now.saturating_add(STORE_RETRY).ok()
-                }
+            let wake = match rests.left(now) {
+                Some(until) => Some(until),
+                None => match self.pass(now, &mut calls).await {
+                    Ok(Pass::Drained) => return,
+                    Ok(Pass::Wake(wake)) => Some(wake),
+                    Err(error) => {
+                        self.witness.store_failed(&error);
+                        rests = Rests::since(now);
+                        rests.left(now)
+                    }
+                },
             };
             tokio::select! {
                 biased;
                 Ok(()) = self.mode.changed() => {}
                 Some(done) = calls.pending.next(), if !calls.pending.is_empty() => {
                     calls.busy.remove(&done.run.id);
-                    self.answered(done).await;
+                    if let Err(error) = self.answered(done).await {
+                        self.witness.store_failed(&error);
+                        rests = Rests::since(self.time.now());
+                    }
                 }
                 Ok(()) = self.rules.changed() => {}
                 () = self.poke.notified() => {}
@@ -116,8 +127,11 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         if let Some(error) = failed {
             return Err(error);
         }
+        self.witness.store_worked(StoreDid::Pass);
         // Rows have changed, so the survey is out of date: look again at once.
-        Ok(Pass::Wake(if changed { Some(now) } else { plan::next_wake(&snapshot, now) }))
+        let soon = now.saturating_add(LOOK_AGAIN).unwrap_or(now);
+        let wake = if changed { now } else { plan::next_wake(&snapshot, now).map_or(soon, |wake| wake.min(soon)) };
+        Ok(Pass::Wake(wake))
     }
 
     fn is_drained(&self, mode: Mode, rows: &Rows, calls: &Calls) -> bool {
@@ -196,14 +210,12 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     /// Records what an answer means. When that fails the answer is forgotten: the rows still say that it is wanted.
-    async fn answered(&self, done: Done) {
+    async fn answered(&self, done: Done) -> Result<(), StoreError> {
         let Done { run, operation, answer, took } = done;
         self.witness.called(operation, answer.result(), took);
         let now = self.time.now();
         let observation = perform::observe(&run, answer, now);
-        if let Err(error) = self.advance(run, observation, now).await {
-            self.witness.store_failed(&error);
-        }
+        self.advance(run, observation, now).await.map(|_| ())
     }
 
     /// Applies an observation and commits it; `None` when it does not fit the row any more.
@@ -219,7 +231,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             }
         };
         let change = Change::Advance { run: Box::new(run.clone()), observation: observation.clone(), journal, at };
-        match self.store.commit(change).await? {
+        match self.write(change).await? {
             Committed::Done => {
                 if journal == Journaled::Yes {
                     self.witness.committed(&run, &observation, at);
@@ -247,17 +259,41 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     async fn commit(&self, change: Change) -> Result<bool, StoreError> {
-        Ok(self.store.commit(change).await? == Committed::Done)
+        Ok(self.write(change).await? == Committed::Done)
+    }
+
+    async fn write(&self, change: Change) -> Result<Committed, StoreError> {
+        let committed = self.store.commit(change).await?;
+        self.witness.store_worked(StoreDid::Write);
+        Ok(committed)
+    }
+}
+
+/// Whether the engine rests after a failure of the store: a call whose answer cannot be recorded is wanted again at
+/// once, and FIS must not be asked as fast as it answers.
+enum Rests {
+    No,
+    Until(Timestamp),
+}
+
+impl Rests {
+    fn since(at: Timestamp) -> Self {
+        at.checked_add(STORE_RETRY).map_or(Self::No, Self::Until)
+    }
+
+    /// Returns until when it rests, if it does; not after the clock was set back.
+    fn left(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Until(until) if now < *until && until.duration_since(now) <= STORE_RETRY => Some(*until),
+            _ => None,
+        }
     }
 }
 
 /// What a pass ended with.
 enum Pass {
     /// Look again at this instant.
-    Wake(Option<Timestamp>),
+    Wake(Timestamp),
     /// The engine was told to drain and has.
     Drained,
 }
-
-/// A stuck engine is one that has not passed for this long while its heartbeat goes on.
-pub const STUCK_AFTER: Duration = Duration::from_secs(20);

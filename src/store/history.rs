@@ -1,6 +1,6 @@
 //! History: what people ask the store, and what couriers carry out of it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     SqliteStore,
@@ -38,6 +38,10 @@ pub struct KnownEvent {
     /// The runs it opened; none when no trigger matched.
     pub runs: Vec<RunId>,
 }
+
+/// Events are remembered at least this long, whatever the history: SQS may deliver a message again for 14 days (Amazon
+/// SQS developer guide, quotas: message retention), and a forgotten one would start a second run.
+pub const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(15 * 24);
 
 /// Rows deleted in one go by [`SqliteStore::prune`], so that no transaction is long.
 const PRUNE_BATCH: i64 = 1_000;
@@ -196,22 +200,35 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Deletes what ended before an instant: finished runs with their journal, events, quarantined messages. Returns
-    /// how many rows went.
+    /// Deletes what ended longer ago than `history`: finished runs with their journal, quarantined messages, and events,
+    /// these not before [`EVENTS_KEPT`] has passed. Returns how many rows went.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be written.
-    pub async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let us = before.as_microsecond();
-        let statements = [
-            "DELETE FROM journal WHERE run IN (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 LIMIT ?2)",
-            "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 LIMIT ?2)
-             AND id NOT IN (SELECT run FROM journal)",
-            "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE received_at_us < ?1 LIMIT ?2)",
-            "DELETE FROM quarantine WHERE rowid IN (SELECT rowid FROM quarantine WHERE received_at_us < ?1 LIMIT ?2)",
+    pub async fn prune(&self, now: Timestamp, history: SignedDuration) -> Result<u64, StoreError> {
+        let before = |age| now.saturating_sub(age).unwrap_or(Timestamp::MIN).as_microsecond();
+        let (old, forgotten) = (before(history), before(history.max(EVENTS_KEPT)));
+        let statements: [(&'static str, i64); 4] = [
+            (
+                "DELETE FROM journal WHERE run IN (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 LIMIT ?2)",
+                old,
+            ),
+            (
+                "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 LIMIT ?2)
+                 AND id NOT IN (SELECT run FROM journal)",
+                old,
+            ),
+            (
+                "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE received_at_us < ?1 LIMIT ?2)",
+                forgotten,
+            ),
+            (
+                "DELETE FROM quarantine WHERE rowid IN (SELECT rowid FROM quarantine WHERE received_at_us < ?1 LIMIT ?2)",
+                old,
+            ),
         ];
         let mut deleted = 0;
-        for statement in statements {
+        for (statement, us) in statements {
             let done =
                 sqlx::query(statement).bind(us).bind(PRUNE_BATCH).execute(&self.pool).await.map_err(write_failed)?;
             deleted += done.rows_affected();

@@ -1,10 +1,7 @@
 //! The house rules, as far as a text can be checked for them.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use crate::support::repository;
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 /// Longest file, in lines.
 const MAX_LINES: usize = 500;
@@ -42,13 +39,9 @@ struct Source {
     text: String,
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn sources(folder: &str) -> Vec<Source> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = vec![root().join(folder)];
+    let mut folders: Vec<PathBuf> = vec![repository().join(folder)];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();
@@ -56,7 +49,7 @@ fn sources(folder: &str) -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).expect("text");
-                let path = path.strip_prefix(root()).expect("below the root").display().to_string();
+                let path = path.strip_prefix(repository()).expect("below the root").display().to_string();
                 found.push(Source { path, text });
             }
         }
@@ -258,7 +251,7 @@ fn tests_neither_sleep_nor_get_ignored() {
 
 #[test]
 fn top_level_shows_only_what_belongs_there() {
-    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().expect("git");
+    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(repository()).output().expect("git");
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let listed = String::from_utf8(listed.stdout).expect("text");
     let shown: BTreeSet<&str> =

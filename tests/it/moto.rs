@@ -2,23 +2,8 @@
 
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, Target};
 use aws_sdk_sqs::types::QueueAttributeName;
-use aws_smithy_http_client::tls;
 
-use crate::support::moto::Moto;
-
-fn sdk(url: &str) -> aws_config::SdkConfig {
-    let client = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https();
-    let credentials = aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "test");
-    aws_config::SdkConfig::builder()
-        .behavior_version(aws_config::BehaviorVersion::latest())
-        .region(aws_config::Region::new("eu-central-1"))
-        .credentials_provider(aws_sdk_sqs::config::SharedCredentialsProvider::new(credentials))
-        .http_client(client)
-        .endpoint_url(url)
-        .build()
-}
+use crate::support::moto::{Moto, sdk};
 
 async fn received(sqs: &aws_sdk_sqs::Client, queue: &str) -> Vec<String> {
     let answer = sqs.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(5).send().await;

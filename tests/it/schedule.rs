@@ -202,9 +202,9 @@ fn bad_expressions_say_what_is_wrong() {
     `@every 5m` is not supported: use @hourly, @daily, @weekly, @monthly, @yearly or five or six fields
     a cron expression has five fields (minute first) or six (second first), this one has 4
     a cron expression has five fields (minute first) or six (second first), this one has 7
-    `MON` is not a minute field: it takes 0-59, with `*` `,` `-` `/`
-    `61` is not a minute field: it takes 0-59, with `*` `,` `-` `/`
-    `FRY` is not a day of week field: it takes 0-7 (0 and 7 are Sunday), SUN-SAT, `FRI#2` or `FRIL`, with `*` `,` `-` `/`
+    `MON` cannot stand in the minute field: it takes 0-59, with `*` `,` `-` `/`
+    `61` cannot stand in the minute field: it takes 0-59, with `*` `,` `-` `/`
+    `FRY` cannot stand in the day of week field: it takes 0-7 (0 and 7 are Sunday), SUN-SAT, `FRI#2` or `FRIL`, with `*` `,` `-` `/`
     "#);
 }
 

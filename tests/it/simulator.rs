@@ -21,7 +21,7 @@ use firedrill::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, soon};
+use crate::support::{PATIENCE, soon, stage::plain_client};
 
 /// How much faster than AWS: an action of a minute takes 60 ms.
 const SPEED: f64 = 1_000.0;
@@ -171,13 +171,6 @@ impl World {
         }
         bodies
     }
-}
-
-/// A client without an SDK. It needs a TLS provider even for plain HTTP.
-fn plain_client() -> reqwest::blocking::Client {
-    // An error means that another test was first.
-    let _already_there = rustls::crypto::ring::default_provider().install_default();
-    reqwest::blocking::Client::builder().no_proxy().build().expect("a client")
 }
 
 fn tagged(kind: &str, key: &str, value: &str, mode: &str) -> CreateExperimentTemplateTargetInput {

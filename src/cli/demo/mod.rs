@@ -10,6 +10,8 @@ mod view;
 
 use std::{io::IsTerminal, time::Duration};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use self::{script::Script, stage::Stage, view::View};
 use super::{
     args::DemoArgs,
@@ -66,7 +68,8 @@ async fn play(stage: &Stage, view: &mut View, length: Option<Duration>) -> anyho
     let begun = tokio::time::Instant::now();
     let mut script = Script::default();
     let status = stage.status();
-    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
     loop {
         let runs = stage.store.runs(&RunFilter { limit: 50, ..RunFilter::default() }).await?;
         let said = script.step(stage, &runs, begun.elapsed()).await?;
@@ -76,7 +79,8 @@ async fn play(stage: &Stage, view: &mut View, length: Option<Duration>) -> anyho
         }
         tokio::select! {
             biased;
-            signal = &mut interrupted => return Ok(signal?),
+            _ = interrupted.recv() => return Ok(()),
+            _ = terminated.recv() => return Ok(()),
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }

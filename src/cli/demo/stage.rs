@@ -20,7 +20,7 @@ use crate::{
 /// How much faster than AWS the simulator is.
 pub const SPEED: f64 = 60.0;
 /// The simulator's Region.
-const REGION: &str = "us-east-1";
+pub const REGION: &str = "us-east-1";
 /// Name of the EventBridge rule that carries deployments to the queue.
 const RULE: &str = "deployments-to-chaos";
 /// Longest time the agent may take to end.

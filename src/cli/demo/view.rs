@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::stage::SPEED;
+use super::stage::{REGION, SPEED};
 use crate::{
     cli::{context::now, render},
     domain::{
@@ -44,8 +44,9 @@ impl View {
         view.line(&format!("simulator of FIS, SQS and EventBridge at {url}, {SPEED:.0} times as fast as AWS"));
         view.line("look from another terminal:");
         view.line(&format!(
-            "  AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo aws fis list-experiments --endpoint-url {url}"
+            "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo"
         ));
+        view.line("  aws fis list-experiments");
         view.line("");
         view
     }

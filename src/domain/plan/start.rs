@@ -9,7 +9,7 @@ use crate::domain::{
     experiment::{Experiment, Overlap, Place},
     ids::{ExperimentName, RunId},
     outcome::Outcome,
-    react::BACKOFF_LIMIT,
+    react::{BACKOFF_LIMIT, LOOK_INTERVAL},
     run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
     template::{Estimate, TemplateFacts},
     window,
@@ -21,9 +21,6 @@ pub const FACTS_MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
 /// After a start without a clear answer, an experiment may still appear for this long; only a look by tag later than that
 /// proves that there is none.
 pub const DOUBT_LASTS: SignedDuration = SignedDuration::from_mins(2);
-
-/// Time between two looks by tag, and before the same token is used again.
-pub const LOOK_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 
 /// Whether a run begins in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,32 +87,38 @@ pub(super) fn survey(
 /// Surveys a run whose start was asked for: it is looked for by tag before anything else, judged anew before the same
 /// token is used again, and given up only when certainly no experiment exists.
 pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey: &mut Survey) {
-    let RunState::Starting { place, template_id, asked_at, unclear_at, doubt, .. } = &run.state else { return };
+    let RunState::Starting { place, template_id, unclear_at, doubt, .. } = &run.state else { return };
     let (next_at, looked_at) = match doubt {
-        // Also after a clock set back, which would put the look far away.
-        Doubt::Unanswered { look_at } if now >= *look_at || now < *asked_at => {
+        Doubt::Unanswered { look_at } if is_due(*look_at, LOOK_INTERVAL, now) => {
             return survey.effects.push(Effect::Look { run: run.id.clone() });
         }
         Doubt::Unanswered { look_at } => return survey.wake_at(*look_at),
         Doubt::NotFound { looked_at } => (after(*looked_at, LOOK_INTERVAL), Some(*looked_at)),
         Doubt::Refused { retry_at, looked_at, .. } => (*retry_at, *looked_at),
     };
-    let ending = match verdict_on_retry(snapshot, run, doubt, now) {
-        Retry::Allowed(experiment) if now >= next_at || now < *asked_at => {
-            // While shutting down nothing is begun, not even again.
+    let ending = match judge_again(snapshot, run, doubt, now) {
+        Again::Clear(experiment) if is_due(next_at, BACKOFF_LIMIT, now) => {
+            // While shutting down nothing is begun, not even again. The place is that of the first call, where an
+            // experiment may exist and the token is known, whatever the configuration says by now.
             if snapshot.mode == Mode::Active {
-                // Where it was first asked for, whatever the configuration says now: elsewhere the token is not known.
                 survey.effects.push(start(experiment, run, place.clone(), template_id.clone()));
             }
             return;
         }
-        Retry::Allowed(_) => return survey.wake_at(next_at),
-        Retry::Ends(ending) => *ending,
+        Again::Clear(_) => return survey.wake_at(next_at),
+        Again::Wait(until) => {
+            survey.wake_at(until);
+            None
+        }
+        Again::Never(ending) => Some(ending),
     };
     let certain =
         unclear_at.is_none_or(|unclear| looked_at.is_some_and(|looked| looked >= after(unclear, DOUBT_LASTS)));
     if certain {
-        return survey.record(run, ending);
+        if let Some(ending) = ending {
+            survey.record(run, *ending);
+        }
+        return;
     }
     match looked_at {
         Some(looked) if now < after(looked, LOOK_INTERVAL) && now >= looked => {
@@ -125,23 +128,31 @@ pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, s
     }
 }
 
-/// Whether a start may be tried again.
-enum Retry<'a> {
-    /// It may, as an experiment that is still configured.
-    Allowed(&'a Experiment),
-    /// It may not; this is how the run ends if no FIS experiment of it exists.
-    Ends(Box<Observation>),
+/// Tells whether something may be done at last that waits for an instant at most `longest` ahead. One that lies farther
+/// ahead was named before the clock was set back.
+pub(super) fn is_due(at: Timestamp, longest: SignedDuration, now: Timestamp) -> bool {
+    now >= at || at > after(now, longest)
 }
 
-/// Decides whether a start may be tried again, or else how the run ends if no experiment exists.
-fn verdict_on_retry<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Timestamp) -> Retry<'a> {
+/// Whether a start may be tried again.
+enum Again<'a> {
+    /// It may.
+    Clear(&'a Experiment),
+    /// Not now; ask again then.
+    Wait(Timestamp),
+    /// Never; this is how the run ends if no experiment exists.
+    Never(Box<Observation>),
+}
+
+/// Asks every guard again before the same token is used again.
+fn judge_again<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Timestamp) -> Again<'a> {
     if let Doubt::Refused { class, message, .. } = doubt
         && !class.is_transient()
     {
         let outcome = Outcome::NotStarted { class: *class, message: message.clone() };
-        return Retry::Ends(Box::new(Observation::Finished { outcome }));
+        return Again::Never(Box::new(Observation::Finished { outcome }));
     }
-    let skipped = |reason| Retry::Ends(Box::new(Observation::Skipped { reason }));
+    let skipped = |reason| Again::Never(Box::new(Observation::Skipped { reason }));
     let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
         return skipped(SkipReason::Removed);
     };
@@ -155,11 +166,12 @@ fn verdict_on_retry<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, no
         return skipped(SkipReason::Withdrawn { by: stop.by.clone(), reason: stop.reason.clone() });
     }
     match judge_with_facts(snapshot, experiment, run, &others, now) {
+        Judgement::Clear => Again::Clear(experiment),
         Judgement::Skip(reason) => skipped(reason),
         Judgement::Hold(HoldReason::Closed { window, until }, _) => skipped(SkipReason::Closed { window, until }),
-        Judgement::Hold(..) | Judgement::Wait(_) | Judgement::NeedsTemplate | Judgement::Clear => {
-            Retry::Allowed(experiment)
-        }
+        Judgement::Hold(HoldReason::TemplateUnread { .. }, until) | Judgement::Wait(until) => Again::Wait(until),
+        // It was started with facts, so this cannot be; if it is, nothing is started.
+        Judgement::NeedsTemplate => Again::Wait(after(now, LOOK_INTERVAL)),
     }
 }
 
@@ -181,17 +193,15 @@ fn judge(
     let answer = judge_with_facts(snapshot, experiment, run, going, now);
     let fresh = |facts: &TemplateFacts| facts.read_at <= now && now.duration_since(facts.read_at) <= FACTS_MAX_AGE;
     match answer {
-        Judgement::Clear if !run.facts.as_ref().is_some_and(fresh) => Judgement::NeedsTemplate,
+        Judgement::Clear if run.facts.as_ref().is_some_and(fresh) => Judgement::Clear,
         Judgement::Clear | Judgement::NeedsTemplate => match &run.state {
-            // A read that failed is tried again at its own time only, unless the clock was set back meanwhile.
+            // A read that failed is tried again at its own time only.
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }
-                if now < *look_at
-                    && *look_at <= after(now, BACKOFF_LIMIT)
-                    && !run.facts.as_ref().is_some_and(fresh) =>
+                if !is_due(*look_at, BACKOFF_LIMIT, now) =>
             {
                 Judgement::Wait((*look_at).min(after(deadline(run), SignedDuration::from_nanos(1))))
             }
-            _ => answer,
+            _ => Judgement::NeedsTemplate,
         },
         other => other,
     }

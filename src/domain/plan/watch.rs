@@ -4,12 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Effect, Mode, Snapshot, Survey,
-    start::{after, halt_stops, longest_lead},
+    start::{after, halt_stops, is_due, longest_lead},
 };
 use crate::domain::{
     experiment::{Experiment, FIS_MAX_DURATION},
     fis::FailureClass,
     outcome::{self, Outcome},
+    react::BACKOFF_LIMIT,
     run::{Observation, Run, RunState, StopCause, StopRequestState, Watch},
     window,
 };
@@ -23,10 +24,14 @@ const EARLY: SignedDuration = SignedDuration::from_mins(1);
 /// Longest time between two polls that fail.
 const POLL_BACKOFF_LIMIT: SignedDuration = SignedDuration::from_mins(1);
 
-/// FIS ends everything after twelve hours; an hour later nothing of it can be running, whatever it says or does not say.
+/// FIS ends everything after twelve hours; an hour later nothing of it can be running, whatever it does not say.
 pub const LOST_AFTER: SignedDuration = SignedDuration::from_hours(13);
 /// How long FIS may deny that an experiment exists before it is lost.
 pub const NOT_FOUND_LOST_AFTER: SignedDuration = SignedDuration::from_mins(15);
+/// How many bad answers it takes besides: two with a night or a clock step between them prove nothing.
+const LOST_AFTER_POLLS: u32 = 10;
+/// What is told to stop is given up no earlier than this after it was told to.
+const STOP_LASTS: SignedDuration = SignedDuration::from_hours(1);
 
 /// How far ahead the next closure is looked for; the survey is repeated before that.
 const CLOSURE_HORIZON: SignedDuration = SignedDuration::from_hours(1);
@@ -44,8 +49,8 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey:
         return survey.record(run, Observation::Finished { outcome: Outcome::Lost { class } });
     }
     match &run.state {
-        RunState::Stopping { request: StopRequestState::Due { at, .. }, cause, asked_at, .. } => {
-            if now >= *at || now < *asked_at {
+        RunState::Stopping { request: StopRequestState::Due { at, .. }, cause, .. } => {
+            if is_due(*at, BACKOFF_LIMIT, now) {
                 return survey.effects.push(Effect::Stop { run: run.id.clone(), cause: cause.clone() });
             }
             survey.wake_at(*at);
@@ -75,21 +80,28 @@ fn poll_at(since: Timestamp, watch: &Watch) -> Timestamp {
     after(asked, pace)
 }
 
-/// Why a run counts as lost, if it does: FIS was asked, and asked late enough. Time that passed without a question proves
-/// nothing.
+/// Why a run counts as lost, if it does. Time alone never makes it so, only an answer at such a time, or its failure: the
+/// agent may have been away or its clock set forward, and the next poll tells how the experiment went. What goes on too
+/// long is told to stop first.
 fn lost(run: &Run, since: Timestamp, watch: &Watch) -> Option<FailureClass> {
     let asked = watch.asked_at?;
-    let failing_for = watch.failing_since.map_or(SignedDuration::ZERO, |first| asked.duration_since(first));
-    if watch.last_failure == Some(FailureClass::NotFound) && failing_for >= NOT_FOUND_LOST_AFTER {
+    let denied_for = watch.denied_since.map_or(SignedDuration::ZERO, |first| asked.duration_since(first));
+    let is_denied = watch.last_failure == Some(FailureClass::NotFound) && watch.denials >= LOST_AFTER_POLLS;
+    if is_denied && denied_for >= NOT_FOUND_LOST_AFTER {
         return Some(FailureClass::NotFound);
     }
-    let overdue = asked >= after(begun(run, since), LOST_AFTER) && asked >= after(since, FIS_MAX_DURATION);
-    overdue.then(|| watch.last_failure.unwrap_or(FailureClass::Unreadable))
-}
-
-/// When the experiment began: a run may have been found by tag long after.
-fn begun(run: &Run, since: Timestamp) -> Timestamp {
-    run.fis.as_ref().and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since)
+    let RunState::Stopping { asked_at: told_at, .. } = &run.state else { return None };
+    let fis = run.fis.as_ref();
+    let is_unread = match watch.failures {
+        // What FIS says goes on is not lost, however long it takes.
+        0 => watch.unknown >= LOST_AFTER_POLLS,
+        failures => failures >= LOST_AFTER_POLLS,
+    };
+    let begun = fis.and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since);
+    let is_overdue = asked.duration_since(begun) >= LOST_AFTER
+        && asked.duration_since(since) >= FIS_MAX_DURATION
+        && asked.duration_since(*told_at) >= STOP_LASTS;
+    (is_unread && is_overdue).then(|| watch.last_failure.unwrap_or(FailureClass::Unreadable))
 }
 
 /// Why a running experiment has to be stopped now, if it has to; else asks to be woken when it may have to.
@@ -118,7 +130,7 @@ fn stop_cause(
             &gone
         }
     };
-    let limit = after(begun(run, since).min(since), experiment.max_duration);
+    let limit = after(since, experiment.max_duration);
     if now >= limit {
         return Some(StopCause::MaxDuration);
     }

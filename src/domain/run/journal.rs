@@ -14,7 +14,7 @@ use crate::domain::{
     template::TemplateFacts,
 };
 
-/// Something that happened to a run: what [`Run::apply`] takes and the journal keeps.
+/// Something that happened to a run: what [`super::Run::apply`] takes and the journal keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "observed", rename_all = "kebab-case")]
 pub enum Observation {

@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{HoldReason, Observation, SkipReason, StopCause};
-use crate::domain::{experiment::Place, fis::FailureClass, outcome::Outcome};
+use crate::domain::{
+    experiment::Place,
+    fis::{FailureClass, FisExperiment, FisStatus},
+    outcome::Outcome,
+};
 
 /// Where a run stands. Each variant holds what is true only then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,8 @@ pub enum RunState {
         asked_at: Timestamp,
         /// When the latest call was made whose effect is not known, if there is one.
         unclear_at: Option<Timestamp>,
+        /// When the first such call was made.
+        unclear_since: Option<Timestamp>,
         /// What is known of the last call.
         doubt: Doubt,
     },
@@ -42,7 +48,7 @@ pub enum RunState {
     Running {
         /// Where.
         place: Place,
-        /// When we first saw it.
+        /// When it began.
         since: Timestamp,
         /// How it is watched.
         watch: Watch,
@@ -51,7 +57,7 @@ pub enum RunState {
     Stopping {
         /// Where.
         place: Place,
-        /// When we first saw it.
+        /// When it began.
         since: Timestamp,
         /// Why.
         cause: StopCause,
@@ -113,10 +119,15 @@ pub struct Watch {
     pub asked_at: Option<Timestamp>,
     /// Polls that failed in a row.
     pub failures: u32,
-    /// When the first of the latest ones that all failed in one way did.
-    pub failing_since: Option<Timestamp>,
+    /// How many of them were told that there is no such experiment.
+    pub denials: u32,
+    /// When the first of those was.
+    pub denied_since: Option<Timestamp>,
     /// How the last of them failed.
     pub last_failure: Option<FailureClass>,
+    /// Answers in a row with a status that this version does not know.
+    #[serde(default)]
+    pub unknown: u32,
 }
 
 /// Whether FIS took a stop request.
@@ -141,10 +152,24 @@ struct StartKnown {
     attempt: u32,
     asked_at: Timestamp,
     unclear_at: Option<Timestamp>,
+    unclear_since: Option<Timestamp>,
     doubt: Doubt,
 }
 
 impl StartKnown {
+    /// Notes that nobody can tell whether the last call had an effect.
+    fn is_unclear(&mut self) {
+        self.unclear_at = Some(self.asked_at);
+        self.unclear_since.get_or_insert(self.asked_at);
+    }
+
+    /// When an experiment that was seen at an instant began: FIS's word for it if our own calls bear it out. If the two
+    /// clocks differ it is the first call that can have begun it, so that it is never stopped too late.
+    fn begun(&self, fis: &FisExperiment, seen_at: Timestamp) -> Timestamp {
+        let asked = self.unclear_since.unwrap_or(self.asked_at).min(seen_at);
+        fis.created_at.filter(|created| (asked..=seen_at).contains(created)).unwrap_or(asked)
+    }
+
     fn apply(mut self, observation: &Observation, at: Timestamp) -> Option<RunState> {
         use Observation as O;
         self.doubt = match (observation, &self.doubt) {
@@ -157,12 +182,12 @@ impl StartKnown {
                 Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at: None }
             }
             (O::StartUnclear { look_at, .. } | O::LookFailed { look_at, .. }, Doubt::Unanswered { .. }) => {
-                self.unclear_at = Some(self.asked_at);
+                self.is_unclear();
                 Doubt::Unanswered { look_at: *look_at }
             }
             (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at },
             (O::NotFound, Doubt::Unanswered { .. }) => {
-                self.unclear_at = Some(self.asked_at);
+                self.is_unclear();
                 Doubt::NotFound { looked_at: at }
             }
             (O::NotFound, Doubt::NotFound { .. }) => Doubt::NotFound { looked_at: at },
@@ -170,9 +195,9 @@ impl StartKnown {
             (O::NotFound, Doubt::Refused { class, message, retry_at, .. }) => {
                 Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at: Some(at) }
             }
-            (O::Started { .. }, _) => {
+            (O::Started { fis, .. }, _) => {
                 let watch = Watch { asked_at: Some(at), ..Watch::default() };
-                return Some(RunState::Running { place: self.place, since: at, watch });
+                return Some(RunState::Running { since: self.begun(fis, at), place: self.place, watch });
             }
             (O::Skipped { reason }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 return Some(RunState::Skipped { reason: reason.clone(), at });
@@ -182,21 +207,28 @@ impl StartKnown {
             }
             _ => return None,
         };
-        let Self { place, template_id, attempt, asked_at, unclear_at, doubt } = self;
-        Some(RunState::Starting { place, template_id, attempt, asked_at, unclear_at, doubt })
+        let Self { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt } = self;
+        Some(RunState::Starting { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt })
     }
 }
 
 impl Watch {
     fn after(self, observation: &Observation, at: Timestamp) -> Self {
         match observation {
-            Observation::PollFailed { class, .. } => Self {
-                asked_at: Some(at),
-                failures: self.failures.saturating_add(1),
-                // An outage before it is no part of a denial.
-                failing_since: self.failing_since.filter(|_| self.last_failure == Some(*class)).or(Some(at)),
-                last_failure: Some(*class),
-            },
+            Observation::PollFailed { class, .. } => {
+                let is_denied = *class == FailureClass::NotFound;
+                Self {
+                    asked_at: Some(at),
+                    failures: self.failures.saturating_add(1),
+                    denials: self.denials.saturating_add(u32::from(is_denied)),
+                    denied_since: self.denied_since.or(is_denied.then_some(at)),
+                    last_failure: Some(*class),
+                    unknown: self.unknown,
+                }
+            }
+            Observation::Polled { fis } if matches!(fis.status, FisStatus::Unknown(_)) => {
+                Self { asked_at: Some(at), unknown: self.unknown.saturating_add(1), ..Self::default() }
+            }
             _ => Self { asked_at: Some(at), ..Self::default() },
         }
     }
@@ -221,11 +253,15 @@ impl RunState {
                     attempt: 1,
                     asked_at: at,
                     unclear_at: None,
+                    unclear_since: None,
                     doubt: Doubt::Unanswered { look_at: at },
                 }
             }
-            (Self::Starting { place, template_id, attempt, asked_at, unclear_at, doubt }, observation) => {
-                let known = StartKnown { place, template_id, attempt, asked_at, unclear_at, doubt };
+            (
+                Self::Starting { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt },
+                observation,
+            ) => {
+                let known = StartKnown { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt };
                 return known.apply(observation, at);
             }
             (Self::Running { .. } | Self::Stopping { .. }, O::Finished { outcome }) => {

@@ -160,12 +160,17 @@ fn stop_is_asked_for_until_fis_takes_it() {
     check(&world(ended), "10:00:09", &["A finished: stopped by its `max_duration`"]);
 }
 
+/// The run after nine failures within nine seconds, from 10:00:02 on.
+fn nine_times(run: Run, class: FailureClass) -> Run {
+    (2..11).fold(run, |run, second| unseen(run, &format!("10:00:{second:02}"), class))
+}
+
 #[test]
-fn experiment_that_fis_denies_for_a_quarter_of_an_hour_is_lost() {
+fn experiment_that_fis_denies_ten_times_over_a_quarter_of_an_hour_is_lost() {
     let lost = "A finished: FIS told nothing of it for too long (not-found)";
-    let denied = unseen(going(), "10:00:02", FailureClass::NotFound);
-    check(&world(unseen(denied.clone(), "10:15:01.9", FailureClass::NotFound)), "10:16:30", &["A poll"]);
-    check(&world(unseen(denied, "10:15:02", FailureClass::NotFound)), "10:15:02", &[lost]);
+    let nine = nine_times(going(), FailureClass::NotFound);
+    check(&world(unseen(nine.clone(), "10:15:01.9", FailureClass::NotFound)), "10:17:00", &["A poll"]);
+    check(&world(unseen(nine, "10:15:02", FailureClass::NotFound)), "10:15:02", &[lost]);
 }
 
 #[test]
@@ -180,28 +185,30 @@ fn experiment_is_not_lost_without_having_been_asked_for() {
 
 #[test]
 fn one_denial_after_an_outage_is_not_a_quarter_of_an_hour_of_denials() {
-    let outage = unseen(going(), "10:00:02", FailureClass::Unavailable);
-    let outage = unseen(outage, "10:20:00", FailureClass::Unavailable);
-    let denied = unseen(outage, "10:21:00", FailureClass::NotFound);
+    let outage = nine_times(going(), FailureClass::Unavailable);
+    let denied = unseen(unseen(outage, "10:20:00", FailureClass::Unavailable), "10:21:00", FailureClass::NotFound);
     check(&world(denied.clone()), "10:21:00", &["wake 10:22:00"]);
-    let lost = "A finished: FIS told nothing of it for too long (not-found)";
-    check(&world(unseen(denied, "10:36:00", FailureClass::NotFound)), "10:36:00", &[lost]);
+    check(&world(unseen(denied, "10:36:00", FailureClass::NotFound)), "10:36:00", &["wake 10:37:00"]);
 }
 
 #[test]
-fn experiment_without_an_end_after_thirteen_hours_is_lost() {
-    let taken = |class| {
-        let run = stopping(seen(going(), "22:00:00"), "22:00:00");
-        unseen(applied(run, &[("22:00:00", Observation::StopTaken)]), "23:00:00", class)
-    };
+fn experiment_that_fis_tells_nothing_of_is_stopped_and_lost_after_thirteen_hours() {
+    let taken = |told: &str| applied(stopping(going(), told), &[(told, Observation::StopTaken)]);
+    let silent = |told, last| unseen(nine_times(taken(told), FailureClass::Timeout), last, FailureClass::Timeout);
     let lost = "A finished: FIS told nothing of it for too long (timeout)";
-    check(&world(taken(FailureClass::Timeout)), "23:00:00", &[lost]);
-    let before = seen(stopping(going(), "22:00:00"), "22:59:00");
-    let before = applied(before, &[("22:59:00", Observation::StopTaken)]);
-    check(&world(before.clone()), "22:59:09", &["wake 22:59:10"]);
-    // An answer that says it goes on is no end either: nothing lasts that long.
+    check(&world(silent("22:00:00", "23:00:00")), "23:00:00", &[lost]);
+    check(&world(silent("22:00:00", "22:59:59")), "22:59:59", &["wake 23:00:59"]);
+    check(&world(silent("22:00:01", "23:00:00")), "23:00:00", &["wake 23:01:00"]);
+    // One silence after many answers proves nothing, and what FIS says goes on is not lost.
+    check(&world(unseen(taken("22:00:00"), "23:00:00", FailureClass::Timeout)), "23:00:00", &["wake 23:00:20"]);
+    check(&world(seen(taken("22:00:00"), "23:00:00")), "23:00:00", &["wake 23:00:10"]);
+    let unknown = |times: usize| {
+        let observed = Observation::Polled { fis: fis(FisStatus::from_text("paused"), t("10:00:00")) };
+        applied(taken("22:00:00"), &vec![("23:00:00", observed); times])
+    };
+    check(&world(unknown(9)), "23:00:00", &["wake 23:00:10"]);
     let unreadable = "A finished: FIS told nothing of it for too long (unreadable)";
-    check(&world(seen(before, "23:00:00")), "23:00:00", &[unreadable]);
+    check(&world(unknown(10)), "23:00:00", &[unreadable]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use firedrill::{
         template::TemplateFacts,
     },
     engine::{
-        ports::{FaultInjector, Rows, StartRequest, Store, StoreError, WakeSource, Witness},
+        ports::{FaultInjector, Rows, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
         run_loop::Engine,
     },
     store::SqliteStore,
@@ -73,7 +73,8 @@ impl WakeSource for Clock {
 
     async fn wait(&self, until: Option<Timestamp>) {
         let left = until.map(|until| Duration::try_from(until.duration_since(self.now())).unwrap_or(Duration::ZERO));
-        tokio::time::sleep(left.unwrap_or(Duration::from_secs(1))).await;
+        let never = std::future::pending::<()>();
+        tokio::time::timeout(left.unwrap_or(Duration::from_secs(1)), never).await.expect_err("time passes");
     }
 }
 
@@ -85,6 +86,7 @@ impl Witness for Refusals {
     fn committed(&self, _: &Run, _: &Observation, _: Timestamp) {}
     fn surveyed(&self, _: &Rows, _: Timestamp) {}
     fn called(&self, _: &'static str, _: &'static str, _: Duration) {}
+    fn store_worked(&self, _: StoreDid) {}
     fn store_failed(&self, _: &StoreError) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }

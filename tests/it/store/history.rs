@@ -2,15 +2,23 @@
 
 use firedrill::{
     domain::run::{JournalEntry, Observation, Run},
-    engine::ports::{Change, Journaled, Store},
-    store::{SqliteStore, history::RunFilter},
+    engine::ports::{Change, Journaled, Recorded, Store},
+    store::{
+        SqliteStore,
+        history::{EVENTS_KEPT, RunFilter},
+    },
 };
+
+use jiff::SignedDuration;
 
 use super::{AT, advance, commit, empty, event, quarantined, rows, skip, stored};
 use crate::support::{
     runs::name,
     world::{event_run, facts, read, slot_run, t, trigger},
 };
+
+/// How long what is over is kept.
+const HISTORY: SignedDuration = SignedDuration::from_hours(1);
 
 fn told(journal: &[JournalEntry]) -> Vec<&'static str> {
     journal.iter().map(|entry| entry.observation.as_str()).collect()
@@ -117,12 +125,17 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs() {
     commit(&store, change).await;
     store.record_event(event("deploy", "e-1"), Vec::new()).await.expect("a write");
     store.quarantine(quarantined("q", "m-1", "bad")).await.expect("a write");
-    assert_eq!(store.prune(t(AT)).await.expect("a write"), 0, "what ended at the instant itself stays");
-    assert_eq!(store.prune(t("10:00:01")).await.expect("a write"), 5);
+    let prune = async |now| store.prune(now, HISTORY).await.expect("a write");
+    assert_eq!(prune(t("11:00:00")).await, 0, "what ended at the instant itself stays");
+    // A run, two entries of its journal and a message; the event is remembered longer, as a queue may repeat it.
+    assert_eq!(prune(t("11:00:01")).await, 4);
+    assert_eq!(store.record_event(event("deploy", "e-1"), Vec::new()).await.expect("a write"), Recorded::Known);
     assert_eq!(rows(&store).await.runs, std::slice::from_ref(&open));
     assert_eq!(told(&store.journal(&open.id).await.expect("a journal")), ["opened"]);
     assert_eq!(store.run(&over.id).await.expect("a read"), None);
     assert_eq!(store.journal(&over.id).await.expect("a journal"), []);
+    assert_eq!(prune(t(AT) + EVENTS_KEPT).await, 0);
+    assert_eq!(prune(t("10:00:01") + EVENTS_KEPT).await, 1);
     assert_eq!(store.events("e-1").await.expect("a read"), []);
 }
 
@@ -138,8 +151,7 @@ async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once() {
     };
     let runs = (0..1_001).map(over).collect();
     store.record_event(event("deploy", "e-1"), runs).await.expect("a write");
-    let before = t("10:00:01");
-    assert_eq!(store.prune(before).await.expect("a write"), 1_000 + 1_000 + 1);
-    assert_eq!(store.prune(before).await.expect("a write"), 2);
-    assert_eq!(store.prune(before).await.expect("a write"), 0);
+    for expected in [1_000 + 1_000, 2, 0] {
+        assert_eq!(store.prune(t("11:00:01"), HISTORY).await.expect("a write"), expected);
+    }
 }

@@ -2,12 +2,22 @@
 //!
 //! Nothing here sets an environment variable or takes a fixed port.
 
+pub mod agent;
 pub mod moto;
 pub mod otlp;
 pub mod runs;
+pub mod stage;
 pub mod world;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// Returns the folder that holds the whole project.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
 
 /// Longest wait for anything that should happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -17,13 +27,19 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Looks again and again until there is an answer; panics with `what` when [`PATIENCE`] runs out.
 #[track_caller]
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look)
+}
+
+/// As [`eventually`], with a bound of its own, for what is known to take its time.
+#[track_caller]
+pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < until, "waited {PATIENCE:?} in vain: {what}");
+        assert!(Instant::now() < until, "waited {patience:?} in vain: {what}");
         std::thread::sleep(LOOK);
     }
 }

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use aws_smithy_http_client::tls;
+
 /// Longest wait for a Python server to come up on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -78,7 +80,22 @@ impl Drop for Moto {
     }
 }
 
-/// Finds the Python that moto is installed for.
+/// Returns the configuration of SDK clients of a server.
+pub fn sdk(url: &str) -> aws_config::SdkConfig {
+    let client = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https();
+    let credentials = aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "test");
+    aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .region(aws_config::Region::new("eu-central-1"))
+        .credentials_provider(aws_sdk_sqs::config::SharedCredentialsProvider::new(credentials))
+        .http_client(client)
+        .endpoint_url(url)
+        .build()
+}
+
+/// Finds the Python that moto and the AWS CLI are installed for.
 fn python() -> PathBuf {
     let below_target = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("venv");
     let venv = std::env::var_os("FIREDRILL_TEST_VENV").map_or_else(below_target, PathBuf::from);
@@ -89,4 +106,9 @@ fn python() -> PathBuf {
         venv.display()
     );
     python
+}
+
+/// Finds the AWS CLI.
+pub fn aws_cli() -> PathBuf {
+    python().with_file_name("aws")
 }

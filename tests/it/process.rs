@@ -1,0 +1,45 @@
+//! The real binary, started as a process and configured by files alone, against AWS's wire protocols.
+//!
+//! The simulator's own record says what was started; the store says what the agent knows of it.
+
+mod commands;
+mod crash;
+mod demo;
+mod deployment;
+mod events;
+mod faults;
+mod service;
+mod telemetry;
+
+use firedrill::domain::run::{JournalEntry, Observation, Run};
+use serde_json::json;
+
+/// An event of a deployment, as EventBridge delivers it.
+fn deployment(id: &str) -> String {
+    json!({
+        "version": "0", "id": id, "source": "com.example.ci", "detail-type": "Deployment", "account": "123456789012",
+        "time": "2026-03-01T02:00:00Z", "region": "us-east-1", "resources": [],
+        "detail": { "service": "checkout", "status": "succeeded" },
+    })
+    .to_string()
+}
+
+/// The run as its journal tells it, from the opening on.
+fn retold(run: &Run, journal: &[JournalEntry]) -> Run {
+    let first = journal.first().expect("a run's journal begins with its opening");
+    let mut told = Run { facts: None, fis: None, state: opening(run, first), revision: 0, ..run.clone() };
+    for entry in &journal[1..] {
+        told = told.apply(&entry.observation, entry.at).expect("an entry that can follow the ones before");
+    }
+    told
+}
+
+fn opening(run: &Run, first: &JournalEntry) -> firedrill::domain::run::RunState {
+    use firedrill::domain::run::RunState;
+    match &first.observation {
+        Observation::Skipped { .. } => run.state.clone(),
+        Observation::Opened if run.not_before > run.opened_at => RunState::Settling,
+        Observation::Opened => RunState::Requested,
+        other => panic!("a journal that begins with {other:?}"),
+    }
+}

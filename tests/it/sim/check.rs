@@ -1,0 +1,342 @@
+//! What must hold in every world: each promise, checked against the truth that the simulated FIS and store kept.
+//!
+//! The windows are judged here by asking each for each instant, not by the planner's own closures. What an agent that is
+//! away, a clock that steps, or a FIS that does not answer makes impossible is granted, by name and no further.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use firedrill::domain::{
+    experiment::{Experiment as Declared, Overlap, Rules},
+    ids::RunId,
+    outcome::Outcome,
+    plan::{FACTS_MAX_AGE, expected},
+    run::{Adopted, Observation, Run, RunState, SkipReason},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    closing,
+    scenario::SECOND_MS,
+    store::{Durable, slot_of},
+    truth::Experiment,
+    world::World,
+};
+
+/// A pass may begin before what changes the rows or the rules, and record so much later, in milliseconds.
+const PASS_MS: u64 = 5 * SECOND_MS;
+
+/// Most passes of the engine in one second. Opening slots and noticing their end take some each.
+const MAX_PASSES_A_SECOND: u64 = 150;
+
+/// Most calls for one run within ten seconds: polls every two, and a start and a stop with their retries.
+const MAX_CALLS_IN_TEN_SECONDS: usize = 14;
+
+/// Lists every promise that a world broke.
+pub fn broken(world: &World) -> Vec<String> {
+    let mut found = world.broken.clone();
+    found.extend(world.store.with(|tables| tables.broken.clone()));
+    let evidence = Evidence::new(world);
+    evidence.never_twice(&mut found);
+    evidence.starts(&mut found);
+    evidence.ends(&mut found);
+    evidence.slots(&mut found);
+    evidence.events(&mut found);
+    evidence.journal(&mut found);
+    evidence.overlaps(&mut found);
+    evidence.pace(&mut found);
+    closing::stops(&evidence, &mut found);
+    found
+}
+
+/// Names what happened to the runs of a world.
+pub fn seen(world: &World) -> BTreeSet<String> {
+    let name = |observation: &Observation| match observation {
+        Observation::Started { adopted: Adopted::ByTag, .. } => "adopted".to_owned(),
+        Observation::Skipped { reason } => format!("skipped {}", reason.as_str()),
+        Observation::StopAsked { cause } => format!("stop {}", cause.as_str()),
+        Observation::Finished { outcome } => format!("finished {}", outcome.as_str()),
+        other => other.as_str().to_owned(),
+    };
+    world.store.with(|tables| tables.journal.iter().map(|(_, entry)| name(&entry.observation)).collect())
+}
+
+/// Everything that was seen, to be judged.
+pub struct Evidence<'a> {
+    pub world: &'a World,
+    pub experiments: Vec<Experiment>,
+    pub runs: BTreeMap<RunId, Run>,
+    /// The journal with the true time of each entry, by run.
+    pub journal: BTreeMap<RunId, Vec<(u64, Timestamp, Observation)>>,
+}
+
+impl<'a> Evidence<'a> {
+    fn new(world: &'a World) -> Self {
+        let mut journal: BTreeMap<RunId, Vec<_>> = BTreeMap::new();
+        let runs = world.store.with(|tables| {
+            for (ms, entry) in &tables.journal {
+                journal.entry(entry.run.clone()).or_default().push((*ms, entry.at, entry.observation.clone()));
+            }
+            tables.runs.clone()
+        });
+        Self { world, experiments: world.fis.with(|state| state.experiments.clone()), runs, journal }
+    }
+
+    /// The configurations that a pass which recorded something at a true time may have seen.
+    pub fn rules_about(&self, ms: u64) -> Vec<&Rules> {
+        let history = &self.world.history;
+        let ends = |n: usize| history.get(n + 1).map_or(u64::MAX, |(since, _)| *since);
+        let about =
+            history.iter().enumerate().filter(|(n, (since, _))| *since <= ms && ends(*n).saturating_add(PASS_MS) >= ms);
+        about.map(|(_, (_, rules))| &**rules).collect()
+    }
+
+    fn entries(&self, id: &RunId) -> &[(u64, Timestamp, Observation)] {
+        self.journal.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// One experiment a run, under the run's own token.
+    fn never_twice(&self, found: &mut Vec<String>) {
+        let mut seen = BTreeSet::new();
+        for experiment in &self.experiments {
+            let run = experiment.run();
+            if !seen.insert(run.clone()) {
+                found.push(format!("twice: {run} has a second experiment {}", experiment.id));
+            }
+            if experiment.request.client_token != run.client_token() {
+                found.push(format!("twice: {run} was started with another token"));
+            }
+        }
+    }
+
+    /// Every decision to start was allowed when it was made.
+    fn starts(&self, found: &mut Vec<String>) {
+        for (id, entries) in &self.journal {
+            let mut read_at = None;
+            let mut is_first = true;
+            for (ms, at, observation) in entries {
+                match observation {
+                    Observation::TemplateRead { facts } => read_at = Some(facts),
+                    Observation::StartAsked { .. } => {
+                        let Some(facts) = read_at else {
+                            found.push(format!("unknown: {id} starts with an unread template"));
+                            continue;
+                        };
+                        let age = at.duration_since(facts.read_at);
+                        if is_first && (age.is_negative() || age > FACTS_MAX_AGE) {
+                            found.push(format!("unknown: {id} starts with a template read {age:?} ago"));
+                        }
+                        is_first = false;
+                        let run = &self.runs[id];
+                        let allowed = |rules: &&Rules| {
+                            let declared = rules.experiments.get(&run.experiment);
+                            declared.is_some_and(|declared| {
+                                let ends = *at + expected(declared, facts);
+                                !closing::is_closed_within(rules, declared, *at, ends)
+                            })
+                        };
+                        if !self.rules_about(*ms).iter().any(allowed) {
+                            found.push(format!("blackout: {id} is started at {at} against the rules"));
+                        }
+                        if *at < run.not_before {
+                            found.push(format!("early: {id} is started at {at}, before {}", run.not_before));
+                        }
+                        if self.is_halted_since(*ms) {
+                            found.push(format!("halt: {id} is started at {at}"));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Whether a halt has been durable for longer than a pass.
+    fn is_halted_since(&self, ms: u64) -> bool {
+        self.world.store.with(|tables| {
+            let mut halted = None;
+            for (when, what) in tables.log.iter().filter(|(when, _)| *when <= ms) {
+                match what {
+                    Durable::Halted => halted = halted.or(Some(*when)),
+                    Durable::Resumed => halted = None,
+                    Durable::Opened { .. } => {}
+                }
+            }
+            halted.is_some_and(|since| since + PASS_MS < ms)
+        })
+    }
+
+    /// Every experiment belongs to a run that knew of it and recorded its end, and its end was not made up.
+    fn ends(&self, found: &mut Vec<String>) {
+        for experiment in &self.experiments {
+            let id = experiment.run();
+            let Some(run) = self.runs.get(&id) else {
+                found.push(format!("lost: nobody knows {id} of {}", experiment.id));
+                continue;
+            };
+            let recorded_at = self.entries(&id).last().map_or(0, |(ms, ..)| *ms);
+            match &run.state {
+                // What FIS denies and does not list cannot be known.
+                RunState::Finished { outcome: Outcome::Lost { .. } | Outcome::NotStarted { .. }, .. }
+                | RunState::Skipped { .. }
+                    if experiment.is_forgotten => {}
+                RunState::Finished { outcome: Outcome::NotStarted { .. }, .. } | RunState::Skipped { .. } => {
+                    found.push(format!("lost: {} runs for {id}, which is {:?}", experiment.id, run.state));
+                }
+                RunState::Finished { outcome: Outcome::Lost { class }, .. } => {
+                    found.push(format!("lost: {id} was given up ({class}), {} can be read", experiment.id));
+                }
+                RunState::Finished { .. } if recorded_at < experiment.end() => {
+                    found.push(format!("lost: {id} ended before {}", experiment.id));
+                }
+                RunState::Finished { .. } => {}
+                open => found.push(format!("lost: {id} is left {}", open.as_str())),
+            }
+        }
+    }
+
+    /// Every slot that a cursor passed is a run, or inside a range that is said to be missed.
+    fn slots(&self, found: &mut Vec<String>) {
+        self.world.store.with(|tables| {
+            for (ms, durable) in &tables.log {
+                let Durable::Opened { key, before: Some(before), after, .. } = durable else { continue };
+                let known = self.runs.values().filter(|run| run.experiment == key.0);
+                let mut decided = BTreeSet::new();
+                let mut missed: Vec<(Timestamp, Timestamp)> = Vec::new();
+                for (run, slot) in known.filter_map(|run| Some((run, slot_of(run, &key.1)?))) {
+                    decided.insert(slot);
+                    if let RunState::Skipped { reason: SkipReason::Missed { through, .. }, .. } = &run.state {
+                        missed.push((slot, *through));
+                    }
+                }
+                let is_covered = |rules: &&Rules| {
+                    let declared = rules.experiments.get(&key.0);
+                    let schedule = declared.and_then(|e| e.schedules.iter().find(|s| s.name == key.1));
+                    schedule.is_some_and(|schedule| {
+                        let mut slot = schedule.cron.next_after(*before);
+                        while let Some(at) = slot.map(|slot| slot.at).filter(|at| at <= after) {
+                            let is_missed = missed.iter().any(|(first, through)| *first <= at && at <= *through);
+                            if !decided.contains(&at) && !is_missed {
+                                return false;
+                            }
+                            slot = schedule.cron.next_after(at);
+                        }
+                        true
+                    })
+                };
+                if !self.rules_about(*ms).iter().any(is_covered) {
+                    found.push(format!("lost: a slot of {key:?} between {before} and {after} was never decided"));
+                }
+            }
+        });
+    }
+
+    /// Every event that the queue was told to delete is recorded.
+    fn events(&self, found: &mut Vec<String>) {
+        self.world.store.with(|tables| {
+            for event in &self.world.deleted {
+                let row = tables.events.iter().find(|((_, id), _)| *id == format!("e{event}"));
+                match row {
+                    None => found.push(format!("lost: event {event} was deleted and is not known")),
+                    Some((_, runs)) => {
+                        for run in runs.iter().filter(|run| !self.runs.contains_key(run)) {
+                            found.push(format!("lost: event {event} opened {run}, which is not there"));
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// The journal tells the row, but for the watch, whose idle polls are not journaled; and rows can be written down.
+    fn journal(&self, found: &mut Vec<String>) {
+        for (id, entries) in &self.journal {
+            let stored = &self.runs[id];
+            let mut run = stored.clone();
+            (run.facts, run.fis, run.revision) = (None, None, 0);
+            run.state = RunState::Requested;
+            if entries.len() == 1 {
+                continue;
+            }
+            for (_, at, observation) in entries.iter().skip(1) {
+                run = match run.clone().apply(observation, *at) {
+                    Ok(next) if rank(&next.state) >= rank(&run.state) => next,
+                    other => {
+                        found.push(format!("journal: {id} cannot take {observation:?}: {other:?}"));
+                        return;
+                    }
+                };
+            }
+            if stored.is_over() && run.state != stored.state || run.facts != stored.facts || run.fis != stored.fis {
+                found.push(format!("journal: {id} is {:?}, its journal says {:?}", stored.state, run.state));
+            }
+            let text = serde_json::to_string(stored).expect("a row can be written");
+            if serde_json::from_str::<Run>(&text).ok().as_ref() != Some(stored) {
+                found.push(format!("journal: {id} does not survive being written: {text}"));
+            }
+        }
+    }
+
+    /// Two experiments of one that does not overlap are never active at once.
+    fn overlaps(&self, found: &mut Vec<String>) {
+        let never_overlaps = |declared: &Declared| {
+            let named = |(_, rules): &(u64, std::sync::Arc<Rules>)| {
+                rules.experiments.get(&declared.name).is_none_or(|e| e.overlap == Overlap::Skip)
+            };
+            self.world.history.iter().all(named)
+        };
+        for (n, one) in self.experiments.iter().enumerate() {
+            for other in &self.experiments[n + 1..] {
+                let (Some(first), Some(second)) = (self.runs.get(&one.run()), self.runs.get(&other.run())) else {
+                    continue;
+                };
+                let at_once = one.created_at < other.end() && other.created_at < one.end();
+                let declared =
+                    self.world.history.iter().find_map(|(_, rules)| rules.experiments.get(&first.experiment));
+                let same = first.experiment == second.experiment && first.id != second.id;
+                let forgotten = one.is_forgotten || other.is_forgotten;
+                if same && at_once && !forgotten && declared.is_some_and(never_overlaps) {
+                    found.push(format!("overlap: {} and {} of {}", one.id, other.id, first.experiment));
+                }
+            }
+        }
+    }
+
+    /// The engine neither spins nor hammers FIS.
+    fn pace(&self, found: &mut Vec<String>) {
+        let passes = self.world.passes();
+        if passes.peak > MAX_PASSES_A_SECOND {
+            found.push(format!("pace: {} passes in one second", passes.peak));
+        }
+        let mut calls: BTreeMap<RunId, Vec<u64>> = BTreeMap::new();
+        self.world.fis.with(|state| {
+            for call in &state.calls {
+                if let Some(run) = &call.run {
+                    calls.entry(run.clone()).or_default().push(call.at);
+                }
+            }
+        });
+        for (run, times) in calls {
+            let busiest = times.windows(MAX_CALLS_IN_TEN_SECONDS).find(|w| w[w.len() - 1] - w[0] < 10 * SECOND_MS);
+            if let Some(busiest) = busiest {
+                found.push(format!("pace: {run} made {} calls within 10 s at {} ms", busiest.len(), busiest[0]));
+            }
+        }
+    }
+}
+
+/// Orders states: a run never goes back.
+fn rank(state: &RunState) -> u8 {
+    match state {
+        RunState::Requested | RunState::Settling => 0,
+        RunState::Held { .. } => 1,
+        RunState::Starting { .. } => 2,
+        RunState::Running { .. } => 3,
+        RunState::Stopping { .. } => 4,
+        RunState::Finished { .. } | RunState::Skipped { .. } => 5,
+    }
+}
+
+/// Adds milliseconds to an instant.
+pub fn plus(at: Timestamp, ms: u64) -> Timestamp {
+    at + SignedDuration::from_millis(i64::try_from(ms).expect("a world ends"))
+}

@@ -1,0 +1,192 @@
+//! Closing times in a world: who may not run when, and whether those who ran were told to stop in time.
+
+use firedrill::domain::{
+    experiment::{Experiment as Declared, FIS_MAX_DURATION, Rules},
+    run::Observation,
+    window::{OnEntry, Window, WindowKind},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    check::{Evidence, plus},
+    scenario::SECOND_MS,
+    truth::Experiment,
+};
+
+/// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for.
+const PROMPT_MS: u64 = 5 * SECOND_MS;
+
+fn in_scope<'r>(rules: &'r Rules, declared: &'r Declared, kind: WindowKind) -> impl Iterator<Item = &'r Window> {
+    rules.windows.iter().filter(move |window| window.kind == kind && window.scope.holds(declared))
+}
+
+/// Whether an experiment may not run at an instant.
+fn is_closed(rules: &Rules, declared: &Declared, at: Timestamp) -> bool {
+    let denied = in_scope(rules, declared, WindowKind::Blackout).any(|window| window.covering(at).is_some());
+    denied || is_outside_allowed(rules, declared, at)
+}
+
+fn is_outside_allowed(rules: &Rules, declared: &Declared, at: Timestamp) -> bool {
+    let mut allowed = in_scope(rules, declared, WindowKind::Allowed).peekable();
+    allowed.peek().is_some() && !allowed.any(|window| window.covering(at).is_some())
+}
+
+/// Whether an experiment may not run at some instant of `[from, to)`.
+pub fn is_closed_within(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) -> bool {
+    edges(rules, declared, from, to).into_iter().any(|at| is_closed(rules, declared, at))
+}
+
+/// Lists the instants of `[from, to)` at which something may change, the first one included.
+fn edges(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
+    let mut edges = vec![from];
+    for window in rules.windows.iter().filter(|window| window.scope.holds(declared)) {
+        let mut at = from;
+        while let Some(next) = window.next_transition(at).filter(|next| *next < to) {
+            edges.push(next);
+            at = next;
+        }
+    }
+    edges.sort();
+    edges
+}
+
+/// Finds the first instant of `[from, to)` at which an experiment has to have been told to stop. Where several allowed
+/// windows could have a say, the most lenient counts.
+fn has_to_stop(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
+    let lead = |window: &Window| match window.on_entry {
+        OnEntry::Stop { lead } => Some(lead),
+        OnEntry::Finish => None,
+    };
+    let longest = rules.windows.iter().filter_map(lead).max().unwrap_or(SignedDuration::ZERO);
+    let allowed: Option<Vec<SignedDuration>> = in_scope(rules, declared, WindowKind::Allowed).map(lead).collect();
+    let mut first: Option<Timestamp> = None;
+    for at in edges(rules, declared, from, to + longest) {
+        let denied = in_scope(rules, declared, WindowKind::Blackout).filter(|window| window.covering(at).is_some());
+        let by_deny = denied.filter_map(lead).max();
+        let outside = is_outside_allowed(rules, declared, at);
+        let by_allow = allowed.as_ref().filter(|_| outside).and_then(|leads| leads.iter().min().copied());
+        for lead in [by_deny, by_allow].into_iter().flatten() {
+            let due = (at - lead).max(from);
+            if due < to {
+                first = Some(first.map_or(due, |first| first.min(due)));
+            }
+        }
+    }
+    first
+}
+
+/// Finds the first true time, not before another, at which an experiment has to have been told to stop.
+type Due = fn(&Evidence<'_>, &Experiment, u64) -> Option<u64>;
+
+/// Everyone who ran when it was closed, or for too long, was told to stop as soon as the agent was able to.
+pub fn stops(evidence: &Evidence<'_>, found: &mut Vec<String>) {
+    for experiment in evidence.experiments.iter().filter(|e| !e.is_forgotten) {
+        let told = told_at(evidence, experiment).unwrap_or(u64::MAX).min(experiment.end());
+        for (why, due) in [("window", due_by_window as Due), ("length", due_by_length as Due)] {
+            if let Some((due, latest)) = overdue(evidence, experiment, due, told) {
+                let (id, run) = (&experiment.id, experiment.run());
+                found.push(format!(
+                    "{why}: {id} of {run} had to stop at {due} ms, could be told by {latest} ms, was at {told} ms"
+                ));
+            }
+        }
+    }
+}
+
+/// Finds a time at which the agent was able to stop an experiment, had to, and had not.
+fn overdue(evidence: &Evidence<'_>, experiment: &Experiment, due: Due, told: u64) -> Option<(u64, u64)> {
+    let mut from = experiment.created_at;
+    loop {
+        let wanted = due(evidence, experiment, from)?;
+        let able = able_at(evidence, experiment, wanted);
+        if told <= able.saturating_add(PROMPT_MS) {
+            return None;
+        }
+        // The rules or the clock may have changed before the agent was able.
+        if due(evidence, experiment, able)? <= able {
+            return Some((wanted, able + PROMPT_MS));
+        }
+        from = able;
+    }
+}
+
+/// When FIS was first asked to stop an experiment, whatever became of the call.
+fn told_at(evidence: &Evidence<'_>, experiment: &Experiment) -> Option<u64> {
+    let run = experiment.run();
+    let calls = evidence.world.fis.with(|state| state.calls.clone());
+    let told = calls.iter().find(|call| call.operation == "StopExperiment" && call.run.as_ref() == Some(&run));
+    told.map(|call| call.at)
+}
+
+/// The stretches of true time in which an experiment is active, the rules are one and the clock does not step.
+fn stretches<'e>(evidence: &'e Evidence<'_>, experiment: &Experiment, from: u64) -> Vec<(u64, u64, &'e Rules)> {
+    let (begin, end) = (experiment.created_at.max(from), experiment.end());
+    if begin >= end {
+        return Vec::new();
+    }
+    let mut cuts: Vec<u64> = evidence.world.nature.steps().iter().map(|step| step.at).collect();
+    cuts.extend(evidence.world.history.iter().map(|(since, _)| *since));
+    cuts.extend([begin, end]);
+    cuts.retain(|cut| (begin..=end).contains(cut));
+    cuts.sort_unstable();
+    let rules = |ms: u64| evidence.world.history.iter().rev().find(|(since, _)| *since <= ms);
+    cuts.windows(2).filter_map(|cut| Some((cut[0], cut[1], &*rules(cut[0])?.1))).filter(|(a, b, _)| a < b).collect()
+}
+
+fn declared_in<'r>(evidence: &Evidence<'_>, rules: &'r Rules, experiment: &Experiment) -> Option<&'r Declared> {
+    rules.experiments.get(&evidence.runs.get(&experiment.run())?.experiment)
+}
+
+fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
+    stretches(evidence, experiment, from).into_iter().find_map(|(begin, end, rules)| {
+        let declared = declared_in(evidence, rules, experiment)?;
+        let nature = &evidence.world.nature;
+        let (opens, closes) = (nature.wall_at(begin), plus(nature.wall_at(begin), end - begin));
+        let due = has_to_stop(rules, declared, opens, closes)?;
+        Some(begin + u64::try_from(due.duration_since(opens).as_millis()).expect("after the beginning"))
+    })
+}
+
+fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
+    stretches(evidence, experiment, from).into_iter().find_map(|(begin, end, rules)| {
+        let longest = declared_in(evidence, rules, experiment).map_or(FIS_MAX_DURATION, |e| e.max_duration);
+        // A step back makes the agent wait for the same instant again.
+        let steps = evidence.world.nature.steps();
+        let back = steps.iter().filter(|step| step.by_ms < 0 && experiment.created_at < step.at && step.at <= begin);
+        let longer: u64 = back.map(|step| step.by_ms.unsigned_abs()).sum();
+        let due = experiment.created_at + u64::try_from(longest.as_millis()).expect("a length") + longer;
+        (due < end).then(|| due.max(begin))
+    })
+}
+
+/// Grants the agent what kept it: each hindrance that begins before it could have acted moves that instant.
+fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) -> u64 {
+    let world = evidence.world;
+    let run = experiment.run();
+    let mut hindrances = world.absences.clone();
+    // Nobody can stop what is not known to exist.
+    let known = evidence
+        .journal
+        .get(&run)
+        .into_iter()
+        .flatten()
+        .find_map(|(ms, _, observation)| matches!(observation, Observation::Started { .. }).then_some(*ms));
+    hindrances.push((0, known.unwrap_or(u64::MAX)));
+    hindrances.extend(world.nature.steps().iter().map(|step| (step.at, step.at)));
+    hindrances.extend(world.history.iter().map(|(since, _)| (*since, *since)));
+    hindrances.extend(world.store_faults());
+    // A call under way is waited for; one that begins later than the stop is due is no excuse.
+    let calls = world.fis.with(|state| state.calls.clone());
+    let calls: Vec<(u64, u64)> =
+        calls.into_iter().filter(|call| call.run.as_ref() == Some(&run)).map(|call| (call.at, call.until)).collect();
+    let mut able = due;
+    loop {
+        let kept = hindrances.iter().filter(|(from, _)| *from <= able + PROMPT_MS);
+        let called = calls.iter().filter(|(from, _)| *from <= able);
+        let next = kept.chain(called).map(|(_, to)| *to).max().unwrap_or(0);
+        if next <= able {
+            return able;
+        }
+        able = next;
+    }
+}

@@ -1,0 +1,281 @@
+//! FIS as it behaves on bad days, and the truth about every experiment in it.
+//!
+//! A request that has left the agent is FIS's: it takes effect at its own time, whether or not anybody still waits for
+//! the answer. Faults are drawn per call.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use firedrill::{
+    domain::{
+        experiment::{Place, TemplateSelector},
+        fis::{CallFailure, FailureClass, FisExperiment, FisStatus},
+        ids::{RUN_TAG, RunId},
+        template::TemplateFacts,
+    },
+    engine::ports::{FaultInjector, StartRequest},
+};
+
+use super::{
+    nature::Nature,
+    truth::{Experiment, drawn},
+};
+
+/// Experiments that may be active at once in one place (AWS FIS quotas).
+const ACTIVE_QUOTA: usize = 5;
+/// Longer than the engine waits for an answer, in milliseconds.
+const FOREVER_MS: u64 = 3_600_000;
+/// How long the engine waits for an answer, in milliseconds.
+pub const TIMEOUT_MS: u64 = 45_000;
+/// How long after the caller gave up a request may still take effect, in milliseconds.
+const LATE_MS: u64 = 60_000;
+
+/// What FIS does with client tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tokens {
+    /// It knows them again.
+    Honoured,
+    /// Planted bug: as if the agent made a new one for each call.
+    FromTheClock,
+}
+
+/// A request that changes something.
+#[derive(Debug, Clone)]
+enum Request {
+    Start { place: Place, request: StartRequest },
+    Stop { fis_id: String },
+}
+
+type Reply = Result<Option<FisExperiment>, CallFailure>;
+
+/// A call as the agent made it.
+#[derive(Debug, Clone)]
+pub struct CallLog {
+    pub at: u64,
+    /// When the agent has its answer or gives up.
+    pub until: u64,
+    pub operation: &'static str,
+    pub run: Option<RunId>,
+}
+
+#[derive(Debug, Default)]
+pub struct State {
+    pub experiments: Vec<Experiment>,
+    pub calls: Vec<CallLog>,
+    pub templates: BTreeMap<String, (BTreeMap<String, String>, TemplateFacts)>,
+    queue: BTreeMap<(u64, u64), Request>,
+    replies: BTreeMap<u64, Reply>,
+    next: u64,
+}
+
+pub struct Fis {
+    nature: Arc<Nature>,
+    tokens: Tokens,
+    state: Mutex<State>,
+}
+
+/// How a call goes.
+enum Fate {
+    Fine,
+    /// An answer without an effect.
+    Refused(FailureClass),
+    /// An effect after so long, and an error, or none, instead of an answer.
+    Unclear {
+        effect: Option<u64>,
+        error: Option<FailureClass>,
+    },
+}
+
+fn failure(class: FailureClass) -> CallFailure {
+    CallFailure { class, message: "simulated".to_owned() }
+}
+
+impl Fis {
+    pub fn new(nature: Arc<Nature>, tokens: Tokens, templates: Vec<(BTreeMap<String, String>, TemplateFacts)>) -> Self {
+        let templates = templates.into_iter().map(|(tags, facts)| (facts.id.clone(), (tags, facts))).collect();
+        Self { nature, tokens, state: Mutex::new(State { templates, ..State::default() }) }
+    }
+
+    /// Looks at the truth as of now.
+    pub fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock().expect("one thread");
+        while let Some((&(at, seq), _)) = state.queue.first_key_value()
+            && at <= self.nature.elapsed()
+        {
+            if let Some(request) = state.queue.remove(&(at, seq)) {
+                let reply = self.take(&mut state, request, at);
+                state.replies.insert(seq, reply);
+            }
+        }
+        look(&mut state)
+    }
+
+    fn take(&self, state: &mut State, request: Request, at: u64) -> Reply {
+        match request {
+            Request::Start { place, request } => self.create(state, place, request, at).map(Some),
+            Request::Stop { fis_id } => {
+                let found = state.experiments.iter_mut().find(|e| e.id == fis_id && !e.is_forgotten);
+                let experiment = found.ok_or_else(|| failure(FailureClass::NotFound))?;
+                if experiment.has_ended(at) {
+                    return Err(failure(FailureClass::Invalid));
+                }
+                self.nature.say(|| format!("FIS: {fis_id} is told to stop"));
+                experiment.stopped_at.get_or_insert(at);
+                Ok(None)
+            }
+        }
+    }
+
+    fn create(
+        &self,
+        state: &mut State,
+        place: Place,
+        request: StartRequest,
+        at: u64,
+    ) -> Result<FisExperiment, CallFailure> {
+        let known =
+            state.experiments.iter().find(|e| e.place == place && e.request.client_token == request.client_token);
+        if let Some(known) = known
+            && self.tokens == Tokens::Honoured
+        {
+            let same = known.request == request;
+            return if same { Ok(known.shown(at, &self.nature)) } else { Err(failure(FailureClass::Conflict)) };
+        }
+        let Some((_, facts)) = state.templates.get(&request.template_id) else {
+            return Err(failure(FailureClass::NotFound));
+        };
+        let active = state.experiments.iter().filter(|e| e.place == place && !e.has_ended(at)).count();
+        if active >= ACTIVE_QUOTA {
+            return Err(failure(FailureClass::Quota));
+        }
+        let id = format!("EXP{}", state.experiments.len() + 1);
+        let experiment = self.nature.draw(|c| drawn(c, id, place, request, facts, at));
+        self.nature.say(|| format!("FIS: {} begins for {}", experiment.id, experiment.run()));
+        let shown = experiment.shown(at, &self.nature);
+        state.experiments.push(experiment);
+        Ok(shown)
+    }
+
+    fn fate(&self) -> Fate {
+        use FailureClass as C;
+        let rate = self.nature.weather().fis;
+        self.nature.draw(|c| {
+            if !c.permille(rate) {
+                return Fate::Fine;
+            }
+            match c.between(0, 9) {
+                0..=2 => Fate::Refused(c.pick(&[C::Throttled, C::Throttled, C::Quota, C::Credentials, C::Denied])),
+                3 => Fate::Unclear { effect: None, error: Some(C::Unavailable) },
+                4 | 5 => {
+                    Fate::Unclear { effect: Some(0), error: Some(c.pick(&[C::Unavailable, C::Unreadable, C::Timeout])) }
+                }
+                6 => Fate::Unclear { effect: None, error: None },
+                7 => Fate::Unclear { effect: Some(c.between(0, TIMEOUT_MS)), error: None },
+                8 => Fate::Unclear { effect: Some(TIMEOUT_MS + c.between(0, LATE_MS)), error: None },
+                _ => Fate::Unclear { effect: Some(c.between(0, LATE_MS)), error: Some(C::Unavailable) },
+            }
+        })
+    }
+
+    /// Makes a call: what it changes takes effect at FIS's own time, also when the caller is gone.
+    async fn call(
+        &self,
+        operation: &'static str,
+        run: Option<RunId>,
+        request: Option<Request>,
+    ) -> Result<u64, CallFailure> {
+        let at = self.nature.elapsed();
+        let latency = self.nature.draw(|c| c.between(20, 800));
+        let fate = self.fate();
+        let (effect, answered) = match &fate {
+            Fate::Fine => (Some(latency / 2), latency),
+            Fate::Refused(_) => (None, latency),
+            Fate::Unclear { effect, error } => (*effect, error.map_or(FOREVER_MS, |_| latency)),
+        };
+        let seq = self.with(|state| {
+            state.next += 1;
+            let seq = state.next;
+            if let (Some(effect), Some(request)) = (effect, request) {
+                state.queue.insert((at + effect, seq), request);
+            }
+            let until = at + answered.min(TIMEOUT_MS);
+            state.calls.push(CallLog { at, until, operation, run });
+            seq
+        });
+        self.nature.let_pass(answered).await;
+        let class = match fate {
+            Fate::Fine => return Ok(seq),
+            Fate::Refused(class) => class,
+            Fate::Unclear { error, .. } => error.unwrap_or(FailureClass::Timeout),
+        };
+        self.nature.say(|| format!("FIS: {operation} answered {class}"));
+        Err(failure(class))
+    }
+
+    fn reply(&self, seq: u64) -> Reply {
+        self.with(|state| state.replies.remove(&seq)).unwrap_or_else(|| Err(failure(FailureClass::Unreadable)))
+    }
+
+    fn run_of(&self, fis_id: &str) -> Option<RunId> {
+        self.with(|state| state.experiments.iter().find(|e| e.id == fis_id).map(Experiment::run))
+    }
+}
+
+impl FaultInjector for Fis {
+    async fn read_template(&self, _place: &Place, template: &TemplateSelector) -> Result<TemplateFacts, CallFailure> {
+        self.call("GetExperimentTemplate", None, None).await?;
+        self.with(|state| {
+            let found = match template {
+                TemplateSelector::Id(id) => state.templates.get(id),
+                TemplateSelector::Tags(wanted) => state
+                    .templates
+                    .values()
+                    .find(|(tags, _)| wanted.iter().all(|(key, value)| tags.get(key) == Some(value))),
+            };
+            found.map(|(_, facts)| facts.clone()).ok_or_else(|| failure(FailureClass::NotFound))
+        })
+    }
+
+    async fn start(&self, place: &Place, request: &StartRequest) -> Result<FisExperiment, CallFailure> {
+        let run = request.tags.get(RUN_TAG).map(|id| RunId::from_text(id));
+        let wanted = Request::Start { place: place.clone(), request: request.clone() };
+        let seq = self.call("StartExperiment", run, Some(wanted)).await?;
+        self.reply(seq)?.ok_or_else(|| failure(FailureClass::Unreadable))
+    }
+
+    async fn find(&self, place: &Place, template_id: &str, run: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
+        self.call("ListExperiments", Some(run.clone()), None).await?;
+        let now = self.nature.elapsed();
+        Ok(self.with(|state| {
+            let shown = |e: &&Experiment| {
+                let ours = e.place == *place && e.request.template_id == template_id && e.run() == *run;
+                ours && e.listed_at <= now && !e.is_forgotten
+            };
+            state.experiments.iter().find(shown).map(|e| e.shown(now, &self.nature))
+        }))
+    }
+
+    async fn get(&self, place: &Place, fis_id: &str) -> Result<FisExperiment, CallFailure> {
+        self.call("GetExperiment", self.run_of(fis_id), None).await?;
+        let now = self.nature.elapsed();
+        let rate = self.nature.weather().fis;
+        let (is_missing, is_strange) = self.nature.draw(|c| (c.permille(rate / 5), c.permille(rate / 5)));
+        self.with(|state| {
+            let found = state.experiments.iter().find(|e| e.place == *place && e.id == fis_id && !e.is_forgotten);
+            let mut fis =
+                found.filter(|_| !is_missing).ok_or_else(|| failure(FailureClass::NotFound))?.shown(now, &self.nature);
+            if is_strange {
+                fis.status = FisStatus::Unknown("paused".to_owned());
+            }
+            Ok(fis)
+        })
+    }
+
+    async fn stop(&self, _place: &Place, fis_id: &str) -> Result<(), CallFailure> {
+        let wanted = Request::Stop { fis_id: fis_id.to_owned() };
+        let seq = self.call("StopExperiment", self.run_of(fis_id), Some(wanted)).await?;
+        self.reply(seq).map(|_| ())
+    }
+}

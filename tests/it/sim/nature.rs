@@ -1,0 +1,163 @@
+//! Nature: virtual time, the agent's wall clock, chance, the weather and the timeline of one world.
+//!
+//! True time is tokio's paused clock, in milliseconds since the world began. The agent's wall clock is a base plus true
+//! time plus every step that was made to it. Waiting mirrors the daemon's heartbeat: a step is noticed within a second,
+//! and nothing else wakes the engine early.
+
+use std::{sync::Mutex, time::Duration};
+
+use firedrill::engine::ports::WakeSource;
+use jiff::{SignedDuration, Timestamp};
+use tokio::{sync::watch, time::Instant};
+
+use super::chance::Chance;
+
+/// How often things go wrong, in a thousand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Weather {
+    /// Calls of FIS.
+    pub fis: u64,
+    /// Queries of the store.
+    pub store: u64,
+    /// Until when no write succeeds.
+    pub read_only_until: u64,
+    /// Until when nothing succeeds.
+    pub store_out_until: u64,
+}
+
+/// Whether the timeline is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timeline {
+    Kept,
+    Dropped,
+}
+
+/// One step of the wall clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// When, in true time.
+    pub at: u64,
+    /// By how much.
+    pub by_ms: i64,
+}
+
+pub struct Nature {
+    begun: Instant,
+    base: Timestamp,
+    chance: Mutex<Chance>,
+    weather: Mutex<Weather>,
+    steps: Mutex<Vec<Step>>,
+    stepped: watch::Sender<usize>,
+    timeline: Option<Mutex<Vec<String>>>,
+}
+
+impl Nature {
+    pub fn new(seed: u64, base: Timestamp, timeline: Timeline) -> Self {
+        Self {
+            begun: Instant::now(),
+            base,
+            chance: Mutex::new(Chance::new(seed)),
+            weather: Mutex::new(Weather::default()),
+            steps: Mutex::new(Vec::new()),
+            stepped: watch::Sender::new(0),
+            timeline: (timeline == Timeline::Kept).then(Mutex::default),
+        }
+    }
+
+    /// True time since the world began, in milliseconds.
+    pub fn elapsed(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).expect("a world ends")
+    }
+
+    /// What the wall clock shows at a true time.
+    pub fn wall_at(&self, ms: u64) -> Timestamp {
+        let offset: i64 = self.steps.lock().expect("one thread").iter().filter(|s| s.at <= ms).map(|s| s.by_ms).sum();
+        self.base + SignedDuration::from_millis(i64::try_from(ms).expect("a world ends") + offset)
+    }
+
+    /// What a clock without steps shows at a true time: FIS's own.
+    pub fn true_wall_at(&self, ms: u64) -> Timestamp {
+        self.base + SignedDuration::from_millis(i64::try_from(ms).expect("a world ends"))
+    }
+
+    pub fn steps(&self) -> Vec<Step> {
+        self.steps.lock().expect("one thread").clone()
+    }
+
+    pub fn step(&self, by_ms: i64) {
+        let at = self.elapsed();
+        self.steps.lock().expect("one thread").push(Step { at, by_ms });
+        self.stepped.send_modify(|count| *count += 1);
+    }
+
+    pub fn draw<T>(&self, draw: impl FnOnce(&mut Chance) -> T) -> T {
+        draw(&mut self.chance.lock().expect("one thread"))
+    }
+
+    pub fn weather(&self) -> Weather {
+        *self.weather.lock().expect("one thread")
+    }
+
+    pub fn change_weather(&self, change: impl FnOnce(&mut Weather)) {
+        change(&mut self.weather.lock().expect("one thread"));
+    }
+
+    /// Adds a line to the timeline, if it is kept.
+    pub fn say(&self, line: impl FnOnce() -> String) {
+        if let Some(timeline) = &self.timeline {
+            let ms = self.elapsed();
+            let line = format!("{:>9.3} s  {}  {}", ms as f64 / 1_000.0, self.wall_at(ms), line());
+            timeline.lock().expect("one thread").push(line);
+        }
+    }
+
+    pub fn timeline(&self) -> Vec<String> {
+        self.timeline.as_ref().map(|lines| lines.lock().expect("one thread").clone()).unwrap_or_default()
+    }
+
+    /// A pause as I/O has them: none, a turn of the scheduler, or some milliseconds.
+    pub async fn pause(&self) {
+        match self.draw(|c| c.between(0, 5)) {
+            0..=2 => {}
+            3 => tokio::task::yield_now().await,
+            ms => self.let_pass(ms - 3).await,
+        }
+    }
+
+    /// Lets so many milliseconds of true time pass.
+    pub async fn let_pass(&self, ms: u64) {
+        tokio::time::sleep_until(Instant::now() + Duration::from_millis(ms)).await;
+    }
+
+    pub async fn sleep_until(&self, ms: u64) {
+        tokio::time::sleep_until(self.begun + Duration::from_millis(ms)).await;
+    }
+}
+
+impl WakeSource for Nature {
+    fn now(&self) -> Timestamp {
+        self.wall_at(self.elapsed())
+    }
+
+    async fn wait(&self, until: Option<Timestamp>) {
+        let begun = self.now();
+        let mut stepped = self.stepped.subscribe();
+        loop {
+            let now = self.now();
+            if now < begun || until.is_some_and(|until| now >= until) {
+                return;
+            }
+            let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO));
+            tokio::select! {
+                biased;
+                _ = stepped.changed() => self.let_pass(self.draw(|c| c.between(0, 1_000))).await,
+                () = async {
+                    match left {
+                        Some(left) => tokio::time::sleep_until(Instant::now() + left).await,
+                        None => std::future::pending().await,
+                    }
+                } => {}
+            }
+        }
+    }
+}

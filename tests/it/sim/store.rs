@@ -1,0 +1,283 @@
+//! Rows in memory with the promises of the real store, and its ways to fail.
+//!
+//! They outlive a crash of the agent. Every write is checked as it is made: revisions rise by one, and the row is what
+//! the observation makes of the row before.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use firedrill::{
+    domain::{
+        ids::{RunId, ScheduleName},
+        plan::{Halt, ScheduleKey, StopRequest},
+        run::{JournalEntry, Observation, Run, Trigger},
+    },
+    engine::ports::{
+        Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
+    },
+};
+use jiff::Timestamp;
+
+use super::nature::Nature;
+
+/// Longest time that a slow query takes, in milliseconds.
+const SLOW_MS: u64 = 1_500;
+
+/// Something durable that is not in the rows of the end.
+#[derive(Debug)]
+pub enum Durable {
+    Opened { key: ScheduleKey, before: Option<Timestamp>, after: Timestamp },
+    Halted,
+    Resumed,
+}
+
+#[derive(Debug, Default)]
+pub struct Tables {
+    pub cursors: BTreeMap<ScheduleKey, Timestamp>,
+    pub runs: BTreeMap<RunId, Run>,
+    open: BTreeSet<(Timestamp, RunId)>,
+    /// Entries with the true time at which each became durable.
+    pub journal: Vec<(u64, JournalEntry)>,
+    pub events: BTreeMap<(String, String), Vec<RunId>>,
+    pub quarantined: BTreeSet<String>,
+    pub stops: BTreeMap<RunId, StopRequest>,
+    pub halt: Option<Halt>,
+    /// What became durable besides, and when in true time.
+    pub log: Vec<(u64, Durable)>,
+    /// When a query failed.
+    pub faults: Vec<u64>,
+    /// Writes that broke a rule.
+    pub broken: Vec<String>,
+    /// Planted: intents that were acknowledged and are not written yet.
+    unwritten: BTreeMap<RunId, Change>,
+}
+
+/// When the intent to start is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// Before the call, as it must be.
+    First,
+    /// Planted bug: only with the answer to the call.
+    WithTheAnswer,
+}
+
+pub struct MemoryStore {
+    nature: Arc<Nature>,
+    tables: Mutex<Tables>,
+    intent: Intent,
+}
+
+fn failed(action: &'static str) -> StoreError {
+    StoreError::Query { action, source: "simulated".into() }
+}
+
+impl MemoryStore {
+    pub fn new(nature: Arc<Nature>, intent: Intent) -> Self {
+        Self { nature, tables: Mutex::default(), intent }
+    }
+
+    pub fn with<T>(&self, look: impl FnOnce(&mut Tables) -> T) -> T {
+        look(&mut self.tables.lock().expect("one thread"))
+    }
+
+    /// The agent is gone, and with it what was never written.
+    pub fn crash(&self) {
+        self.with(|tables| tables.unwritten.clear());
+    }
+
+    /// One transaction: it may fail before, or be done and not answered.
+    async fn write<T>(&self, change: impl FnOnce(&mut Tables, u64) -> T) -> Result<T, StoreError> {
+        self.nature.pause().await;
+        let weather = self.nature.weather();
+        if self.nature.draw(|c| c.permille(weather.store / 4)) {
+            self.nature.let_pass(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
+        }
+        let now = self.nature.elapsed();
+        let out = now < weather.read_only_until.max(weather.store_out_until);
+        if out || self.nature.draw(|c| c.permille(weather.store)) {
+            self.with(|tables| tables.faults.push(now));
+            self.nature.say(|| "store: write failed".to_owned());
+            return Err(failed("write"));
+        }
+        let done = self.with(|tables| change(tables, now));
+        self.nature.pause().await;
+        if self.nature.draw(|c| c.permille(weather.store)) {
+            self.with(|tables| tables.faults.push(now));
+            self.nature.say(|| "store: written, answer lost".to_owned());
+            return Err(failed("write"));
+        }
+        Ok(done)
+    }
+}
+
+impl Store for MemoryStore {
+    async fn load(&self) -> Result<Rows, StoreError> {
+        self.nature.pause().await;
+        let weather = self.nature.weather();
+        let now = self.nature.elapsed();
+        let out = now < weather.store_out_until;
+        if out || self.nature.draw(|c| c.permille(weather.store / 2)) {
+            self.with(|tables| tables.faults.push(now));
+            return Err(failed("read"));
+        }
+        let rows = self.with(|tables| Rows {
+            cursors: tables.cursors.clone(),
+            runs: tables.open.iter().map(|(_, id)| tables.runs[id].clone()).collect(),
+            halt: tables.halt.clone(),
+            stops: tables.stops.clone(),
+        });
+        self.nature.pause().await;
+        Ok(rows)
+    }
+
+    async fn commit(&self, change: Change) -> Result<Committed, StoreError> {
+        let is_intent = matches!(&change, Change::Advance { observation: Observation::StartAsked { .. }, .. });
+        let nature = self.nature.clone();
+        let holds_back = self.intent == Intent::WithTheAnswer && is_intent;
+        self.write(move |tables, ms| {
+            if let Change::Advance { run, .. } = &change {
+                if holds_back {
+                    tables.unwritten.insert(run.id.clone(), change);
+                    return Committed::Done;
+                }
+                if let Some(intent) = tables.unwritten.remove(&run.id) {
+                    tables.change(intent, ms);
+                }
+                if let Change::Advance { observation, journal: Journaled::Yes, run, .. } = &change {
+                    nature.say(|| format!("{} {}", run.id, told(observation)));
+                }
+            }
+            tables.change(change, ms)
+        })
+        .await
+    }
+
+    async fn record_event(&self, event: EventRow, runs: Vec<Run>) -> Result<Recorded, StoreError> {
+        self.write(move |tables, ms| {
+            let key = (event.source, event.event_id);
+            if tables.events.contains_key(&key) {
+                return Recorded::Known;
+            }
+            tables.events.insert(key, runs.iter().map(|run| run.id.clone()).collect());
+            for run in runs {
+                tables.insert(run, event.received_at, ms);
+            }
+            Recorded::New
+        })
+        .await
+    }
+
+    async fn quarantine(&self, message: QuarantinedMessage) -> Result<(), StoreError> {
+        self.write(move |tables, _| {
+            tables.quarantined.insert(message.message_id);
+        })
+        .await
+    }
+
+    async fn request_run(&self, run: Run) -> Result<Recorded, StoreError> {
+        let at = run.opened_at;
+        self.write(move |tables, ms| tables.insert(run, at, ms)).await
+    }
+
+    async fn request_stop(&self, run: RunId, request: StopRequest) -> Result<Found, StoreError> {
+        self.write(move |tables, _| {
+            if tables.runs.get(&run).is_none_or(Run::is_over) {
+                return Found::No;
+            }
+            tables.stops.entry(run).or_insert(request);
+            Found::Yes
+        })
+        .await
+    }
+
+    async fn set_halt(&self, halt: Option<Halt>) -> Result<(), StoreError> {
+        self.write(move |tables, ms| {
+            tables.log.push((ms, if halt.is_some() { Durable::Halted } else { Durable::Resumed }));
+            tables.halt = halt;
+        })
+        .await
+    }
+}
+
+impl Tables {
+    fn insert(&mut self, run: Run, at: Timestamp, ms: u64) -> Recorded {
+        if self.runs.contains_key(&run.id) {
+            return Recorded::Known;
+        }
+        let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
+        let observation = run.opening();
+        self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation }));
+        if !run.is_over() {
+            self.open.insert((run.opened_at, run.id.clone()));
+        }
+        self.runs.insert(run.id.clone(), run);
+        Recorded::New
+    }
+
+    fn change(&mut self, change: Change, ms: u64) -> Committed {
+        match change {
+            Change::AdoptSchedule { schedule, at } => {
+                if self.cursors.contains_key(&schedule) {
+                    return Committed::Stale;
+                }
+                self.cursors.insert(schedule, at);
+                Committed::Done
+            }
+            Change::ForgetSchedule { schedule } => {
+                self.cursors.remove(&schedule);
+                Committed::Done
+            }
+            Change::OpenSlots { schedule, cursor, runs, at } => {
+                let before = self.cursors.get(&schedule).copied();
+                if let Some(known) = self.cursors.get_mut(&schedule) {
+                    *known = cursor.max(*known);
+                }
+                self.log.push((ms, Durable::Opened { key: schedule, before, after: cursor }));
+                let new = runs.into_iter().filter(|run| self.insert(run.clone(), at, ms) == Recorded::New).count();
+                if new > 0 { Committed::Done } else { Committed::Stale }
+            }
+            Change::Advance { run, observation, journal, at } => self.advance(*run, observation, journal, at, ms),
+        }
+    }
+
+    fn advance(&mut self, run: Run, observation: Observation, journal: Journaled, at: Timestamp, ms: u64) -> Committed {
+        let Some(stored) = self.runs.get(&run.id) else { return Committed::Stale };
+        if stored.revision + 1 != run.revision {
+            return Committed::Stale;
+        }
+        match stored.clone().apply(&observation, at) {
+            Ok(expected) if expected == run => {}
+            other => self.broken.push(format!("run {} was written as {run:?}, not {other:?}", run.id)),
+        }
+        if journal == Journaled::Yes {
+            let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
+            self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation }));
+        }
+        if run.is_over() {
+            self.stops.remove(&run.id);
+            self.open.remove(&(run.opened_at, run.id.clone()));
+        }
+        self.runs.insert(run.id.clone(), run);
+        Committed::Done
+    }
+}
+
+/// One line on an observation.
+fn told(observation: &Observation) -> String {
+    match observation {
+        Observation::Started { fis, adopted } => format!("started {} {} ({adopted:?})", fis.id, fis.status.as_str()),
+        Observation::Polled { fis } => format!("polled {} {}", fis.id, fis.status.as_str()),
+        Observation::TemplateRead { facts } => format!("template-read {} {:?}", facts.id, facts.estimate()),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The slot of a schedule that a run is about.
+pub fn slot_of(run: &Run, schedule: &ScheduleName) -> Option<Timestamp> {
+    match &run.trigger {
+        Trigger::Slot { schedule: of, at } if of == schedule => Some(*at),
+        _ => None,
+    }
+}

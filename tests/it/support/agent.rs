@@ -1,0 +1,240 @@
+//! The real binary as a child process: configured by files in a folder of its own, killed with its group when dropped.
+
+use std::{
+    fs::File,
+    os::unix::{net::UnixStream, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use firedrill::{
+    domain::run::{JournalEntry, Run},
+    store::{SqliteStore, history::RunFilter},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{eventually, within};
+
+/// Most runs looked at.
+const MOST_RUNS: u32 = 100_000;
+
+/// A folder with a configuration and a state, and everything that is done to it.
+pub struct Home {
+    folder: TempDir,
+    head: String,
+    env: Vec<(String, String)>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A running agent; it is killed when dropped.
+pub struct Agent {
+    child: Child,
+}
+
+impl Home {
+    /// Makes a folder whose configuration calls AWS at `endpoint`; `tables` is the rest of it.
+    pub fn new(endpoint: &str, tables: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("firedrill-it-").tempdir().expect("a folder");
+        let state = folder.path().join("state");
+        let head = format!(
+            "state_directory = \"{}\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{endpoint}\"\n",
+            state.display()
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let home = Self { folder, head, env: Vec::new(), runtime };
+        home.configure(tables);
+        home
+    }
+
+    /// Adds a variable to the environment of everything started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Replaces the tables of the configuration.
+    pub fn configure(&self, tables: &str) {
+        std::fs::write(self.config(), format!("{}{tables}", self.head)).expect("a file");
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("firedrill.toml")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Everything that agents said so far.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.log_file()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("agent.log")
+    }
+
+    /// The binary, with nothing of this process's own AWS or telemetry settings.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_firedrill"));
+        command.args(args).env_clear().stdin(Stdio::null()).process_group(0);
+        for (name, value) in [
+            ("HOME", self.folder.path().display().to_string().as_str()),
+            ("PATH", "/usr/bin:/bin"),
+            ("TMPDIR", &self.folder.path().display().to_string()),
+            ("FIREDRILL_CONFIG", &self.config().display().to_string()),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("USER", "tester"),
+        ] {
+            command.env(name, value);
+        }
+        command.envs(self.env.clone());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, args: &[&str]) -> Said {
+        let output = self.command(args).output().expect("the binary runs");
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("text"),
+            stderr: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
+    /// Runs a command that should succeed, and reads its JSON.
+    #[track_caller]
+    pub fn json(&self, args: &[&str]) -> Value {
+        let said = self.run(&[args, &["-o", "json"]].concat());
+        assert_eq!(said.code, 0, "{args:?}: {said:?}");
+        serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {said:?}"))
+    }
+
+    /// Starts an agent and does not wait for it.
+    pub fn spawn(&self) -> Agent {
+        let log = File::options().create(true).append(true).open(self.log_file()).expect("a log");
+        let child = self
+            .command(&["run"])
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+        Agent { child }
+    }
+
+    /// Starts an agent and waits until it answers.
+    pub fn agent(&self) -> Agent {
+        let mut agent = self.spawn();
+        let socket = self.state().join("firedrill.sock");
+        eventually("an agent that answers", || {
+            assert_eq!(agent.child.try_wait().expect("a child"), None, "the agent ended: {}", self.log());
+            UnixStream::connect(&socket).ok()
+        });
+        agent
+    }
+
+    /// Reads the agent's rows from outside; `None` while there is no store.
+    pub fn read<T>(&self, read: impl AsyncFnOnce(&SqliteStore) -> T) -> Option<T> {
+        self.runtime.block_on(async {
+            let store = SqliteStore::open_to_read(&self.state()).await.ok()?;
+            let found = read(&store).await;
+            store.close().await;
+            Some(found)
+        })
+    }
+
+    /// All runs, newest first.
+    pub fn runs(&self) -> Vec<Run> {
+        let filter = RunFilter { limit: MOST_RUNS, ..RunFilter::default() };
+        self.read(async |store| store.runs(&filter).await.expect("runs")).unwrap_or_default()
+    }
+
+    pub fn journal(&self, run: &Run) -> Vec<JournalEntry> {
+        self.read(async |store| store.journal(&run.id).await.expect("a journal")).unwrap_or_default()
+    }
+
+    /// Waits until there is a run of which something holds.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, holds: impl Fn(&Run) -> bool) -> Run {
+        eventually(what, || self.runs().into_iter().find(|run| holds(run)))
+    }
+
+    /// Waits until the agent's log says something.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        eventually(text, || self.log().contains(text).then_some(()));
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the agent in {}\n{}---", self.folder.path().display(), self.log());
+        }
+    }
+}
+
+impl Agent {
+    pub fn wrap(child: Child) -> Self {
+        Self { child }
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        send_signal(name, &self.child.id().to_string());
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill_nine(mut self) {
+        self.child.kill().expect("a kill");
+        self.child.wait().expect("an end");
+    }
+
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub fn ends(&mut self, patience: Duration) -> ExitStatus {
+        within(patience, "the agent ends", || self.child.try_wait().expect("a child"))
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// Tells it to drain, and waits for that.
+    #[track_caller]
+    pub fn terminate(mut self) -> i32 {
+        self.signal("TERM");
+        self.ends(super::PATIENCE).code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if self.is_running() {
+            // The whole group: a child of the agent must not outlive the test either.
+            send_signal("KILL", &format!("-{}", self.child.id()));
+            self.child.wait().expect("an end");
+        }
+    }
+}
+
+fn send_signal(name: &str, to: &str) {
+    let sent = Command::new("sh").args(["-c", "kill -s \"$0\" -- \"$1\"", name, to]).status().expect("a shell");
+    assert!(sent.success(), "signal {name} to {to}");
+}

@@ -1,0 +1,153 @@
+//! What the real binary meets instead of AWS: the simulator, in this process, so that its own record is the truth.
+//!
+//! It is spoken to as AWS would be, without an SDK: the simulator checks no signatures.
+
+use std::time::Duration;
+
+use firedrill::simulator::{self, ExperimentRecord, Options, Simulator};
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+
+/// A running simulator; it ends when dropped.
+pub struct Stage {
+    runtime: tokio::runtime::Runtime,
+    simulator: Option<Simulator>,
+    http: Client,
+}
+
+/// One waiting action of a template: its name, its length as ISO 8601 says it, and the names it starts after.
+pub type Act = (&'static str, &'static str, &'static [&'static str]);
+
+/// A client without an SDK. It needs a TLS provider even for plain HTTP.
+pub fn plain_client() -> Client {
+    // An error means that another test was first.
+    let _already_there = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client")
+}
+
+impl Stage {
+    /// Starts a simulator that is so many times as fast as AWS.
+    pub fn start(speed: f64) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let options = Options { speed, ..Options::default() };
+        let simulator = runtime.block_on(simulator::start(options)).expect("a simulator");
+        Self { runtime, simulator: Some(simulator), http: plain_client() }
+    }
+
+    fn simulator(&self) -> &Simulator {
+        self.simulator.as_ref().expect("a simulator")
+    }
+
+    pub fn url(&self) -> String {
+        self.simulator().url()
+    }
+
+    /// Every experiment that was ever started.
+    pub fn experiments(&self) -> Vec<ExperimentRecord> {
+        self.simulator().experiments()
+    }
+
+    fn answer(request: reqwest::blocking::RequestBuilder) -> Value {
+        let answer = request.send().expect("an answer");
+        let (status, text) = (answer.status(), answer.text().expect("text"));
+        assert!(status.is_success(), "{status}: {text}");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Calls an operation of SQS (`AmazonSQS.…`) or EventBridge (`AWSEvents.…`).
+    pub fn call(&self, target: &str, body: &Value) -> Value {
+        Self::answer(self.http.post(self.url()).header("x-amz-target", target).json(body))
+    }
+
+    /// Creates a template of actions that wait, and returns its id.
+    pub fn template(&self, acts: &[Act]) -> String {
+        let action = |(name, length, after): &Act| {
+            let action = json!({"actionId": "aws:fis:wait", "parameters": {"duration": length}, "startAfter": after});
+            ((*name).to_owned(), action)
+        };
+        let body = json!({
+            "clientToken": format!("{acts:?}").chars().filter(char::is_ascii_alphanumeric).take(60).collect::<String>(),
+            "description": "a drill",
+            "roleArn": "arn:aws:iam::123456789012:role/drill",
+            "stopConditions": [{"source": "none"}],
+            "actions": acts.iter().map(action).collect::<serde_json::Map<_, _>>(),
+            "tags": {},
+        });
+        let made = Self::answer(self.http.post(format!("{}/experimentTemplates", self.url())).json(&body));
+        made["experimentTemplate"]["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Creates a queue whose messages come again soon, and returns its URL.
+    pub fn queue(&self, name: &str) -> String {
+        let made =
+            self.call("AmazonSQS.CreateQueue", &json!({"QueueName": name, "Attributes": {"VisibilityTimeout": "1"}}));
+        made["QueueUrl"].as_str().expect("a URL").to_owned()
+    }
+
+    /// Returns the URL that a queue has or would have.
+    pub fn queue_url(&self, name: &str) -> String {
+        format!("{}/123456789012/{name}", self.url())
+    }
+
+    pub fn send(&self, queue: &str, body: &str) {
+        self.call("AmazonSQS.SendMessage", &json!({"QueueUrl": queue, "MessageBody": body}));
+    }
+
+    /// Messages that are in a queue, received or not.
+    pub fn depth(&self, queue: &str) -> u64 {
+        let name = queue.rsplit('/').next().expect("a name");
+        let state = Self::answer(self.http.get(format!("{}/_simulator/state", self.url())));
+        let depths = &state["queues"][name];
+        ["visible", "inFlight", "delayed"].iter().map(|key| depths[key].as_u64().expect("a number")).sum()
+    }
+
+    /// Leads the default bus's events of a source to a new queue, and returns its URL.
+    pub fn subscribe(&self, source: &str, queue: &str) -> String {
+        let url = self.queue(queue);
+        let pattern = json!({"source": [source]}).to_string();
+        self.call("AWSEvents.PutRule", &json!({"Name": queue, "EventPattern": pattern}));
+        let arn = format!("arn:aws:sqs:us-east-1:123456789012:{queue}");
+        self.call("AWSEvents.PutTargets", &json!({"Rule": queue, "Targets": [{"Id": "q", "Arn": arn}]}));
+        url
+    }
+
+    /// Receives and deletes what is in a queue now.
+    pub fn drain(&self, queue: &str) -> Vec<Value> {
+        let mut bodies = Vec::new();
+        loop {
+            let got = self.call("AmazonSQS.ReceiveMessage", &json!({"QueueUrl": queue, "MaxNumberOfMessages": 10}));
+            let Some(messages) = got["Messages"].as_array().filter(|messages| !messages.is_empty()) else {
+                return bodies;
+            };
+            for message in messages {
+                bodies.push(serde_json::from_str(message["Body"].as_str().expect("a body")).expect("JSON"));
+                let receipt = &message["ReceiptHandle"];
+                self.call("AmazonSQS.DeleteMessage", &json!({"QueueUrl": queue, "ReceiptHandle": receipt}));
+            }
+        }
+    }
+
+    /// Lets the next calls of an operation go wrong.
+    pub fn fault(&self, operation: &str, fault: &str, count: usize) {
+        self.control("faults", &json!({"operation": operation, "fault": fault, "count": count}));
+    }
+
+    /// Lets an action of a running experiment fail.
+    pub fn fail_action(&self, experiment: &str, action: &str) {
+        let path = format!("experiments/{experiment}/fail-action");
+        self.control(&path, &json!({"action": action, "reason": "by request"}));
+    }
+
+    fn control(&self, path: &str, body: &Value) {
+        Self::answer(self.http.post(format!("{}/_simulator/{path}", self.url())).json(body));
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(simulator) = self.simulator.take() {
+            self.runtime.block_on(simulator.shutdown());
+        }
+    }
+}
