@@ -1,4 +1,5 @@
-//! Couriers: each reads the journal behind its own position and carries it outwards, at least once.
+//! Couriers: each reads the journal behind its own position and carries it outwards: run events at least once, traces as far
+//! as the collector takes them.
 //!
 //! A courier never holds up a run: what it could not deliver waits in the journal, and only what is older than a limit is
 //! given up, with a warning.
@@ -82,9 +83,21 @@ impl Courier {
     async fn carry_batch(&self) -> Result<usize, StoreError> {
         let from = self.store.courier(self.name()).await?;
         let entries = self.store.journal_after(from, BATCH).await?;
+        let mut ended = false;
         for entry in &entries {
             self.carry(entry).await?;
-            self.store.move_courier(self.name(), entry.seq).await?;
+            ended |= is_end(&entry.observation);
+            if let Load::Events(_) = &self.load {
+                self.store.move_courier(self.name(), entry.seq).await?;
+            }
+        }
+        if let (Load::Traces(traces), Some(last)) = (&self.load, entries.last()) {
+            // Sent before the position moves: a crash between the two sends them again, under the same ids.
+            if ended {
+                let traces = traces.clone();
+                let _sent_or_logged = tokio::task::spawn_blocking(move || traces.flush()).await;
+            }
+            self.store.move_courier(self.name(), last.seq).await?;
         }
         Ok(entries.len())
     }

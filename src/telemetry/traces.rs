@@ -30,7 +30,7 @@ const ROOT: &str = "run";
 /// The exporter of runs; clones share it. The default exports nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Traces {
-    tracer: Option<SdkTracer>,
+    to: Option<(SdkTracer, SdkTracerProvider)>,
 }
 
 /// Returns the context of a run's root span, for whatever is to belong to its trace.
@@ -44,17 +44,27 @@ fn span_context(trace: [u8; 16], span: [u8; 8], flags: TraceFlags) -> SpanContex
 
 impl Traces {
     pub(super) fn new(provider: &SdkTracerProvider) -> Self {
-        Self { tracer: Some(provider.tracer(names::SCOPE)) }
+        Self { to: Some((provider.tracer(names::SCOPE), provider.clone())) }
     }
 
     /// Exports the trace of a run that is over; one that is not is left for later. Never blocks.
     pub fn export(&self, run: &Run, journal: &[JournalEntry]) {
-        let (Some(tracer), Some(story)) = (&self.tracer, Story::of(run, journal)) else { return };
+        let (Some((tracer, _)), Some(story)) = (&self.to, Story::of(run, journal)) else { return };
         let root = Context::new().with_span(story.root().begin(tracer, &run.id, &Context::new()));
         for piece in story.pieces() {
             piece.begin(tracer, &run.id, &root).end_with_timestamp(SystemTime::from(piece.end));
         }
         root.span().end_with_timestamp(SystemTime::from(story.ended_at));
+    }
+
+    /// Sends what was exported so far; whether the collector took it is told by the outage's warning. Blocks for at most
+    /// the SDK's five seconds, so it is not for the threads of an async runtime.
+    pub fn flush(&self) {
+        if let Some((_, provider)) = &self.to
+            && let Err(error) = provider.force_flush()
+        {
+            tracing::debug!(%error, "traces were not sent");
+        }
     }
 }
 

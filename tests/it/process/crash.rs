@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{deployment, retold};
 use crate::support::{
     agent::{Agent, Home},
+    let_pass,
     stage::Stage,
     within,
 };
@@ -72,12 +73,12 @@ fn lane(seed: u64) {
     for kill in 0..KILLS {
         let id = format!("event-{seed}-{kill}");
         let agent = home.spawn();
-        std::thread::sleep(Duration::from_millis(moments.below(LONGEST_LIFE_MS / 2)));
+        let_pass(Duration::from_millis(moments.below(LONGEST_LIFE_MS / 2)));
         for _copy in 0..=moments.below(2) {
             stage.send(&queue, &deployment(&id));
         }
         sent.push(id);
-        std::thread::sleep(Duration::from_millis(moments.below(LONGEST_LIFE_MS / 2)));
+        let_pass(Duration::from_millis(moments.below(LONGEST_LIFE_MS / 2)));
         agent.kill_nine();
     }
     // Slots come no more; what is open goes on.

@@ -19,14 +19,11 @@ use super::{
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
-    world::World,
+    world::{MAX_PASSES_A_SECOND, World},
 };
 
 /// A pass may begin before what changes the rows or the rules, and record so much later, in milliseconds.
 const PASS_MS: u64 = 5 * SECOND_MS;
-
-/// Most passes of the engine in one second. Opening slots and noticing their end take some each.
-const MAX_PASSES_A_SECOND: u64 = 150;
 
 /// Most calls for one run within ten seconds: polls every two, and a start and a stop with their retries.
 const MAX_CALLS_IN_TEN_SECONDS: usize = 14;

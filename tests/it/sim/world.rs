@@ -41,6 +41,10 @@ use super::{
 /// Longest time until every run is over once nothing goes wrong any more.
 const PATIENCE_MS: u64 = 16 * HOUR_MS;
 
+/// Most passes of the engine in one second: opening slots and noticing their end take some each. One that makes more
+/// spins, and is not brought back.
+pub const MAX_PASSES_A_SECOND: u64 = 150;
+
 /// What is built wrong on purpose.
 #[derive(Debug, Clone, Copy)]
 pub struct Planted {
@@ -79,6 +83,12 @@ pub struct Passes {
     /// Most passes within one second.
     pub peak: u64,
     pub total: u64,
+}
+
+impl Ear {
+    fn passes(&self) -> Passes {
+        *self.passes.lock().expect("one thread")
+    }
 }
 
 impl Witness for Ear {
@@ -158,7 +168,7 @@ impl World {
     }
 
     pub fn passes(&self) -> Passes {
-        *self.ear.passes.lock().expect("one thread")
+        self.ear.passes()
     }
 
     /// When a query of the store failed, and until when the engine waits after it.
@@ -223,7 +233,7 @@ impl World {
 
     fn restart(&mut self) {
         self.restart_at = None;
-        if self.agent.is_some() {
+        if self.agent.is_some() || self.passes().peak > MAX_PASSES_A_SECOND {
             return;
         }
         let poke = Arc::new(Notify::new());
@@ -258,6 +268,7 @@ impl World {
     async fn beside<T>(&mut self, other: impl Future<Output = T>) -> Option<T> {
         let Some(mut agent) = self.agent.take() else { return Some(other.await) };
         let mut other = std::pin::pin!(other);
+        let ear = self.ear.clone();
         let ended = std::future::poll_fn(|context| {
             if let Some(left) = agent.polls_left {
                 if left == 0 {
@@ -265,7 +276,7 @@ impl World {
                 }
                 agent.polls_left = Some(left - 1);
             }
-            if agent.engine.as_mut().poll(context).is_ready() {
+            if agent.engine.as_mut().poll(context).is_ready() || ear.passes().peak > MAX_PASSES_A_SECOND {
                 return Poll::Ready(None);
             }
             other.as_mut().poll(context).map(Some)

@@ -44,6 +44,11 @@ pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Optio
     }
 }
 
+/// Lets time pass: only for a test that is about the moment itself, never to wait for something.
+pub fn let_pass(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// As [`eventually`], for looks that await.
 pub async fn soon<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
