@@ -13,11 +13,11 @@ use super::{
     ids::ExperimentName,
     plan::{self, Effect, Halt, Mode, ScheduleKey, Snapshot},
     run::{Adopted, Observation, Run, RunState, StopRequestState, Trigger},
-    template::TemplateFacts,
+    template::{Estimate, TemplateFacts},
 };
 
 /// Most passes of one forecast; beyond, it ends early and says so.
-pub const MAX_PASSES: usize = 1_000_000;
+pub const MAX_PASSES: usize = 200_000;
 
 /// What a forecast starts from.
 #[derive(Debug, Clone, Default)]
@@ -92,13 +92,15 @@ impl World<'_> {
     /// Plans from wake to wake; returns how far it came.
     fn run_until(&mut self, to: Timestamp) -> Timestamp {
         for _ in 0..MAX_PASSES {
+            self.look_at_all();
             let effects = plan::plan(&self.snapshot, self.now);
             if effects.is_empty() {
-                let Some(wake) = plan::next_wake(&self.snapshot, self.now) else { return to };
+                let decision = plan::next_decision(&self.snapshot, self.now);
+                let Some(wake) = decision.into_iter().chain(self.next_end()).min() else { return to };
                 if wake >= to {
                     return to;
                 }
-                self.now = self.skip_quiet(wake).max(after(self.now, SignedDuration::from_nanos(1)));
+                self.now = wake.max(after(self.now, SignedDuration::from_nanos(1)));
                 continue;
             }
             for effect in effects {
@@ -112,22 +114,36 @@ impl World<'_> {
         self.now
     }
 
-    /// A wake-up that is only there to poll a run that will not have ended by then is of no interest: the wake stays, but
-    /// the poll's answer is given without a pass of its own by marking the run as asked just now.
-    fn skip_quiet(&mut self, wake: Timestamp) -> Timestamp {
+    /// Tells every run that goes on how its experiment is, so that its end is known at its instant and no pass is spent on
+    /// polls.
+    fn look_at_all(&mut self) {
+        let now = self.now;
         for run in &mut self.snapshot.runs {
-            let Some(&(_, end)) = self.ends.get(&run.id) else { continue };
-            if wake < end
-                && let RunState::Running { watch, .. } = &mut run.state
-            {
-                watch.asked_at = Some(wake);
+            let Some((_, end)) = self.ends.get_mut(&run.id) else { continue };
+            let ended = match &mut run.state {
+                RunState::Running { watch, .. } => {
+                    watch.asked_at = Some(now);
+                    (now >= *end).then_some(FisStatus::Completed)
+                }
+                RunState::Stopping { request: StopRequestState::Taken, .. } => {
+                    *end = now;
+                    Some(FisStatus::Stopped)
+                }
+                _ => None,
+            };
+            if let (Some(status), Some(fis)) = (ended, &mut run.fis) {
+                fis.status = status;
             }
         }
-        wake
+    }
+
+    /// When the next experiment ends that is not being stopped.
+    fn next_end(&self) -> Option<Timestamp> {
+        let running = self.snapshot.runs.iter().filter(|run| matches!(run.state, RunState::Running { .. }));
+        running.filter_map(|run| self.ends.get(&run.id)).map(|(_, end)| *end).filter(|end| *end > self.now).min()
     }
 
     fn perform(&mut self, effect: Effect) {
-        let now = self.now;
         match effect {
             Effect::AdoptSchedule { schedule, at } => {
                 self.snapshot.cursors.insert(schedule, at);
@@ -151,18 +167,7 @@ impl World<'_> {
             }
             Effect::Look { run } => self.apply(&run, &[Observation::NotFound]),
             Effect::Poll { run } => {
-                let Some(mut fis) = self.find(&run).and_then(|run| run.fis.clone()) else { return };
-                let stopped = self.find(&run).is_some_and(|run| {
-                    matches!(run.state, RunState::Stopping { request: StopRequestState::Taken, .. })
-                });
-                if stopped {
-                    fis.status = FisStatus::Stopped;
-                    if let Some((_, end)) = self.ends.get_mut(&run) {
-                        *end = now;
-                    }
-                } else if self.ends.get(&run).is_some_and(|(_, end)| now >= *end) {
-                    fis.status = FisStatus::Completed;
-                }
+                let Some(fis) = self.find(&run).and_then(|run| run.fis.clone()) else { return };
                 self.apply(&run, &[Observation::Polled { fis }]);
             }
             Effect::Stop { run, cause } => {
@@ -200,11 +205,11 @@ impl World<'_> {
     }
 
     fn begin(&mut self, id: &super::ids::RunId, template_id: &str) -> FisExperiment {
-        let expected = self.find(id).and_then(|run| {
-            let experiment = self.snapshot.rules.experiments.get(&run.experiment)?;
-            Some(plan::expected(experiment, run.facts.as_ref()?))
+        let takes = self.find(id).and_then(|run| match run.facts.as_ref()?.estimate() {
+            Estimate::Ceiling(length) => Some(length),
+            Estimate::Unknown => Some(self.snapshot.rules.experiments.get(&run.experiment)?.max_duration),
         });
-        let end = after(self.now, expected.unwrap_or(SignedDuration::ZERO));
+        let end = after(self.now, takes.unwrap_or(SignedDuration::ZERO));
         self.ends.insert(id.clone(), (self.now, end));
         FisExperiment {
             id: "forecast".to_owned(),

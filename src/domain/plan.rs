@@ -171,6 +171,12 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Vec<Effect> {
 /// Returns the next instant at which [`plan`] may have something new to do, if no row changes before; `None` when only
 /// a changed row can make it so. Never before `now`.
 pub fn next_wake(snapshot: &Snapshot<'_>, now: Timestamp) -> Option<Timestamp> {
+    let survey = survey(snapshot, now);
+    survey.wake.into_iter().chain(survey.poll).min().map(|wake| wake.max(now))
+}
+
+/// As [`next_wake`] for someone who knows how FIS's experiments go on: polls do not count.
+pub fn next_decision(snapshot: &Snapshot<'_>, now: Timestamp) -> Option<Timestamp> {
     survey(snapshot, now).wake.map(|wake| wake.max(now))
 }
 
@@ -179,12 +185,19 @@ pub fn next_wake(snapshot: &Snapshot<'_>, now: Timestamp) -> Option<Timestamp> {
 struct Survey {
     effects: Vec<Effect>,
     wake: Option<Timestamp>,
+    /// When FIS is asked next.
+    poll: Option<Timestamp>,
 }
 
 impl Survey {
     /// Asks for another look at an instant.
     fn wake_at(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// Asks for another look when a poll is due.
+    fn poll_at(&mut self, at: Timestamp) {
+        self.poll = Some(self.poll.map_or(at, |poll| poll.min(at)));
     }
 
     fn record(&mut self, run: &Run, observation: Observation) {

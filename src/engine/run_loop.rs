@@ -250,11 +250,12 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let opened = runs.clone();
-        let changed = self.commit(Change::OpenSlots { schedule, cursor, runs, at: now }).await?;
-        for run in opened.iter().filter(|_| changed) {
+        let inserted = self.commit(Change::OpenSlots { schedule, cursor, runs, at: now }).await?;
+        for run in opened.iter().filter(|_| inserted) {
             self.witness.committed(run, &run.opening(), now);
         }
-        Ok(changed)
+        // The cursor has moved even where every run was known, and the survey knows no next slot from the old one.
+        Ok(true)
     }
 
     async fn commit(&self, change: Change) -> Result<bool, StoreError> {

@@ -41,7 +41,7 @@ pub struct KnownEvent {
 
 /// Events are remembered at least this long, whatever the history: SQS may deliver a message again for 14 days (Amazon
 /// SQS developer guide, quotas: message retention), and a forgotten one would start a second run.
-const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(15 * 24);
+pub const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(15 * 24);
 
 /// Rows deleted in one go by [`SqliteStore::prune`], so that no transaction is long.
 const PRUNE_BATCH: i64 = 1_000;

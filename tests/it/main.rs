@@ -3,14 +3,22 @@
 mod support;
 
 mod config;
+mod event;
+mod forecast;
 mod house;
 mod moto;
+mod outcome;
 mod packaging;
 mod pattern;
+mod plan;
 mod process;
+mod react;
 mod readme;
+mod run;
 mod schedule;
 mod sim;
 mod simulator;
+mod store;
 mod telemetry;
+mod template;
 mod window;

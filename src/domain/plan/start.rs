@@ -94,7 +94,7 @@ pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, s
         }
         Doubt::Unanswered { look_at } => return survey.wake_at(*look_at),
         Doubt::NotFound { looked_at } => (after(*looked_at, LOOK_INTERVAL), Some(*looked_at)),
-        Doubt::Refused { retry_at, .. } => (*retry_at, None),
+        Doubt::Refused { retry_at, looked_at, .. } => (*retry_at, *looked_at),
     };
     let ending = match judge_again(snapshot, run, doubt, now) {
         Again::Clear(experiment) if is_due(next_at, BACKOFF_LIMIT, now) => {
@@ -199,7 +199,7 @@ fn judge(
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }
                 if !is_due(*look_at, BACKOFF_LIMIT, now) =>
             {
-                Judgement::Wait(*look_at)
+                Judgement::Wait((*look_at).min(after(deadline(run), SignedDuration::from_nanos(1))))
             }
             _ => Judgement::NeedsTemplate,
         },
@@ -221,7 +221,7 @@ fn judge_with_facts(
     if now < run.not_before {
         return Judgement::Wait(run.not_before);
     }
-    let deadline = run.hold_until.map_or(run.start_by, |until| until.max(run.start_by));
+    let deadline = deadline(run);
     if now > deadline {
         let waited_for = match &run.state {
             RunState::Held { reason, .. } => Some(reason.clone()),
@@ -245,6 +245,15 @@ fn judge_with_facts(
     }
     let Some(facts) = &run.facts else { return Judgement::NeedsTemplate };
     look_ahead(snapshot, experiment, facts, run, now)
+}
+
+/// The last instant at which a run may start. The time it may wait for a blackout to lift is granted once it was held,
+/// not to a run that nobody looked at in time.
+fn deadline(run: &Run) -> Timestamp {
+    match (&run.state, run.hold_until) {
+        (RunState::Requested | RunState::Settling, _) | (_, None) => run.start_by,
+        (_, Some(hold_until)) => hold_until.max(run.start_by),
+    }
 }
 
 /// Refuses what could still be running when a window opens.

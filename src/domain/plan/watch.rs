@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{
     experiment::{Experiment, FIS_MAX_DURATION},
-    fis::{FailureClass, FisStatus},
+    fis::FailureClass,
     outcome::{self, Outcome},
     react::BACKOFF_LIMIT,
     run::{Observation, Run, RunState, StopCause, StopRequestState, Watch},
@@ -67,7 +67,7 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey:
     if now >= due || watch.asked_at.is_some_and(|asked| now < asked) {
         survey.effects.push(Effect::Poll { run: run.id.clone() });
     } else {
-        survey.wake_at(due);
+        survey.poll_at(due);
     }
 }
 
@@ -94,7 +94,7 @@ fn lost(run: &Run, since: Timestamp, watch: &Watch) -> Option<FailureClass> {
     let fis = run.fis.as_ref();
     let is_unread = match watch.failures {
         // What FIS says goes on is not lost, however long it takes.
-        0 => fis.is_some_and(|fis| matches!(fis.status, FisStatus::Unknown(_))),
+        0 => watch.unknown >= LOST_AFTER_POLLS,
         failures => failures >= LOST_AFTER_POLLS,
     };
     let begun = fis.and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{HoldReason, Observation, SkipReason, StopCause};
 use crate::domain::{
     experiment::Place,
-    fis::{FailureClass, FisExperiment},
+    fis::{FailureClass, FisExperiment, FisStatus},
     outcome::Outcome,
 };
 
@@ -106,6 +106,9 @@ pub enum Doubt {
         message: String,
         /// When to try again.
         retry_at: Timestamp,
+        /// When a look by tag, because of an earlier call without an answer, last found none.
+        #[serde(default)]
+        looked_at: Option<Timestamp>,
     },
 }
 
@@ -122,6 +125,9 @@ pub struct Watch {
     pub denied_since: Option<Timestamp>,
     /// How the last of them failed.
     pub last_failure: Option<FailureClass>,
+    /// Answers in a row with a status that this version does not know.
+    #[serde(default)]
+    pub unknown: u32,
 }
 
 /// Whether FIS took a stop request.
@@ -173,19 +179,22 @@ impl StartKnown {
                 Doubt::Unanswered { look_at: at }
             }
             (O::StartRefused { class, message, retry_at }, Doubt::Unanswered { .. }) => {
-                Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at }
+                Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at: None }
             }
             (O::StartUnclear { look_at, .. } | O::LookFailed { look_at, .. }, Doubt::Unanswered { .. }) => {
                 self.is_unclear();
                 Doubt::Unanswered { look_at: *look_at }
             }
-            // A look that fails or finds nothing after a refusal says nothing new about the refused call.
             (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at },
             (O::NotFound, Doubt::Unanswered { .. }) => {
                 self.is_unclear();
                 Doubt::NotFound { looked_at: at }
             }
-            (O::NotFound, _) => Doubt::NotFound { looked_at: at },
+            (O::NotFound, Doubt::NotFound { .. }) => Doubt::NotFound { looked_at: at },
+            // A look after a refusal is about an earlier call; the refusal stands.
+            (O::NotFound, Doubt::Refused { class, message, retry_at, .. }) => {
+                Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at: Some(at) }
+            }
             (O::Started { fis, .. }, _) => {
                 let watch = Watch { asked_at: Some(at), ..Watch::default() };
                 return Some(RunState::Running { since: self.begun(fis, at), place: self.place, watch });
@@ -214,7 +223,11 @@ impl Watch {
                     denials: self.denials.saturating_add(u32::from(is_denied)),
                     denied_since: self.denied_since.or(is_denied.then_some(at)),
                     last_failure: Some(*class),
+                    unknown: self.unknown,
                 }
+            }
+            Observation::Polled { fis } if matches!(fis.status, FisStatus::Unknown(_)) => {
+                Self { asked_at: Some(at), unknown: self.unknown.saturating_add(1), ..Self::default() }
             }
             _ => Self { asked_at: Some(at), ..Self::default() },
         }

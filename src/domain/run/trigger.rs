@@ -60,7 +60,10 @@ impl Trigger {
     pub fn key(&self) -> String {
         match self {
             Self::Slot { schedule, at } => format!("slot:{schedule}:{at}"),
-            Self::Event { source, event_id, .. } => format!("event:{source}:{event_id}"),
+            // A source is foreign text: without a colon of its own, no two events share a key.
+            Self::Event { source, event_id, .. } => {
+                format!("event:{}:{event_id}", source.replace('%', "%25").replace(':', "%3A"))
+            }
             Self::Manual { request, .. } => format!("manual:{request}"),
         }
     }

@@ -7,6 +7,7 @@ pub mod moto;
 pub mod otlp;
 pub mod runs;
 pub mod stage;
+pub mod world;
 
 use std::{
     path::Path,

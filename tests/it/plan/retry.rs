@@ -1,0 +1,150 @@
+//! Starts without a clear answer: looked for first, judged anew, given up only when certainly nothing exists.
+
+use std::collections::BTreeMap;
+
+use firedrill::domain::{
+    experiment::{Experiment, Overlap, Place},
+    fis::{CallFailure, FailureClass},
+    plan::Mode,
+    react,
+    run::{Observation, Run},
+};
+
+use super::check;
+use crate::support::{
+    runs::name,
+    world::{World, applied, asked, blackout, experiment, read, running, slot_run, t},
+};
+
+/// A run of 10:00 whose start was asked for then.
+fn starting() -> Run {
+    asked(read(slot_run("10:00:00"), "10:00:00", 600), "10:00:00")
+}
+
+fn world(run: Run) -> World {
+    World::of(experiment(), vec![run])
+}
+
+fn failed(run: Run, at: &str, class: FailureClass) -> Run {
+    let observed = react::start(&run, Err(CallFailure { class, message: "no".to_owned() }), t(at));
+    applied(run, &[(at, observed)])
+}
+
+fn not_found(run: Run, at: &str) -> Run {
+    applied(run, &[(at, Observation::NotFound)])
+}
+
+#[test]
+fn start_without_a_recorded_answer_is_looked_for_before_anything_else() {
+    check(&world(starting()), "10:00:00", &["A look"]);
+    let unclear = failed(starting(), "10:00:45", FailureClass::Timeout);
+    check(&world(unclear.clone()), "10:00:45", &["A look"]);
+    // Whatever else holds: an experiment may exist.
+    let mut gone = world(unclear.clone()).with_window(blackout("09:00:00", "12:00:00")).with_stop();
+    gone.rules.experiments.clear();
+    check(&gone, "11:00:00", &["A look"]);
+    let draining = World { mode: Mode::DrainingWithStop, ..world(unclear) };
+    check(&draining, "10:00:45", &["A look"]);
+}
+
+#[test]
+fn look_that_failed_is_repeated_after_a_pause() {
+    let failure = CallFailure { class: FailureClass::Unavailable, message: String::new() };
+    let observed = react::look(Err(failure), t("10:00:10"));
+    let world = world(applied(starting(), &[("10:00:10", observed)]));
+    check(&world, "10:00:14.999", &["wake 10:00:15"]);
+    check(&world, "10:00:15", &["A look"]);
+    // The clock was set back behind the call: the look is due at once.
+    check(&world, "09:00:00", &["A look"]);
+}
+
+#[test]
+fn start_that_left_nothing_is_repeated_under_the_same_token() {
+    let run = not_found(starting(), "10:00:10");
+    assert_eq!(run.id.client_token(), slot_run("10:00:00").id.client_token());
+    check(&world(run.clone()), "10:00:14.999", &["wake 10:00:15"]);
+    check(&world(run.clone()), "10:00:15", &["A start EXT1"]);
+    check(&World { mode: Mode::Draining, ..world(run) }, "10:00:15", &[]);
+}
+
+#[test]
+fn start_is_repeated_where_it_was_first_asked_for() {
+    let moved = Place { region: Some("eu-west-1".to_owned()), ..Place::default() };
+    let world = World::of(Experiment { place: moved, ..experiment() }, vec![not_found(starting(), "10:00:10")]);
+    check(&world, "10:00:15", &["A start EXT1"]);
+}
+
+#[test]
+fn blackout_opened_meanwhile_forbids_the_repetition() {
+    let closed = "A skipped: window `freeze` forbids it until 12:00:00Z";
+    let with = |run: Run| world(run).with_window(blackout("10:00:05", "12:00:00"));
+    // Not before a look two minutes after the doubtful call: an experiment may still appear.
+    check(&with(not_found(starting(), "10:00:10")), "10:00:14", &["wake 10:00:15"]);
+    check(&with(not_found(starting(), "10:00:10")), "10:00:15", &["A look"]);
+    check(&with(not_found(starting(), "10:01:59")), "10:02:10", &["A look"]);
+    check(&with(not_found(starting(), "10:02:00")), "10:02:00", &[closed]);
+}
+
+#[test]
+fn other_guards_forbid_the_repetition_as_well() {
+    let run = not_found(starting(), "10:02:00");
+    let going = running(slot_run("09:50:00"), "09:50:00");
+    let with_other = World::of(experiment(), vec![run.clone(), going.clone()]);
+    assert_eq!(with_other.says(t("10:02:05"))[0], "A skipped: run B of the same experiment is going on");
+    let both = World::of(Experiment { overlap: Overlap::Allow, ..experiment() }, vec![run.clone(), going]);
+    assert_eq!(both.says(t("10:02:05"))[0], "A start EXT1");
+    check(&world(run.clone()).with_stop(), "10:02:05", &["A skipped: taken back by bob"]);
+    let halted = world(run.clone()).with_halt(firedrill::domain::plan::HaltRunning::Finish);
+    check(&halted, "10:02:05", &["A skipped: all chaos is halted by ann"]);
+    check(&world(run.clone()), "10:10:00.1", &["A skipped: it could not start by 10:10:00Z"]);
+    let mut gone = world(run.clone());
+    gone.rules.experiments = BTreeMap::from([(name("other"), Experiment { name: name("other"), ..experiment() })]);
+    check(&gone, "10:02:05", &["A skipped: the experiment is no longer in the configuration"]);
+    let crossing = world(run).with_window(blackout("10:12:00", "13:00:00"));
+    let crossed = "A skipped: it could run until 10:12:05Z, but window `freeze` forbids it from 10:12:00Z";
+    check(&crossing, "10:02:05", &[crossed]);
+}
+
+#[test]
+fn throttled_or_over_quota_is_repeated_with_growing_pauses_until_the_deadline() {
+    for class in [FailureClass::Throttled, FailureClass::Quota, FailureClass::Credentials] {
+        let once = failed(starting(), "10:00:00", class);
+        check(&world(once.clone()), "10:00:01.999", &["wake 10:00:02"]);
+        check(&world(once.clone()), "10:00:02", &["A start EXT1"]);
+        let twice = failed(asked(once, "10:00:02"), "10:00:02", class);
+        check(&world(twice.clone()), "10:00:05.999", &["wake 10:00:06"]);
+        check(&world(twice.clone()), "10:10:00", &["A start EXT1"]);
+        check(&world(twice), "10:10:00.1", &["A skipped: it could not start by 10:10:00Z"]);
+    }
+}
+
+#[test]
+fn refusal_that_will_not_change_ends_the_run() {
+    for (class, shown) in
+        [(FailureClass::Denied, "denied"), (FailureClass::NotFound, "not-found"), (FailureClass::Invalid, "invalid")]
+    {
+        let run = failed(starting(), "10:00:00", class);
+        check(&world(run), "10:00:00", &[&format!("A finished: FIS refused to start it ({shown}): no")]);
+    }
+}
+
+#[test]
+fn refusal_after_a_doubtful_call_waits_for_certainty_and_is_not_asked_again() {
+    let run = not_found(failed(starting(), "10:00:01", FailureClass::Timeout), "10:00:02");
+    let run = failed(asked(run, "10:00:07"), "10:00:07", FailureClass::Denied);
+    check(&world(run.clone()), "10:00:07", &["A look"]);
+    let run = not_found(run, "10:00:08");
+    check(&world(run.clone()), "10:00:12", &["wake 10:00:13"]);
+    check(&world(run.clone()), "10:00:13", &["A look"]);
+    let run = not_found(run, "10:02:00");
+    check(&world(run), "10:02:00", &["A finished: FIS refused to start it (denied): no"]);
+}
+
+#[test]
+fn look_found_nothing_after_a_refusal_keeps_the_retrys_own_time() {
+    let run = not_found(failed(starting(), "10:00:01", FailureClass::Timeout), "10:00:02");
+    let run = failed(asked(run, "10:00:07"), "10:00:07", FailureClass::Throttled);
+    // The second refusal in a row: four seconds.
+    check(&world(run.clone()), "10:00:08", &["wake 10:00:11"]);
+    check(&world(run), "10:00:11", &["A start EXT1"]);
+}

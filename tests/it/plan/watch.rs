@@ -1,0 +1,219 @@
+//! Runs that go on: how often FIS is asked, what stops them, when they end, and when they count as lost.
+
+use firedrill::domain::{
+    fis::{CallFailure, FailureClass, FisStatus},
+    plan::{HaltRunning, Mode},
+    react,
+    run::{Adopted, Observation, Run, StopCause},
+    window::{OnEntry, WindowKind},
+};
+use jiff::SignedDuration;
+
+use super::check;
+use crate::support::world::{World, applied, asked, blackout, experiment, fis, running, slot_run, t, window};
+
+/// A run that was seen running at 10:00.
+fn going() -> Run {
+    running(slot_run("10:00:00"), "10:00:00")
+}
+
+/// The run after FIS said at an instant that it goes on.
+fn seen(run: Run, at: &str) -> Run {
+    applied(run, &[(at, Observation::Polled { fis: fis(FisStatus::Running, t("10:00:00")) })])
+}
+
+fn unseen(run: Run, at: &str, class: FailureClass) -> Run {
+    let observed = react::poll(Err(CallFailure { class, message: String::new() }));
+    applied(run, &[(at, observed)])
+}
+
+fn stopping(run: Run, at: &str) -> Run {
+    applied(run, &[(at, Observation::StopAsked { cause: StopCause::MaxDuration })])
+}
+
+fn world(run: Run) -> World {
+    World::of(experiment(), vec![run])
+}
+
+#[test]
+fn experiment_is_polled_often_at_first_and_seldom_later() {
+    check(&world(going()), "10:00:01.999", &["wake 10:00:02"]);
+    check(&world(going()), "10:00:02", &["A poll"]);
+    check(&world(seen(going(), "10:00:58")), "10:00:58", &["wake 10:01:00"]);
+    check(&world(seen(going(), "10:01:00")), "10:01:00", &["wake 10:01:10"]);
+    check(&world(seen(going(), "10:30:00")), "10:30:10", &["A poll"]);
+    // The clock was set back: the last answer lies in the future.
+    check(&world(seen(going(), "10:30:00")), "10:20:00", &["A poll"]);
+}
+
+#[test]
+fn polls_that_fail_become_rarer_up_to_a_minute() {
+    let once = unseen(going(), "10:00:02", FailureClass::Unavailable);
+    check(&world(once.clone()), "10:00:02", &["wake 10:00:06"]);
+    let many = (3..20).fold(once, |run, second| unseen(run, &format!("10:00:{second:02}"), FailureClass::Timeout));
+    check(&world(many), "10:00:19", &["wake 10:01:19"]);
+}
+
+#[test]
+fn experiment_that_ended_finishes_the_run() {
+    let ended =
+        applied(going(), &[("10:00:02", Observation::Polled { fis: fis(FisStatus::Completed, t("10:00:00")) })]);
+    check(&world(ended), "10:00:02", &["A finished: every action completed"]);
+}
+
+#[test]
+fn stop_has_its_cause_in_one_order() {
+    let freeze = || world(going()).with_window(blackout("10:00:01", "12:00:00"));
+    let all = World { mode: Mode::DrainingWithStop, ..freeze().with_halt(HaltRunning::Stop).with_stop() };
+    check(&all, "11:00:00", &["A stop: operator bob"]);
+    let no_stop = World { stops: Default::default(), ..all };
+    check(&no_stop, "11:00:00", &["A stop: a halt by ann"]);
+    let no_halt = World { halt: None, ..no_stop };
+    check(&no_halt, "11:00:00", &["A stop: the agent's shutdown"]);
+    let active = World { mode: Mode::Active, ..no_halt };
+    check(&active, "11:00:00", &["A stop: its `max_duration`"]);
+    check(&active, "10:00:01", &["A stop: window `freeze`"]);
+    check(&active, "10:00:00", &["wake 10:00:01"]);
+}
+
+#[test]
+fn halt_may_let_runs_finish() {
+    check(&world(going()).with_halt(HaltRunning::Finish), "10:00:00", &["wake 10:00:02"]);
+    let draining = World { mode: Mode::Draining, ..world(going()) };
+    check(&draining, "10:00:00", &["wake 10:00:02"]);
+}
+
+#[test]
+fn window_stops_a_run_its_lead_before_it_opens() {
+    let opens = |on_entry| {
+        world(seen(going(), "10:10:00")).with_window(window(
+            "freeze",
+            WindowKind::Blackout,
+            "10:20:00",
+            "11:00:00",
+            on_entry,
+        ))
+    };
+    let lead = OnEntry::Stop { lead: SignedDuration::from_secs(595) };
+    check(&opens(lead), "10:10:04", &["wake 10:10:05"]);
+    check(&opens(lead), "10:10:05", &["A stop: window `freeze`"]);
+    let none = OnEntry::Stop { lead: SignedDuration::ZERO };
+    check(&opens(none), "10:10:05", &["wake 10:10:10"]);
+    check(&opens(none), "10:20:00", &["A stop: window `freeze`"]);
+    check(&opens(OnEntry::Finish), "10:20:00", &["A poll"]);
+    // What begins at its end is not stopped by it.
+    check(&opens(none), "11:00:00", &["A stop: its `max_duration`"]);
+}
+
+#[test]
+fn end_of_an_allowed_window_stops_a_run() {
+    let stop = OnEntry::Stop { lead: SignedDuration::from_mins(1) };
+    let office = window("office", WindowKind::Allowed, "09:00:00", "10:20:00", stop);
+    let world = world(seen(going(), "10:18:59")).with_window(office);
+    check(&world, "10:18:59", &["wake 10:19:00"]);
+    check(&world, "10:19:00", &["A stop: window `office`"]);
+}
+
+#[test]
+fn run_longer_than_its_limit_is_stopped() {
+    check(&world(seen(going(), "10:59:55")), "10:59:55", &["wake 11:00:00"]);
+    check(&world(seen(going(), "10:59:55")), "11:00:00", &["A stop: its `max_duration`"]);
+}
+
+#[test]
+fn limit_counts_from_the_experiments_own_start_when_it_was_found_late() {
+    let fis = fis(FisStatus::Running, t("10:00:00"));
+    let found = [("10:40:00", Observation::Started { fis, adopted: Adopted::ByTag })];
+    let world = world(applied(asked(slot_run("10:00:00"), "10:00:00"), &found));
+    check(&world, "10:59:59", &["A poll"]);
+    check(&world, "11:00:00", &["A stop: its `max_duration`"]);
+}
+
+#[test]
+fn experiment_that_left_the_configuration_is_watched_and_bound_by_windows() {
+    let mut gone = world(going()).with_window(blackout("10:30:00", "11:00:00"));
+    gone.rules.experiments.clear();
+    check(&gone, "10:00:02", &["A poll"]);
+    check(&gone, "10:30:00", &["A stop: window `freeze`"]);
+    gone.rules.windows.clear();
+    check(&gone, "11:30:00", &["A poll"]);
+    check(&gone, "22:00:00", &["A stop: its `max_duration`"]);
+}
+
+#[test]
+fn stop_is_asked_for_until_fis_takes_it() {
+    let run = stopping(going(), "10:00:01");
+    check(&world(run.clone()), "10:00:01", &["A stop: its `max_duration`"]);
+    let throttled = CallFailure { class: FailureClass::Throttled, message: String::new() };
+    let once = react::stop(&run, Err(throttled.clone()), t("10:00:01"));
+    let run = applied(run, &[("10:00:01", once)]);
+    check(&world(run.clone()), "10:00:01", &["wake 10:00:02"]);
+    check(&world(run.clone()), "10:00:02", &["A poll"]);
+    check(&world(run.clone()), "10:00:03", &["A stop: its `max_duration`"]);
+    let twice = react::stop(&run, Err(throttled), t("10:00:03"));
+    let run = applied(seen(run, "10:00:03"), &[("10:00:03", twice)]);
+    check(&world(run.clone()), "10:00:04", &["wake 10:00:05"]);
+    let taken = applied(seen(run, "10:00:07"), &[("10:00:07", Observation::StopTaken)]);
+    check(&world(taken.clone()), "10:00:08", &["wake 10:00:09"]);
+    let stopped = fis(FisStatus::Stopped, t("10:00:00"));
+    let ended = applied(taken, &[("10:00:09", Observation::Polled { fis: stopped })]);
+    check(&world(ended), "10:00:09", &["A finished: stopped by its `max_duration`"]);
+}
+
+/// The run after nine failures within nine seconds, from 10:00:02 on.
+fn nine_times(run: Run, class: FailureClass) -> Run {
+    (2..11).fold(run, |run, second| unseen(run, &format!("10:00:{second:02}"), class))
+}
+
+#[test]
+fn experiment_that_fis_denies_ten_times_over_a_quarter_of_an_hour_is_lost() {
+    let lost = "A finished: FIS told nothing of it for too long (not-found)";
+    let nine = nine_times(going(), FailureClass::NotFound);
+    check(&world(unseen(nine.clone(), "10:15:01.9", FailureClass::NotFound)), "10:17:00", &["A poll"]);
+    check(&world(unseen(nine, "10:15:02", FailureClass::NotFound)), "10:15:02", &[lost]);
+}
+
+#[test]
+fn experiment_is_not_lost_without_having_been_asked_for() {
+    // The agent was away; nobody asked FIS meanwhile.
+    let denied_once = unseen(going(), "10:00:02", FailureClass::NotFound);
+    check(&world(denied_once), "10:30:00", &["A poll"]);
+    let stopping = stopping(seen(going(), "10:00:02"), "10:00:02");
+    let taken = applied(stopping, &[("10:00:02", Observation::StopTaken)]);
+    check(&world(taken), "2026-03-04T10:00:00Z", &["A poll"]);
+}
+
+#[test]
+fn one_denial_after_an_outage_is_not_a_quarter_of_an_hour_of_denials() {
+    let outage = nine_times(going(), FailureClass::Unavailable);
+    let denied = unseen(unseen(outage, "10:20:00", FailureClass::Unavailable), "10:21:00", FailureClass::NotFound);
+    check(&world(denied.clone()), "10:21:00", &["wake 10:22:00"]);
+    check(&world(unseen(denied, "10:36:00", FailureClass::NotFound)), "10:36:00", &["wake 10:37:00"]);
+}
+
+#[test]
+fn experiment_that_fis_tells_nothing_of_is_stopped_and_lost_after_thirteen_hours() {
+    let taken = |told: &str| applied(stopping(going(), told), &[(told, Observation::StopTaken)]);
+    let silent = |told, last| unseen(nine_times(taken(told), FailureClass::Timeout), last, FailureClass::Timeout);
+    let lost = "A finished: FIS told nothing of it for too long (timeout)";
+    check(&world(silent("22:00:00", "23:00:00")), "23:00:00", &[lost]);
+    check(&world(silent("22:00:00", "22:59:59")), "22:59:59", &["wake 23:00:59"]);
+    check(&world(silent("22:00:01", "23:00:00")), "23:00:00", &["wake 23:01:00"]);
+    // One silence after many answers proves nothing, and what FIS says goes on is not lost.
+    check(&world(unseen(taken("22:00:00"), "23:00:00", FailureClass::Timeout)), "23:00:00", &["wake 23:00:20"]);
+    check(&world(seen(taken("22:00:00"), "23:00:00")), "23:00:00", &["wake 23:00:10"]);
+    let unknown = |times: usize| {
+        let observed = Observation::Polled { fis: fis(FisStatus::from_text("paused"), t("10:00:00")) };
+        applied(taken("22:00:00"), &vec![("23:00:00", observed); times])
+    };
+    check(&world(unknown(9)), "23:00:00", &["wake 23:00:10"]);
+    let unreadable = "A finished: FIS told nothing of it for too long (unreadable)";
+    check(&world(unknown(10)), "23:00:00", &[unreadable]);
+}
+
+#[test]
+fn status_that_nobody_knows_keeps_the_run_open() {
+    let unknown = fis(FisStatus::from_text("paused"), t("10:00:00"));
+    let run = applied(going(), &[("10:00:02", Observation::Polled { fis: unknown })]);
+    check(&world(run), "10:00:04", &["A poll"]);
+}

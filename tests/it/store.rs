@@ -1,0 +1,212 @@
+//! The store's contract: what every [`Store`] promises, shown of SQLite.
+//!
+//! The rules are functions over any store, each on an empty one, so that another implementor is held to the same.
+
+mod failing;
+mod history;
+mod opening;
+
+use std::collections::BTreeMap;
+
+use firedrill::{
+    domain::{
+        ids::RunId,
+        outcome::Outcome,
+        plan::{HaltRunning, StopRequest},
+        run::{Observation, Run, RunState, SkipReason},
+    },
+    engine::ports::{Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store},
+    store::SqliteStore,
+};
+use tempfile::TempDir;
+
+use crate::support::{
+    runs::name,
+    world::{asked, event_run, halt, read, slot_run, t, trigger},
+};
+
+const AT: &str = "10:00:00";
+
+/// An empty store in a folder that goes with it.
+pub async fn empty() -> (TempDir, SqliteStore) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(&folder.path().join("state")).await.expect("a store");
+    (folder, store)
+}
+
+pub async fn rows(store: &impl Store) -> Rows {
+    store.load().await.expect("rows")
+}
+
+/// Opens the slots of `probe/nightly` up to an instant.
+fn open_slots(cursor: &str, runs: Vec<Run>) -> Change {
+    Change::OpenSlots { schedule: (name("probe"), name("nightly")), cursor: t(cursor), runs, at: t(AT) }
+}
+
+fn adopt(at: &str) -> Change {
+    Change::AdoptSchedule { schedule: (name("probe"), name("nightly")), at: t(at) }
+}
+
+/// The change that an observation makes of a run.
+pub fn advance(run: &Run, observation: Observation) -> (Run, Change) {
+    let next = run.clone().apply(&observation, t(AT)).expect("one that can follow");
+    let change = Change::Advance { run: Box::new(next.clone()), observation, journal: Journaled::Yes, at: t(AT) };
+    (next, change)
+}
+
+pub async fn commit(store: &impl Store, change: Change) -> Committed {
+    store.commit(change).await.expect("a commit")
+}
+
+pub fn skip() -> Observation {
+    Observation::Skipped { reason: SkipReason::Removed }
+}
+
+fn stop_request(by: &str) -> StopRequest {
+    StopRequest { at: t(AT), by: by.to_owned(), reason: None }
+}
+
+fn event(source: &str, id: &str) -> EventRow {
+    EventRow { source: source.to_owned(), event_id: id.to_owned(), detail_type: "Done".to_owned(), received_at: t(AT) }
+}
+
+async fn adopted_cursor_is_set_once_moves_forward_only_and_is_forgotten(store: &impl Store) {
+    let key = (name("probe"), name("nightly"));
+    let cursor = async || rows(store).await.cursors.get(&key).copied();
+    assert_eq!(commit(store, adopt("09:00:00")).await, Committed::Done);
+    assert_eq!(commit(store, adopt("08:00:00")).await, Committed::Stale);
+    assert_eq!(cursor().await, Some(t("09:00:00")));
+    commit(store, open_slots("10:00:00", vec![slot_run("10:00:00")])).await;
+    commit(store, open_slots("09:30:00", vec![slot_run("09:30:00")])).await;
+    assert_eq!(cursor().await, Some(t("10:00:00")), "never back");
+    commit(store, Change::ForgetSchedule { schedule: key.clone() }).await;
+    assert_eq!(cursor().await, None);
+    commit(store, open_slots("11:00:00", vec![slot_run("11:00:00")])).await;
+    assert_eq!(cursor().await, None, "a schedule that is gone has no cursor");
+}
+
+async fn slots_are_opened_once_whoever_asks_again(store: &impl Store) {
+    commit(store, adopt("09:00:00")).await;
+    let run = slot_run("10:00:00");
+    assert_eq!(commit(store, open_slots("10:00:00", vec![run.clone()])).await, Committed::Done);
+    let (begun, change) = advance(&run, skip());
+    commit(store, change).await;
+    assert!(begun.is_over());
+    // The same slot, and a fresh copy of the run: what was decided stays.
+    assert_eq!(commit(store, open_slots("10:00:00", vec![run.clone()])).await, Committed::Stale);
+    assert_eq!(store.request_run(run).await.expect("a write"), Recorded::Known);
+    assert_eq!(rows(store).await.runs, []);
+    let both = vec![slot_run("10:00:00"), slot_run("11:00:00")];
+    assert_eq!(commit(store, open_slots("11:00:00", both)).await, Committed::Done);
+    assert_eq!(rows(store).await.runs, [slot_run("11:00:00")], "known runs are left as they are");
+}
+
+async fn run_advances_from_its_own_revision_only(store: &impl Store) {
+    let run = slot_run(AT);
+    store.request_run(run.clone()).await.expect("a write");
+    let (asked, start) = advance(&run, Observation::StartAsked { place: Default::default(), template_id: "E".into() });
+    let (_, skipped) = advance(&run, skip());
+    assert_eq!(commit(store, start.clone()).await, Committed::Done);
+    assert_eq!(commit(store, skipped).await, Committed::Stale, "computed from an older row");
+    assert_eq!(commit(store, start).await, Committed::Stale, "once");
+    assert_eq!(rows(store).await.runs, [asked]);
+    let (_, unknown) = advance(&slot_run("11:00:00"), skip());
+    assert_eq!(commit(store, unknown).await, Committed::Stale, "a run that was never recorded");
+    assert_eq!(rows(store).await.runs.len(), 1);
+}
+
+async fn open_runs_are_loaded_oldest_first_with_everything_known_of_them(store: &impl Store) {
+    let full = asked(read(event_run("10:00:00", trigger("deploy", 5, 60)), "10:00:06", 600), "10:00:06");
+    store.request_run(slot_run("12:00:00")).await.expect("a write");
+    store.request_run(full.clone()).await.expect("a write");
+    store.request_run(slot_run("11:00:00")).await.expect("a write");
+    let mut over = slot_run("09:00:00");
+    over.state = RunState::Finished { outcome: Outcome::Completed, at: t(AT) };
+    store.request_run(over).await.expect("a write");
+    assert_eq!(rows(store).await.runs, [full, slot_run("11:00:00"), slot_run("12:00:00")]);
+}
+
+async fn event_is_known_by_source_and_id_and_recorded_with_its_runs(store: &impl Store) {
+    let run = event_run(AT, trigger("deploy", 0, 0));
+    let record =
+        async |source: &str, id: &str, runs| store.record_event(event(source, id), runs).await.expect("a write");
+    assert_eq!(record("deploy", "e-1", vec![run.clone()]).await, Recorded::New);
+    assert_eq!(record("deploy", "e-1", vec![slot_run("11:00:00")]).await, Recorded::Known);
+    assert_eq!(rows(store).await.runs, std::slice::from_ref(&run), "a known event opens nothing");
+    assert_eq!(record("other", "e-1", Vec::new()).await, Recorded::New);
+    // Without a match it is known all the same.
+    assert_eq!(record("other", "e-1", vec![slot_run("11:00:00")]).await, Recorded::Known);
+    assert_eq!(record("deploy", "e-2", vec![run.clone()]).await, Recorded::New);
+    assert_eq!(rows(store).await.runs, [run]);
+}
+
+async fn stop_is_asked_of_open_runs_only_and_gone_with_them(store: &impl Store) {
+    let run = slot_run(AT);
+    let ask = async |by: &str| store.request_stop(run.id.clone(), stop_request(by)).await.expect("a write");
+    assert_eq!(ask("ann").await, Found::No, "not recorded yet");
+    store.request_run(run.clone()).await.expect("a write");
+    assert_eq!(ask("ann").await, Found::Yes);
+    assert_eq!(ask("bob").await, Found::Yes);
+    let expected = BTreeMap::from([(run.id.clone(), stop_request("ann"))]);
+    assert_eq!(rows(store).await.stops, expected, "the first one counts");
+    let (_, change) = advance(&run, skip());
+    commit(store, change).await;
+    assert_eq!(rows(store).await.stops, BTreeMap::new());
+    assert_eq!(ask("ann").await, Found::No, "over");
+}
+
+async fn halt_is_set_replaced_and_lifted(store: &impl Store) {
+    assert_eq!(rows(store).await.halt, None);
+    for running in [HaltRunning::Stop, HaltRunning::Finish] {
+        store.set_halt(halt(running)).await.expect("a write");
+        assert_eq!(rows(store).await.halt, halt(running));
+    }
+    for _ in 0..2 {
+        store.set_halt(None).await.expect("a write");
+        assert_eq!(rows(store).await.halt, None);
+    }
+}
+
+async fn message_is_quarantined_once(store: &impl Store) {
+    for reason in ["first", "second"] {
+        store.quarantine(quarantined("q", "m-1", reason)).await.expect("a write");
+    }
+}
+
+pub fn quarantined(queue: &str, id: &str, reason: &str) -> QuarantinedMessage {
+    QuarantinedMessage {
+        queue: queue.to_owned(),
+        message_id: id.to_owned(),
+        received_at: t(AT),
+        reason: reason.to_owned(),
+        body: "{".to_owned(),
+    }
+}
+
+macro_rules! shown_of_sqlite {
+    ($($rule:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $rule() {
+                let (_folder, store) = super::empty().await;
+                super::$rule(&store).await;
+            })*
+        }
+    };
+}
+
+shown_of_sqlite! {
+    adopted_cursor_is_set_once_moves_forward_only_and_is_forgotten
+    slots_are_opened_once_whoever_asks_again
+    run_advances_from_its_own_revision_only
+    open_runs_are_loaded_oldest_first_with_everything_known_of_them
+    event_is_known_by_source_and_id_and_recorded_with_its_runs
+    stop_is_asked_of_open_runs_only_and_gone_with_them
+    halt_is_set_replaced_and_lifted
+    message_is_quarantined_once
+}
+
+/// The run that a store holds under an id.
+async fn stored(store: &SqliteStore, id: &RunId) -> Run {
+    store.run(id).await.expect("a read").expect("a run")
+}

@@ -1,0 +1,203 @@
+//! A store that fails: nothing half-written, nothing started, and everything goes on when it works again.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use firedrill::{
+    domain::{
+        experiment::{Place, Rules, TemplateSelector},
+        fis::{CallFailure, FisExperiment, FisStatus},
+        ids::RunId,
+        plan::Mode,
+        run::{Observation, Run},
+        template::TemplateFacts,
+    },
+    engine::{
+        ports::{FaultInjector, Rows, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
+        run_loop::Engine,
+    },
+    store::SqliteStore,
+};
+use jiff::{SignedDuration, Timestamp};
+use sqlx::SqliteConnection;
+use tokio::sync::{Notify, watch};
+
+use super::{AT, adopt, advance, commit, empty, event, open_slots, opening::connect, rows, skip};
+use crate::support::{
+    soon,
+    world::{event_run, experiment, facts, fis, read, slot_run, t, trigger},
+};
+
+/// FIS, which accepts everything and counts.
+#[derive(Debug, Default)]
+struct Counting {
+    starts: AtomicUsize,
+}
+
+impl FaultInjector for Counting {
+    async fn read_template(&self, _: &Place, _: &TemplateSelector) -> Result<TemplateFacts, CallFailure> {
+        Ok(facts(600, t(AT)))
+    }
+
+    async fn start(&self, _: &Place, _: &StartRequest) -> Result<FisExperiment, CallFailure> {
+        self.starts.fetch_add(1, Ordering::SeqCst);
+        Ok(fis(FisStatus::Running, t(AT)))
+    }
+
+    async fn find(&self, _: &Place, _: &str, _: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
+        Ok(None)
+    }
+
+    async fn get(&self, _: &Place, _: &str) -> Result<FisExperiment, CallFailure> {
+        Ok(fis(FisStatus::Running, t(AT)))
+    }
+
+    async fn stop(&self, _: &Place, _: &str) -> Result<(), CallFailure> {
+        Ok(())
+    }
+}
+
+/// A clock that showed 10:00 when the test began.
+struct Clock(Instant);
+
+impl WakeSource for Clock {
+    fn now(&self) -> Timestamp {
+        t(AT) + SignedDuration::try_from(self.0.elapsed()).expect("a short time")
+    }
+
+    async fn wait(&self, until: Option<Timestamp>) {
+        let left = until.map(|until| Duration::try_from(until.duration_since(self.now())).unwrap_or(Duration::ZERO));
+        let never = std::future::pending::<()>();
+        tokio::time::timeout(left.unwrap_or(Duration::from_secs(1)), never).await.expect_err("time passes");
+    }
+}
+
+/// Counts what the store refused.
+#[derive(Debug, Default)]
+struct Refusals(AtomicUsize);
+
+impl Witness for Refusals {
+    fn committed(&self, _: &Run, _: &Observation, _: Timestamp) {}
+    fn surveyed(&self, _: &Rows, _: Timestamp) {}
+    fn called(&self, _: &'static str, _: &'static str, _: Duration) {}
+    fn store_worked(&self, _: StoreDid) {}
+    fn store_failed(&self, _: &StoreError) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Makes every write of a kind to a table fail, as a full disk would at that point of a transaction.
+async fn fill(connection: &mut SqliteConnection, table: &str, kind: &str) {
+    let trigger = format!(
+        "CREATE TRIGGER full BEFORE {kind} ON {table} BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(trigger)).execute(connection).await.expect("a trigger");
+}
+
+async fn free(connection: &mut SqliteConnection) {
+    sqlx::query("DROP TRIGGER full").execute(connection).await.expect("a trigger to drop");
+}
+
+/// A run that nothing but the record of its intent keeps from being started.
+fn due() -> Run {
+    read(slot_run(AT), AT, 600)
+}
+
+/// Lets an engine run on a store with a run that is due; it has to start nothing until `recover` was awaited, and then
+/// exactly one experiment.
+async fn check(store: SqliteStore, recover: impl Future<Output = ()>) {
+    let (store, injector, witness) = (Arc::new(store), Arc::new(Counting::default()), Arc::new(Refusals::default()));
+    let experiment = experiment();
+    let rules = Rules { experiments: BTreeMap::from([(experiment.name.clone(), experiment)]), windows: Vec::new() };
+    let (_rules, rules) = watch::channel(Arc::new(rules));
+    let (stop, mode) = watch::channel(Mode::Active);
+    let engine = Engine {
+        store: store.clone(),
+        injector: injector.clone(),
+        time: Arc::new(Clock(Instant::now())),
+        witness: witness.clone(),
+        rules,
+        mode,
+        poke: Arc::new(Notify::new()),
+    };
+    let engine = tokio::spawn(engine.run());
+    soon("a failure of the store", async || (witness.0.load(Ordering::SeqCst) > 0).then_some(())).await;
+    assert_eq!(injector.starts.load(Ordering::SeqCst), 0, "nothing starts without a record");
+    recover.await;
+    let states = async || {
+        let runs = store.load().await.ok()?.runs;
+        runs.iter().all(|run| run.state.as_str() == "running").then_some(())
+    };
+    soon("a running experiment", states).await;
+    assert_eq!(injector.starts.load(Ordering::SeqCst), 1);
+    stop.send(Mode::Draining).expect("an engine");
+    engine.await.expect("an end");
+}
+
+#[tokio::test]
+async fn nothing_starts_while_rows_cannot_be_written() {
+    for (table, kind) in [("runs", "UPDATE"), ("journal", "INSERT")] {
+        let (folder, store) = empty().await;
+        store.request_run(due()).await.expect("a write");
+        let mut disk = connect(&folder.path().join("state")).await;
+        fill(&mut disk, table, kind).await;
+        check(store, async { free(&mut disk).await }).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_starts_while_somebody_else_locks_the_store() {
+    let (folder, store) = empty().await;
+    store.request_run(due()).await.expect("a write");
+    let mut other = connect(&folder.path().join("state")).await;
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.expect("a lock");
+    check(store, async {
+        sqlx::query("COMMIT").execute(&mut other).await.expect("an end of the lock");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_starts_while_rows_cannot_be_read() {
+    let (folder, store) = empty().await;
+    store.request_run(due()).await.expect("a write");
+    let mut other = connect(&folder.path().join("state")).await;
+    sqlx::query("INSERT INTO halt (id, body) VALUES (1, 'torn')").execute(&mut other).await.expect("a row");
+    check(store, async {
+        sqlx::query("DELETE FROM halt").execute(&mut other).await.expect("a row less");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn change_that_fails_half_way_leaves_nothing() {
+    let (folder, store) = empty().await;
+    let mut disk = connect(&folder.path().join("state")).await;
+    commit(&store, adopt("09:00:00")).await;
+    let known = slot_run("09:00:00");
+    store.request_run(known.clone()).await.expect("a write");
+    let before = format!("{:?}", rows(&store).await);
+    let (over, end) = advance(&known, skip());
+    for (table, kind) in [("runs", "INSERT"), ("journal", "INSERT")] {
+        fill(&mut disk, table, kind).await;
+        let slots = open_slots("11:00:00", vec![slot_run("10:00:00"), slot_run("11:00:00")]);
+        store.commit(slots).await.expect_err("a full disk");
+        let run = event_run(AT, trigger("deploy", 0, 0));
+        store.record_event(event("deploy", "e-1"), vec![run]).await.expect_err("a full disk");
+        store.request_run(slot_run("12:00:00")).await.expect_err("a full disk");
+        if table == "journal" {
+            store.commit(end.clone()).await.expect_err("a full disk");
+        }
+        assert_eq!(format!("{:?}", rows(&store).await), before, "{table}");
+        assert_eq!(store.events("e-1").await.expect("a read"), [], "the event is not taken for known");
+        free(&mut disk).await;
+    }
+    commit(&store, end).await;
+    assert_eq!(store.run(&over.id).await.expect("a read"), Some(over));
+}

@@ -1,0 +1,151 @@
+//! Opening: one writer, private files, and a refusal of what is damaged or not there.
+
+use std::{
+    io::{Seek, SeekFrom, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use firedrill::{
+    domain::plan::HaltRunning,
+    engine::ports::{Store, StoreError},
+    store::{
+        OpenError, SqliteStore,
+        open::{DATABASE_FILE, LOCK_FILE},
+    },
+};
+use sqlx::{Connection, SqliteConnection};
+
+use super::{AT, advance, commit, empty, rows, stored};
+use crate::support::world::{facts, halt, slot_run, t};
+
+/// Checks that a folder is not opened, and why.
+async fn check(folder: &Path, expected: fn(&OpenError) -> bool) {
+    let refused = SqliteStore::open(folder).await.expect_err("a refusal");
+    assert!(expected(&refused), "{refused:?}");
+}
+
+pub async fn connect(folder: &Path) -> SqliteConnection {
+    let url = format!("sqlite://{}", folder.join(DATABASE_FILE).display());
+    SqliteConnection::connect(&url).await.expect("a connection")
+}
+
+#[tokio::test]
+async fn folder_and_files_are_private() {
+    let (folder, store) = empty().await;
+    store.set_halt(halt(HaltRunning::Stop)).await.expect("a write");
+    let state = folder.path().join("state");
+    let mode = |path: &Path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+    assert_eq!(mode(&state), 0o700);
+    let mut files: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(&state).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        files.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+    }
+    files.sort();
+    assert_eq!(files, ["firedrill.db", "firedrill.db-shm", "firedrill.db-wal", LOCK_FILE]);
+}
+
+#[tokio::test]
+async fn second_writer_is_refused_and_readers_are_not() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    store.request_run(slot_run(AT)).await.expect("a write");
+    check(&state, |refused| matches!(refused, OpenError::InUse { .. })).await;
+    let reader = SqliteStore::open_to_read(&state).await.expect("a reader");
+    assert_eq!(rows(&reader).await.runs, [slot_run(AT)]);
+    let refused = reader.set_halt(None).await.expect_err("read only");
+    assert!(matches!(refused, StoreError::Query { action: "write", .. }), "{refused:?}");
+    store.close().await;
+    drop(store);
+    SqliteStore::open(&state).await.expect("free again");
+}
+
+#[tokio::test]
+async fn everything_survives_a_reopening() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    store.request_run(slot_run(AT)).await.expect("a write");
+    let (run, change) =
+        advance(&slot_run(AT), firedrill::domain::run::Observation::TemplateRead { facts: facts(60, t(AT)) });
+    commit(&store, change).await;
+    store.set_halt(halt(HaltRunning::Finish)).await.expect("a write");
+    // Not closed: as after a crash, what was acknowledged is on disk.
+    drop(store);
+    let again = SqliteStore::open(&state).await.expect("a store");
+    assert_eq!(rows(&again).await.halt, halt(HaltRunning::Finish));
+    assert_eq!(stored(&again, &run.id).await, run);
+}
+
+#[tokio::test]
+async fn reader_without_a_store_is_told_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = SqliteStore::open_to_read(folder.path()).await.expect_err("nothing there");
+    assert!(matches!(refused, OpenError::Missing { .. }), "{refused:?}");
+    assert!(!folder.path().join(DATABASE_FILE).exists(), "reading makes nothing");
+}
+
+#[tokio::test]
+async fn file_that_is_no_database_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(DATABASE_FILE);
+    let garbage = "this is not a database ".repeat(500);
+    std::fs::write(&path, &garbage).expect("a file");
+    check(folder.path(), |refused| matches!(refused, OpenError::Database { .. })).await;
+    assert_eq!(std::fs::read_to_string(&path).expect("a file"), garbage);
+}
+
+#[tokio::test]
+async fn damaged_page_is_found_at_opening() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    for minute in 10..40 {
+        store.request_run(slot_run(&format!("10:{minute}:00"))).await.expect("a write");
+    }
+    store.close().await;
+    drop(store);
+    let path = state.join(DATABASE_FILE);
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("the file");
+    let pages = std::fs::metadata(&path).expect("the file").len() / 4096;
+    for page in 2..pages {
+        file.seek(SeekFrom::Start(page * 4096)).expect("a seek");
+        file.write_all(&[0x5a; 512]).expect("a write");
+    }
+    drop(file);
+    check(&state, |refused| matches!(refused, OpenError::Damaged { .. } | OpenError::Database { .. })).await;
+}
+
+#[tokio::test]
+async fn schema_of_a_newer_version_is_refused() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    store.close().await;
+    drop(store);
+    let mut newer = connect(&state).await;
+    sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 0)")
+        .execute(&mut newer)
+        .await
+        .expect("a row");
+    newer.close().await.expect("a close");
+    check(&state, |refused| matches!(refused, OpenError::Migrate { .. })).await;
+}
+
+#[tokio::test]
+async fn folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let refused = SqliteStore::open(&file.join("state")).await.expect_err("a refusal");
+    assert!(refused.to_string().ends_with("file/state`"), "{refused}");
+}
+
+#[tokio::test]
+async fn row_that_cannot_be_read_is_an_error_and_never_skipped() {
+    let (folder, store) = empty().await;
+    store.request_run(slot_run(AT)).await.expect("a write");
+    let mut other = connect(&folder.path().join("state")).await;
+    sqlx::query("UPDATE runs SET body = '{}'").execute(&mut other).await.expect("an update");
+    let refused = store.load().await.expect_err("a refusal");
+    assert!(matches!(&refused, StoreError::Row { row, .. } if row == "runs"), "{refused:?}");
+}
