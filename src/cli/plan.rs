@@ -1,5 +1,7 @@
 //! `firedrill plan`: the planner in virtual time, for every slot of the next days.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -15,7 +17,7 @@ use crate::{
         forecast::{self, Expected, Forecast, Outlook},
         ids::Name,
     },
-    engine::ports::Store,
+    engine::ports::{Rows, Store},
     store::{OpenError, SqliteStore},
 };
 
@@ -44,7 +46,10 @@ pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
 }
 
 /// Reads what the forecast starts from; without a store (no agent has run yet) everything is new.
-async fn outlook(settings: &Settings) -> Result<Outlook, Failure> {
+///
+/// # Errors
+/// [`Exit::Internal`] when the store cannot be read.
+pub async fn outlook(settings: &Settings) -> Result<Outlook, Failure> {
     let store = match SqliteStore::open_to_read(&settings.state_directory).await {
         Ok(store) => store,
         Err(OpenError::Missing { .. }) => return Ok(Outlook::default()),
@@ -52,7 +57,8 @@ async fn outlook(settings: &Settings) -> Result<Outlook, Failure> {
     };
     let internal = |error: crate::engine::ports::StoreError| Failure::internal(error.into());
     let rows = store.load().await.map_err(internal)?;
-    let mut outlook = Outlook { cursors: rows.cursors, halt: rows.halt, ..Outlook::default() };
+    let Rows { cursors, runs, halt, stops } = rows;
+    let mut outlook = Outlook { cursors, runs, stops, halt, facts: BTreeMap::new() };
     for name in settings.rules.experiments.keys() {
         if let Some(facts) = store.last_facts(name).await.map_err(internal)? {
             outlook.facts.insert(name.clone(), facts);
@@ -95,7 +101,10 @@ fn local_time(settings: &Settings, expected: &Expected) -> String {
     let experiment = settings.rules.experiments.get(&expected.run.experiment);
     let schedule = experiment.and_then(|experiment| experiment.schedules.iter().find(|s| s.name == *schedule));
     schedule.map_or_else(String::new, |schedule| {
-        at.to_zoned(schedule.cron.zone().clone()).strftime("%a %H:%M:%S %Z").to_string()
+        let local = at.to_zoned(schedule.cron.zone().clone()).strftime("%a %H:%M:%S %Z").to_string();
+        let before = at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(*at);
+        let shifted = schedule.cron.next_after(before).is_some_and(|slot| slot.at == *at && slot.shifted);
+        if shifted { format!("{local} (shifted)") } else { local }
     })
 }
 

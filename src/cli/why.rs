@@ -5,18 +5,20 @@ use serde_json::json;
 
 use super::{
     args::{Output, WhyArgs},
-    context::{Context, find_run},
+    context::{Context, find_run, now},
     exit::{Exit, Failure},
-    render,
+    plan, render,
     runs::print,
 };
 use crate::{
+    config::settings::Settings,
     domain::{
-        forecast::{self, Outlook},
+        experiment::Schedule,
+        forecast,
         ids::Name,
         run::{Run, RunState, SkipReason, Trigger},
     },
-    engine::ports::{Store, StoreError},
+    engine::ports::StoreError,
     store::{
         SqliteStore,
         history::{KnownEvent, RunFilter},
@@ -105,62 +107,18 @@ async fn explain_event(context: &Context, store: &SqliteStore, event: &KnownEven
 async fn slot(context: &Context, experiment: &str, time: &str) -> Result<Exit, Failure> {
     let name = Name::parse(experiment).map_err(|error| Failure::new(Exit::Usage, error))?;
     let at: Timestamp = time.parse().map_err(|error: jiff::Error| Failure::new(Exit::Usage, error))?;
-    let rows = match context.store().await {
-        Ok(store) => {
-            let filter = RunFilter { experiment: Some(name.clone()), since: None, limit: MOST_RUNS };
-            let runs = store.runs(&filter).await.map_err(internal)?;
-            if let Some(run) = runs.iter().find(|run| covers(run, at)) {
-                return explain(context, &store, run).await;
-            }
-            store.load().await.map_err(internal)?
-        }
-        Err(Failure { exit: Exit::NoAgent, .. }) => crate::engine::ports::Rows::default(),
+    let store = match context.store().await {
+        Ok(store) => Some(store),
+        Err(Failure { exit: Exit::NoAgent, .. }) => None,
         Err(failure) => return Err(failure),
     };
-    let settings = context.load()?.settings;
-    let Some(declared) = settings.rules.experiments.get(&name) else {
-        return Err(Failure::say(Exit::NotFound, format!("there is no experiment `{name}`, and no run of it")));
-    };
-    let before = at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(at);
-    let named: Vec<&Name> = declared
-        .schedules
-        .iter()
-        .filter(|schedule| schedule.cron.next_after(before).is_some_and(|slot| slot.at == at))
-        .map(|schedule| &schedule.name)
-        .collect();
-    if named.is_empty() {
-        let next =
-            declared.schedules.iter().filter_map(|schedule| schedule.cron.next_after(at)).map(|slot| slot.at).min();
-        let next = next.map_or_else(String::new, |next| format!("; the next slot is {}", render::instant(next)));
-        return Err(Failure::say(
-            Exit::NotFound,
-            format!("no schedule of `{name}` names {}{next}", render::instant(at)),
-        ));
-    }
-    let cursor =
-        rows.cursors.iter().find(|((experiment, schedule), _)| *experiment == name && named.contains(&schedule));
-    if let Some((_, cursor)) = cursor
-        && *cursor >= at
+    if let Some(store) = &store
+        && let Some(run) = decided(store, &name, at).await?
     {
-        return Err(Failure::say(
-            Exit::NotFound,
-            format!(
-                "`{name}` had no slot then: its schedule was first seen at {}, later than {}",
-                render::instant(*cursor),
-                render::instant(at)
-            ),
-        ));
+        return explain(context, store, &run).await;
     }
-    let after = at.checked_add(SignedDuration::from_nanos(1)).unwrap_or(at);
-    let outlook = Outlook { halt: rows.halt, ..Outlook::default() };
-    let forecast = forecast::forecast(&settings.rules, &outlook, at, after);
-    let expected = forecast.runs.iter().find(|run| run.run.experiment == name && run.slot == at);
-    let said = match expected {
-        Some(expected) if expected.runs_from_to.is_none() && expected.run.is_over() => {
-            sentence(&expected.run).replace("did not run", "will not run")
-        }
-        _ => format!("`{name}` has not been decided for {}; as things stand it will start.", render::instant(at)),
-    };
+    let settings = context.load()?.settings;
+    let said = undecided(&settings, &name, at).await?;
     if context.output == Output::Json {
         render::json(&json!({ "experiment": name, "at": at, "decided": false, "expected": said }))?;
     } else {
@@ -169,16 +127,69 @@ async fn slot(context: &Context, experiment: &str, time: &str) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-/// Tells whether a run is, or stands for, the slot at an instant; or is what happened then.
-fn covers(run: &Run, at: Timestamp) -> bool {
-    match (&run.trigger, &run.state) {
+/// Finds the run that a slot opened, or stands for it, or else what happened in that second.
+async fn decided(store: &SqliteStore, name: &Name, at: Timestamp) -> Result<Option<Run>, Failure> {
+    let filter = RunFilter { experiment: Some(name.clone()), since: None, limit: MOST_RUNS };
+    let runs = store.runs(&filter).await.map_err(internal)?;
+    let closeness = |run: &Run| match (&run.trigger, &run.state) {
+        (Trigger::Slot { at: slot, .. }, _) if *slot == at => Some(0),
         (Trigger::Slot { at: first, .. }, RunState::Skipped { reason: SkipReason::Missed { through, .. }, .. }) => {
-            *first <= at && at <= *through
+            (*first <= at && at <= *through).then_some(1)
         }
-        (Trigger::Slot { at: slot, .. }, _) => *slot == at,
-        (Trigger::Event { received_at, .. }, _) => received_at.as_second() == at.as_second(),
-        (Trigger::Manual { .. }, _) => run.opened_at.as_second() == at.as_second(),
+        (Trigger::Event { received_at, .. }, _) => (received_at.as_second() == at.as_second()).then_some(2),
+        (Trigger::Manual { .. }, _) => (run.opened_at.as_second() == at.as_second()).then_some(2),
+        (Trigger::Slot { .. }, _) => None,
+    };
+    Ok(runs
+        .into_iter()
+        .filter_map(|run| Some((closeness(&run)?, run)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, run)| run))
+}
+
+/// Says what there is to say of a slot that no run stands for.
+async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<String, Failure> {
+    let unknown = |text: String| Err(Failure::say(Exit::NotFound, text));
+    let Some(declared) = settings.rules.experiments.get(name) else {
+        return unknown(format!("there is no experiment `{name}`, and no run of it"));
+    };
+    let before = at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(at);
+    let names_it = |schedule: &&Schedule| schedule.cron.next_after(before).is_some_and(|slot| slot.at == at);
+    let Some(schedule) = declared.schedules.iter().find(names_it) else {
+        let next = declared.schedules.iter().filter_map(|s| s.cron.next_after(at)).map(|slot| slot.at).min();
+        let next = next.map_or_else(String::new, |next| format!("; the next slot is {}", render::instant(next)));
+        return unknown(format!("no schedule of `{name}` names {}{next}", render::instant(at)));
+    };
+    let outlook = plan::outlook(settings).await?;
+    let cursor = outlook.cursors.get(&(name.clone(), schedule.timetable()));
+    match cursor {
+        Some(cursor) if at <= *cursor => {
+            return unknown(format!(
+                "nothing is recorded of {}: `{name}` had no such schedule then, or its history is no longer kept",
+                render::instant(at)
+            ));
+        }
+        Some(_) if at <= now() => {
+            return Ok(format!("{} has passed and is not decided: no agent has looked since.", render::instant(at)));
+        }
+        None if at <= now() => {
+            return unknown(format!(
+                "no agent has seen this schedule of `{name}`, so nothing was due at {}",
+                render::instant(at)
+            ));
+        }
+        _ => {}
     }
+    let after = at.checked_add(SignedDuration::from_nanos(1)).unwrap_or(at);
+    // From the slot on only: what is between now and then does not matter but for runs that go on.
+    let forecast = forecast::forecast(&settings.rules, &outlook, at, after);
+    let expected = forecast.runs.iter().find(|run| run.run.experiment == *name && run.slot == at);
+    Ok(match expected {
+        Some(expected) if expected.runs_from_to.is_none() && expected.run.is_over() => {
+            sentence(&expected.run).replace("did not run", "will not run")
+        }
+        _ => format!("`{name}` has not been decided for {}; as things stand it will start.", render::instant(at)),
+    })
 }
 
 fn internal(error: StoreError) -> Failure {

@@ -110,6 +110,15 @@ pub struct Schedule {
     pub start_deadline: SignedDuration,
 }
 
+impl Schedule {
+    /// Returns the name under which its cursor is kept. It changes with the expression and the zone: an edited schedule is
+    /// a new one, to which no slot before the edit matters.
+    pub fn timetable(&self) -> ScheduleName {
+        let zone = self.cron.zone().iana_name().unwrap_or_default();
+        self.name.detailed(&[self.cron.expression(), zone])
+    }
+}
+
 /// What happens to slots that passed while the agent was away (not within a few seconds, as every tick is late by some).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MissedPolicy {

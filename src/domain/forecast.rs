@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     experiment::{Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
-    ids::ExperimentName,
-    plan::{self, Effect, Halt, Mode, ScheduleKey, Snapshot},
+    ids::{ExperimentName, RunId},
+    plan::{self, Effect, Halt, Mode, ScheduleKey, Snapshot, StopRequest},
     run::{Adopted, Observation, Run, RunState, StopRequestState, Trigger},
     template::{Estimate, TemplateFacts},
 };
@@ -24,6 +24,10 @@ pub const MAX_PASSES: usize = 200_000;
 pub struct Outlook {
     /// Cursors of schedules; those without one begin at the forecast's start.
     pub cursors: BTreeMap<ScheduleKey, Timestamp>,
+    /// Runs that are not over. One that goes on is assumed to take its longest time.
+    pub runs: Vec<Run>,
+    /// Stops that operators asked for.
+    pub stops: BTreeMap<RunId, StopRequest>,
     /// The halt, if it is on; it is assumed to stay.
     pub halt: Option<Halt>,
     /// What is known of templates, by experiment. Without it a run is assumed to take the experiment's `max_duration`.
@@ -57,9 +61,9 @@ pub fn forecast(rules: &Rules, outlook: &Outlook, from: Timestamp, to: Timestamp
         snapshot: Snapshot {
             rules,
             cursors: outlook.cursors.clone(),
-            runs: Vec::new(),
+            runs: outlook.runs.clone(),
             halt: outlook.halt.clone(),
-            stops: BTreeMap::new(),
+            stops: outlook.stops.clone(),
             mode: Mode::Active,
             busy: BTreeSet::new(),
         },
@@ -71,24 +75,36 @@ pub fn forecast(rules: &Rules, outlook: &Outlook, from: Timestamp, to: Timestamp
     for experiment in rules.experiments.values() {
         for schedule in &experiment.schedules {
             let cursor =
-                world.snapshot.cursors.entry((experiment.name.clone(), schedule.name.clone())).or_insert(before);
+                world.snapshot.cursors.entry((experiment.name.clone(), schedule.timetable())).or_insert(before);
             *cursor = (*cursor).max(before);
         }
     }
+    world.take_up();
     let until = world.run_until(to);
-    world.into_forecast(until)
+    world.into_forecast(from, until)
 }
 
 struct World<'a> {
     snapshot: Snapshot<'a>,
     facts: &'a BTreeMap<ExperimentName, TemplateFacts>,
     /// When each started run began and ends.
-    ends: BTreeMap<super::ids::RunId, (Timestamp, Timestamp)>,
+    ends: BTreeMap<RunId, (Timestamp, Timestamp)>,
     over: Vec<Run>,
     now: Timestamp,
 }
 
 impl World<'_> {
+    /// Assumes an end for every run that goes on already.
+    fn take_up(&mut self) {
+        for run in &self.snapshot.runs {
+            let (RunState::Running { since, .. } | RunState::Stopping { since, .. }) = &run.state else { continue };
+            let experiment = self.snapshot.rules.experiments.get(&run.experiment);
+            let expected = experiment.zip(run.facts.as_ref()).map(|(e, facts)| plan::expected(e, facts));
+            let end = after(*since, expected.unwrap_or(SignedDuration::ZERO)).max(self.now);
+            self.ends.insert(run.id.clone(), (*since, end));
+        }
+    }
+
     /// Plans from wake to wake; returns how far it came.
     fn run_until(&mut self, to: Timestamp) -> Timestamp {
         for _ in 0..MAX_PASSES {
@@ -125,7 +141,7 @@ impl World<'_> {
                     watch.asked_at = Some(now);
                     (now >= *end).then_some(FisStatus::Completed)
                 }
-                RunState::Stopping { request: StopRequestState::Taken, .. } => {
+                RunState::Stopping { request: StopRequestState::Taken { .. }, .. } => {
                     *end = now;
                     Some(FisStatus::Stopped)
                 }
@@ -165,7 +181,12 @@ impl World<'_> {
                 let asked = Observation::StartAsked { place, template_id };
                 self.apply(&run, &[asked, Observation::Started { fis, adopted: Adopted::No }]);
             }
-            Effect::Look { run } => self.apply(&run, &[Observation::NotFound]),
+            Effect::Look { run } => {
+                let template_id =
+                    self.find(&run).and_then(|run| Some(run.facts.as_ref()?.id.clone())).unwrap_or_default();
+                let fis = self.begin(&run, &template_id);
+                self.apply(&run, &[Observation::Started { fis, adopted: Adopted::ByTag }]);
+            }
             Effect::Poll { run } => {
                 let Some(fis) = self.find(&run).and_then(|run| run.fis.clone()) else { return };
                 self.apply(&run, &[Observation::Polled { fis }]);
@@ -176,12 +197,12 @@ impl World<'_> {
         }
     }
 
-    fn find(&self, id: &super::ids::RunId) -> Option<&Run> {
+    fn find(&self, id: &RunId) -> Option<&Run> {
         self.snapshot.runs.iter().find(|run| run.id == *id)
     }
 
     /// Applies observations; one that does not fit ends the run's part in the forecast where it stands.
-    fn apply(&mut self, id: &super::ids::RunId, observations: &[Observation]) {
+    fn apply(&mut self, id: &RunId, observations: &[Observation]) {
         let now = self.now;
         if let Some(run) = self.snapshot.runs.iter_mut().find(|run| run.id == *id) {
             for observation in observations {
@@ -192,7 +213,7 @@ impl World<'_> {
         }
     }
 
-    fn facts_of(&self, id: &super::ids::RunId, template: &TemplateSelector) -> TemplateFacts {
+    fn facts_of(&self, id: &RunId, template: &TemplateSelector) -> TemplateFacts {
         let known = self.find(id).and_then(|run| self.facts.get(&run.experiment));
         let named = match template {
             TemplateSelector::Id(id) => id.clone(),
@@ -204,7 +225,7 @@ impl World<'_> {
         }
     }
 
-    fn begin(&mut self, id: &super::ids::RunId, template_id: &str) -> FisExperiment {
+    fn begin(&mut self, id: &RunId, template_id: &str) -> FisExperiment {
         let takes = self.find(id).and_then(|run| match run.facts.as_ref()?.estimate() {
             Estimate::Ceiling(length) => Some(length),
             Estimate::Unknown => Some(self.snapshot.rules.experiments.get(&run.experiment)?.max_duration),
@@ -226,12 +247,14 @@ impl World<'_> {
         }
     }
 
-    fn into_forecast(self, until: Timestamp) -> Forecast {
+    fn into_forecast(self, from: Timestamp, until: Timestamp) -> Forecast {
         let Self { snapshot, ends, mut over, .. } = self;
         over.extend(snapshot.runs);
         let expected = |run: Run| match run.trigger {
-            Trigger::Slot { at, .. } => Some(Expected { slot: at, runs_from_to: ends.get(&run.id).copied(), run }),
-            Trigger::Event { .. } | Trigger::Manual { .. } => None,
+            Trigger::Slot { at, .. } if at >= from => {
+                Some(Expected { slot: at, runs_from_to: ends.get(&run.id).copied(), run })
+            }
+            Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } => None,
         };
         let mut runs: Vec<Expected> = over.into_iter().filter_map(expected).collect();
         runs.sort_by(|a, b| (a.slot, &a.run.experiment).cmp(&(b.slot, &b.run.experiment)));

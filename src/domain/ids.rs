@@ -49,7 +49,18 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns a name that begins like this one and differs wherever the details do.
+    pub fn detailed(&self, details: &[&str]) -> Self {
+        let digest = hex(&digest(details)[..DETAIL_BYTES]);
+        // Names are ASCII, so every cut is one between characters.
+        let kept = self.0.len().min(MAX_NAME_LENGTH - 1 - digest.len());
+        Self(format!("{}.{digest}", &self.0[..kept]))
+    }
 }
+
+/// Bytes of the digest that [`Name::detailed`] adds.
+const DETAIL_BYTES: usize = 8;
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

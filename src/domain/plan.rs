@@ -24,7 +24,7 @@ use super::{
     run::{Observation, Run, RunState, StopCause},
 };
 
-/// Key of a schedule's cursor.
+/// Key of a schedule's cursor: the experiment and the schedule's [`timetable`](super::experiment::Schedule::timetable).
 pub type ScheduleKey = (ExperimentName, ScheduleName);
 
 /// All rows that decisions rest on, at one instant.
@@ -207,7 +207,6 @@ impl Survey {
 
 fn survey(snapshot: &Snapshot<'_>, now: Timestamp) -> Survey {
     let mut survey = Survey::default();
-    slots::survey(snapshot, now, &mut survey);
     // Runs that begin in this very pass count as going on for those behind them.
     let mut going: Vec<(&ExperimentName, &RunId)> =
         snapshot.runs.iter().filter(|run| run.may_be_running()).map(|run| (&run.experiment, &run.id)).collect();
@@ -223,5 +222,7 @@ fn survey(snapshot: &Snapshot<'_>, now: Timestamp) -> Survey {
             RunState::Finished { .. } | RunState::Skipped { .. } => {}
         }
     }
+    // Last, so that what goes on is looked after first.
+    slots::survey(snapshot, now, &mut survey);
     survey
 }

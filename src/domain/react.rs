@@ -33,6 +33,10 @@ pub fn template(run: &Run, answer: Result<TemplateFacts, CallFailure>, at: Times
         Ok(facts) => return Observation::TemplateRead { facts },
         Err(failure) => failure,
     };
+    if let RunState::Starting { .. } = run.state {
+        // A start was asked for already: whatever the template's failure is, it must first be known what that start did.
+        return Observation::LookFailed { class, look_at: later(at, LOOK_INTERVAL) };
+    }
     if !class.is_transient() {
         return Observation::Skipped { reason: SkipReason::Template { class, message } };
     }

@@ -10,14 +10,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use super::{
-    perform::{self, Call, Done},
+    perform::{self, Answer, Call, Done},
     ports::{Change, Committed, FaultInjector, Journaled, Rows, Store, StoreDid, StoreError, WakeSource, Witness},
 };
 use crate::domain::{
     experiment::Rules,
     ids::RunId,
     plan::{self, Effect, Mode, Snapshot},
-    run::{Observation, Run, RunState},
+    run::{Doubt, Observation, Run, RunState},
 };
 
 /// Most calls under way at once; effects beyond wait for one to end.
@@ -118,7 +118,11 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         let mut changed = false;
         let mut failed = None;
         for effect in plan::plan(&snapshot, now) {
-            // One row that cannot be written must not keep the others from being looked after.
+            // One row that cannot be written must not keep what runs from being stopped; the rest can wait until the store
+            // has been asked again.
+            if failed.is_some() && !matches!(effect, Effect::Stop { .. }) {
+                continue;
+            }
             match self.perform(effect, &snapshot, now, calls).await {
                 Ok(wrote) => changed |= wrote,
                 Err(error) => failed = Some(error),
@@ -135,7 +139,12 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     fn is_drained(&self, mode: Mode, rows: &Rows, calls: &Calls) -> bool {
-        let running = || rows.runs.iter().any(Run::may_be_running);
+        // A start that was refused has left nothing behind.
+        let refused = |run: &Run| {
+            let RunState::Starting { doubt, unclear_at, .. } = &run.state else { return false };
+            matches!(doubt, Doubt::Refused { .. }) && unclear_at.is_none()
+        };
+        let running = || rows.runs.iter().any(|run| run.may_be_running() && !refused(run));
         match mode {
             Mode::Active => false,
             Mode::Draining => calls.pending.is_empty(),
@@ -173,11 +182,20 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     _ => return Ok(false),
                 };
                 let Some(run) = find(id) else { return Ok(false) };
-                if let Some((run, call)) = self.prepare(run, outside, now).await? {
+                // A start needs its intent on disk first; a stop does not wait for a disk. It may be made again.
+                let unrecorded = match &outside {
+                    Effect::Stop { .. } => stop_call(run.clone()),
+                    _ => None,
+                };
+                let (call, failed) = match self.prepare(run, outside, now).await {
+                    Ok(call) => (call, None),
+                    Err(error) => (unrecorded, Some(error)),
+                };
+                if let Some((run, call)) = call {
                     let id = run.id.clone();
                     calls.push(&id, perform::make(self.injector.clone(), run, call));
                 }
-                Ok(false)
+                failed.map_or(Ok(false), Err)
             }
         }
     }
@@ -203,7 +221,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 let is_new = matches!(run.state, RunState::Running { .. });
                 let run =
                     if is_new { self.advance(run, Observation::StopAsked { cause }, now).await? } else { Some(run) };
-                run.and_then(|run| perform::running_at(&run).map(|(place, fis_id)| (run, Call::Stop { place, fis_id })))
+                run.and_then(stop_call)
             }
             _ => None,
         })
@@ -214,6 +232,10 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         let Done { run, operation, answer, took } = done;
         self.witness.called(operation, answer.result(), took);
         let now = self.time.now();
+        if matches!((&answer, &run.state), (Answer::Stop(_), RunState::Running { .. })) {
+            // A stop whose intent could not be written: it is asked for again, with its intent, as soon as it can be.
+            return Ok(());
+        }
         let observation = perform::observe(&run, answer, now);
         self.advance(run, observation, now).await.map(|_| ())
     }
@@ -288,6 +310,11 @@ impl Rests {
             _ => None,
         }
     }
+}
+
+/// The call that stops a run, without a look at its row.
+fn stop_call(run: Run) -> Option<(Run, Call)> {
+    perform::running_at(&run).map(|(place, fis_id)| (run, Call::Stop { place, fis_id }))
 }
 
 /// What a pass ended with.

@@ -86,7 +86,7 @@ fn state(run: &Run) -> &'static str {
         RunState::Starting { doubt: Doubt::NotFound { .. }, .. } => "absent",
         RunState::Starting { doubt: Doubt::Refused { .. }, .. } => "refused",
         RunState::Stopping { request: StopRequestState::Due { .. }, .. } => "due",
-        RunState::Stopping { request: StopRequestState::Taken, .. } => "taken",
+        RunState::Stopping { request: StopRequestState::Taken { .. }, .. } => "taken",
         other => other.as_str(),
     }
 }
@@ -95,7 +95,7 @@ fn state(run: &Run) -> &'static str {
 const TRANSITIONS: &str = "
     from          requested settling  held    asked    absent   refused  running  due      taken    finished skipped
     opened        -         -         -       -        -        -        -        -        -        -        -
-    template-read requested settling  held    -        -        -        -        -        -        -        -
+    template-read requested settling  held    asked    absent   refused  -        -        -        -        -
     held          held      held      held    -        -        -        -        -        -        -        -
     skipped       skipped   skipped   skipped -        skipped  skipped  -        -        -        -        -
     start-asked   asked     asked     asked   -        asked    asked    -        -        -        -        -
@@ -108,7 +108,7 @@ const TRANSITIONS: &str = "
     poll-failed   -         -         -       -        -        -        running  due      taken    -        -
     stop-asked    -         -         -       -        -        -        due      -        -        -        -
     stop-taken    -         -         -       -        -        -        -        taken    taken    -        -
-    stop-failed   -         -         -       -        -        -        -        due      -        -        -
+    stop-failed   -         -         -       -        -        -        -        due      due      -        -
     finished      -         -         -       -        finished finished finished finished finished -        -
 ";
 

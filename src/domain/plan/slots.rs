@@ -22,16 +22,16 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, now: Timestamp, survey: &mut Surve
     for (experiment, schedule) in
         snapshot.rules.experiments.values().flat_map(|e| e.schedules.iter().map(move |s| (&e.name, s)))
     {
-        let key = (experiment.clone(), schedule.name.clone());
+        let key = (experiment.clone(), schedule.timetable());
         match snapshot.cursors.get(&key) {
             None => survey.effects.push(Effect::AdoptSchedule { schedule: key, at: now }),
             Some(&cursor) => open(key, schedule, cursor, now, survey),
         }
     }
-    for (experiment, schedule) in snapshot.cursors.keys() {
+    for (experiment, timetable) in snapshot.cursors.keys() {
         let declared = snapshot.rules.experiments.get(experiment);
-        if !declared.is_some_and(|declared| declared.schedules.iter().any(|s| s.name == *schedule)) {
-            survey.effects.push(Effect::ForgetSchedule { schedule: (experiment.clone(), schedule.clone()) });
+        if !declared.is_some_and(|declared| declared.schedules.iter().any(|s| s.timetable() == *timetable)) {
+            survey.effects.push(Effect::ForgetSchedule { schedule: (experiment.clone(), timetable.clone()) });
         }
     }
 }

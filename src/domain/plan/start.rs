@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Effect, HaltRunning, Mode, Snapshot, Survey};
 use crate::domain::{
-    experiment::{Experiment, Overlap, Place},
+    experiment::{Experiment, Overlap, Place, TemplateSelector},
     ids::{ExperimentName, RunId},
     outcome::Outcome,
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
@@ -97,6 +97,11 @@ pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, s
         Doubt::Refused { retry_at, looked_at, .. } => (*retry_at, *looked_at),
     };
     let ending = match judge_again(snapshot, run, doubt, now) {
+        // What it was first judged by may have aged meanwhile.
+        Again::Clear(_) if is_due(next_at, BACKOFF_LIMIT, now) && !has_fresh_facts(run, now) => {
+            let template = TemplateSelector::Id(template_id.clone());
+            return survey.effects.push(Effect::ReadTemplate { run: run.id.clone(), place: place.clone(), template });
+        }
         Again::Clear(experiment) if is_due(next_at, BACKOFF_LIMIT, now) => {
             // While shutting down nothing is begun, not even again. The place is that of the first call, where an
             // experiment may exist and the token is known, whatever the configuration says by now.
@@ -179,6 +184,21 @@ fn start(experiment: &Experiment, run: &Run, place: Place, template_id: String) 
     Effect::Start { run: run.id.clone(), place, template_id, tags: experiment.tags.clone() }
 }
 
+/// Tells whether the template was read not too long ago.
+fn has_fresh_facts(run: &Run, now: Timestamp) -> bool {
+    let fresh = |facts: &TemplateFacts| facts.read_at <= now && now.duration_since(facts.read_at) <= FACTS_MAX_AGE;
+    run.facts.as_ref().is_some_and(fresh)
+}
+
+/// Tells whether what was read is still the template that the configuration names.
+fn are_of(experiment: &Experiment, run: &Run) -> bool {
+    match &experiment.template {
+        TemplateSelector::Id(id) => run.facts.as_ref().is_some_and(|facts| facts.id == *id),
+        // Tags are looked up anew with every read, and reads do not age far.
+        TemplateSelector::Tags(_) => true,
+    }
+}
+
 /// Asks every guard, the template's age included.
 fn judge(
     snapshot: &Snapshot<'_>,
@@ -191,9 +211,8 @@ fn judge(
         return Judgement::Skip(SkipReason::Withdrawn { by: stop.by.clone(), reason: stop.reason.clone() });
     }
     let answer = judge_with_facts(snapshot, experiment, run, going, now);
-    let fresh = |facts: &TemplateFacts| facts.read_at <= now && now.duration_since(facts.read_at) <= FACTS_MAX_AGE;
     match answer {
-        Judgement::Clear if run.facts.as_ref().is_some_and(fresh) => Judgement::Clear,
+        Judgement::Clear if has_fresh_facts(run, now) && are_of(experiment, run) => Judgement::Clear,
         Judgement::Clear | Judgement::NeedsTemplate => match &run.state {
             // A read that failed is tried again at its own time only.
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }

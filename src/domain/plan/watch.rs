@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{
     experiment::{Experiment, FIS_MAX_DURATION},
-    fis::FailureClass,
+    fis::{FailureClass, FisStatus},
     outcome::{self, Outcome},
     react::BACKOFF_LIMIT,
     run::{Observation, Run, RunState, StopCause, StopRequestState, Watch},
@@ -30,6 +30,8 @@ pub const LOST_AFTER: SignedDuration = SignedDuration::from_hours(13);
 pub const NOT_FOUND_LOST_AFTER: SignedDuration = SignedDuration::from_mins(15);
 /// How many bad answers it takes besides: two with a night or a clock step between them prove nothing.
 const LOST_AFTER_POLLS: u32 = 10;
+/// What was told to stop and is not stopping this long after is told again.
+const STOP_TAKES: SignedDuration = SignedDuration::from_mins(1);
 /// What is told to stop is given up no earlier than this after it was told to.
 const STOP_LASTS: SignedDuration = SignedDuration::from_hours(1);
 
@@ -55,6 +57,15 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey:
             }
             survey.wake_at(*at);
         }
+        // FIS answered the request, but says a minute later that the experiment goes on as if nothing had been asked.
+        RunState::Stopping { request: StopRequestState::Taken { at }, cause, .. }
+            if watch.failures == 0
+                // An answer from before the clock was set back is no later answer.
+                && watch.asked_at.is_some_and(|asked| asked >= after(*at, STOP_TAKES) && asked <= now)
+                && goes_on(run) =>
+        {
+            return survey.effects.push(Effect::Stop { run: run.id.clone(), cause: cause.clone() });
+        }
         RunState::Running { .. } => {
             if let Some(cause) = stop_cause(snapshot, run, since, now, survey) {
                 return survey.effects.push(Effect::Stop { run: run.id.clone(), cause });
@@ -69,6 +80,12 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey:
     } else {
         survey.poll_at(due);
     }
+}
+
+/// Tells whether FIS last said that the experiment is neither over nor being stopped.
+fn goes_on(run: &Run) -> bool {
+    let going = [FisStatus::Pending, FisStatus::Initiating, FisStatus::Running];
+    run.fis.as_ref().is_some_and(|fis| going.contains(&fis.status))
 }
 
 /// When FIS is asked next.

@@ -142,7 +142,10 @@ pub enum StopRequestState {
         failures: u32,
     },
     /// FIS answered it.
-    Taken,
+    Taken {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// The fields of [`RunState::Starting`], to compute what follows it.
@@ -173,6 +176,7 @@ impl StartKnown {
     fn apply(mut self, observation: &Observation, at: Timestamp) -> Option<RunState> {
         use Observation as O;
         self.doubt = match (observation, &self.doubt) {
+            (O::TemplateRead { .. }, doubt) => doubt.clone(),
             (O::StartAsked { .. }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 self.attempt = self.attempt.saturating_add(1);
                 self.asked_at = at;
@@ -281,9 +285,12 @@ impl RunState {
             (Self::Stopping { place, since, cause, asked_at, request, watch }, observation) => {
                 let (request, watch) = match (observation, request) {
                     (O::Polled { .. } | O::PollFailed { .. }, request) => (request, watch.after(observation, at)),
-                    (O::StopTaken, _) => (StopRequestState::Taken, watch),
+                    (O::StopTaken, _) => (StopRequestState::Taken { at }, watch),
                     (O::StopFailed { retry_at, .. }, StopRequestState::Due { failures, .. }) => {
                         (StopRequestState::Due { at: *retry_at, failures: failures.saturating_add(1) }, watch)
+                    }
+                    (O::StopFailed { retry_at, .. }, StopRequestState::Taken { .. }) => {
+                        (StopRequestState::Due { at: *retry_at, failures: 1 }, watch)
                     }
                     _ => return None,
                 };

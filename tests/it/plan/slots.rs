@@ -64,6 +64,14 @@ fn schedule_that_is_gone_loses_its_cursor_and_is_new_when_it_returns() {
 }
 
 #[test]
+fn edited_schedule_is_new_and_fires_nothing() {
+    let edited = world(vec![schedule("nightly", "30 * * * *", MissedPolicy::Latest)]);
+    let before = hourly(MissedPolicy::Latest).with_cursor("nightly", "09:00:00");
+    let after = World { cursors: before.cursors, ..edited };
+    check(&after, "09:45:00", &["adopt nightly at 09:45:00", "forget nightly"]);
+}
+
+#[test]
 fn slot_is_opened_at_its_instant_and_not_before() {
     for missed in [MissedPolicy::Skip, MissedPolicy::Latest] {
         let world = hourly(missed).with_cursor("nightly", "09:00:00");
@@ -149,7 +157,8 @@ fn same_slot_of_two_experiments_is_two_runs() {
     let mut world = hourly(MissedPolicy::Latest).with_cursor("nightly", "09:00:00");
     let other = Experiment { name: name("other"), ..world.rules.experiments[&name("probe")].clone() };
     world.rules.experiments.insert(name("other"), other);
-    world.cursors.insert((name("other"), name("nightly")), t("09:00:00"));
+    let timetable = world.rules.experiments[&name("probe")].schedules[0].timetable();
+    world.cursors.insert((name("other"), timetable), t("09:00:00"));
     let opened = opened_at(&mut world, "10:00:00");
     assert_eq!(opened.len(), 2);
     assert_ne!(opened[0].id, opened[1].id);

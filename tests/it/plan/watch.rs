@@ -201,7 +201,8 @@ fn experiment_that_fis_tells_nothing_of_is_stopped_and_lost_after_thirteen_hours
     check(&world(silent("22:00:01", "23:00:00")), "23:00:00", &["wake 23:01:00"]);
     // One silence after many answers proves nothing, and what FIS says goes on is not lost.
     check(&world(unseen(taken("22:00:00"), "23:00:00", FailureClass::Timeout)), "23:00:00", &["wake 23:00:20"]);
-    check(&world(seen(taken("22:00:00"), "23:00:00")), "23:00:00", &["wake 23:00:10"]);
+    // It is told to stop again.
+    check(&world(seen(taken("22:00:00"), "23:00:00")), "23:00:00", &["A stop: its `max_duration`"]);
     let unknown = |times: usize| {
         let observed = Observation::Polled { fis: fis(FisStatus::from_text("paused"), t("10:00:00")) };
         applied(taken("22:00:00"), &vec![("23:00:00", observed); times])

@@ -170,7 +170,7 @@ fn state_is_private_and_has_one_agent() {
     for name in ["firedrill.sock", "firedrill.db", "firedrill.lock", "firedrill.db-wal"] {
         assert_eq!(mode(name), 0o600, "{name}");
     }
-    exits(&home.run(&["run"]), 2, "is in use by another agent");
+    exits(&home.run(&["run"]), 1, "is in use by another agent");
     home.json(&["status"]);
     agent.kill_nine();
     assert_eq!(home.agent().terminate(), 0);

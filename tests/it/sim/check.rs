@@ -207,7 +207,7 @@ impl<'a> Evidence<'a> {
                 }
                 let is_covered = |rules: &&Rules| {
                     let declared = rules.experiments.get(&key.0);
-                    let schedule = declared.and_then(|e| e.schedules.iter().find(|s| s.name == key.1));
+                    let schedule = declared.and_then(|e| e.schedules.iter().find(|s| s.timetable() == key.1));
                     schedule.is_some_and(|schedule| {
                         let mut slot = schedule.cron.next_after(*before);
                         while let Some(at) = slot.map(|slot| slot.at).filter(|at| at <= after) {

@@ -221,7 +221,7 @@ impl World {
         let now = self.nature.now();
         let rules = self.rules.borrow().clone();
         for (experiment, schedule) in rules.experiments.values().flat_map(|e| e.schedules.iter().map(move |s| (e, s))) {
-            let key = (experiment.name.clone(), schedule.name.clone());
+            let key = (experiment.name.clone(), schedule.timetable());
             let cursor = self.store.with(|tables| tables.cursors.get(&key).copied());
             let settled = now - jiff::SignedDuration::from_secs(5);
             let unseen = cursor.map(|cursor| schedule.cron.next_after(cursor).filter(|slot| slot.at < settled));

@@ -187,7 +187,9 @@ impl World {
     }
 
     pub fn with_cursor(mut self, schedule: &str, at: &str) -> Self {
-        self.cursors.insert((name("probe"), name(schedule)), t(at));
+        let declared = self.rules.experiments[&name("probe")].schedules.iter().find(|s| s.name == name(schedule));
+        let timetable = declared.map_or_else(|| name(schedule), Schedule::timetable);
+        self.cursors.insert((name("probe"), timetable), t(at));
         self
     }
 
@@ -215,11 +217,11 @@ impl World {
 
     fn line(&self, effect: &Effect) -> String {
         let text = match effect {
-            Effect::AdoptSchedule { schedule, at } => format!("adopt {} at {}", schedule.1, short(*at)),
-            Effect::ForgetSchedule { schedule } => format!("forget {}", schedule.1),
+            Effect::AdoptSchedule { schedule, at } => format!("adopt {} at {}", named(schedule), short(*at)),
+            Effect::ForgetSchedule { schedule } => format!("forget {}", named(schedule)),
             Effect::OpenSlots { schedule, cursor, runs } => {
                 let runs: Vec<String> = runs.iter().map(opened).collect();
-                format!("open {} to {}: {}", schedule.1, short(*cursor), runs.join(", "))
+                format!("open {} to {}: {}", named(schedule), short(*cursor), runs.join(", "))
             }
             Effect::Record { run, observation } => format!("{run} {}", recorded(observation)),
             Effect::ReadTemplate { run, .. } => format!("{run} read template"),
@@ -234,6 +236,12 @@ impl World {
         let labels = self.runs.iter().zip('A'..);
         labels.fold(text, |text, (run, label)| text.replace(run.id.as_str(), &label.to_string())).replace(DAY, "")
     }
+}
+
+/// A schedule's name, without what tells its timetables apart.
+fn named(key: &ScheduleKey) -> &str {
+    let timetable = key.1.as_str();
+    timetable.rsplit_once('.').map_or(timetable, |(name, _)| name)
 }
 
 /// An instant as short as it can be written.
