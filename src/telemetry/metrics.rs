@@ -86,12 +86,6 @@ impl Metrics {
         match observation {
             Observation::Held { reason, .. } => self.decided(run, "hold", hold_reason(reason)),
             Observation::Skipped { reason } => self.decided(run, "skip", reason.as_str()),
-            Observation::Opened => {
-                // A slot that was missed is opened as skipped and never observed again.
-                if let RunState::Skipped { reason, .. } = &run.state {
-                    self.decided(run, "skip", reason.as_str());
-                }
-            }
             Observation::StartAsked { .. } => {
                 // Further attempts carry out the same decision.
                 if let RunState::Starting { attempt: 1, .. } = run.state {

@@ -210,6 +210,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
         .asked(look_at);
     let mut missed = Story::open(runs::slot(look_at), look_at);
     missed.steps[0].0.state = RunState::Skipped { reason: SkipReason::Missed { through: at, count: 3 }, at };
+    missed.steps[0].1 = missed.steps[0].0.opening();
     let (collector, _) = exported(|telemetry| {
         let metrics = telemetry.metrics();
         for (run, observation, at) in [runs::completed(), held, retried, missed].iter().flat_map(|story| &story.steps) {

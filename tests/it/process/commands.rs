@@ -151,6 +151,7 @@ fn questions_are_answered_while_the_agent_is_down() {
     exits(&home.run(&["why", "e-unmatched"]), 0, "No trigger matched it");
     exits(&home.run(&["why", "drill@2099-03-01T02:30:00Z"]), 0, "as things stand it will start");
     exits(&home.run(&["why", "drill@2099-03-01T02:31:00Z"]), 4, "the next slot is 2099-03-02 02:30:00Z");
+    exits(&home.run(&["why", "drill@2020-03-01T02:30:00Z"]), 4, "had no such schedule then");
     exits(&home.run(&["plan", "--days", "2"]), 0, "02:30");
     assert_eq!(home.json(&["runs", "--experiment", "drill"]).as_array().map(Vec::len), Some(1));
     assert_eq!(home.json(&["show", &run])["run"]["id"], json!(run));

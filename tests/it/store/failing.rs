@@ -17,6 +17,7 @@ use firedrill::{
         plan::Mode,
         run::{Observation, Run},
         template::TemplateFacts,
+        window::Window,
     },
     engine::{
         ports::{FaultInjector, Rows, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
@@ -26,18 +27,22 @@ use firedrill::{
 };
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 use super::{AT, adopt, advance, commit, empty, event, open_slots, opening::connect, rows, skip};
 use crate::support::{
     soon,
-    world::{event_run, experiment, facts, fis, read, slot_run, t, trigger},
+    world::{blackout, event_run, experiment, facts, fis, read, running, slot_run, t, trigger},
 };
 
 /// FIS, which accepts everything and counts.
 #[derive(Debug, Default)]
 struct Counting {
     starts: AtomicUsize,
+    stops: AtomicUsize,
 }
 
 impl FaultInjector for Counting {
@@ -59,6 +64,7 @@ impl FaultInjector for Counting {
     }
 
     async fn stop(&self, _: &Place, _: &str) -> Result<(), CallFailure> {
+        self.stops.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 }
@@ -109,24 +115,48 @@ fn due() -> Run {
     read(slot_run(AT), AT, 600)
 }
 
+/// An engine at work, and what it works on.
+struct Working {
+    store: Arc<SqliteStore>,
+    injector: Arc<Counting>,
+    witness: Arc<Refusals>,
+    mode: watch::Sender<Mode>,
+    _rules: watch::Sender<Arc<Rules>>,
+    engine: JoinHandle<()>,
+}
+
+impl Working {
+    fn on(store: SqliteStore, windows: Vec<Window>) -> Self {
+        let (store, injector, witness) =
+            (Arc::new(store), Arc::new(Counting::default()), Arc::new(Refusals::default()));
+        let experiment = experiment();
+        let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
+        let (rules, seen_rules) = watch::channel(Arc::new(Rules { experiments, windows }));
+        let (mode, seen_mode) = watch::channel(Mode::Active);
+        let engine = Engine {
+            store: store.clone(),
+            injector: injector.clone(),
+            time: Arc::new(Clock(Instant::now())),
+            witness: witness.clone(),
+            rules: seen_rules,
+            mode: seen_mode,
+            poke: Arc::new(Notify::new()),
+        };
+        let engine = tokio::spawn(engine.run());
+        Self { store, injector, witness, mode, _rules: rules, engine }
+    }
+
+    async fn end(self) {
+        self.mode.send(Mode::Draining).expect("an engine");
+        self.engine.await.expect("an end");
+    }
+}
+
 /// Lets an engine run on a store with a run that is due; it has to start nothing until `recover` was awaited, and then
 /// exactly one experiment.
 async fn check(store: SqliteStore, recover: impl Future<Output = ()>) {
-    let (store, injector, witness) = (Arc::new(store), Arc::new(Counting::default()), Arc::new(Refusals::default()));
-    let experiment = experiment();
-    let rules = Rules { experiments: BTreeMap::from([(experiment.name.clone(), experiment)]), windows: Vec::new() };
-    let (_rules, rules) = watch::channel(Arc::new(rules));
-    let (stop, mode) = watch::channel(Mode::Active);
-    let engine = Engine {
-        store: store.clone(),
-        injector: injector.clone(),
-        time: Arc::new(Clock(Instant::now())),
-        witness: witness.clone(),
-        rules,
-        mode,
-        poke: Arc::new(Notify::new()),
-    };
-    let engine = tokio::spawn(engine.run());
+    let working = Working::on(store, Vec::new());
+    let Working { store, injector, witness, .. } = &working;
     soon("a failure of the store", async || (witness.0.load(Ordering::SeqCst) > 0).then_some(())).await;
     assert_eq!(injector.starts.load(Ordering::SeqCst), 0, "nothing starts without a record");
     recover.await;
@@ -136,8 +166,26 @@ async fn check(store: SqliteStore, recover: impl Future<Output = ()>) {
     };
     soon("a running experiment", states).await;
     assert_eq!(injector.starts.load(Ordering::SeqCst), 1);
-    stop.send(Mode::Draining).expect("an engine");
-    engine.await.expect("an end");
+    working.end().await;
+}
+
+#[tokio::test]
+async fn what_runs_in_a_blackout_is_stopped_though_nothing_can_be_written() {
+    let (folder, store) = empty().await;
+    store.request_run(running(slot_run("09:50:00"), "09:50:00")).await.expect("a write");
+    let mut disk = connect(&folder.path().join("state")).await;
+    fill(&mut disk, "runs", "UPDATE").await;
+    let working = Working::on(store, vec![blackout("09:55:00", "13:00:00")]);
+    let stopped = async || (working.injector.stops.load(Ordering::SeqCst) > 0).then_some(());
+    soon("a stop of what runs", stopped).await;
+    assert!(working.witness.0.load(Ordering::SeqCst) > 0, "the failure is told");
+    free(&mut disk).await;
+    let recorded = async || {
+        let runs = working.store.load().await.ok()?.runs;
+        runs.iter().all(|run| run.state.as_str() == "stopping").then_some(())
+    };
+    soon("a record of the stop", recorded).await;
+    working.end().await;
 }
 
 #[tokio::test]

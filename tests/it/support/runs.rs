@@ -53,7 +53,7 @@ impl Story {
         };
         let run = Run::open(name("checkout-latency"), trigger, RunState::Requested, times);
         let opened = JournalEntry { seq: 1, at: opened_at, run: run.id.clone(), observation: Observation::Opened };
-        let steps = vec![(run.clone(), Observation::Opened, opened_at)];
+        let steps = vec![(run.clone(), run.opening(), opened_at)];
         Self { run, journal: vec![opened], steps }
     }
 
