@@ -1,11 +1,12 @@
 //! The demo's stage: a simulator, a template, a queue behind an EventBridge rule, and an agent, all in one process and one
 //! temporary folder.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, Target};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::template;
@@ -31,7 +32,7 @@ const TELEMETRY_END: Duration = Duration::from_secs(3);
 /// Everything that the demo set up.
 pub struct Stage {
     /// The folder that goes with the demo.
-    folder: PathBuf,
+    folder: TempDir,
     simulator: Simulator,
     events: aws_sdk_eventbridge::Client,
     agent: Agent,
@@ -48,8 +49,8 @@ impl Stage {
     pub async fn set(
         telemetry: impl FnOnce(&config::settings::Telemetry) -> anyhow::Result<Telemetry>,
     ) -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("firedrill-demo-{}", std::process::id()));
-        let configuration = folder.join("config");
+        let folder = tempfile::Builder::new().prefix("firedrill-demo-").tempdir().context("could not make a folder")?;
+        let configuration = folder.path().join("config");
         std::fs::create_dir_all(&configuration)
             .with_context(|| format!("could not make {}", configuration.display()))?;
         std::fs::write(configuration.join("firedrill.toml"), template::CONFIG)?;
@@ -65,7 +66,7 @@ impl Stage {
         let events = aws_sdk_eventbridge::Client::new(&aws);
         let queue = deployments_queue(&aws_sdk_sqs::Client::new(&aws), &events).await?;
         let environment: Vec<(String, String)> = [
-            ("FIREDRILL__STATE_DIRECTORY", folder.join("state").display().to_string()),
+            ("FIREDRILL__STATE_DIRECTORY", folder.path().join("state").display().to_string()),
             ("FIREDRILL__AWS__ENDPOINT_URL", simulator.url()),
             ("FIREDRILL__QUEUES__DEPLOYMENTS__URL", queue),
         ]
@@ -111,7 +112,7 @@ impl Stage {
     /// # Errors
     /// When the agent refuses it.
     pub async fn add_configuration(&self, file: &str, text: &str) -> anyhow::Result<()> {
-        std::fs::write(self.folder.join("config").join(file), text)?;
+        std::fs::write(self.folder.path().join("config").join(file), text)?;
         let (answer, answered) = oneshot::channel();
         self.agent.reloader().send(answer).await.context("the agent takes no reload")?;
         answered.await?.map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
@@ -130,8 +131,8 @@ impl Stage {
             // Blocks, so not on this thread; how it ended is said in its own log.
             let _ended = tokio::task::spawn_blocking(move || telemetry.shutdown(TELEMETRY_END)).await;
         }
-        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
-            tracing::warn!(%error, folder = %self.folder.display(), "could not remove the demo's folder");
+        if let Err(error) = self.folder.close() {
+            tracing::warn!(%error, "could not remove the demo's folder");
         }
     }
 }

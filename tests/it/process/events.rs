@@ -39,6 +39,8 @@ fn unreadable_messages_are_put_aside_and_the_rest_goes_on() {
         ("not JSON at all", "the body is not JSON that can be read"),
         ("{\"source\": \"com.example.ci\"}", "it has no `detail-type`"),
         ("{\"Type\": \"SubscriptionConfirmation\", \"Message\": \"{}\"}", "an SNS message of type"),
+        // Half a character: the nearest that a queue comes to text that is not Unicode.
+        ("{\"source\": \"\\ud800\"}", "hex escape"),
         (&nested, "recursion limit"),
         (&huge, "262144 or more are not read"),
     ];
