@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     fis::{CallFailure, FailureClass, FisExperiment},
-    run::{Adopted, HoldReason, Observation, Run, RunState, SkipReason, StopRequestState},
+    run::{Adopted, Doubt, HoldReason, Observation, Run, RunState, SkipReason, StopRequestState},
     template::TemplateFacts,
 };
 
@@ -66,11 +66,17 @@ pub fn start(run: &Run, answer: Result<FisExperiment, CallFailure>, at: Timestam
 }
 
 /// What a look by tag means.
-pub fn look(answer: Result<Option<FisExperiment>, CallFailure>, at: Timestamp) -> Observation {
+pub fn look(run: &Run, answer: Result<Option<FisExperiment>, CallFailure>, at: Timestamp) -> Observation {
     match answer {
         Ok(Some(fis)) => Observation::Started { fis, adopted: Adopted::ByTag },
         Ok(None) => Observation::NotFound,
-        Err(CallFailure { class, .. }) => Observation::LookFailed { class, look_at: later(at, LOOK_INTERVAL) },
+        Err(CallFailure { class, .. }) => {
+            let failed = match &run.state {
+                RunState::Starting { doubt: Doubt::Unanswered { failed, .. }, .. } => failed.saturating_add(1),
+                _ => 1,
+            };
+            Observation::LookFailed { class, look_at: later(at, backoff(failed).max(LOOK_INTERVAL)) }
+        }
     }
 }
 

@@ -115,7 +115,7 @@ pub(super) fn observe(run: &Run, answer: Answer, at: jiff::Timestamp) -> Observa
             react::template(run, answer.map(|facts| TemplateFacts { read_at: at, ..facts }), at)
         }
         Answer::Start(answer) => react::start(run, answer, at),
-        Answer::Find(answer) => react::look(answer, at),
+        Answer::Find(answer) => react::look(run, answer, at),
         Answer::Get(answer) => react::poll(answer),
         Answer::Stop(answer) => react::stop(run, answer, at),
     }

@@ -100,7 +100,7 @@ fn every_kind_of_failure_means_one_thing_for_each_call() {
                 react::start(&starting, Err(failure(class)), t(AT)),
                 react::stop(&stopping, Err(failure(class)), t(AT)),
                 react::template(&slot_run(AT), Err(failure(class)), t(AT)),
-                react::look(Err(failure(class)), t(AT)),
+                react::look(&starting, Err(failure(class)), t(AT)),
                 react::poll(Err(failure(class))),
             ];
             let words: Vec<&str> = meanings.iter().map(Observation::as_str).collect();
@@ -129,8 +129,8 @@ fn answers_that_came_are_taken_as_they_are() {
     let seen = fis(FisStatus::Running, t(AT));
     let started = |adopted| Observation::Started { fis: seen.clone(), adopted };
     assert_eq!(react::start(&asked(slot_run(AT), AT), Ok(seen.clone()), t(AT)), started(Adopted::No));
-    assert_eq!(react::look(Ok(Some(seen.clone())), t(AT)), started(Adopted::ByTag));
-    assert_eq!(react::look(Ok(None), t(AT)), Observation::NotFound);
+    assert_eq!(react::look(&asked(slot_run(AT), AT), Ok(Some(seen.clone())), t(AT)), started(Adopted::ByTag));
+    assert_eq!(react::look(&asked(slot_run(AT), AT), Ok(None), t(AT)), Observation::NotFound);
     assert_eq!(react::poll(Ok(seen.clone())), Observation::Polled { fis: seen.clone() });
     assert_eq!(react::stop(&stopping(), Ok(()), t(AT)), Observation::StopTaken);
     let facts = facts(60, t(AT));
@@ -177,6 +177,6 @@ fn instants_at_the_end_of_time_do_not_overflow() {
     let end = jiff::Timestamp::MAX;
     let refused = react::start(&asked(slot_run(AT), AT), Err(failure(FailureClass::Quota)), end);
     assert!(matches!(refused, Observation::StartRefused { retry_at, .. } if retry_at == end));
-    let failed = react::look(Err(failure(FailureClass::Timeout)), end);
+    let failed = react::look(&asked(slot_run(AT), AT), Err(failure(FailureClass::Timeout)), end);
     assert!(matches!(failed, Observation::LookFailed { look_at, .. } if look_at == end));
 }

@@ -4,9 +4,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Effect, HaltRunning, Mode, Snapshot, Survey};
+use super::{
+    Effect, HaltRunning, Mode, Snapshot, Survey,
+    watch::{LOST_AFTER, LOST_AFTER_POLLS},
+};
 use crate::domain::{
     experiment::{Experiment, Overlap, Place, TemplateSelector},
+    fis::FailureClass,
     ids::{ExperimentName, RunId},
     outcome::Outcome,
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
@@ -87,12 +91,19 @@ pub(super) fn survey(
 /// Surveys a run whose start was asked for: it is looked for by tag before anything else, judged anew before the same
 /// token is used again, and given up only when certainly no experiment exists.
 pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey: &mut Survey) {
-    let RunState::Starting { place, template_id, unclear_at, doubt, .. } = &run.state else { return };
+    let RunState::Starting { place, template_id, asked_at, unclear_at, doubt, .. } = &run.state else { return };
     let (next_at, looked_at) = match doubt {
-        Doubt::Unanswered { look_at } if is_due(*look_at, LOOK_INTERVAL, now) => {
+        // The last look failed so long after the call that nothing of it can be running any more.
+        Doubt::Unanswered { look_at, failed }
+            if *failed >= LOST_AFTER_POLLS && *look_at >= after(*asked_at, LOST_AFTER) =>
+        {
+            let outcome = Outcome::Lost { class: FailureClass::Unreadable };
+            return survey.record(run, Observation::Finished { outcome });
+        }
+        Doubt::Unanswered { look_at, .. } if is_due(*look_at, BACKOFF_LIMIT, now) => {
             return survey.effects.push(Effect::Look { run: run.id.clone() });
         }
-        Doubt::Unanswered { look_at } => return survey.wake_at(*look_at),
+        Doubt::Unanswered { look_at, .. } => return survey.wake_at(*look_at),
         Doubt::NotFound { looked_at } => (after(*looked_at, LOOK_INTERVAL), Some(*looked_at)),
         Doubt::Refused { retry_at, looked_at, .. } => (*retry_at, *looked_at),
     };

@@ -29,7 +29,7 @@ pub const LOST_AFTER: SignedDuration = SignedDuration::from_hours(13);
 /// How long FIS may deny that an experiment exists before it is lost.
 pub const NOT_FOUND_LOST_AFTER: SignedDuration = SignedDuration::from_mins(15);
 /// How many bad answers it takes besides: two with a night or a clock step between them prove nothing.
-const LOST_AFTER_POLLS: u32 = 10;
+pub(super) const LOST_AFTER_POLLS: u32 = 10;
 /// What was told to stop and is not stopping this long after is told again.
 const STOP_TAKES: SignedDuration = SignedDuration::from_mins(1);
 /// What is told to stop is given up no earlier than this after it was told to.

@@ -92,6 +92,9 @@ pub enum Doubt {
     Unanswered {
         /// When to look for it.
         look_at: Timestamp,
+        /// Looks by tag that failed in a row.
+        #[serde(default)]
+        failed: u32,
     },
     /// A look by tag found none.
     NotFound {
@@ -180,16 +183,20 @@ impl StartKnown {
             (O::StartAsked { .. }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 self.attempt = self.attempt.saturating_add(1);
                 self.asked_at = at;
-                Doubt::Unanswered { look_at: at }
+                Doubt::Unanswered { look_at: at, failed: 0 }
             }
             (O::StartRefused { class, message, retry_at }, Doubt::Unanswered { .. }) => {
                 Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at: None }
             }
-            (O::StartUnclear { look_at, .. } | O::LookFailed { look_at, .. }, Doubt::Unanswered { .. }) => {
+            (O::StartUnclear { look_at, .. }, Doubt::Unanswered { .. }) => {
                 self.is_unclear();
-                Doubt::Unanswered { look_at: *look_at }
+                Doubt::Unanswered { look_at: *look_at, failed: 0 }
             }
-            (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at },
+            (O::LookFailed { look_at, .. }, &Doubt::Unanswered { failed, .. }) => {
+                self.is_unclear();
+                Doubt::Unanswered { look_at: *look_at, failed: failed.saturating_add(1) }
+            }
+            (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at, failed: 1 },
             (O::NotFound, Doubt::Unanswered { .. }) => {
                 self.is_unclear();
                 Doubt::NotFound { looked_at: at }
@@ -206,7 +213,8 @@ impl StartKnown {
             (O::Skipped { reason }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 return Some(RunState::Skipped { reason: reason.clone(), at });
             }
-            (O::Finished { outcome }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
+            (O::Finished { outcome }, Doubt::NotFound { .. } | Doubt::Refused { .. })
+            | (O::Finished { outcome: outcome @ Outcome::Lost { .. } }, Doubt::Unanswered { .. }) => {
                 return Some(RunState::Finished { outcome: outcome.clone(), at });
             }
             _ => return None,
@@ -258,7 +266,7 @@ impl RunState {
                     asked_at: at,
                     unclear_at: None,
                     unclear_since: None,
-                    doubt: Doubt::Unanswered { look_at: at },
+                    doubt: Doubt::Unanswered { look_at: at, failed: 0 },
                 }
             }
             (

@@ -50,12 +50,27 @@ fn start_without_a_recorded_answer_is_looked_for_before_anything_else() {
 #[test]
 fn look_that_failed_is_repeated_after_a_pause() {
     let failure = CallFailure { class: FailureClass::Unavailable, message: String::new() };
-    let observed = react::look(Err(failure), t("10:00:10"));
+    let observed = react::look(&starting(), Err(failure), t("10:00:10"));
     let world = world(applied(starting(), &[("10:00:10", observed)]));
     check(&world, "10:00:14.999", &["wake 10:00:15"]);
     check(&world, "10:00:15", &["A look"]);
     // The clock was set back behind the call: the look is due at once.
     check(&world, "09:00:00", &["A look"]);
+}
+
+#[test]
+fn start_that_no_look_can_tell_of_is_lost_after_thirteen_hours() {
+    let look = |run: Run, at: &str| {
+        let failure = CallFailure { class: FailureClass::Unreadable, message: String::new() };
+        let observed = react::look(&run, Err(failure), t(at));
+        applied(run, &[(at, observed)])
+    };
+    let nine = (0..9).fold(starting(), |run, _| look(run, "10:30:00"));
+    check(&world(look(nine.clone(), "22:58:00")), "22:59:00", &["A look"]);
+    let lost = "A finished: FIS told nothing of it for too long (unreadable)";
+    check(&world(look(nine, "23:00:00")), "23:00:00", &[lost]);
+    // One look that fails after a night proves nothing.
+    check(&world(look(starting(), "23:30:00")), "23:30:05", &["A look"]);
 }
 
 #[test]
