@@ -64,8 +64,7 @@ pub struct QueueReader<S, X> {
 }
 
 impl<S: Store, X: QueueWitness> QueueReader<S, X> {
-    /// Reads for ever; a queue that is missing or unreachable is tried again and again, and so is a store that cannot be
-    /// written: messages wait in the queue meanwhile, untouched, lest each delivery bring them nearer to a dead-letter queue.
+    /// Reads for ever; a queue that is missing or unreachable is tried again and again.
     pub async fn run(self) {
         let mut wait = BACKOFF_FIRST;
         loop {
@@ -87,7 +86,7 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
         match self.receive(receiver, poll).await {
             Ok(messages) => {
                 for message in messages {
-                    self.take(deleter, message).await?;
+                    self.take(deleter, message).await;
                 }
                 self.health.send_replace(QueueHealth::Ready);
                 Ok(())
@@ -120,8 +119,10 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
         Ok(call.send().await.map_err(|e| failure(&e))?.messages.unwrap_or_default())
     }
 
-    /// Takes one message in and deletes it; left alone it becomes visible again.
-    async fn take(&self, client: &Client, message: SqsMessage) -> Result<(), Failed> {
+    /// Takes one message in and deletes it. While it cannot be recorded it is kept and nothing else is received: every
+    /// further delivery would bring a message nearer to a dead-letter queue. One that is delivered again meanwhile is known
+    /// by then.
+    async fn take(&self, client: &Client, message: SqsMessage) {
         let parent = parent(&message);
         let id = message.message_id.unwrap_or_default();
         let taken = Message {
@@ -130,21 +131,27 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
             body: message.body.unwrap_or_default(),
             parent,
         };
-        match self.ingest.take(taken, now()).await {
-            Ok(taken) => self.witness.taken(&self.queue, &id, &taken),
-            Err(error) => {
-                if self.is_failing(format!("messages cannot be recorded: {error}")) {
-                    self.witness.not_recorded(&self.queue, &id, &error);
+        let mut wait = BACKOFF_FIRST;
+        loop {
+            match self.ingest.take(taken.clone(), now()).await {
+                Ok(taken) => {
+                    self.witness.taken(&self.queue, &id, &taken);
+                    break;
                 }
-                return Err(Failed);
+                Err(error) => {
+                    if self.is_failing(format!("messages cannot be recorded: {error}")) {
+                        self.witness.not_recorded(&self.queue, &id, &error);
+                    }
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(BACKOFF_LIMIT);
+                }
             }
         }
-        let Some(handle) = message.receipt_handle else { return Ok(()) };
+        let Some(handle) = message.receipt_handle else { return };
         if let Err(error) = client.delete_message().queue_url(&self.queue.url).receipt_handle(handle).send().await {
             // It comes again and is known then.
             self.witness.queue_failed(&self.queue, &failure(&error));
         }
-        Ok(())
     }
 }
 

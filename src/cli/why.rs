@@ -160,7 +160,7 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<St
         let next = next.map_or_else(String::new, |next| format!("; the next slot is {}", render::instant(next)));
         return unknown(format!("no schedule of `{name}` names {}{next}", render::instant(at)));
     };
-    let outlook = plan::outlook(settings).await?;
+    let mut outlook = plan::outlook(settings).await?;
     let cursor = outlook.cursors.get(&(name.clone(), schedule.timetable()));
     match cursor {
         Some(cursor) if at <= *cursor => {
@@ -181,8 +181,16 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<St
         _ => {}
     }
     let after = at.checked_add(SignedDuration::from_nanos(1)).unwrap_or(at);
-    // From the slot on only: what is between now and then does not matter but for runs that go on.
-    let forecast = forecast::forecast(&settings.rules, &outlook, at, after);
+    // Nothing lasts longer than a day (FIS ends it after twelve hours), so what began before that is over by then.
+    let from = at.checked_sub(SignedDuration::from_hours(24)).unwrap_or(at).max(now());
+    if from > now() {
+        outlook.runs.clear();
+    }
+    let forecast = forecast::forecast(&settings.rules, &outlook, from, after);
+    if forecast.until < at {
+        let until = render::instant(forecast.until);
+        return Ok(format!("{} is too far ahead to be forecast; the forecast ends at {until}.", render::instant(at)));
+    }
     let expected = forecast.runs.iter().find(|run| run.run.experiment == *name && run.slot == at);
     Ok(match expected {
         Some(expected) if expected.runs_from_to.is_none() && expected.run.is_over() => {

@@ -136,6 +136,7 @@ impl Courier {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF_LIMIT);
         }
+        tracing::warn!(at = %event.at, "run event is more than a day old and is not put on the bus");
     }
 }
 

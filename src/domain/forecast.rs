@@ -214,7 +214,11 @@ impl World<'_> {
     }
 
     fn facts_of(&self, id: &RunId, template: &TemplateSelector) -> TemplateFacts {
-        let known = self.find(id).and_then(|run| self.facts.get(&run.experiment));
+        let fits = |facts: &&TemplateFacts| match template {
+            TemplateSelector::Id(id) => facts.id == *id,
+            TemplateSelector::Tags(_) => true,
+        };
+        let known = self.find(id).and_then(|run| self.facts.get(&run.experiment)).filter(fits);
         let named = match template {
             TemplateSelector::Id(id) => id.clone(),
             TemplateSelector::Tags(_) => "unknown".to_owned(),

@@ -166,14 +166,14 @@ async fn status<S: Store>(State(api): State<Api<S>>) -> Json<Status> {
 
 async fn healthz<S: Store>(State(api): State<Api<S>>) -> Response {
     let status = api.status.borrow().clone();
-    if let Some(seen) = status.surveyed_at
-        && now().duration_since(seen) > STUCK_AFTER
-    {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stuck", &format!("it last looked at {seen}"));
+    if let Some(failure) = &status.store_failure {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be used", failure);
     }
-    match &status.store_failure {
-        None => "ok\n".into_response(),
-        Some(failure) => problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be used", failure),
+    match status.surveyed_at {
+        Some(seen) if now().duration_since(seen) > STUCK_AFTER => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stuck", &format!("it last looked at {seen}"))
+        }
+        _ => "ok\n".into_response(),
     }
 }
 

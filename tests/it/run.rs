@@ -102,7 +102,7 @@ const TRANSITIONS: &str = "
     start-refused -         -         -       refused  -        -        -        -        -        -        -
     start-unclear -         -         -       asked    -        -        -        -        -        -        -
     not-found     -         -         -       absent   absent   refused  -        -        -        -        -
-    look-failed   -         -         -       asked    asked    asked    -        -        -        -        -
+    look-failed   -         -         -       asked    asked    refused  -        -        -        -        -
     started       -         -         -       running  running  running  -        -        -        -        -
     polled        -         -         -       -        -        -        running  due      taken    -        -
     poll-failed   -         -         -       -        -        -        running  due      taken    -        -

@@ -196,6 +196,13 @@ impl StartKnown {
                 self.is_unclear();
                 Doubt::Unanswered { look_at: *look_at, failed: failed.saturating_add(1) }
             }
+            // Nothing came of a refused call; what failed after it says nothing else.
+            (O::LookFailed { look_at, .. }, Doubt::Refused { class, message, looked_at, .. })
+                if self.unclear_at.is_none() =>
+            {
+                let (class, message, looked_at) = (*class, message.clone(), *looked_at);
+                Doubt::Refused { class, message, retry_at: *look_at, looked_at }
+            }
             (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at, failed: 1 },
             (O::NotFound, Doubt::Unanswered { .. }) => {
                 self.is_unclear();
