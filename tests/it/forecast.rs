@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{Experiment, MissedPolicy, Overlap, Rules, Schedule},
+    experiment::{Experiment, MissedPolicy, Overlap, Rules, Schedule, TemplateSelector},
     forecast::{self, Expected, Forecast, Outlook},
     plan::HaltRunning,
     run::RunState,
@@ -108,6 +108,14 @@ fn template_that_nobody_has_read_takes_as_long_as_the_experiment_may() {
     let unknown = Outlook::default();
     let expected = ["08:00:00 completed 08:00:00-09:00:00", "10:00:00 would-cross"];
     check(&rules(cron("0 8,10 * * *"), windows), &unknown, &expected);
+}
+
+#[test]
+fn template_that_was_exchanged_is_one_that_nobody_has_read() {
+    let mut rules = rules(cron("0 8 * * *"), Vec::new());
+    let probe = rules.experiments.get_mut(&name("probe")).expect("an experiment");
+    probe.template = TemplateSelector::Id("EXT2".to_owned());
+    check(&rules, &known(600), &["08:00:00 completed 08:00:00-09:00:00"]);
 }
 
 #[test]
