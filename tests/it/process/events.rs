@@ -60,6 +60,29 @@ fn unreadable_messages_are_put_aside_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_message_that_cannot_be_recorded_is_kept_and_taken_in_once() {
+    let stage = Stage::start(600.0);
+    let queue = stage.queue("deployments");
+    let home = Home::new(&stage.url(), &after_deployments(&stage.template(&[("wait", "PT1M", &[])]), &queue));
+    let _agent = home.agent();
+    let health = || home.json(&["status"])["queues"]["deployments"].as_str().map(str::to_owned);
+    eventually("a queue that is read", || (health()? == "ready").then_some(()));
+
+    let lock = super::service::Lock::take(&home);
+    stage.send(&queue, &deployment("e-kept"));
+    eventually("the failure in the queue's health", || health()?.contains("cannot be recorded").then_some(()));
+    assert_eq!(stage.depth(&queue), 1, "nothing is deleted that is not recorded");
+
+    drop(lock);
+    let run = home.wait_for("the run of the message", Run::is_over);
+    assert_eq!(run.trigger.key(), "event:com.example.ci:e-kept");
+    eventually("an empty queue", || (stage.depth(&queue) == 0).then_some(()));
+    assert_eq!(stage.experiments().len(), 1);
+    eventually("a queue that is read again", || (health()? == "ready").then_some(()));
+    assert_eq!(home.log().matches("could not be recorded").count(), 1, "said once");
+}
+
+#[test]
 fn wrapped_scheduled_and_doubled_events_open_one_run_each() {
     let stage = Stage::start(600.0);
     let queue = stage.queue("deployments");

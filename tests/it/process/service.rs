@@ -188,13 +188,13 @@ fn systemd_is_told_of_every_turn() {
 }
 
 /// Holds the store's write lock as long as it lives.
-struct Lock {
+pub(super) struct Lock {
     runtime: tokio::runtime::Runtime,
     connection: Option<sqlx::SqliteConnection>,
 }
 
 impl Lock {
-    fn take(home: &Home) -> Self {
+    pub(super) fn take(home: &Home) -> Self {
         use sqlx::{ConnectOptions, Executor};
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let connection = runtime.block_on(async {
