@@ -1,17 +1,80 @@
 //! The simulator's clock: the one place where it reads the time.
 //!
-//! AWS's clock is a wall clock, and so is this one. Everything else takes `now` as an argument.
+//! AWS's clock is a wall clock, and so is this one; it can be frozen and made to jump ahead, so that clients meet an
+//! AWS that does not agree with their own clock, and nobody waits for 120 days. Everything else takes `now` as an
+//! argument. Declared durations are divided by the pace, instants are not scaled.
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+/// The clock of a simulated AWS.
+#[derive(Debug)]
+pub(super) struct Clock {
+    /// How far it is ahead of the wall clock.
+    ahead: SignedDuration,
+    /// Set while it stands still.
+    frozen: Option<Timestamp>,
+    pace: Pace,
+}
+
+impl Clock {
+    /// A clock that agrees with the wall clock.
+    pub(super) fn new(pace: Pace) -> Self {
+        Self { ahead: SignedDuration::ZERO, frozen: None, pace }
+    }
+
+    /// The instant it shows.
+    pub(super) fn now(&self) -> Timestamp {
+        self.frozen.unwrap_or_else(|| later(wall(), self.ahead))
+    }
+
+    /// How fast declared durations pass.
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Moves it ahead, frozen or not; it never goes back.
+    pub(super) fn jump(&mut self, ahead: SignedDuration) {
+        self.ahead = self.ahead.saturating_add(ahead.max(SignedDuration::ZERO));
+        self.frozen = self.frozen.map(|at| later(at, ahead));
+    }
+
+    /// Makes it stand still.
+    pub(super) fn freeze(&mut self) {
+        self.frozen = Some(self.now());
+    }
+
+    /// Lets it go on from where it stands.
+    pub(super) fn thaw(&mut self) {
+        if let Some(at) = self.frozen.take() {
+            self.ahead = at.duration_since(wall());
+        }
+    }
+
+    /// Sets the pace and returns the former one.
+    pub(super) fn set_pace(&mut self, pace: Pace) -> Pace {
+        std::mem::replace(&mut self.pace, pace)
+    }
+
+    /// What it shows and how it goes, for the state page.
+    pub(super) fn rendered(&self) -> Value {
+        json!({"now": self.now().to_string(), "frozen": self.frozen.is_some(), "speed": self.pace.speed})
+    }
+}
 
 /// Reads the wall clock.
 #[expect(clippy::disallowed_methods, reason = "the one clock of the simulator")]
-pub(super) fn now() -> Timestamp {
+pub(super) fn wall() -> Timestamp {
     Timestamp::now()
 }
 
+/// An instant after another one; the end of time when there is none.
+pub(super) fn later(at: Timestamp, time: SignedDuration) -> Timestamp {
+    at.saturating_add(time).unwrap_or(Timestamp::MAX)
+}
+
 /// How much faster than AWS the simulator lives.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Pace {
     speed: f64,
 }
@@ -24,8 +87,17 @@ impl Pace {
 
     /// The instant at which a declared duration that begins at `from` is over, never before `from`.
     pub(super) fn after(self, from: Timestamp, declared: SignedDuration) -> Timestamp {
-        let seconds = declared.as_secs_f64().max(0.0) / self.speed;
-        let scaled = SignedDuration::try_from_secs_f64(seconds).unwrap_or(SignedDuration::MAX);
-        from.saturating_add(scaled).unwrap_or(Timestamp::MAX)
+        later(from, divided(declared, self.speed))
     }
+
+    /// Where an instant that was set at the pace `self` lies at another one, when the change comes at `now`. What is
+    /// over stays where it was.
+    pub(super) fn moved(self, at: Timestamp, new: Self, now: Timestamp) -> Timestamp {
+        let left = at.duration_since(now);
+        if left.is_positive() { later(now, divided(left, new.speed / self.speed)) } else { at }
+    }
+}
+
+fn divided(time: SignedDuration, by: f64) -> SignedDuration {
+    SignedDuration::try_from_secs_f64(time.as_secs_f64().max(0.0) / by).unwrap_or(SignedDuration::MAX)
 }

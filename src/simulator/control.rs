@@ -1,15 +1,17 @@
-//! The simulator's own interface under `/_simulator`: faults and a look inside.
+//! The simulator's own interface under `/_simulator`: faults, the clock, choices, and a look inside.
 //!
-//! Not AWS's: `POST` and `DELETE /_simulator/faults`, `GET /_simulator/state`,
-//! `POST /_simulator/experiments/{id}/fail-action`.
+//! Not AWS's: `POST` and `DELETE /_simulator/faults`, `GET /_simulator/state`, `POST /_simulator/clock`,
+//! `PATCH /_simulator/choices`, `POST /_simulator/alarms`, `POST /_simulator/experiments/{id}/fail-action`.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     State,
-    experiment::{Experiment, FailureCause},
+    clock::Pace,
+    cloudwatch::AlarmState,
+    fis::experiment::{Experiment, FailureCause},
     wire::{self, Answer, ApiError},
 };
 
@@ -28,6 +30,22 @@ fn default_code() -> String {
     "DependentServiceFailure".to_owned()
 }
 
+/// `{"speed": 60}`, `{"jump": "PT10M"}`, `{"frozen": true}`, or several of them, done in this order.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockChange {
+    speed: Option<f64>,
+    jump: Option<SignedDuration>,
+    frozen: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlarmChange {
+    name: String,
+    state: AlarmState,
+}
+
 /// Performs a request; `path` is what follows [`PREFIX`].
 pub(super) fn perform(method: &str, path: &str, state: &mut State, body: &Value, now: Timestamp) -> Answer {
     let segments: Vec<_> = path.split('/').collect();
@@ -38,6 +56,15 @@ pub(super) fn perform(method: &str, path: &str, state: &mut State, body: &Value,
             Ok(json!({}))
         }
         ("GET", ["state"]) => Ok(rendered(state, now)),
+        ("POST", ["clock"]) => change_clock(state, body, now),
+        ("PATCH", ["choices"]) => {
+            state.setting.choices.set(body)?;
+            Ok(json!(state.setting.choices))
+        }
+        ("POST", ["alarms"]) => {
+            let AlarmChange { name, state: new } = wire::parsed(body)?;
+            state.setting.alarms.set_state(&name, new).map(|()| json!({}))
+        }
         ("POST", ["experiments", id, "fail-action"]) => {
             let FailAction { action, reason, code } = wire::parsed(body)?;
             state.fis.fail_action(id, &action, FailureCause { code, reason }, now)
@@ -46,8 +73,32 @@ pub(super) fn perform(method: &str, path: &str, state: &mut State, body: &Value,
     }
 }
 
+fn change_clock(state: &mut State, body: &Value, now: Timestamp) -> Answer {
+    let change: ClockChange = wire::parsed(body)?;
+    let speed = change.speed.map(|speed| Pace::new(speed).ok_or(speed)).transpose();
+    let pace = speed.map_err(|speed| ApiError::validation(format!("speed must be more than zero, not {speed}")))?;
+    if change.jump.is_some_and(|jump| jump.is_negative()) {
+        return Err(ApiError::validation("the clock jumps ahead only"));
+    }
+    let clock = &mut state.setting.clock;
+    if let Some(pace) = pace {
+        let old = clock.set_pace(pace);
+        state.fis.change_pace(old, pace, now);
+    }
+    clock.jump(change.jump.unwrap_or_default());
+    match change.frozen {
+        Some(true) => clock.freeze(),
+        Some(false) => clock.thaw(),
+        None => {}
+    }
+    Ok(clock.rendered())
+}
+
 fn rendered(state: &State, now: Timestamp) -> Value {
     json!({
+        "clock": state.setting.clock.rendered(),
+        "choices": state.setting.choices,
+        "alarms": state.setting.alarms.rendered(),
         "experiments": state.fis.experiments().map(Experiment::record).collect::<Vec<_>>(),
         "queues": state.queues.rendered(now),
         "faults": state.faults.rendered(),

@@ -11,7 +11,6 @@ const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrst
 /// Source of ids.
 #[derive(Debug)]
 pub(super) struct Ids {
-    seed: u64,
     origin: [u8; 32],
     drawn: u64,
 }
@@ -23,7 +22,7 @@ impl Ids {
         hasher.update(seed.to_be_bytes());
         hasher.update(started.as_nanosecond().to_be_bytes());
         hasher.update(std::process::id().to_be_bytes());
-        Self { seed, origin: hasher.finalize().into(), drawn: 0 }
+        Self { origin: hasher.finalize().into(), drawn: 0 }
     }
 
     fn draw(&mut self) -> [u8; 32] {
@@ -51,11 +50,6 @@ impl Ids {
         bytes[8] = 0x80 | (bytes[8] & 0x3f);
         let text = hex(&bytes[..16]);
         format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
-    }
-
-    /// The seed that choices among resources are made by.
-    pub(super) fn seed(&self) -> u64 {
-        self.seed
     }
 }
 

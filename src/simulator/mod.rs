@@ -6,24 +6,19 @@
 //! no credentials. Where AWS's behaviour is not documented, a comment at the place says that the choice is the
 //! simulator's.
 
-mod actions;
+mod choices;
 mod clock;
+mod cloudwatch;
 mod control;
+mod dispatch;
 mod eventbridge;
-mod experiment;
 mod faults;
 mod fis;
 mod ids;
-mod inventory;
 mod line;
 mod md5;
-mod queue;
-mod render;
-mod routes;
 mod server;
 mod sqs;
-mod targets;
-mod template;
 mod wire;
 
 use std::{
@@ -37,20 +32,23 @@ use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+pub use self::{
+    choices::Choices,
+    fis::{ActionRecord, ExperimentRecord, Inventory, InventoryError, Resource},
+};
 use self::{
-    clock::Pace,
+    clock::{Clock, Pace},
+    cloudwatch::Alarms,
     eventbridge::{Buses, Delivery},
-    experiment::World,
     faults::Faults,
-    fis::Fis,
+    fis::{
+        Fis,
+        experiment::{Experiment, World},
+        targets::Account,
+    },
     ids::Ids,
     line::{Lines, Switch},
     sqs::Queues,
-    targets::Account,
-};
-pub use self::{
-    inventory::{Inventory, InventoryError, Resource},
-    render::{ActionRecord, ExperimentRecord},
 };
 
 /// Longest wait for open connections at shutdown; what is still open then is dropped.
@@ -71,6 +69,8 @@ pub struct Options {
     pub inventory: Inventory,
     /// Seed of every choice that is random at AWS. Ids differ at each start all the same.
     pub seed: u64,
+    /// What the simulator does where AWS's documents are silent.
+    pub choices: Choices,
 }
 
 impl Default for Options {
@@ -82,6 +82,7 @@ impl Default for Options {
             account: "123456789012".to_owned(),
             inventory: Inventory::Invented,
             seed: 0,
+            choices: Choices::default(),
         }
     }
 }
@@ -97,15 +98,24 @@ pub struct Simulator {
 #[derive(Debug)]
 struct Scene {
     addr: SocketAddr,
-    pace: Pace,
     region: String,
     account: String,
+    seed: u64,
+}
+
+/// What every experiment depends on beside itself, and what can be changed from outside.
+#[derive(Debug)]
+struct Setting {
+    clock: Clock,
+    choices: Choices,
+    alarms: Alarms,
     inventory: Inventory,
 }
 
 /// Everything that changes.
 #[derive(Debug)]
 struct State {
+    setting: Setting,
     fis: Fis,
     queues: Queues,
     buses: Buses,
@@ -138,19 +148,20 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
     let pace = Pace::new(options.speed)
         .ok_or_else(|| refused(format!("speed must be a finite number above zero, not {}", options.speed)))?;
     let listener = TcpListener::bind(options.listen).await?;
-    let scene = Scene {
-        addr: listener.local_addr()?,
-        pace,
-        region: options.region,
-        account: options.account,
-        inventory: options.inventory,
-    };
+    let scene =
+        Scene { addr: listener.local_addr()?, region: options.region, account: options.account, seed: options.seed };
     let state = State {
+        setting: Setting {
+            clock: Clock::new(pace),
+            choices: options.choices,
+            alarms: Alarms::default(),
+            inventory: options.inventory,
+        },
         fis: Fis::default(),
         queues: Queues::default(),
         buses: Buses::default(),
         faults: Faults::default(),
-        ids: Ids::new(options.seed, clock::now()),
+        ids: Ids::new(options.seed, clock::wall()),
     };
     let shared = Arc::new(Shared {
         scene,
@@ -184,7 +195,7 @@ impl Simulator {
 
     /// Every experiment that was started, in that order, as of now.
     pub fn experiments(&self) -> Vec<ExperimentRecord> {
-        self.shared.with(|state, _now| state.fis.experiments().map(experiment::Experiment::record).collect())
+        self.shared.with(|state, _now| state.fis.experiments().map(Experiment::record).collect())
     }
 
     /// Stops it and waits until its tasks have ended; connections that do not close in time are dropped.
@@ -209,11 +220,13 @@ impl Shared {
     fn with<R>(&self, act: impl FnOnce(&mut State, Timestamp) -> R) -> R {
         // A panic elsewhere leaves the state as usable as it was: each operation checks before it changes.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = clock::now();
+        let now = state.setting.clock.now();
         let due = state.advance(&self.scene, now);
         let result = act(&mut state, now);
-        state.publish(&self.scene, now);
-        let (news, plans) = (state.queues.take_news(), state.fis.next_due());
+        // An alarm that was just set stops experiments at once; a jump of the clock is seen at once.
+        let now = state.setting.clock.now();
+        let plans = state.advance(&self.scene, now);
+        let news = state.queues.take_news();
         drop(state);
         if news {
             self.news.notify_waiters();
@@ -228,13 +241,7 @@ impl Shared {
 impl State {
     /// Brings experiments up to `now`, publishes what happened, and returns when something happens next.
     fn advance(&mut self, scene: &Scene, now: Timestamp) -> Option<Timestamp> {
-        let account = Account {
-            inventory: &scene.inventory,
-            region: &scene.region,
-            account: &scene.account,
-            seed: self.ids.seed(),
-        };
-        self.fis.advance(World { pace: scene.pace, account }, now);
+        self.fis.advance(self.setting.world(scene), now);
         self.publish(scene, now);
         self.fis.next_due()
     }
@@ -247,6 +254,14 @@ impl State {
     }
 }
 
+impl Setting {
+    fn world<'a>(&'a self, scene: &'a Scene) -> World<'a> {
+        let account =
+            Account { inventory: &self.inventory, region: &scene.region, account: &scene.account, seed: scene.seed };
+        World { pace: self.clock.pace(), account, choices: &self.choices, alarms: &self.alarms }
+    }
+}
+
 impl Scene {
     fn url(&self) -> String {
         format!("http://{}", self.addr)
@@ -254,11 +269,6 @@ impl Scene {
 
     fn queue_url(&self, name: &str) -> String {
         format!("{}/{}/{name}", self.url(), self.account)
-    }
-
-    /// Everything of a FIS ARN before the resource.
-    fn fis_arn(&self) -> String {
-        format!("arn:aws:fis:{}:{}", self.region, self.account)
     }
 
     fn bus_arn(&self, name: &str) -> String {

@@ -24,8 +24,8 @@ fn actions_follow_start_after_and_take_their_time() {
             let since = |at: Option<jiff::Timestamp>| at.expect("a time").duration_since(record.created_at).as_millis();
             (since(action.started_at), since(action.ended_at))
         };
-        // Two declared seconds pass before the first action.
-        assert_eq!([span("a"), span("b"), span("c"), span("d")], [(2, 62), (2, 122), (122, 182), (62, 122)]);
+        // Ten declared seconds pass before the first action.
+        assert_eq!([span("a"), span("b"), span("c"), span("d")], [(10, 70), (10, 130), (130, 190), (70, 130)]);
         let shown = world.fis.get_experiment().id(&id).send().await.expect("found").experiment.expect("an experiment");
         let state = shown.state().expect("a state");
         assert_eq!(state.status(), Some(&ExperimentStatus::Completed));

@@ -1,13 +1,13 @@
 //! One SQS queue: messages, visibility and receipts.
 //!
-//! A standard queue whose order happens to be kept. Pure: time is an argument. Operations on it are in [`super::sqs`].
+//! A standard queue whose order happens to be kept. Pure: time is an argument. Operations on it are in [`super`].
 
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{ids::Ids, md5};
+use crate::simulator::{clock::later, ids::Ids, md5};
 
 /// Most messages of one queue; SQS itself refuses receives beyond 120,000 in flight.
 const MAX_MESSAGES: usize = 120_000;
@@ -25,11 +25,11 @@ pub(super) struct Queue {
 
 /// What is given to a new message.
 #[derive(Debug, Default)]
-pub(super) struct Content {
-    pub(super) body: String,
-    pub(super) attributes: Map<String, Value>,
-    pub(super) trace_header: Option<String>,
-    pub(super) delay: Option<SignedDuration>,
+pub(in crate::simulator) struct Content {
+    pub(in crate::simulator) body: String,
+    pub(in crate::simulator) attributes: Map<String, Value>,
+    pub(in crate::simulator) trace_header: Option<String>,
+    pub(in crate::simulator) delay: Option<SignedDuration>,
 }
 
 #[derive(Debug)]
@@ -210,10 +210,6 @@ impl Message {
         attributes.extend(self.content.trace_header.clone().map(|header| ("AWSTraceHeader", header)));
         attributes
     }
-}
-
-fn later(at: Timestamp, time: SignedDuration) -> Timestamp {
-    at.saturating_add(time).unwrap_or(Timestamp::MAX)
 }
 
 /// A receipt is a message's UUID, a hyphen and a number.

@@ -1,19 +1,39 @@
 //! FIS's operations on the state: templates, experiments, the safety lever, tags.
 //!
-//! Which request is which operation is decided in [`super::routes`]; how an experiment lives in [`super::experiment`].
+//! Which request is which operation is decided in [`routes`]; how an experiment lives in [`experiment`].
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod accounts;
+mod actions;
+pub(super) mod experiment;
+mod inventory;
+mod render;
+pub(super) mod routes;
+mod shelf;
+pub(super) mod targets;
+mod template;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Scene,
+use self::{
     experiment::{ActionsMode, Change, Experiment, FailureCause, Lever, Order, World},
+    shelf::Shelf,
+    template::{Definition, Template},
+};
+pub use self::{
+    inventory::{Inventory, InventoryError, Resource},
+    render::{ActionRecord, ExperimentRecord},
+};
+use super::{
+    choices::StopOfEnded,
+    clock::Pace,
     ids::Ids,
-    targets,
-    template::{self, Definition, Template},
     wire::{self, Answer, ApiError, Query},
 };
 use crate::domain::fis::FisStatus;
@@ -28,15 +48,17 @@ const MAX_KEPT: usize = 10_000;
 /// FIS's part of the state.
 #[derive(Debug, Default)]
 pub(super) struct Fis {
-    templates: BTreeMap<String, Template>,
-    /// In the order of their start.
-    experiments: VecDeque<Experiment>,
-    /// Token and request of every create and start, and the id they led to.
-    tokens: HashMap<(Kind, String), (Value, String)>,
+    templates: BTreeMap<String, Arc<Template>>,
+    experiments: Shelf,
+    /// Token and digest of every create and start, and the id they led to.
+    tokens: HashMap<(Kind, String), (Digest, String)>,
     lever: SafetyLever,
     /// Events not yet put on the bus.
     outbox: Vec<Emission>,
 }
+
+/// SHA-256 of a request.
+type Digest = [u8; 32];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
@@ -105,15 +127,21 @@ struct TagUpdate {
 impl Fis {
     /// Brings all experiments up to `now`.
     pub(super) fn advance(&mut self, world: World<'_>, now: Timestamp) {
-        for experiment in self.experiments.iter_mut().filter(|experiment| experiment.is_active()) {
+        let outbox = &mut self.outbox;
+        self.experiments.for_active(|experiment| {
             let changes = experiment.advance(world, now);
-            emit(&mut self.outbox, experiment, changes);
-        }
+            emit(outbox, experiment, changes);
+        });
+    }
+
+    /// Moves what is still to come when the pace changes.
+    pub(super) fn change_pace(&mut self, old: Pace, new: Pace, now: Timestamp) {
+        self.experiments.for_active(|experiment| experiment.change_pace(old, new, now));
     }
 
     /// Next instant at which something happens by itself.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.experiments.iter().filter_map(Experiment::next_due).min()
+        self.experiments.active().filter_map(Experiment::next_due).min()
     }
 
     /// Takes the events that have not been put on the bus.
@@ -127,7 +155,7 @@ impl Fis {
     }
 
     /// CreateExperimentTemplate.
-    pub(super) fn create_template(&mut self, body: &Value, scene: &Scene, ids: &mut Ids, now: Timestamp) -> Answer {
+    pub(super) fn create_template(&mut self, body: &Value, world: World<'_>, ids: &mut Ids, now: Timestamp) -> Answer {
         let identity: CreateIdentity = wire::parsed(body)?;
         if let Some(id) = self.repeated(Kind::Template, &identity.client_token, body)? {
             return self.get_template(&id);
@@ -138,10 +166,18 @@ impl Fis {
             return Err(ApiError::quota(format!("At most {MAX_TEMPLATES} experiment templates are allowed.")));
         }
         let id = ids.template();
-        let arn = format!("{}:experiment-template/{id}", scene.fis_arn());
-        let template = Template { id: id.clone(), arn, definition, tags: identity.tags, created: now, updated: now };
-        self.templates.insert(id.clone(), template);
-        self.tokens.insert((Kind::Template, identity.client_token), (body.clone(), id.clone()));
+        let arn = format!("{}:experiment-template/{id}", world.account.fis_arn());
+        let template = Template {
+            id: id.clone(),
+            arn,
+            definition,
+            tags: identity.tags,
+            accounts: BTreeMap::new(),
+            created: now,
+            updated: now,
+        };
+        self.templates.insert(id.clone(), Arc::new(template));
+        self.tokens.insert((Kind::Template, identity.client_token), (digest(body), id.clone()));
         self.get_template(&id)
     }
 
@@ -165,7 +201,7 @@ impl Fis {
             }
         }
         let definition = Definition::parse(&merged)?;
-        if let Some(template) = self.templates.get_mut(id) {
+        if let Some(template) = self.templates.get_mut(id).map(Arc::make_mut) {
             template.definition = definition;
             template.updated = now;
         }
@@ -185,7 +221,7 @@ impl Fis {
         wire::page("experimentTemplates", items, query)
     }
 
-    fn template(&self, id: &str) -> Result<&Template, ApiError> {
+    fn template(&self, id: &str) -> Result<&Arc<Template>, ApiError> {
         self.templates.get(id).ok_or_else(|| ApiError::not_found(format!("Experiment template {id} does not exist.")))
     }
 
@@ -196,25 +232,25 @@ impl Fis {
         }
         match self.tokens.get(&(kind, token.to_owned())) {
             None => Ok(None),
-            Some((known, id)) if known == body => Ok(Some(id.clone())),
+            Some((known, id)) if *known == digest(body) => Ok(Some(id.clone())),
             Some(_) => Err(ApiError::conflict("The client token was used with other parameters.")),
         }
     }
 
     /// StartExperiment.
-    pub(super) fn start(&mut self, body: &Value, scene: &Scene, ids: &mut Ids, now: Timestamp) -> Answer {
+    pub(super) fn start(&mut self, body: &Value, world: World<'_>, ids: &mut Ids, now: Timestamp) -> Answer {
         let start: Start = wire::parsed(body)?;
         if let Some(id) = self.repeated(Kind::Experiment, &start.client_token, body)? {
             return self.get(&id);
         }
-        let template = self.template(&start.experiment_template_id)?.clone();
+        let template = Arc::clone(self.template(&start.experiment_template_id)?);
         template::check_tags(&start.tags)?;
-        if self.experiments.iter().filter(|experiment| experiment.is_active()).count() >= MAX_ACTIVE {
+        if self.experiments.active().count() >= MAX_ACTIVE {
             return Err(ApiError::quota(format!("At most {MAX_ACTIVE} experiments can be active.")));
         }
         let id = ids.experiment();
         let order = Order {
-            arn: format!("{}:experiment/{id}", scene.fis_arn()),
+            arn: format!("{}:experiment/{id}", world.account.fis_arn()),
             id,
             template,
             client_token: start.client_token.clone(),
@@ -225,29 +261,28 @@ impl Fis {
             SafetyLever::Engaged(_) => Lever::Engaged,
             SafetyLever::Untouched | SafetyLever::Disengaged(_) => Lever::Disengaged,
         };
-        let (experiment, change) = Experiment::accept(order, lever, scene.pace, now);
+        let (experiment, change) = Experiment::accept(order, lever, world, now);
         emit(&mut self.outbox, &experiment, change);
         let answer = json!({"experiment": experiment.rendered()});
-        self.tokens.insert((Kind::Experiment, start.client_token), (body.clone(), experiment.id.clone()));
+        self.tokens.insert((Kind::Experiment, start.client_token), (digest(body), experiment.id.clone()));
         self.keep(experiment);
         Ok(answer)
     }
 
     fn keep(&mut self, experiment: Experiment) {
         let full = self.experiments.len() >= MAX_KEPT;
-        if let Some(forgotten) = self.experiments.pop_front_if(|oldest| full && !oldest.is_active()) {
+        if let Some(forgotten) = self.experiments.pop_oldest_if(|oldest| full && !oldest.is_active()) {
             self.tokens.remove(&(Kind::Experiment, forgotten.client_token));
         }
-        self.experiments.push_back(experiment);
+        self.experiments.push(experiment);
     }
 
     fn experiment(&self, id: &str) -> Result<&Experiment, ApiError> {
-        // From the back: callers ask for young ones.
-        self.experiments.iter().rev().find(|experiment| experiment.id == id).ok_or_else(|| no_experiment(id))
+        self.experiments.get(id).ok_or_else(|| no_experiment(id))
     }
 
     fn experiment_mut(&mut self, id: &str) -> Result<&mut Experiment, ApiError> {
-        self.experiments.iter_mut().rev().find(|experiment| experiment.id == id).ok_or_else(|| no_experiment(id))
+        self.experiments.get_mut(id).ok_or_else(|| no_experiment(id))
     }
 
     /// GetExperiment.
@@ -255,15 +290,17 @@ impl Fis {
         Ok(json!({"experiment": self.experiment(id)?.rendered()}))
     }
 
-    /// StopExperiment. On an experiment that has ended it is refused: AWS's answer is not documented, and the stricter
-    /// one shows clients that do not expect it.
-    pub(super) fn stop(&mut self, id: &str, scene: &Scene, now: Timestamp) -> Answer {
+    /// StopExperiment.
+    pub(super) fn stop(&mut self, id: &str, world: World<'_>, now: Timestamp) -> Answer {
         let experiment = self.experiment_mut(id)?;
         if !experiment.is_active() {
+            if world.choices.stop_of_ended == StopOfEnded::Answer {
+                return self.get(id);
+            }
             let status = experiment.state.status.as_str();
             return Err(ApiError::validation(format!("Experiment {id} cannot be stopped, it is {status}.")));
         }
-        let change = experiment.stop("Experiment stopped.", scene.pace, now);
+        let change = experiment.stop("Experiment stopped.", world, now);
         let answer = json!({"experiment": experiment.rendered()});
         experiment.wind_down();
         if let Some(change) = change {
@@ -320,7 +357,7 @@ impl Fis {
     }
 
     /// GetSafetyLever.
-    pub(super) fn safety_lever(&self, id: &str, scene: &Scene) -> Answer {
+    pub(super) fn safety_lever(&self, id: &str, world: World<'_>) -> Answer {
         let (status, reason) = match &self.lever {
             _other if id != "default" => return Err(ApiError::not_found(format!("Safety lever {id} does not exist."))),
             SafetyLever::Untouched => ("disengaged", ""),
@@ -328,49 +365,51 @@ impl Fis {
             SafetyLever::Engaged(reason) if self.is_engaging() => ("engaging", reason.as_str()),
             SafetyLever::Engaged(reason) => ("engaged", reason.as_str()),
         };
-        let arn = format!("{}:safety-lever/default", scene.fis_arn());
+        let arn = format!("{}:safety-lever/default", world.account.fis_arn());
         Ok(json!({"safetyLever": {"id": id, "arn": arn, "state": {"status": status, "reason": reason}}}))
     }
 
     fn is_engaging(&self) -> bool {
-        self.experiments.iter().any(|experiment| experiment.state.status == FisStatus::Stopping)
+        self.experiments.active().any(|experiment| experiment.state.status == FisStatus::Stopping)
     }
 
     /// UpdateSafetyLeverState.
-    pub(super) fn update_safety_lever(&mut self, id: &str, body: &Value, scene: &Scene, now: Timestamp) -> Answer {
+    pub(super) fn update_safety_lever(&mut self, id: &str, body: &Value, world: World<'_>, now: Timestamp) -> Answer {
         let LeverState { status, reason } = wire::parsed::<LeverUpdate>(body)?.state;
-        self.safety_lever(id, scene)?;
+        self.safety_lever(id, world)?;
         if matches!(self.lever, SafetyLever::Engaged(_)) && self.is_engaging() {
             return Err(ApiError::conflict("The safety lever is engaging."));
         }
         match status.as_str() {
             "engaged" => {
                 self.lever = SafetyLever::Engaged(reason);
-                self.end_all(scene, now);
+                self.end_all(world, now);
             }
             "disengaged" => self.lever = SafetyLever::Disengaged(reason),
             _other => return Err(ApiError::validation("state.status must be engaged or disengaged")),
         }
-        self.safety_lever(id, scene)
+        self.safety_lever(id, world)
     }
 
-    fn end_all(&mut self, scene: &Scene, now: Timestamp) {
-        for experiment in self.experiments.iter_mut().filter(|experiment| experiment.is_active()) {
+    fn end_all(&mut self, world: World<'_>, now: Timestamp) {
+        let outbox = &mut self.outbox;
+        self.experiments.for_active(|experiment| {
             if experiment.cancel(now).is_some() {
                 // The guide lists no event for `cancelled`.
-                continue;
+                return;
             }
-            let change = experiment.stop("Experiment stopped by the safety lever.", scene.pace, now);
+            let change = experiment.stop("Experiment stopped by the safety lever.", world, now);
             experiment.wind_down();
-            emit(&mut self.outbox, experiment, change);
-        }
+            emit(outbox, experiment, change);
+        });
     }
 
     fn tags_of(&mut self, arn: &str) -> Result<&mut BTreeMap<String, String>, ApiError> {
-        let templates = self.templates.values_mut().map(|template| (&template.arn, &mut template.tags));
-        let experiments = self.experiments.iter_mut().map(|experiment| (&experiment.arn, &mut experiment.tags));
-        let mut all = templates.chain(experiments);
-        let found = all.find(|(known, _)| known.as_str() == arn).map(|(_, tags)| tags);
+        let id = arn.rsplit('/').next().unwrap_or(arn);
+        let template = self.templates.get_mut(id).filter(|template| template.arn == arn);
+        let experiment = self.experiments.get_mut(id).filter(|experiment| experiment.arn == arn);
+        let found = template.map(|template| &mut Arc::make_mut(template).tags);
+        let found = found.or(experiment.map(|experiment| &mut experiment.tags));
         found.ok_or_else(|| ApiError::not_found(format!("Resource {arn} does not exist.")))
     }
 
@@ -396,6 +435,12 @@ impl Fis {
     pub(super) fn list_tags(&mut self, arn: &str) -> Answer {
         Ok(json!({"tags": self.tags_of(arn)?}))
     }
+}
+
+/// Digest of a request; members of objects are in the order of their names.
+fn digest(body: &Value) -> Digest {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(body.to_string()).into()
 }
 
 fn no_experiment(id: &str) -> ApiError {

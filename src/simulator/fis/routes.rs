@@ -7,11 +7,16 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Scene, State,
     actions::{self, Parameters},
-    wire::{self, Answer, ApiError, Query},
+    experiment::World,
 };
-use crate::domain::catalogue;
+use crate::{
+    domain::catalogue,
+    simulator::{
+        Scene, State,
+        wire::{self, Answer, ApiError, Query},
+    },
+};
 
 /// Method, path (`{}` takes one segment) and operation (FIS API reference).
 const ROUTES: &[(&str, &str, &str)] = &[
@@ -40,8 +45,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
 
 /// A request that is an operation.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) operation: &'static str,
+pub(in crate::simulator) struct Call {
+    pub(in crate::simulator) operation: &'static str,
     /// The decoded segment of the path, empty when it has none.
     label: String,
     query: Query,
@@ -52,7 +57,7 @@ impl Call {
     ///
     /// # Errors
     /// `UnknownOperationException` when there is none.
-    pub(super) fn find(method: &str, path: &str, query: &str) -> Result<Self, ApiError> {
+    pub(in crate::simulator) fn find(method: &str, path: &str, query: &str) -> Result<Self, ApiError> {
         for (route_method, pattern, operation) in ROUTES {
             if *route_method != method {
                 continue;
@@ -67,11 +72,18 @@ impl Call {
     }
 
     /// Performs the operation.
-    pub(super) fn perform(&self, state: &mut State, scene: &Scene, body: &Value, now: Timestamp) -> Answer {
-        let State { fis, ids, .. } = state;
+    pub(in crate::simulator) fn perform(
+        &self,
+        state: &mut State,
+        scene: &Scene,
+        body: &Value,
+        now: Timestamp,
+    ) -> Answer {
+        let State { fis, ids, setting, .. } = state;
+        let world = setting.world(scene);
         let id = self.label.as_str();
         match self.operation {
-            "CreateExperimentTemplate" => fis.create_template(body, scene, ids, now),
+            "CreateExperimentTemplate" => fis.create_template(body, world, ids, now),
             "ListExperimentTemplates" => fis.list_templates(&self.query),
             "GetExperimentTemplate" => fis.get_template(id),
             "UpdateExperimentTemplate" => fis.update_template(id, body, now),
@@ -79,18 +91,18 @@ impl Call {
             "ListTargetAccountConfigurations" => {
                 fis.get_template(id).map(|_found| json!({"targetAccountConfigurations": []}))
             }
-            "StartExperiment" => fis.start(body, scene, ids, now),
+            "StartExperiment" => fis.start(body, world, ids, now),
             "ListExperiments" => fis.list(&self.query),
             "GetExperiment" => fis.get(id),
-            "StopExperiment" => fis.stop(id, scene, now),
+            "StopExperiment" => fis.stop(id, world, now),
             "ListExperimentResolvedTargets" => fis.resolved_targets(id, &self.query),
             "ListExperimentTargetAccountConfigurations" => fis.account_configurations(id),
-            "ListActions" => list_actions(scene, &self.query),
-            "GetAction" => get_action(scene, id),
+            "ListActions" => list_actions(world, &self.query),
+            "GetAction" => get_action(world, id),
             "ListTargetResourceTypes" => list_types(&self.query),
             "GetTargetResourceType" => get_type(id),
-            "GetSafetyLever" => fis.safety_lever(id, scene),
-            "UpdateSafetyLeverState" => fis.update_safety_lever(id, body, scene, now),
+            "GetSafetyLever" => fis.safety_lever(id, world),
+            "UpdateSafetyLeverState" => fis.update_safety_lever(id, body, world, now),
             "TagResource" => fis.tag(id, body),
             "ListTagsForResource" => fis.list_tags(id),
             "UntagResource" => fis.untag(id, &self.query),
@@ -114,15 +126,15 @@ fn label<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     segments.next().is_none().then_some(found)
 }
 
-fn list_actions(scene: &Scene, query: &Query) -> Answer {
-    let render = |action| actions::rendered(action, &scene.fis_arn(), Parameters::LeftOut);
+fn list_actions(world: World<'_>, query: &Query) -> Answer {
+    let render = |action| actions::rendered(action, &world.account.fis_arn(), Parameters::LeftOut);
     let all = catalogue::all().actions.iter();
     wire::page("actions", all.map(|action| (action.id.clone(), render(action))).collect(), query)
 }
 
-fn get_action(scene: &Scene, id: &str) -> Answer {
+fn get_action(world: World<'_>, id: &str) -> Answer {
     match catalogue::action(id) {
-        Some(action) => Ok(json!({"action": actions::rendered(action, &scene.fis_arn(), Parameters::Shown)})),
+        Some(action) => Ok(json!({"action": actions::rendered(action, &world.account.fis_arn(), Parameters::Shown)})),
         None => Err(ApiError::not_found(format!("Action {id} does not exist."))),
     }
 }

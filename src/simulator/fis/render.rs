@@ -6,11 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    experiment::{ActionRun, ActionsMode, Experiment},
-    wire::epoch_seconds,
-};
-use crate::domain::fis::FisStatus;
+use super::experiment::{ActionRun, ActionsMode, Experiment};
+use crate::{domain::fis::FisStatus, simulator::wire::epoch_seconds};
 
 /// What became of an experiment that was started; for tests and the state page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,7 +51,7 @@ pub struct ActionRecord {
 
 impl Experiment {
     /// The experiment for tests and the state page.
-    pub(super) fn record(&self) -> ExperimentRecord {
+    pub(in crate::simulator) fn record(&self) -> ExperimentRecord {
         let action = |run: &ActionRun| ActionRecord {
             status: run.state.status.clone(),
             reason: run.state.reason.clone(),

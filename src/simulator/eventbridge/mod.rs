@@ -13,8 +13,7 @@ use super::{
     Scene,
     fis::Emission,
     ids::Ids,
-    queue::Content,
-    sqs::Queues,
+    sqs::{Queues, queue::Content},
     wire::{self, Answer, ApiError},
 };
 use crate::domain::pattern::Pattern;

@@ -6,21 +6,28 @@
 use serde_json::Value;
 
 use super::{
-    ids,
     inventory::{Inventory, Resource},
     template::{Filter, SelectionMode, TargetSpec},
 };
+use crate::simulator::ids;
 
 /// How many resources are made up for a selector without ARNs.
 const INVENTED: usize = 3;
 
 /// What resolution depends on beside the target itself.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Account<'a> {
-    pub(super) inventory: &'a Inventory,
-    pub(super) region: &'a str,
-    pub(super) account: &'a str,
-    pub(super) seed: u64,
+pub(in crate::simulator) struct Account<'a> {
+    pub(in crate::simulator) inventory: &'a Inventory,
+    pub(in crate::simulator) region: &'a str,
+    pub(in crate::simulator) account: &'a str,
+    pub(in crate::simulator) seed: u64,
+}
+
+impl Account<'_> {
+    /// Everything of a FIS ARN before the resource.
+    pub(super) fn fis_arn(self) -> String {
+        format!("arn:aws:fis:{}:{}", self.region, self.account)
+    }
 }
 
 /// Resolves a target; `salt` makes the choice differ between experiments.

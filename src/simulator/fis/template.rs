@@ -10,10 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
+    accounts::AccountConfiguration,
     actions::{self, MAX_ACTION_DURATION},
-    wire::{self, ApiError, epoch_seconds},
 };
-use crate::domain::catalogue::{self, Action};
+use crate::{
+    domain::catalogue::{self, Action},
+    simulator::wire::{self, ApiError, epoch_seconds},
+};
 
 const MAX_ACTIONS: usize = 20;
 const MAX_PARALLEL: usize = 10;
@@ -31,6 +34,8 @@ pub(super) struct Template {
     pub(super) arn: String,
     pub(super) definition: Definition,
     pub(super) tags: BTreeMap<String, String>,
+    /// By account id.
+    pub(super) accounts: BTreeMap<String, AccountConfiguration>,
     pub(super) created: Timestamp,
     pub(super) updated: Timestamp,
 }
@@ -135,6 +140,13 @@ pub(super) struct StopCondition {
     source: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     value: Option<String>,
+}
+
+impl StopCondition {
+    /// ARN of the alarm, unless it is none.
+    pub(super) fn alarm(&self) -> Option<&str> {
+        self.value.as_deref()
+    }
 }
 
 /// Options of a template.
@@ -374,6 +386,7 @@ impl Template {
         body["creationTime"] = epoch_seconds(self.created);
         body["lastUpdateTime"] = epoch_seconds(self.updated);
         body["tags"] = json!(self.tags);
+        body["targetAccountConfigurationsCount"] = json!(self.accounts.len());
         body
     }
 

@@ -1,6 +1,6 @@
 //! SQS's operations (AWS JSON 1.0) on queues.
 //!
-//! Standard queues only. ReceiveMessage waits in [`super::server`], since nothing here may wait.
+//! Standard queues only. ReceiveMessage waits in [`super::dispatch`], since nothing here may wait.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+pub(super) mod queue;
+
+use self::queue::{Content, Full, Queue, ReceiptProblem, Wanted};
 use super::{
     Scene,
     ids::Ids,
     md5,
-    queue::{Content, Full, Queue, ReceiptProblem, Wanted},
     wire::{self, Answer, ApiError},
 };
 

@@ -5,25 +5,25 @@
 //! action-sequence, stop-experiment, safety-lever); where AWS is silent a comment says that the choice is the
 //! simulator's.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
     actions::{self, Course},
-    clock::Pace,
     inventory::Resource,
     targets::{self, Account},
-    template::{EmptyTargetMode, Template},
+    template::{EmptyTargetMode, StopCondition, Template},
 };
-use crate::domain::fis::{FisError, FisStatus};
-
-/// Declared time between acceptance and the first action (seen: 2 s to `running`).
-const INITIATING: SignedDuration = SignedDuration::from_secs(2);
-
-/// Declared time between a stop and `stopped` (seen: up to 29 s).
-const STOPPING: SignedDuration = SignedDuration::from_secs(5);
+use crate::{
+    domain::fis::{FisError, FisStatus},
+    simulator::{
+        choices::Choices,
+        clock::Pace,
+        cloudwatch::{AlarmState, Alarms},
+    },
+};
 
 /// Reasons of experiments and actions.
 const PENDING: &str = "Experiment is pending.";
@@ -32,13 +32,16 @@ const BEGINNING: &str = "Experiment is initiating.";
 const NO_TARGETS: &str = "Target resolution returned empty set.";
 const ACTION_STOPPED: &str = "Action was stopped.";
 const ACTION_CANCELLED: &str = "Action was cancelled.";
+const HALTED: &str = "Experiment halted by stop condition.";
 const TOO_LONG: &str = "Experiment exceeded the maximum duration.";
 
 /// What an experiment's course depends on beside itself.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct World<'a> {
-    pub(super) pace: Pace,
-    pub(super) account: Account<'a>,
+pub(in crate::simulator) struct World<'a> {
+    pub(in crate::simulator) pace: Pace,
+    pub(in crate::simulator) account: Account<'a>,
+    pub(in crate::simulator) choices: &'a Choices,
+    pub(in crate::simulator) alarms: &'a Alarms,
 }
 
 /// Status and its reason.
@@ -76,17 +79,17 @@ pub(super) struct ActionRun {
 
 /// Why an action fails.
 #[derive(Debug, Clone)]
-pub(super) struct FailureCause {
-    pub(super) code: String,
-    pub(super) reason: String,
+pub(in crate::simulator) struct FailureCause {
+    pub(in crate::simulator) code: String,
+    pub(in crate::simulator) reason: String,
 }
 
 /// An experiment and all that was decided about it.
 #[derive(Debug, Clone)]
-pub(super) struct Experiment {
+pub(in crate::simulator) struct Experiment {
     pub(super) id: String,
     pub(super) arn: String,
-    pub(super) template: Template,
+    pub(super) template: Arc<Template>,
     pub(super) client_token: String,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) mode: ActionsMode,
@@ -118,7 +121,7 @@ pub(super) enum ActionsMode {
 pub(super) struct Order {
     pub(super) id: String,
     pub(super) arn: String,
-    pub(super) template: Template,
+    pub(super) template: Arc<Template>,
     pub(super) client_token: String,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) mode: ActionsMode,
@@ -136,7 +139,7 @@ pub(super) enum Lever {
 impl Experiment {
     /// Accepts an experiment. With the lever engaged it is `pending` and will be cancelled (the simulator's choice; the
     /// guide only says that attempts are cancelled), and no change is reported.
-    pub(super) fn accept(order: Order, lever: Lever, pace: Pace, now: Timestamp) -> (Self, Option<Change>) {
+    pub(super) fn accept(order: Order, lever: Lever, world: World<'_>, now: Timestamp) -> (Self, Option<Change>) {
         let waiting = ActionRun {
             state: State::new(FisStatus::Pending, INITIAL),
             started: None,
@@ -158,7 +161,7 @@ impl Experiment {
             error: None,
             actions,
             resolved: BTreeMap::new(),
-            due: Some(pace.after(now, INITIATING)),
+            due: Some(world.pace.after(now, SignedDuration::from_secs(world.choices.initiating_seconds.into()))),
             stop_reason: "",
         };
         let change = (lever == Lever::Disengaged).then(|| experiment.turn(FisStatus::Initiating, BEGINNING, now));
@@ -180,6 +183,14 @@ impl Experiment {
         ends.filter(|_| running).chain(self.due).min()
     }
 
+    /// Moves what is still to come when the pace changes.
+    pub(super) fn change_pace(&mut self, old: Pace, new: Pace, now: Timestamp) {
+        let ends = self.actions.values_mut().filter_map(|run| run.end.as_mut().map(|(at, _)| at));
+        for at in ends.chain(self.due.as_mut()) {
+            *at = old.moved(*at, new, now);
+        }
+    }
+
     /// Brings it up to `now` and returns the changes on the way, in order.
     pub(super) fn advance(&mut self, world: World<'_>, now: Timestamp) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -192,7 +203,16 @@ impl Experiment {
                 _pending => changes.push(self.finish(FisStatus::Cancelled, "Experiment was cancelled.", at)),
             }
         }
+        if self.state.status == FisStatus::Running && self.is_halted_by(world.alarms) {
+            changes.extend(self.stop(HALTED, world, now));
+            self.wind_down();
+        }
         changes
+    }
+
+    fn is_halted_by(&self, alarms: &Alarms) -> bool {
+        let mut arns = self.template.definition.stop_conditions.iter().filter_map(StopCondition::alarm);
+        arns.any(|arn| alarms.state_of(arn) == Some(AlarmState::Alarm))
     }
 
     fn begin(&mut self, world: World<'_>, at: Timestamp, changes: &mut Vec<Change>) {
@@ -259,7 +279,7 @@ impl Experiment {
         self.start_ready(world.pace, at);
         self.complete_if_done(at, changes);
         if self.state.status == FisStatus::Running && self.due.is_some_and(|due| due <= at) {
-            changes.extend(self.stop(TOO_LONG, world.pace, at));
+            changes.extend(self.stop(TOO_LONG, world, at));
             self.wind_down();
         }
     }
@@ -294,13 +314,14 @@ impl Experiment {
 
     /// Begins to stop it; nothing changes when it is stopping or has ended. Actions stay as they are until
     /// [`wind_down`](Self::wind_down), since the reply of StopExperiment shows them so.
-    pub(super) fn stop(&mut self, reason: &'static str, pace: Pace, now: Timestamp) -> Option<Change> {
+    pub(super) fn stop(&mut self, reason: &'static str, world: World<'_>, now: Timestamp) -> Option<Change> {
         if !matches!(self.state.status, FisStatus::Pending | FisStatus::Initiating | FisStatus::Running) {
             return None;
         }
         self.stop_reason = reason;
         let change = self.turn(FisStatus::Stopping, "Stopping Experiment.", now);
-        self.due = Some(pace.after(now, STOPPING));
+        let length = SignedDuration::from_secs(world.choices.stopping_seconds.into());
+        self.due = Some(world.pace.after(now, length));
         Some(change)
     }
 

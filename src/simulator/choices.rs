@@ -1,0 +1,108 @@
+//! The simulator's choices where AWS's documents are silent, each with a switch.
+//!
+//! A client must survive either side of each. `--choice NAME=VALUE` sets one at the start, `PATCH /_simulator/choices`
+//! while it runs.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::wire::{self, ApiError};
+
+/// All choices. The defaults are the stricter or the observed side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Choices {
+    /// StopExperiment on an experiment that has ended.
+    pub stop_of_ended: StopOfEnded,
+    /// Declared seconds from acceptance to `running`; about 10 s are seen.
+    pub initiating_seconds: u32,
+    /// Declared seconds from a stop to `stopped`, without post actions; up to 29 s are seen.
+    pub stopping_seconds: u32,
+    /// Whether `cancelled` is told on the event bus; the guide does not list it.
+    pub cancelled_event: Told,
+    /// COUNT(n) above the number of resources found.
+    pub count_above_found: CountAboveFound,
+    /// What an experiment becomes after 12 hours.
+    pub at_twelve_hours: AtTwelveHours,
+    /// An alarm of a stop condition that has no data when an experiment starts.
+    pub alarm_without_data: AlarmWithoutData,
+}
+
+/// Answer to StopExperiment on an experiment that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopOfEnded {
+    /// 400 `ValidationException`.
+    Refuse,
+    /// 200 with the experiment as it is.
+    Answer,
+}
+
+/// Whether something is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Told {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// What COUNT(n) selects when fewer than n are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CountAboveFound {
+    /// All that are found.
+    TakeAll,
+    /// Nothing, as if none were found.
+    TakeNone,
+}
+
+/// What becomes of an experiment after 12 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AtTwelveHours {
+    /// It is stopped, by way of `stopping`.
+    Stopped,
+    /// It fails.
+    Failed,
+}
+
+/// What an alarm in `INSUFFICIENT_DATA` means to a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlarmWithoutData {
+    /// Nothing.
+    Ignore,
+    /// The experiment fails, as one user reports.
+    Fail,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self {
+            stop_of_ended: StopOfEnded::Refuse,
+            initiating_seconds: 10,
+            stopping_seconds: 5,
+            cancelled_event: Told::No,
+            count_above_found: CountAboveFound::TakeAll,
+            at_twelve_hours: AtTwelveHours::Stopped,
+            alarm_without_data: AlarmWithoutData::Ignore,
+        }
+    }
+}
+
+impl Choices {
+    /// Sets some choices by name and leaves the others.
+    ///
+    /// # Errors
+    /// `ValidationException` for an unknown name or value; nothing is set then.
+    pub(super) fn set(&mut self, some: &Value) -> Result<(), ApiError> {
+        let mut merged = serde_json::json!(self);
+        for (name, value) in some.as_object().into_iter().flatten() {
+            merged[name] = value.clone();
+        }
+        *self = wire::parsed(&merged)?;
+        Ok(())
+    }
+}
