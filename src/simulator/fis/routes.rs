@@ -6,16 +6,10 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
-    actions::{self, Parameters},
-    experiment::World,
-};
-use crate::{
-    domain::catalogue,
-    simulator::{
-        Scene, State,
-        wire::{self, Answer, ApiError, Query},
-    },
+use super::catalogue;
+use crate::simulator::{
+    Scene, State,
+    wire::{self, Answer, ApiError, Query},
 };
 
 /// Method, path (`{}` takes one segment) and operation (FIS API reference).
@@ -97,10 +91,10 @@ impl Call {
             "StopExperiment" => fis.stop(id, world, now),
             "ListExperimentResolvedTargets" => fis.resolved_targets(id, &self.query),
             "ListExperimentTargetAccountConfigurations" => fis.account_configurations(id),
-            "ListActions" => list_actions(world, &self.query),
-            "GetAction" => get_action(world, id),
-            "ListTargetResourceTypes" => list_types(&self.query),
-            "GetTargetResourceType" => get_type(id),
+            "ListActions" => catalogue::list_actions(world, &self.query),
+            "GetAction" => catalogue::get_action(world, id),
+            "ListTargetResourceTypes" => catalogue::list_types(&self.query),
+            "GetTargetResourceType" => catalogue::get_type(id),
             "GetSafetyLever" => fis.safety_lever(id, world),
             "UpdateSafetyLeverState" => fis.update_safety_lever(id, body, world, now),
             "TagResource" => fis.tag(id, body),
@@ -124,32 +118,4 @@ fn label<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
         }
     }
     segments.next().is_none().then_some(found)
-}
-
-fn list_actions(world: World<'_>, query: &Query) -> Answer {
-    let render = |action| actions::rendered(action, &world.account.fis_arn(), Parameters::LeftOut);
-    let all = catalogue::all().actions.iter();
-    wire::page("actions", all.map(|action| (action.id.clone(), render(action))).collect(), query)
-}
-
-fn get_action(world: World<'_>, id: &str) -> Answer {
-    match catalogue::action(id) {
-        Some(action) => Ok(json!({"action": actions::rendered(action, &world.account.fis_arn(), Parameters::Shown)})),
-        None => Err(ApiError::not_found(format!("Action {id} does not exist."))),
-    }
-}
-
-fn list_types(query: &Query) -> Answer {
-    let all = catalogue::all().target_resource_types.iter();
-    let render = |kind: &str| json!({"resourceType": kind, "description": kind});
-    let items = all.map(|kind| (kind.resource_type.clone(), render(&kind.resource_type))).collect();
-    wire::page("targetResourceTypes", items, query)
-}
-
-fn get_type(id: &str) -> Answer {
-    let Some(kind) = catalogue::all().target_resource_types.iter().find(|kind| kind.resource_type == id) else {
-        return Err(ApiError::not_found(format!("Target resource type {id} does not exist.")));
-    };
-    let parameters = actions::rendered_parameters(&kind.parameters);
-    Ok(json!({"targetResourceType": {"resourceType": id, "description": id, "parameters": parameters}}))
 }
