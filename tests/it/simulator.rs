@@ -4,6 +4,7 @@ mod bus;
 mod experiments;
 mod faults;
 mod templates;
+mod wire;
 
 use std::{future::Future, time::Duration};
 

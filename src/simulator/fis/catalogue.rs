@@ -5,75 +5,65 @@
 
 use serde_json::{Map, Value, json};
 
-use super::experiment::World;
+use super::{Fis, experiment::World, model::Input, page::page};
 use crate::{
-    domain::catalogue::{self, Action},
-    simulator::wire::{self, Answer, ApiError, Query},
+    domain::catalogue::{self, Action, Parameter, TargetResourceType},
+    simulator::wire::{Answer, ApiError},
 };
 
-/// ListActions.
-pub(super) fn list_actions(world: World<'_>, query: &Query) -> Answer {
-    let render = |action| rendered(action, &world.account.fis_arn(), Parameters::LeftOut);
-    let all = catalogue::all().actions.iter();
-    wire::page("actions", all.map(|action| (action.id.clone(), render(action))).collect(), query)
+/// ListActions: actions without their parameters.
+pub(super) fn list_actions(fis: &Fis, world: World<'_>, input: &Input) -> Answer {
+    let key = |action: &&Action| action.id.clone();
+    page(input, "actions", &catalogue::all().actions, key, |action| summary(action, fis, world))
 }
 
-/// GetAction.
-pub(super) fn get_action(world: World<'_>, id: &str) -> Answer {
-    match catalogue::action(id) {
-        Some(action) => Ok(json!({"action": rendered(action, &world.account.fis_arn(), Parameters::Shown)})),
-        None => Err(ApiError::not_found(format!("Action {id} does not exist."))),
-    }
+/// GetAction: an action with its parameters.
+pub(super) fn get_action(fis: &Fis, world: World<'_>, id: &str) -> Answer {
+    let action = catalogue::action(id).ok_or_else(|| ApiError::not_found(format!("Action {id} does not exist.")))?;
+    let mut body = summary(action, fis, world);
+    body["parameters"] = parameters(&action.parameters);
+    Ok(json!({"action": body}))
 }
 
 /// ListTargetResourceTypes.
-pub(super) fn list_types(query: &Query) -> Answer {
-    let all = catalogue::all().target_resource_types.iter();
-    let render = |kind: &str| json!({"resourceType": kind, "description": kind});
-    let items = all.map(|kind| (kind.resource_type.clone(), render(&kind.resource_type))).collect();
-    wire::page("targetResourceTypes", items, query)
+pub(super) fn list_types(input: &Input) -> Answer {
+    let key = |kind: &&TargetResourceType| kind.resource_type.clone();
+    let render =
+        |kind: &TargetResourceType| json!({"resourceType": kind.resource_type, "description": described(kind)});
+    page(input, "targetResourceTypes", &catalogue::all().target_resource_types, key, render)
 }
 
 /// GetTargetResourceType.
 pub(super) fn get_type(id: &str) -> Answer {
-    let Some(kind) = catalogue::all().target_resource_types.iter().find(|kind| kind.resource_type == id) else {
+    let Some(kind) = catalogue::resource_type(id) else {
         return Err(ApiError::not_found(format!("Target resource type {id} does not exist.")));
     };
-    let parameters = rendered_parameters(&kind.parameters);
-    Ok(json!({"targetResourceType": {"resourceType": id, "description": id, "parameters": parameters}}))
+    let parameters = parameters(&kind.parameters);
+    Ok(json!({"targetResourceType": {"resourceType": id, "description": described(kind), "parameters": parameters}}))
 }
 
-/// An action as ListActions (without parameters) and GetAction (with them) return it.
-fn rendered(action: &Action, arn_prefix: &str, parameters: Parameters) -> Value {
-    let targets: Map<String, Value> =
-        action.targets.iter().map(|(key, kind)| (key.clone(), json!({"resourceType": kind}))).collect();
+fn described(kind: &TargetResourceType) -> String {
+    format!("Simulated {}.", kind.resource_type)
+}
+
+/// An action that needs no target has no `targets` (AWS CLI's example of get-action).
+fn summary(action: &Action, fis: &Fis, world: World<'_>) -> Value {
     let mut body = json!({
         "id": action.id,
-        "arn": format!("{arn_prefix}:action/{}", action.id),
+        "arn": format!("{}:action/{}", world.account.fis_arn(), action.id),
         "description": format!("Simulated {}.", action.id),
-        "tags": {},
+        "tags": fis.tags_of_action(&action.id),
     });
+    let targets: Map<String, Value> =
+        action.targets.iter().map(|(key, kind)| (key.clone(), json!({"resourceType": kind}))).collect();
     if !targets.is_empty() {
         body["targets"] = Value::Object(targets);
-    }
-    if parameters == Parameters::Shown {
-        body["parameters"] = rendered_parameters(&action.parameters);
     }
     body
 }
 
-/// Whether an action is rendered with its parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parameters {
-    /// As GetAction does.
-    Shown,
-    /// As ListActions does.
-    LeftOut,
-}
-
-/// Parameters of an action or a target resource type.
-fn rendered_parameters(parameters: &[catalogue::Parameter]) -> Value {
-    let entry = |parameter: &catalogue::Parameter| {
+fn parameters(parameters: &[Parameter]) -> Value {
+    let entry = |parameter: &Parameter| {
         (parameter.name.clone(), json!({"description": parameter.name, "required": parameter.required}))
     };
     Value::Object(parameters.iter().map(entry).collect())
