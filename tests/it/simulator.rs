@@ -3,6 +3,7 @@
 mod bus;
 mod experiments;
 mod faults;
+mod inputs;
 mod templates;
 mod wire;
 
