@@ -4,6 +4,7 @@ mod bus;
 mod experiments;
 mod faults;
 mod inputs;
+mod operations;
 mod templates;
 mod wire;
 

@@ -55,7 +55,8 @@ fn every_operation_is_known_and_asks_for_its_members() {
                 let reply = wire.call(method, &filled(path), &json!({}));
                 assert_ne!(reply.code, "UnknownOperationException", "{name}");
                 let required = names(&operation["required"]);
-                let missing: Vec<_> = required.into_iter().filter(|member| !path.contains(&format!("{{{member}}}"))).collect();
+                let missing: Vec<_> =
+                    required.into_iter().filter(|member| !path.contains(&format!("{{{member}}}"))).collect();
                 if missing.is_empty() {
                     let expected = if path.contains('{') { 404 } else { 200 };
                     assert_eq!(reply.status, expected, "{name}: {reply:?}");
