@@ -16,7 +16,6 @@ mod faults;
 mod fis;
 mod ids;
 mod line;
-mod md5;
 mod server;
 mod sqs;
 mod wire;

@@ -13,7 +13,7 @@ use super::{
     Scene,
     fis::Emission,
     ids::Ids,
-    sqs::{Queues, queue::Content},
+    sqs::{Queues, content::Content},
     wire::{self, Answer, ApiError},
 };
 use crate::domain::pattern::Pattern;
