@@ -63,7 +63,7 @@ pub(super) fn perform(method: &str, path: &str, state: &mut State, body: &Value,
         }
         ("POST", ["alarms"]) => {
             let AlarmChange { name, state: new } = wire::parsed(body)?;
-            state.setting.alarms.set_state(&name, new).map(|()| json!({}))
+            state.setting.alarms.set_state(&name, new, now).map(|()| json!({}))
         }
         ("POST", ["experiments", id, "fail-action"]) => {
             let FailAction { action, reason, code } = wire::parsed(body)?;

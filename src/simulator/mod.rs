@@ -1,4 +1,4 @@
-//! A simulator of FIS, SQS and EventBridge on one loopback port, for the demo and for tests.
+//! A simulator of FIS and what surrounds it on one loopback port, for the demo and for tests.
 //!
 //! It speaks AWS's wire protocols, so the agent, the AWS CLI and the SDKs use it unchanged. Requests come in at
 //! `server`; operations are plain functions on the state, under one lock that is never held over an await; an
@@ -16,9 +16,10 @@ mod faults;
 mod fis;
 mod ids;
 mod line;
-mod md5;
 mod server;
 mod sqs;
+mod ssm;
+mod sts;
 mod wire;
 
 use std::{
@@ -49,6 +50,8 @@ use self::{
     ids::Ids,
     line::{Lines, Switch},
     sqs::Queues,
+    ssm::Documents,
+    sts::Sessions,
 };
 
 /// Longest wait for open connections at shutdown; what is still open then is dropped.
@@ -119,6 +122,8 @@ struct State {
     fis: Fis,
     queues: Queues,
     buses: Buses,
+    documents: Documents,
+    sessions: Sessions,
     faults: Faults,
     ids: Ids,
 }
@@ -160,6 +165,8 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
         fis: Fis::default(),
         queues: Queues::default(),
         buses: Buses::default(),
+        documents: Documents::default(),
+        sessions: Sessions::default(),
         faults: Faults::default(),
         ids: Ids::new(options.seed, clock::wall()),
     };

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::{self, Body},
+    body::{self, Body, Bytes},
     extract::{ConnectInfo, Request, State as Extracted},
     http::{Response, StatusCode, request::Parts},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Shared,
@@ -36,7 +36,7 @@ async fn serve(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let request_id = shared.with(|state, _now| state.ids.uuid());
-    let protocol = dispatch::protocol(&parts.headers);
+    let protocol = dispatch::protocol(&parts);
     let stopping = shared.stopping.clone();
     let answer = tokio::select! {
         biased;
@@ -53,7 +53,8 @@ fn ended() -> ApiError {
 async fn answer(shared: &Shared, parts: &Parts, body: Body, switch: &Switch) -> Answer {
     // The body comes first, so that no refusal leaves half a request on the connection.
     let body = read_body(body).await;
-    let (wish, body) = (Wish::read(parts)?, body?);
+    let body = wire::decoded(dispatch::protocol(parts), &body?)?;
+    let wish = Wish::read(parts, &body)?;
     let interference = shared.with(|state, _now| state.faults.take(wish.operation()));
     match interference {
         None => dispatch::perform(shared, &wish, &body).await,
@@ -83,20 +84,12 @@ async fn answer(shared: &Shared, parts: &Parts, body: Body, switch: &Switch) -> 
     }
 }
 
-async fn read_body(body: Body) -> Result<Value, ApiError> {
+async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     let too_large = |_| {
         let text = format!("a request body has at most {MAX_BODY} bytes");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", text)
     };
-    let bytes = body::to_bytes(body, MAX_BODY).await.map_err(too_large)?;
-    if bytes.is_empty() {
-        return Ok(json!({}));
-    }
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(members)) => Ok(Value::Object(members)),
-        Ok(_other) => Err(ApiError::bad("SerializationException", "the body must be a JSON object")),
-        Err(error) => Err(ApiError::bad("SerializationException", format!("the body is not JSON: {error}"))),
-    }
+    body::to_bytes(body, MAX_BODY).await.map_err(too_large)
 }
 
 /// Keeps experiments going and their events on time, also when nobody calls.

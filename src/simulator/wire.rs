@@ -1,7 +1,9 @@
-//! The two wire protocols: answers, errors and timestamps.
+//! The wire protocols: bodies, answers, errors and timestamps.
 //!
-//! FIS speaks restJson1 (error code in a header), SQS and EventBridge speak AWS JSON 1.0 and 1.1 (error code in the
-//! body, and for SQS the code of its former query protocol in a header).
+//! Operations see JSON whatever the protocol, which [`super::dispatch`] finds.
+
+mod cbor;
+mod xml;
 
 use axum::{
     body::Body,
@@ -70,34 +72,60 @@ impl ApiError {
     }
 }
 
-/// Which protocol an answer is written in.
+/// Which protocol a request is read and answered in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// FIS.
+    /// FIS: the error's code is in a header.
     RestJson,
-    /// SQS.
-    Json10,
-    /// EventBridge.
+    /// SQS, and CloudWatch's older clients: AWS JSON 1.0 with the codes of the former query protocol in a header.
+    Json10 {
+        /// What stands before an error's code.
+        namespace: &'static str,
+    },
+    /// EventBridge and Systems Manager.
     Json11,
+    /// STS: a form in, XML out.
+    Query,
+    /// CloudWatch: Smithy's RPC v2 over CBOR.
+    Cbor,
+}
+
+/// Reads the body of a request.
+///
+/// # Errors
+/// `SerializationException`.
+pub(super) fn decoded(protocol: Protocol, bytes: &[u8]) -> Answer {
+    let refused = |text: String| ApiError::bad("SerializationException", text);
+    let value = match protocol {
+        _any if bytes.is_empty() => json!({}),
+        Protocol::Query => {
+            let text =
+                std::str::from_utf8(bytes).map_err(|error| refused(format!("the body is not a form: {error}")))?;
+            Value::Object(Query::parse(text).0.into_iter().map(|(key, value)| (key, value.into())).collect())
+        }
+        Protocol::Cbor => cbor::decoded(bytes).map_err(|error| refused(error.to_string()))?,
+        Protocol::RestJson | Protocol::Json10 { .. } | Protocol::Json11 => {
+            serde_json::from_slice(bytes).map_err(|error| refused(format!("the body is not JSON: {error}")))?
+        }
+    };
+    if value.is_object() { Ok(value) } else { Err(refused("the body must hold an object".to_owned())) }
 }
 
 /// Writes an answer.
 pub(super) fn response(protocol: Protocol, answer: Answer, request_id: &str) -> Response<Body> {
-    let content_type = match protocol {
-        Protocol::RestJson => "application/json",
-        Protocol::Json10 => "application/x-amz-json-1.0",
-        Protocol::Json11 => "application/x-amz-json-1.1",
-    };
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(protocol.content_type()));
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert("x-amzn-requestid", id);
     }
-    let (status, body) = match answer {
-        Ok(body) => (StatusCode::OK, body),
+    if protocol == Protocol::Cbor {
+        headers.insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
+    }
+    let (status, body) = match &answer {
+        Ok(body) => (StatusCode::OK, success_body(protocol, body, request_id)),
         Err(error) => {
             headers.insert("x-amzn-errortype", HeaderValue::from_static(error.code));
-            if protocol == Protocol::Json10 {
+            if matches!(protocol, Protocol::Json10 { .. } | Protocol::Cbor) {
                 let query_code = format!("{};Sender", error.query_code.unwrap_or(error.code));
                 if let Ok(value) = HeaderValue::from_str(&query_code) {
                     headers.insert("x-amzn-query-error", value);
@@ -107,20 +135,44 @@ pub(super) fn response(protocol: Protocol, answer: Answer, request_id: &str) -> 
                 // What is left of the body is never read, so the connection is of no more use.
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            (error.status, error_body(protocol, &error))
+            (error.status, error_body(protocol, error, request_id))
         }
     };
-    let mut response = Response::new(Body::from(body.to_string()));
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
-fn error_body(protocol: Protocol, error: &ApiError) -> Value {
+impl Protocol {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::RestJson => "application/json",
+            Self::Json10 { .. } => "application/x-amz-json-1.0",
+            Self::Json11 => "application/x-amz-json-1.1",
+            Self::Query => "text/xml",
+            Self::Cbor => "application/cbor",
+        }
+    }
+}
+
+fn success_body(protocol: Protocol, body: &Value, request_id: &str) -> Vec<u8> {
     match protocol {
-        Protocol::RestJson => json!({"message": error.message}),
-        Protocol::Json10 => json!({"__type": format!("com.amazonaws.sqs#{}", error.code), "message": error.message}),
-        Protocol::Json11 => json!({"__type": error.code, "message": error.message}),
+        Protocol::Query => xml::success(body, request_id).into_bytes(),
+        Protocol::Cbor => cbor::encoded(body),
+        Protocol::RestJson | Protocol::Json10 { .. } | Protocol::Json11 => body.to_string().into_bytes(),
+    }
+}
+
+fn error_body(protocol: Protocol, error: &ApiError, request_id: &str) -> Vec<u8> {
+    let ApiError { code, message, query_code, .. } = error;
+    let json = |body: Value| body.to_string().into_bytes();
+    match protocol {
+        Protocol::RestJson => json(json!({"message": message})),
+        Protocol::Json10 { namespace } => json(json!({"__type": format!("{namespace}#{code}"), "message": message})),
+        Protocol::Json11 => json(json!({"__type": code, "message": message})),
+        Protocol::Query => xml::failure(query_code.unwrap_or(code), message, request_id).into_bytes(),
+        Protocol::Cbor => cbor::encoded(&json!({"__type": code, "message": message})),
     }
 }
 

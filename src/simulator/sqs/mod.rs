@@ -1,118 +1,58 @@
 //! SQS's operations (AWS JSON 1.0) on queues.
 //!
-//! Standard queues only. ReceiveMessage waits in [`super::dispatch`], since nothing here may wait.
+//! Standard and FIFO queues. ReceiveMessage waits in [`super::dispatch`], since nothing here may wait. Permissions,
+//! message move tasks and the former query protocol do not exist.
 
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-pub(super) mod queue;
+mod attributes;
+pub(super) mod content;
+mod messages;
+mod queue;
 
-use self::queue::{Content, Full, Queue, ReceiptProblem, Wanted};
+pub(super) use self::messages::Found;
+use self::{content::Content, queue::Queue};
 use super::{
     Scene,
+    clock::later,
     ids::Ids,
-    md5,
     wire::{self, Answer, ApiError},
 };
 
 const MAX_QUEUES: usize = 1_000;
-const MAX_BATCH: usize = 10;
+const MAX_TAGS: usize = 50;
 const MAX_VISIBILITY_SECONDS: i64 = 43_200;
 const MAX_WAIT_SECONDS: i64 = 20;
 const MAX_DELAY_SECONDS: i64 = 900;
 
-/// Attributes that can be set, and what they are unless set.
-const SETTABLE: &[(&str, &str)] = &[
-    ("VisibilityTimeout", "30"),
-    ("DelaySeconds", "0"),
-    ("ReceiveMessageWaitTimeSeconds", "0"),
-    ("MessageRetentionPeriod", "345600"),
-    ("MaximumMessageSize", "1048576"),
-    ("Policy", ""),
-    ("RedrivePolicy", ""),
-    ("RedriveAllowPolicy", ""),
-    ("KmsMasterKeyId", ""),
-    ("KmsDataKeyReusePeriodSeconds", ""),
-    ("SqsManagedSseEnabled", "true"),
-];
+/// How long a deleted name cannot be used, and a purged queue not be purged again (SQS API reference, DeleteQueue and
+/// PurgeQueue).
+const REST: SignedDuration = SignedDuration::from_secs(60);
 
 /// All queues by name.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     queues: BTreeMap<String, Queue>,
+    /// When queues were deleted, by name.
+    deleted: BTreeMap<String, Timestamp>,
     /// Whether a message may have become receivable since the last look.
     news: bool,
-}
-
-/// A ReceiveMessage request, checked.
-#[derive(Debug)]
-pub(super) struct Receive {
-    queue: String,
-    limit: usize,
-    hide: SignedDuration,
-    /// Longest wait for the first message.
-    pub(super) wait: SignedDuration,
-    wanted: Wanted,
-}
-
-/// What a ReceiveMessage finds at one look.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// At least one message.
-    Messages(Vec<Value>),
-    /// Nothing until this instant, unless something is sent.
-    NothingUntil(Option<Timestamp>),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct CreateQueue {
+    #[serde(default)]
     queue_name: String,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
     #[serde(default, rename = "tags", alias = "Tags")]
-    tags: Value,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SendMessage {
-    message_body: String,
-    delay_seconds: Option<i64>,
-    #[serde(default)]
-    message_attributes: Map<String, Value>,
-    #[serde(default)]
-    message_system_attributes: BTreeMap<String, SystemAttribute>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SystemAttribute {
-    string_value: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ReceiveMessage {
-    max_number_of_messages: Option<usize>,
-    visibility_timeout: Option<i64>,
-    wait_time_seconds: Option<i64>,
-    #[serde(default)]
-    attribute_names: Vec<String>,
-    #[serde(default)]
-    message_system_attribute_names: Vec<String>,
-    #[serde(default)]
-    message_attribute_names: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Batch {
-    entries: Vec<Value>,
+    tags: BTreeMap<String, String>,
 }
 
 impl Queues {
@@ -128,33 +68,30 @@ impl Queues {
         Some(match operation {
             "CreateQueue" => self.create(body, scene, now),
             "GetQueueUrl" => self.url(body, scene),
-            "ListQueues" => Ok(self.list(body, scene)),
-            "DeleteQueue" => self.named(body).map(|queue| queue.name.clone()).map(|name| {
-                self.queues.remove(&name);
-                json!({})
-            }),
-            "PurgeQueue" => self.named(body).map(|queue| {
-                queue.purge();
-                json!({})
-            }),
+            "ListQueues" => self.list(body, scene),
+            "DeleteQueue" => self.remove(body, now),
+            "PurgeQueue" => self.purge(body, now),
             "SendMessage" => self.send(body, ids, now),
-            "DeleteMessage" => self.delete(body),
+            "DeleteMessage" => self.delete(body, now),
             "ChangeMessageVisibility" => self.change_visibility(body, now),
-            "SendMessageBatch" => self.batch(body, |queues, entry| queues.send(entry, ids, now)),
-            "DeleteMessageBatch" => self.batch(body, Self::delete),
+            "SendMessageBatch" => self.send_batch(body, ids, now),
+            "DeleteMessageBatch" => self.batch(body, |queues, entry| queues.delete(entry, now)),
             "ChangeMessageVisibilityBatch" => self.batch(body, |queues, entry| queues.change_visibility(entry, now)),
             "GetQueueAttributes" => self.attributes(body, now),
-            "SetQueueAttributes" => self.set_attributes(body),
+            "SetQueueAttributes" => self.set_attributes(body, now),
+            "ListDeadLetterSourceQueues" => self.sources(body, scene),
             "ListQueueTags" => self.named(body).map(|queue| json!({"Tags": queue.tags})),
+            "TagQueue" => self.tag(body),
+            "UntagQueue" => self.untag(body),
             _other => return None,
         })
     }
 
-    /// Delivers an event to the queue of an ARN; `false` when there is none or it is full.
+    /// Delivers an event to the queue of an ARN; `false` when there is none or it does not take it.
     pub(super) fn deliver(&mut self, arn: &str, content: Content, ids: &mut Ids, now: Timestamp) -> bool {
-        let Some(queue) = self.queues.values_mut().find(|queue| queue.arn == arn) else { return false };
-        self.news = true;
-        queue.send(content, ids, now).is_ok()
+        let delivered = self.by_arn_mut(arn).is_some_and(|queue| queue.send(content, ids, now).is_ok());
+        self.news |= delivered;
+        delivered
     }
 
     /// Tells whether receivers should look again, and forgets it.
@@ -174,24 +111,32 @@ impl Queues {
     fn create(&mut self, body: &Value, scene: &Scene, now: Timestamp) -> Answer {
         let request: CreateQueue = parsed(body)?;
         let name = request.queue_name;
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if name.is_empty() || name.len() > 80 || !name.chars().all(allowed) {
-            return Err(invalid("the queue name must have 1 to 80 letters, digits, hyphens or underscores"));
-        }
-        check_attributes(&request.attributes)?;
+        let is_fifo = checked_name(&name, request.attributes.get("FifoQueue").is_some_and(|value| value == "true"))?;
+        self.check_attributes(&request.attributes, is_fifo)?;
+        check_tags(&request.tags)?;
         if let Some(queue) = self.queues.get(&name) {
-            if request.attributes.iter().any(|(key, value)| attribute(queue, key).as_ref() != Some(value)) {
-                let text = "A queue already exists with the same name and a different value for an attribute.";
+            let differs = |(key, value): (&String, &String)| attributes::value(queue, key).as_ref() != Some(value);
+            if let Some((key, _)) = request.attributes.iter().find(|pair| differs(*pair)) {
+                let text =
+                    format!("A queue already exists with the same name and a different value for attribute {key}");
                 return Err(ApiError::bad("QueueNameExists", text).known_in_query_as("QueueAlreadyExists"));
             }
-        } else if self.queues.len() >= MAX_QUEUES {
-            return Err(ApiError::bad("OverLimit", "too many queues"));
-        } else {
-            let arn = format!("arn:aws:sqs:{}:{}:{name}", scene.region, scene.account);
-            let mut queue = Queue::new(name.clone(), arn, request.tags, now);
-            queue.attributes = request.attributes;
-            self.queues.insert(name.clone(), queue);
+            return Ok(json!({"QueueUrl": scene.queue_url(&name)}));
         }
+        if self.queues.len() >= MAX_QUEUES {
+            return Err(ApiError::bad("OverLimit", "too many queues"));
+        }
+        self.deleted.retain(|_, at| later(*at, REST) > now);
+        if self.deleted.contains_key(&name) {
+            let text =
+                "You must wait 60 seconds after deleting a queue before you can create another with the same name.";
+            return Err(ApiError::bad("QueueDeletedRecently", text)
+                .known_in_query_as("AWS.SimpleQueueService.QueueDeletedRecently"));
+        }
+        let arn = format!("arn:aws:sqs:{}:{}:{name}", scene.region, scene.account);
+        let mut queue = Queue::new(name.clone(), arn, request.attributes, now);
+        queue.tags = request.tags;
+        self.queues.insert(name.clone(), queue);
         Ok(json!({"QueueUrl": scene.queue_url(&name)}))
     }
 
@@ -200,10 +145,56 @@ impl Queues {
         if self.queues.contains_key(name) { Ok(json!({"QueueUrl": scene.queue_url(name)})) } else { Err(no_queue()) }
     }
 
-    fn list(&self, body: &Value, scene: &Scene) -> Value {
+    fn list(&self, body: &Value, scene: &Scene) -> Answer {
         let prefix = body.get("QueueNamePrefix").and_then(Value::as_str).unwrap_or("");
         let names = self.queues.keys().filter(|name| name.starts_with(prefix));
-        json!({"QueueUrls": names.map(|name| scene.queue_url(name)).collect::<Vec<_>>()})
+        page(body, "QueueUrls", names.map(|name| scene.queue_url(name)).collect())
+    }
+
+    /// Queues whose dead-letter queue is this one.
+    fn sources(&mut self, body: &Value, scene: &Scene) -> Answer {
+        let target = self.named(body)?.arn.clone();
+        let leads_here = |queue: &&Queue| attributes::redrive(queue).is_some_and(|redrive| redrive.target == target);
+        let sources = self.queues.values().filter(leads_here);
+        page(body, "queueUrls", sources.map(|queue| scene.queue_url(&queue.name)).collect())
+    }
+
+    fn remove(&mut self, body: &Value, now: Timestamp) -> Answer {
+        let name = self.named(body)?.name.clone();
+        self.queues.remove(&name);
+        self.deleted.retain(|_, at| later(*at, REST) > now);
+        if self.deleted.len() < MAX_QUEUES {
+            self.deleted.insert(name, now);
+        }
+        // A receiver that waits is told at once that its queue is gone.
+        self.news = true;
+        Ok(json!({}))
+    }
+
+    fn purge(&mut self, body: &Value, now: Timestamp) -> Answer {
+        let queue = self.named(body)?;
+        if queue.purged.is_some_and(|at| later(at, REST) > now) {
+            let text = format!("Only one PurgeQueue operation on {} is allowed every 60 seconds.", queue.name);
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "PurgeQueueInProgress", text)
+                .known_in_query_as("AWS.SimpleQueueService.PurgeQueueInProgress"));
+        }
+        queue.purge(now);
+        Ok(json!({}))
+    }
+
+    fn tag(&mut self, body: &Value) -> Answer {
+        let tags: BTreeMap<String, String> = parsed(&body["Tags"])?;
+        let queue = self.named(body)?;
+        let all: BTreeMap<_, _> = queue.tags.clone().into_iter().chain(tags).collect();
+        check_tags(&all)?;
+        queue.tags = all;
+        Ok(json!({}))
+    }
+
+    fn untag(&mut self, body: &Value) -> Answer {
+        let keys: Vec<String> = parsed(&body["TagKeys"])?;
+        self.named(body)?.tags.retain(|key, _| !keys.contains(key));
+        Ok(json!({}))
     }
 
     /// The queue of a request: the last segment of its URL, whatever the host.
@@ -213,187 +204,63 @@ impl Queues {
         self.queues.get_mut(name).ok_or_else(no_queue)
     }
 
-    fn send(&mut self, body: &Value, ids: &mut Ids, now: Timestamp) -> Answer {
-        let queue = self.named(body)?;
-        let request: SendMessage = parsed(body)?;
-        if request.message_body.is_empty() {
-            return Err(ApiError::bad("MissingParameter", "The request must contain the parameter MessageBody."));
-        }
-        let delay = within(request.delay_seconds, MAX_DELAY_SECONDS, "DelaySeconds")?;
-        let mut system = request.message_system_attributes;
-        let trace_header = system.remove("AWSTraceHeader").and_then(|attribute| attribute.string_value);
-        if let Some(other) = system.keys().next() {
-            return Err(invalid(format!("message system attribute {other} is not known")));
-        }
-        let digest = md5::hex_digest(request.message_body.as_bytes());
-        let content =
-            Content { body: request.message_body, attributes: request.message_attributes, trace_header, delay };
-        let id = queue.send(content, ids, now).map_err(|Full| ApiError::bad("OverLimit", "the queue is full"))?;
-        self.news = true;
-        Ok(json!({"MessageId": id, "MD5OfMessageBody": digest}))
+    fn by_arn(&self, arn: &str) -> Option<&Queue> {
+        let name = arn.rsplit(':').next()?;
+        self.queues.get(name).filter(|queue| queue.arn == arn)
     }
 
-    fn delete(&mut self, body: &Value) -> Answer {
-        let receipt = text(body, "ReceiptHandle")?.to_owned();
-        self.named(body)?.delete(&receipt).map_err(receipt_error)?;
-        Ok(json!({}))
-    }
-
-    fn change_visibility(&mut self, body: &Value, now: Timestamp) -> Answer {
-        let receipt = text(body, "ReceiptHandle")?.to_owned();
-        let time = body.get("VisibilityTimeout").and_then(Value::as_i64);
-        let time = within(time, MAX_VISIBILITY_SECONDS, "VisibilityTimeout")?;
-        let time = time.ok_or_else(|| invalid("VisibilityTimeout is missing"))?;
-        self.named(body)?.hide(&receipt, time, now).map_err(receipt_error)?;
-        self.news = true;
-        Ok(json!({}))
-    }
-
-    /// Performs each entry of a batch on its own.
-    fn batch(&mut self, body: &Value, mut one: impl FnMut(&mut Self, &Value) -> Answer) -> Answer {
-        self.named(body)?;
-        let entries = parsed::<Batch>(body)?.entries;
-        check_batch(&entries)?;
-        let (mut successful, mut failed) = (Vec::new(), Vec::new());
-        for mut entry in entries {
-            let id = entry["Id"].clone();
-            entry["QueueUrl"] = body["QueueUrl"].clone();
-            match one(self, &entry) {
-                Ok(mut done) => {
-                    done["Id"] = id;
-                    successful.push(done);
-                }
-                Err(error) => {
-                    let code = error.query_code.unwrap_or(error.code);
-                    failed.push(json!({"Id": id, "SenderFault": true, "Code": code, "Message": error.message}));
-                }
-            }
-        }
-        Ok(json!({"Successful": successful, "Failed": failed}))
-    }
-
-    /// Checks a ReceiveMessage.
-    ///
-    /// # Errors
-    /// When the queue does not exist or a number is out of range.
-    pub(super) fn receiver(&mut self, body: &Value) -> Result<Receive, ApiError> {
-        let queue = self.named(body)?;
-        let request: ReceiveMessage = parsed(body)?;
-        let limit = request.max_number_of_messages.unwrap_or(1);
-        if !(1..=MAX_BATCH).contains(&limit) {
-            return Err(invalid("MaxNumberOfMessages must be between 1 and 10"));
-        }
-        let hide = within(request.visibility_timeout, MAX_VISIBILITY_SECONDS, "VisibilityTimeout")?;
-        let wait = within(request.wait_time_seconds, MAX_WAIT_SECONDS, "WaitTimeSeconds")?;
-        let system = [request.attribute_names, request.message_system_attribute_names].concat();
-        Ok(Receive {
-            queue: queue.name.clone(),
-            limit,
-            hide: hide.unwrap_or_else(|| queue.seconds("VisibilityTimeout", 30)),
-            wait: wait.unwrap_or_else(|| queue.seconds("ReceiveMessageWaitTimeSeconds", 0)),
-            wanted: Wanted { system, attributes: request.message_attribute_names },
-        })
-    }
-
-    /// Looks for messages once.
-    ///
-    /// # Errors
-    /// When the queue has been deleted.
-    pub(super) fn receive(&mut self, receive: &Receive, now: Timestamp) -> Result<Found, ApiError> {
-        let queue = self.queues.get_mut(&receive.queue).ok_or_else(no_queue)?;
-        let messages = queue.receive(receive.limit, receive.hide, &receive.wanted, now);
-        if messages.is_empty() {
-            Ok(Found::NothingUntil(queue.next_visible(now)))
-        } else {
-            Ok(Found::Messages(messages))
-        }
-    }
-
-    fn attributes(&mut self, body: &Value, now: Timestamp) -> Answer {
-        let queue = self.named(body)?;
-        let wanted: Vec<&str> =
-            body["AttributeNames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let depths = queue.depths(now);
-        let computed = [
-            ("QueueArn", queue.arn.clone()),
-            ("ApproximateNumberOfMessages", depths.visible.to_string()),
-            ("ApproximateNumberOfMessagesNotVisible", depths.in_flight.to_string()),
-            ("ApproximateNumberOfMessagesDelayed", depths.delayed.to_string()),
-            ("CreatedTimestamp", queue.created.as_second().to_string()),
-            ("LastModifiedTimestamp", queue.created.as_second().to_string()),
-        ];
-        let set = SETTABLE.iter().filter_map(|(name, _)| Some((*name, attribute(queue, name)?)));
-        let shown = computed
-            .into_iter()
-            .chain(set)
-            .filter(|(name, value)| !value.is_empty() && (wanted.contains(&"All") || wanted.contains(name)));
-        let shown: Map<String, Value> = shown.map(|(name, value)| (name.to_owned(), value.into())).collect();
-        Ok(json!({"Attributes": shown}))
-    }
-
-    fn set_attributes(&mut self, body: &Value) -> Answer {
-        let queue = self.named(body)?;
-        let attributes: BTreeMap<String, String> = parsed(&body["Attributes"])?;
-        check_attributes(&attributes)?;
-        queue.attributes.extend(attributes);
-        Ok(json!({}))
+    fn by_arn_mut(&mut self, arn: &str) -> Option<&mut Queue> {
+        let name = arn.rsplit(':').next()?;
+        self.queues.get_mut(name).filter(|queue| queue.arn == arn)
     }
 }
 
-fn attribute(queue: &Queue, name: &str) -> Option<String> {
-    let default = SETTABLE.iter().find(|(settable, _)| *settable == name)?.1;
-    Some(queue.attributes.get(name).cloned().unwrap_or_else(|| default.to_owned()))
+/// Tells whether a name is a FIFO queue's; it must be one exactly when a FIFO queue is asked for.
+fn checked_name(name: &str, fifo_wanted: bool) -> Result<bool, ApiError> {
+    let base = name.strip_suffix(".fifo");
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let well_formed = |text: &str| !text.is_empty() && name.len() <= 80 && text.chars().all(allowed);
+    match (base, fifo_wanted) {
+        (Some(base), true) if well_formed(base) => Ok(true),
+        (None, false) if well_formed(name) => Ok(false),
+        (None, true) => Err(invalid(
+            "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo suffix and be 1 to 80 in length.",
+        )),
+        _other => Err(invalid("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")),
+    }
 }
 
-fn check_attributes(attributes: &BTreeMap<String, String>) -> Result<(), ApiError> {
-    for (name, value) in attributes {
-        let limit = match name.as_str() {
-            "VisibilityTimeout" => Some(MAX_VISIBILITY_SECONDS),
-            "DelaySeconds" => Some(MAX_DELAY_SECONDS),
-            "ReceiveMessageWaitTimeSeconds" => Some(MAX_WAIT_SECONDS),
-            "MessageRetentionPeriod" => Some(1_209_600),
-            name if SETTABLE.iter().any(|(settable, _)| *settable == name) => None,
-            other => return Err(ApiError::bad("InvalidAttributeName", format!("Unknown Attribute {other}."))),
-        };
-        if limit.is_some_and(|limit| !value.parse().is_ok_and(|seconds| (0..=limit).contains(&seconds))) {
-            return Err(ApiError::bad("InvalidAttributeValue", format!("Invalid value for the parameter {name}.")));
-        }
+fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    let fits = |(key, value): (&String, &String)| {
+        (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256 && !key.starts_with("aws:")
+    };
+    match (tags.len() > MAX_TAGS, tags.iter().find(|pair| !fits(*pair))) {
+        (true, _) => Err(invalid("Too many tags added for queue. The maximum is 50.")),
+        (false, Some((key, _))) => Err(invalid(format!("Tag {key} is invalid."))),
+        (false, None) => Ok(()),
     }
-    Ok(())
 }
 
-fn check_batch(entries: &[Value]) -> Result<(), ApiError> {
-    let error = |code, query_code, message: &str| Err(ApiError::bad(code, message).known_in_query_as(query_code));
-    if entries.is_empty() {
-        let text = "There should be at least one entry in the request.";
-        return error("EmptyBatchRequest", "AWS.SimpleQueueService.EmptyBatchRequest", text);
-    }
-    if entries.len() > MAX_BATCH {
-        let code = "AWS.SimpleQueueService.TooManyEntriesInBatchRequest";
-        return error("TooManyEntriesInBatchRequest", code, "Maximum number of entries per request are 10.");
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    for entry in entries {
-        match entry.get("Id").and_then(Value::as_str) {
-            Some(id) if seen.insert(id) => {}
-            Some(id) => {
-                let code = "AWS.SimpleQueueService.BatchEntryIdsNotDistinct";
-                return error("BatchEntryIdsNotDistinct", code, &format!("Id {id} repeated."));
-            }
-            None => return Err(invalid("an entry has no Id")),
+/// URLs under a member; in pages only when `MaxResults` is given (SQS API reference, ListQueues).
+fn page(body: &Value, member: &str, urls: Vec<String>) -> Answer {
+    let size = match body.get("MaxResults").map(|size| size.as_u64().and_then(|size| usize::try_from(size).ok())) {
+        None => MAX_QUEUES,
+        Some(Some(size @ 1..=1_000)) => size,
+        Some(_outside) => return Err(invalid("MaxResults must be an integer between 1 and 1000.")),
+    };
+    let token = body.get("NextToken").and_then(Value::as_str);
+    let after = |url: &String| token.is_none_or(|token| super::ids::hex(url.as_bytes()).as_str() > token);
+    let mut shown: Vec<String> = urls.into_iter().filter(after).collect();
+    let more = shown.len() > size;
+    shown.truncate(size);
+    let mut answer = json!({});
+    if let Some(last) = shown.last() {
+        if more {
+            answer["NextToken"] = super::ids::hex(last.as_bytes()).into();
         }
+        answer[member] = json!(shown);
     }
-    Ok(())
-}
-
-/// A number of seconds in `0..=limit`.
-fn within(seconds: Option<i64>, limit: i64, name: &str) -> Result<Option<SignedDuration>, ApiError> {
-    match seconds {
-        Some(seconds) if !(0..=limit).contains(&seconds) => {
-            Err(invalid(format!("Value {seconds} for parameter {name} is invalid. Must be between 0 and {limit}.")))
-        }
-        seconds => Ok(seconds.map(SignedDuration::from_secs)),
-    }
+    Ok(answer)
 }
 
 fn text<'b>(body: &'b Value, member: &str) -> Result<&'b str, ApiError> {
@@ -410,14 +277,6 @@ fn invalid(message: impl Into<String>) -> ApiError {
 }
 
 fn no_queue() -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "QueueDoesNotExist", "The specified queue does not exist.")
+    ApiError::bad("QueueDoesNotExist", "The specified queue does not exist.")
         .known_in_query_as("AWS.SimpleQueueService.NonExistentQueue")
-}
-
-fn receipt_error(problem: ReceiptProblem) -> ApiError {
-    match problem {
-        ReceiptProblem::Malformed => ApiError::bad("ReceiptHandleIsInvalid", "The receipt handle isn't valid."),
-        ReceiptProblem::Outdated => ApiError::bad("MessageNotInflight", "The message is not in flight.")
-            .known_in_query_as("AWS.SimpleQueueService.MessageNotInflight"),
-    }
 }

@@ -1,16 +1,31 @@
 //! One SQS queue: messages, visibility and receipts.
 //!
-//! A standard queue whose order happens to be kept. Pure: time is an argument. Operations on it are in [`super`].
+//! Pure: time is an argument. A standard queue's order happens to be kept; what a FIFO queue adds is marked. Operations
+//! on it are in [`super`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::simulator::{clock::later, ids::Ids, md5};
+use super::content::Content;
+use crate::simulator::{
+    clock::later,
+    ids::{Ids, hex},
+};
 
 /// Most messages of one queue; SQS itself refuses receives beyond 120,000 in flight.
 const MAX_MESSAGES: usize = 120_000;
+
+/// How long a deduplication id is remembered (SQS developer guide, exactly-once processing).
+const DEDUPE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+
+/// Longest time that one receive can keep a message hidden (SQS API reference, ChangeMessageVisibility).
+const MAX_HIDDEN: SignedDuration = SignedDuration::from_hours(12);
+
+/// A sequence number has 20 digits and never falls; the first one looks like AWS's.
+const FIRST_SEQUENCE: u128 = 18_849_496_460_467_696_128;
 
 /// A queue.
 #[derive(Debug)]
@@ -18,37 +33,56 @@ pub(super) struct Queue {
     pub(super) name: String,
     pub(super) arn: String,
     pub(super) attributes: BTreeMap<String, String>,
-    pub(super) tags: Value,
+    pub(super) tags: BTreeMap<String, String>,
     pub(super) created: Timestamp,
+    pub(super) modified: Timestamp,
+    pub(super) purged: Option<Timestamp>,
     messages: VecDeque<Message>,
+    /// What was sent under a deduplication id, and when.
+    known: HashMap<String, (Timestamp, Sent)>,
+    sequence: u128,
 }
 
-/// What is given to a new message.
-#[derive(Debug, Default)]
-pub(in crate::simulator) struct Content {
-    pub(in crate::simulator) body: String,
-    pub(in crate::simulator) attributes: Map<String, Value>,
-    pub(in crate::simulator) trace_header: Option<String>,
-    pub(in crate::simulator) delay: Option<SignedDuration>,
-}
-
+/// A message in a queue.
 #[derive(Debug)]
-struct Message {
+pub(super) struct Message {
     id: String,
     content: Content,
+    dedupe: Option<String>,
+    sequence: Option<String>,
     sent: Timestamp,
     first_received: Option<Timestamp>,
+    last_received: Timestamp,
     received: u32,
     /// Hidden until this instant (exclusive); the receipt of the last receive, once received.
     visible_at: Timestamp,
     receipt: Option<String>,
+    /// The queue it was moved from.
+    dead_from: Option<String>,
 }
 
-/// Which parts of a message a receiver asks for.
-#[derive(Debug, Default)]
+/// Answer to a send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) id: String,
+    pub(super) sequence: Option<String>,
+}
+
+/// Which messages a receiver wants, and which parts of them.
+#[derive(Debug)]
 pub(super) struct Wanted {
+    pub(super) limit: usize,
+    pub(super) hide: SignedDuration,
     pub(super) system: Vec<String>,
     pub(super) attributes: Vec<String>,
+}
+
+/// What a receiver gets.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) messages: Vec<Value>,
+    /// Messages that were received too often and belong in the dead-letter queue.
+    pub(super) dead: Vec<Message>,
 }
 
 /// A receipt handle that cannot be used.
@@ -58,64 +92,142 @@ pub(super) enum ReceiptProblem {
     Malformed,
     /// It is older than the last receive, or the message is gone or visible again.
     Outdated,
+    /// The message would be hidden for longer than [`MAX_HIDDEN`].
+    TooLong,
 }
 
-/// A queue that takes no more messages.
+/// A message that the queue does not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) enum SendProblem {
+    /// The queue is at its limit.
+    Full,
+    /// A FIFO queue needs a group.
+    GroupMissing,
+    /// A FIFO queue needs a deduplication id, or makes one of the body when it is told to.
+    DedupeMissing,
+}
 
 impl Queue {
     /// An empty queue.
-    pub(super) fn new(name: String, arn: String, tags: Value, now: Timestamp) -> Self {
-        Self { name, arn, attributes: BTreeMap::new(), tags, created: now, messages: VecDeque::new() }
+    pub(super) fn new(name: String, arn: String, attributes: BTreeMap<String, String>, now: Timestamp) -> Self {
+        Self {
+            name,
+            arn,
+            attributes,
+            tags: BTreeMap::new(),
+            created: now,
+            modified: now,
+            purged: None,
+            messages: VecDeque::new(),
+            known: HashMap::new(),
+            sequence: FIRST_SEQUENCE,
+        }
+    }
+
+    /// Whether it is a FIFO queue.
+    pub(super) fn fifo(&self) -> bool {
+        self.is("FifoQueue", "true")
+    }
+
+    fn is(&self, attribute: &str, value: &str) -> bool {
+        self.attributes.get(attribute).is_some_and(|set| set == value)
+    }
+
+    /// An attribute that is a number; `default` when it was not set.
+    pub(super) fn number(&self, attribute: &str, default: i64) -> i64 {
+        self.attributes.get(attribute).and_then(|text| text.parse().ok()).unwrap_or(default)
     }
 
     /// An attribute that is a number of seconds; `default` when it was not set.
     pub(super) fn seconds(&self, attribute: &str, default: i64) -> SignedDuration {
-        let set = self.attributes.get(attribute).and_then(|text| text.parse().ok());
-        SignedDuration::from_secs(set.unwrap_or(default))
+        SignedDuration::from_secs(self.number(attribute, default))
     }
 
-    /// Adds a message and returns its id.
+    /// Adds a message. A FIFO queue takes one that it knows already, and keeps the first only.
     ///
     /// # Errors
-    /// [`Full`] at the limit.
-    pub(super) fn send(&mut self, content: Content, ids: &mut Ids, now: Timestamp) -> Result<String, Full> {
+    /// [`SendProblem`].
+    pub(super) fn send(&mut self, content: Content, ids: &mut Ids, now: Timestamp) -> Result<Sent, SendProblem> {
         if self.messages.len() >= MAX_MESSAGES {
-            return Err(Full);
+            return Err(SendProblem::Full);
+        }
+        let (mut dedupe, mut sequence) = (None, None);
+        if self.fifo() {
+            let group = content.group.clone().ok_or(SendProblem::GroupMissing)?;
+            let made = || self.is("ContentBasedDeduplication", "true").then(|| sha256(&content.body));
+            let id = content.dedupe.clone().or_else(made).ok_or(SendProblem::DedupeMissing)?;
+            let scope = if self.is("DeduplicationScope", "messageGroup") { group } else { String::new() };
+            self.known.retain(|_, (sent, _)| later(*sent, DEDUPE_INTERVAL) > now);
+            let key = format!("{scope}\n{id}");
+            if let Some((_, sent)) = self.known.get(&key) {
+                return Ok(sent.clone());
+            }
+            self.sequence += 256;
+            sequence = Some(self.sequence.to_string());
+            dedupe = Some((key, id));
+        }
+        let sent = Sent { id: ids.uuid(), sequence: sequence.clone() };
+        let (key, dedupe) = dedupe.unzip();
+        if let Some(key) = key {
+            self.known.insert(key, (now, sent.clone()));
         }
         let delay = content.delay.unwrap_or_else(|| self.seconds("DelaySeconds", 0));
-        let id = ids.uuid();
         self.messages.push_back(Message {
-            id: id.clone(),
+            id: sent.id.clone(),
             content,
+            dedupe,
+            sequence,
             sent: now,
             first_received: None,
+            last_received: now,
             received: 0,
             visible_at: later(now, delay),
             receipt: None,
+            dead_from: None,
         });
-        Ok(id)
+        Ok(sent)
     }
 
-    /// Takes up to `limit` visible messages and hides them.
-    pub(super) fn receive(
-        &mut self,
-        limit: usize,
-        hide: SignedDuration,
-        wanted: &Wanted,
-        now: Timestamp,
-    ) -> Vec<Value> {
+    /// Takes a message that died in the queue `source`. Its id and count stay; a standard queue also keeps the time at
+    /// which it was sent, so that it may expire soon (SQS developer guide, dead-letter queues).
+    pub(super) fn bury(&mut self, mut message: Message, source: &str, now: Timestamp) {
+        message.receipt = None;
+        message.visible_at = now;
+        message.dead_from = Some(source.to_owned());
+        if self.fifo() {
+            message.sent = now;
+        }
+        self.messages.push_back(message);
+    }
+
+    /// Takes visible messages and hides them; those that were received `max_received` times are dead instead.
+    pub(super) fn receive(&mut self, wanted: &Wanted, max_received: Option<u32>, now: Timestamp) -> Taken {
         let retention = self.seconds("MessageRetentionPeriod", 345_600);
         self.messages.retain(|message| later(message.sent, retention) > now);
-        let mut taken = Vec::new();
-        for message in self.messages.iter_mut().filter(|message| message.visible_at <= now).take(limit) {
-            message.received = message.received.saturating_add(1);
-            message.first_received.get_or_insert(now);
-            message.visible_at = later(now, hide);
-            message.receipt = Some(format!("{}-{}", message.id, message.received));
-            taken.push(message.rendered(wanted));
+        // A group of a FIFO queue waits while one of its messages is hidden, so that its order holds.
+        let blocked: BTreeSet<String> = if self.fifo() {
+            let hidden = self.messages.iter().filter(|message| message.visible_at > now);
+            hidden.filter_map(|message| message.content.group.clone()).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let free = |message: &Message| {
+            message.visible_at <= now && !message.content.group.as_ref().is_some_and(|group| blocked.contains(group))
+        };
+        let mut taken = Taken::default();
+        let mut kept = VecDeque::with_capacity(self.messages.len());
+        for mut message in std::mem::take(&mut self.messages) {
+            if taken.messages.len() < wanted.limit && free(&message) {
+                if max_received.is_some_and(|max| message.received >= max) {
+                    taken.dead.push(message);
+                    continue;
+                }
+                message.take(wanted.hide, now);
+                taken.messages.push(message.rendered(wanted));
+            }
+            kept.push_back(message);
         }
+        self.messages = kept;
         taken
     }
 
@@ -124,14 +236,23 @@ impl Queue {
         self.messages.iter().map(|message| message.visible_at).filter(|at| *at > now).min()
     }
 
-    /// Removes a message. An outdated receipt removes nothing and is no error, as SQS has it.
+    /// Removes a message. An outdated receipt removes nothing; a standard queue takes that for a success (SQS API
+    /// reference, DeleteMessage), a FIFO queue for an error when the message is visible again.
     ///
     /// # Errors
-    /// [`ReceiptProblem::Malformed`].
-    pub(super) fn delete(&mut self, receipt: &str) -> Result<(), ReceiptProblem> {
-        check_receipt(receipt)?;
-        self.messages.retain(|message| message.receipt.as_deref() != Some(receipt));
-        Ok(())
+    /// [`ReceiptProblem::Malformed`] or [`ReceiptProblem::Outdated`].
+    pub(super) fn delete(&mut self, receipt: &str, now: Timestamp) -> Result<(), ReceiptProblem> {
+        let id = message_id(receipt)?;
+        let fifo = self.fifo();
+        let Some(at) = self.messages.iter().position(|message| message.id == id) else { return Ok(()) };
+        match self.messages.get(at) {
+            Some(message) if fifo && message.visible_at <= now => Err(ReceiptProblem::Outdated),
+            Some(message) if message.receipt.as_deref() == Some(receipt) => {
+                self.messages.remove(at);
+                Ok(())
+            }
+            _outdated => Ok(()),
+        }
     }
 
     /// Sets when a message in flight becomes visible.
@@ -139,22 +260,28 @@ impl Queue {
     /// # Errors
     /// [`ReceiptProblem`] when no message in flight has this receipt.
     pub(super) fn hide(&mut self, receipt: &str, time: SignedDuration, now: Timestamp) -> Result<(), ReceiptProblem> {
-        check_receipt(receipt)?;
+        message_id(receipt)?;
         let mut in_flight = self.messages.iter_mut().filter(|message| message.visible_at > now);
         let message = in_flight.find(|message| message.receipt.as_deref() == Some(receipt));
-        message.ok_or(ReceiptProblem::Outdated)?.visible_at = later(now, time);
+        let message = message.ok_or(ReceiptProblem::Outdated)?;
+        if later(now, time) > later(message.last_received, MAX_HIDDEN) {
+            return Err(ReceiptProblem::TooLong);
+        }
+        message.visible_at = later(now, time);
         Ok(())
     }
 
     /// Removes every message.
-    pub(super) fn purge(&mut self) {
+    pub(super) fn purge(&mut self, now: Timestamp) {
         self.messages.clear();
+        self.purged = Some(now);
     }
 
     /// Numbers of messages that are visible, in flight and delayed.
     pub(super) fn depths(&self, now: Timestamp) -> Depths {
+        let retention = self.seconds("MessageRetentionPeriod", 345_600);
         let mut depths = Depths { visible: 0, in_flight: 0, delayed: 0 };
-        for message in &self.messages {
+        for message in self.messages.iter().filter(|message| later(message.sent, retention) > now) {
             match (message.visible_at <= now, message.receipt.is_some()) {
                 (true, _) => depths.visible += 1,
                 (false, true) => depths.in_flight += 1,
@@ -174,27 +301,34 @@ pub(super) struct Depths {
 }
 
 impl Message {
+    fn take(&mut self, hide: SignedDuration, now: Timestamp) {
+        self.received = self.received.saturating_add(1);
+        self.first_received.get_or_insert(now);
+        self.last_received = now;
+        self.visible_at = later(now, hide);
+        self.receipt = Some(format!("{}-{}", self.id, self.received));
+    }
+
     fn rendered(&self, wanted: &Wanted) -> Value {
         let mut body = json!({
             "MessageId": self.id,
             "ReceiptHandle": self.receipt,
             "Body": self.content.body,
-            "MD5OfBody": md5::hex_digest(self.content.body.as_bytes()),
+            "MD5OfBody": self.content.body_digest(),
         });
-        let all = |names: &[String], name: &str| names.iter().any(|wanted| wanted == "All" || wanted == name);
         let system: Map<String, Value> = self
             .system_attributes()
             .into_iter()
-            .filter(|(name, _)| all(&wanted.system, name))
+            .filter(|(name, _)| wanted.system.iter().any(|wanted| wanted == "All" || wanted == name))
             .map(|(name, value)| (name.to_owned(), Value::from(value)))
             .collect();
         if !system.is_empty() {
             body["Attributes"] = Value::Object(system);
         }
-        let mut attributes = self.content.attributes.clone();
-        attributes.retain(|name, _| all(&wanted.attributes, name));
-        if !attributes.is_empty() {
-            body["MessageAttributes"] = Value::Object(attributes);
+        let attributes = self.content.attributes.chosen(&wanted.attributes);
+        if let Some(digest) = attributes.digest() {
+            body["MD5OfMessageAttributes"] = json!(digest);
+            body["MessageAttributes"] = attributes.rendered();
         }
         body
     }
@@ -207,13 +341,25 @@ impl Message {
             ("ApproximateReceiveCount", self.received.to_string()),
             ("ApproximateFirstReceiveTimestamp", first.as_millisecond().to_string()),
         ];
-        attributes.extend(self.content.trace_header.clone().map(|header| ("AWSTraceHeader", header)));
+        let optional = [
+            ("AWSTraceHeader", &self.content.trace_header),
+            ("MessageGroupId", &self.content.group),
+            ("MessageDeduplicationId", &self.dedupe),
+            ("SequenceNumber", &self.sequence),
+            ("DeadLetterQueueSourceArn", &self.dead_from),
+        ];
+        attributes.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
         attributes
     }
 }
 
-/// A receipt is a message's UUID, a hyphen and a number.
-fn check_receipt(receipt: &str) -> Result<(), ReceiptProblem> {
-    let number = receipt.get(36..).and_then(|rest| rest.strip_prefix('-'));
-    number.and_then(|number| number.parse::<u32>().ok()).map(|_| ()).ok_or(ReceiptProblem::Malformed)
+/// The message of a receipt: a receipt is a message's UUID, a hyphen and a number.
+fn message_id(receipt: &str) -> Result<&str, ReceiptProblem> {
+    let parts = receipt.get(..36).zip(receipt.get(36..).and_then(|rest| rest.strip_prefix('-')));
+    let parts = parts.filter(|(_, number)| number.parse::<u32>().is_ok());
+    parts.map(|(id, _)| id).ok_or(ReceiptProblem::Malformed)
+}
+
+fn sha256(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
 }
