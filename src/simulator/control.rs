@@ -1,7 +1,9 @@
 //! The simulator's own interface under `/_simulator`: faults, the clock, choices, and a look inside.
 //!
 //! Not AWS's: `POST` and `DELETE /_simulator/faults`, `GET /_simulator/state`, `POST /_simulator/clock`,
-//! `PATCH /_simulator/choices`, `POST /_simulator/alarms`, `POST /_simulator/experiments/{id}/fail-action`.
+//! `PATCH /_simulator/choices`, `PUT /_simulator/stuck`, `POST /_simulator/alarms`, `POST /_simulator/experiments/{id}/fail-action`.
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -14,6 +16,7 @@ use super::{
     fis::experiment::{Experiment, FailureCause},
     wire::{self, Answer, ApiError},
 };
+use crate::domain::fis::FisStatus;
 
 /// First segment of every path here.
 pub(super) const PREFIX: &str = "/_simulator/";
@@ -46,6 +49,20 @@ struct AlarmChange {
     state: AlarmState,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stuck {
+    statuses: BTreeSet<Sticky>,
+}
+
+/// A state that experiments can be stuck in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Sticky {
+    Initiating,
+    Stopping,
+}
+
 /// Performs a request; `path` is what follows [`PREFIX`].
 pub(super) fn perform(method: &str, path: &str, state: &mut State, body: &Value, now: Timestamp) -> Answer {
     let segments: Vec<_> = path.split('/').collect();
@@ -64,6 +81,15 @@ pub(super) fn perform(method: &str, path: &str, state: &mut State, body: &Value,
         ("POST", ["alarms"]) => {
             let AlarmChange { name, state: new } = wire::parsed(body)?;
             state.setting.alarms.set_state(&name, new).map(|()| json!({}))
+        }
+        ("PUT", ["stuck"]) => {
+            let Stuck { statuses } = wire::parsed(body)?;
+            let status = |sticky| match sticky {
+                Sticky::Initiating => FisStatus::Initiating,
+                Sticky::Stopping => FisStatus::Stopping,
+            };
+            state.setting.stuck = statuses.into_iter().map(status).collect();
+            Ok(json!({"statuses": state.setting.stuck}))
         }
         ("POST", ["experiments", id, "fail-action"]) => {
             let FailAction { action, reason, code } = wire::parsed(body)?;
@@ -98,6 +124,7 @@ fn rendered(state: &State, now: Timestamp) -> Value {
     json!({
         "clock": state.setting.clock.rendered(),
         "choices": state.setting.choices,
+        "stuck": state.setting.stuck,
         "alarms": state.setting.alarms.rendered(),
         "experiments": state.fis.experiments().map(Experiment::record).collect::<Vec<_>>(),
         "queues": state.queues.rendered(now),

