@@ -24,6 +24,7 @@ pub async fn run(args: &SimulatorArgs) -> Result<Exit, Failure> {
         inventory,
         seed: args.seed,
         choices: Choices::default(),
+        ..Options::default()
     };
     let simulator = simulator::start(options).await.map_err(|error| {
         Failure::new(Exit::Usage, anyhow::Error::from(error).context(format!("could not listen on {}", args.listen)))

@@ -3,6 +3,8 @@
 //! Rules match with [`crate::domain::pattern`], so a pattern that the agent refuses is refused here too. Schedules,
 //! input transformers and targets other than SQS do not exist.
 
+mod dump;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -138,8 +140,8 @@ impl Buses {
         })
     }
 
-    /// Puts an event about an experiment on the default bus.
-    pub(super) fn put_emission(&mut self, emission: Emission, delivery: &mut Delivery<'_>) {
+    /// Puts an event about an experiment on the default bus, so many times with the same id.
+    pub(super) fn put_emission(&mut self, emission: Emission, copies: usize, delivery: &mut Delivery<'_>) {
         let parts = Envelope {
             source: "aws.fis",
             detail_type: "FIS Experiment State Change",
@@ -148,12 +150,9 @@ impl Buses {
             detail: emission.detail,
         };
         let event = Event { envelope: parts.sealed(delivery), trace_header: None };
-        self.put(DEFAULT_BUS, &event, delivery);
-    }
-
-    /// Events that found no queue.
-    pub(super) fn undelivered(&self) -> u64 {
-        self.undelivered
+        for _copy in 0..copies {
+            self.put(DEFAULT_BUS, &event, delivery);
+        }
     }
 
     fn put(&mut self, bus: &str, event: &Event, delivery: &mut Delivery<'_>) {

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod actions;
+mod dump;
 pub(super) mod experiment;
 mod inventory;
 mod render;
