@@ -131,10 +131,6 @@ pub(super) fn response(protocol: Protocol, answer: Answer, request_id: &str) -> 
                     headers.insert("x-amzn-query-error", value);
                 }
             }
-            if error.status == StatusCode::PAYLOAD_TOO_LARGE {
-                // What is left of the body is never read, so the connection is of no more use.
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
             (error.status, error_body(protocol, error, request_id))
         }
     };

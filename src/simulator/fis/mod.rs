@@ -6,6 +6,7 @@
 mod accounts;
 mod actions;
 mod catalogue;
+mod dump;
 pub(super) mod experiment;
 mod inventory;
 mod lever;
@@ -114,6 +115,11 @@ impl Fis {
     /// Takes the events that have not been put on the bus.
     pub(super) fn take_outbox(&mut self) -> Vec<Emission> {
         std::mem::take(&mut self.outbox)
+    }
+
+    /// Takes the lines of the experiments' logs that were not taken yet: the experiment's id, and a line.
+    pub(super) fn take_log(&mut self) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// All experiments in the order of their start.

@@ -43,6 +43,11 @@ impl Tokens {
         self.0.insert((kind, token.to_owned()), (digest(input), id.to_owned()));
     }
 
+    /// How many are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Forgets a token with its object.
     pub(super) fn forget(&mut self, kind: Kind, token: &str) {
         self.0.remove(&(kind, token.to_owned()));
