@@ -109,12 +109,13 @@ fn wish(shared: &Shared, parts: &Parts, bytes: &[u8], caller: &Caller) -> Result
         let region = &shared.scene.region;
         credentials::check(parts, bytes, shared.signatures, region, clock::wall())?;
     }
-    let body = wire::decoded(dispatch::protocol(parts), bytes)?;
-    let wish = Wish::read(parts, &body)?;
+    let body = wire::decoded(dispatch::protocol(parts), bytes);
+    // An unknown route is told before an unreadable body.
+    let wish = Wish::read(parts, body.as_ref().unwrap_or(&Value::Null))?;
     if matches!(wish, Wish::Fis(_)) && !bytes.is_empty() {
         check_media_type(parts)?;
     }
-    Ok((wish, body))
+    Ok((wish, body?))
 }
 
 async fn perform(shared: &Shared, parts: &Parts, wish: Wish, body: Value, caller: &Caller) -> Told {

@@ -1,5 +1,6 @@
 //! The simulator, seen through the real SDK clients.
 
+mod adapter;
 mod bus;
 mod experiments;
 mod faults;
