@@ -40,6 +40,68 @@ fn lived(wire: &Wire, seed: u64) -> Result<Option<&'static str>, String> {
     Ok(Some(damage.kind))
 }
 
+/// Replaces something somewhere in a body by something else.
+fn disfigured(node: &mut Value, chance: &mut Chance) {
+    let within = match node {
+        Value::Object(members) => members.len(),
+        Value::Array(items) => items.len(),
+        _ => 0,
+    };
+    if within > 0 && !chance.one_in(6) {
+        let last = u64::try_from(within).expect("a length") - 1;
+        let index = usize::try_from(chance.between(0, last)).expect("an index");
+        let inner = match node {
+            Value::Object(members) => members.values_mut().nth(index),
+            list => list.get_mut(index),
+        };
+        return disfigured(inner.expect("it is there"), chance);
+    }
+    let strings = [
+        "",
+        " ",
+        "\0",
+        "PT1M",
+        "COUNT(99999999999999999999)",
+        "arn:::::::",
+        "P9999999999999999999D",
+        "é{}\"[",
+        "\u{202e}",
+    ];
+    *node = match chance.between(0, 9) {
+        0 => Value::Null,
+        1 => json!(-1),
+        2 => json!(1.5e300),
+        3 => json!([]),
+        4 => json!({}),
+        5 => json!([null, {"source": null}]),
+        6 => json!({"": {"actionId": {}}, "a": null}),
+        7 => json!("x".repeat(5_000)),
+        _text => json!(chance.pick(&strings)),
+    };
+}
+
+#[test]
+fn no_template_whatever_makes_the_simulator_fail() {
+    simulated(fast(), async |world| {
+        on_wire(&world, |wire| {
+            for seed in 0..1_000 {
+                let mut chance = Chance::new(seed);
+                let mut body = draw::template(&mut chance);
+                body["clientToken"] = json!(format!("seed-{seed}"));
+                disfigured(&mut body, &mut chance);
+                // A list or a string is no request at all.
+                let reply = if body.is_object() { wire.call("POST", "/experimentTemplates", &body) } else { continue };
+                assert!([200, 400, 402].contains(&reply.status), "seed {seed}: {reply:?} for {body}");
+                if let Some(id) = reply.body["experimentTemplate"]["id"].as_str() {
+                    wire.call("DELETE", &format!("/experimentTemplates/{id}"), &Value::Null);
+                }
+            }
+        })
+        .await;
+        world
+    });
+}
+
 #[test]
 fn random_templates_are_accepted_and_refused_by_the_place_that_is_wrong() {
     let one = std::env::var(SEED_VARIABLE).ok().map(|seed| seed.parse::<u64>().expect("a seed is a number"));
