@@ -194,11 +194,12 @@ pub(super) fn epoch_seconds(at: Timestamp) -> Value {
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads the part of a URL behind `?`. Pairs that are not UTF-8 are left out.
+    /// Reads the part of a URL behind `?`. What is not UTF-8 stays as it is written, for others to refuse.
     pub(super) fn parse(text: &str) -> Self {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
+        let decoded = |text: &str| percent_decoded(&text.replace('+', " ")).unwrap_or_else(|| text.to_owned());
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((percent_decoded(&key.replace('+', " "))?, percent_decoded(&value.replace('+', " "))?))
+            (decoded(key), decoded(value))
         });
         Self(pairs.collect())
     }

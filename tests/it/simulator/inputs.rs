@@ -72,28 +72,18 @@ fn every_operation_is_known_and_asks_for_its_members() {
 }
 
 /// What does not fit the model: method, path, body, and where the message says it is.
-fn misfits() -> Vec<(&'static str, String, Value, &'static str)> {
-    let x = |count: usize| "x".repeat(count);
-    let created =
-        |member: &str, value: Value, place| ("POST", "/experimentTemplates".to_owned(), with(member, value), place);
-    let target = |member: &str, value: Value, place| {
-        let mut body = template("t");
-        body["targets"]["t"][member] = value;
-        ("POST", "/experimentTemplates".to_owned(), body, place)
+type Misfit = (&'static str, String, Value, &'static str);
+
+fn x(count: usize) -> String {
+    "x".repeat(count)
+}
+
+fn odd_members() -> Vec<Misfit> {
+    let created = |member: &str, value: Value, place| -> Misfit {
+        ("POST", "/experimentTemplates".to_owned(), with(member, value), place)
     };
-    let action = |member: &str, value: Value, place| {
-        let mut body = template("t");
-        body["actions"]["a"][member] = value;
-        ("POST", "/experimentTemplates".to_owned(), body, place)
-    };
-    let get = |path: String, place| ("GET", path, Value::Null, place);
-    let started = |body: Value, place| ("POST", "/experiments".to_owned(), body, place);
-    let lever =
-        |state: Value, place| ("PATCH", "/safetyLevers/default/state".to_owned(), json!({"state": state}), place);
     let tags: BTreeMap<String, &str> = (0..51).map(|n| (n.to_string(), "v")).collect();
-    let account = "/experimentTemplates/EXT1/targetAccountConfigurations";
-    let arns = vec!["arn:aws:ec2:us-east-1:123456789012:instance/i-1"; 6];
-    let mut cases = vec![
+    vec![
         created("clientToken", json!(""), "clientToken: must have at least 1"),
         created("clientToken", json!(" \t"), "clientToken: must not be blank"),
         created("clientToken", json!(x(1025)), "clientToken: must have at most 1024"),
@@ -138,6 +128,19 @@ fn misfits() -> Vec<(&'static str, String, Value, &'static str)> {
             json!({"logSchemaVersion": 2, "s3Configuration": {"bucketName": "ab"}}),
             "logConfiguration.s3Configuration.bucketName: must have at least 3",
         ),
+    ]
+}
+
+fn odd_parts() -> Vec<Misfit> {
+    let part = |map: &str, name: &str, member: &str, value: Value, place| -> Misfit {
+        let mut body = template("t");
+        body[map][name][member] = value;
+        ("POST", "/experimentTemplates".to_owned(), body, place)
+    };
+    let action = |member: &str, value: Value, place| part("actions", "a", member, value, place);
+    let target = |member: &str, value: Value, place| part("targets", "t", member, value, place);
+    let arns = vec!["arn:aws:ec2:us-east-1:123456789012:instance/i-1"; 6];
+    vec![
         action("actionId", Value::Null, "actions.a.actionId: is required"),
         action("description", json!(x(513)), "actions.a.description: must have at most 512"),
         action("parameters", json!({"duration": 60}), "actions.a.parameters.duration: must be a string"),
@@ -155,8 +158,16 @@ fn misfits() -> Vec<(&'static str, String, Value, &'static str)> {
             "targets.t.filters[0].values[1]: must have at most",
         ),
         target("parameters", json!({"p": ""}), "targets.t.parameters.p: must have at least 1"),
-    ];
-    cases.extend([
+    ]
+}
+
+fn odd_requests() -> Vec<Misfit> {
+    let get = |path: String, place| ("GET", path, Value::Null, place);
+    let started = |body: Value, place| ("POST", "/experiments".to_owned(), body, place);
+    let lever =
+        |state: Value, place| ("PATCH", "/safetyLevers/default/state".to_owned(), json!({"state": state}), place);
+    let account = "/experimentTemplates/EXT1/targetAccountConfigurations";
+    vec![
         get(format!("/experimentTemplates/{}", x(65)), "id: must have at most 64"),
         get("/experiments/%20%09".to_owned(), "id: must not be blank"),
         get(format!("/actions/{}", x(129)), "id: must have at most 128"),
@@ -196,15 +207,14 @@ fn misfits() -> Vec<(&'static str, String, Value, &'static str)> {
             Value::Null,
             "tagKeys[1]: must have at most 128",
         ),
-    ]);
-    cases
+    ]
 }
 
 #[test]
 fn what_does_not_fit_the_model_is_refused_by_its_place() {
     simulated(fast(), async |world| {
         on_wire(&world, |wire| {
-            for (method, path, body, part) in misfits() {
+            for (method, path, body, part) in [odd_members(), odd_parts(), odd_requests()].into_iter().flatten() {
                 wire.call(method, &path, &body).refuses(400, part, (&path, &body));
             }
         })
@@ -335,6 +345,7 @@ fn lists_are_paged_by_tokens() {
                     ("maxResults=101", "maxResults"),
                     ("maxResults=ten", "maxResults: must be an integer"),
                     ("nextToken=moon", "nextToken"),
+                    ("nextToken=%ff", "nextToken"),
                 ] {
                     wire.call("GET", &format!("{path}?{query}"), &Value::Null).refuses(400, part, path);
                 }

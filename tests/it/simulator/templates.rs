@@ -59,6 +59,35 @@ fn a_token_makes_one_template_as_long_as_that_is_kept() {
 }
 
 #[test]
+fn updates_take_what_the_model_lists() {
+    simulated(fast(), async |world| {
+        on_wire(&world, |wire| {
+            let id = wire.template(&template("t"));
+            let path = format!("/experimentTemplates/{id}");
+            let update = json!({
+                "experimentOptions": {"accountTargeting": "multi-account", "emptyTargetResolutionMode": "skip"},
+                "logConfiguration": {"logSchemaVersion": 2, "s3Configuration": {"bucketName": "bucket", "moon": "full"}},
+                "tags": {"a": "b"}, "clientToken": 5, "description": null,
+            });
+            let mut expected = wire.call("GET", &path, &Value::Null).body;
+            let mut updated = wire.call("PATCH", &path, &update).body;
+            for shown in [&mut expected, &mut updated] {
+                shown["experimentTemplate"]["lastUpdateTime"] = Value::Null;
+            }
+            let template = &mut expected["experimentTemplate"];
+            template["experimentOptions"]["emptyTargetResolutionMode"] = json!("skip");
+            template["logConfiguration"] = json!({"logSchemaVersion": 2, "s3Configuration": {"bucketName": "bucket"}});
+            assert_eq!(updated, expected);
+            // The model lets an update leave an action's id out; what it would mean is not said.
+            let nameless = wire.call("PATCH", &path, &json!({"actions": {"a": {"targets": {"Instances": "t"}}}}));
+            nameless.refuses(400, "actions.a: missing field `actionId`", "no id");
+        })
+        .await;
+        world
+    });
+}
+
+#[test]
 fn actions_and_types_are_those_of_the_catalogue() {
     simulated(fast(), async |world| {
         let action = world.fis.get_action().id("aws:ec2:stop-instances").send().await.expect("found").action;
