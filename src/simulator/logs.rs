@@ -26,7 +26,10 @@ impl Logs {
     /// When it cannot be made.
     pub(super) fn open(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder).map_err(|error| {
-            io::Error::new(error.kind(), format!("could not make the log folder {}: {error}", folder.display()))
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("could not make the log folder {}: {error}", folder.display()),
+            )
         })?;
         Ok(Self { folder, told: false })
     }

@@ -1,6 +1,7 @@
 //! The simulator, seen through the real SDK clients.
 
 mod bus;
+mod edge;
 mod experiments;
 mod faults;
 mod templates;
