@@ -147,9 +147,7 @@ fn region(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.split('-').collect();
     let letters = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
     match parts.as_slice() {
-        [words @ .., number]
-            if words.len() >= 2 && words.iter().all(|word| letters(word)) && number.parse::<u8>().is_ok() =>
-        {
+        [words @ .., number] if words.len() >= 2 && words.iter().all(letters) && number.parse::<u8>().is_ok() => {
             Ok(text.to_owned())
         }
         _other => Err("a region looks like eu-west-1".to_owned()),

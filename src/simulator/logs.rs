@@ -68,3 +68,39 @@ fn write(folder: &Path, lines: Vec<(String, String)>) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::simulator::Notice;
+
+    fn lines(of: &[(&str, &str)]) -> Vec<(String, String)> {
+        of.iter().map(|(id, line)| ((*id).to_owned(), (*line).to_owned())).collect()
+    }
+
+    #[tokio::test]
+    async fn each_experiment_has_a_file_and_a_failure_is_told_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let below = folder.path().join("a/b");
+        let (tell, mut told) = mpsc::channel(8);
+        let notices = Notices::new(Some(tell));
+        let mut logs = Logs::open(below.clone()).expect("a folder");
+        logs.append(lines(&[("EXP1", "a"), ("EXP2", "b"), ("EXP1", "c")]), &notices).await;
+        logs.append(lines(&[("EXP1", "d")]), &notices).await;
+        let read = |name: &str| std::fs::read_to_string(below.join(name)).expect("a log");
+        assert_eq!((read("EXP1.log"), read("EXP2.log")), ("a\nc\nd\n".to_owned(), "b\n".to_owned()));
+        std::fs::remove_dir_all(&below).expect("removed");
+        for _again in 0..3 {
+            logs.append(lines(&[("EXP1", "e")]), &notices).await;
+        }
+        std::fs::create_dir(&below).expect("a folder");
+        logs.append(lines(&[("EXP1", "f")]), &notices).await;
+        assert_eq!(read("EXP1.log"), "f\n");
+        drop(notices);
+        let Some(Notice::LogNotWritten(problem)) = told.recv().await else { panic!("nothing told") };
+        assert!(problem.contains("EXP1.log"), "{problem}");
+        assert!(told.recv().await.is_none(), "told once");
+    }
+}

@@ -1,9 +1,12 @@
 //! The simulator, seen through the real SDK clients.
 
 mod bus;
+mod control;
+mod credentials;
 mod edge;
 mod experiments;
 mod faults;
+mod switches;
 mod templates;
 
 use std::{future::Future, time::Duration};
