@@ -118,7 +118,7 @@ pub struct SimulatorArgs {
     #[arg(long, default_value = "123456789012", value_parser = account)]
     pub account: String,
     /// Declared durations are divided by this.
-    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", value_parser = speed)]
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", value_parser = speed, allow_negative_numbers = true)]
     pub speed: f64,
     /// Resources that targets resolve to (TOML or JSON); without it every target finds something.
     #[arg(long, value_name = "FILE")]

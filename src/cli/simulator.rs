@@ -36,7 +36,8 @@ pub fn help() -> String {
          firedrill simulator --listen 127.0.0.1:0 --exec 'aws fis list-actions'\n\n\
          Each call is a line on stderr; the line to paste goes to stdout.\n\n\
          Choices where AWS does not say how it behaves, with their defaults:\n{}\n\n\
-         Its own interface, for callers on this machine:\n{ENDPOINTS}",
+         Its own interface, for callers on this machine:\n{ENDPOINTS}\n\n\
+         Version 1 of the AWS CLI needs --endpoint-url for sqs: there it does not look at AWS_ENDPOINT_URL.",
         choices.join("\n")
     )
 }
@@ -85,7 +86,7 @@ pub async fn run(args: &SimulatorArgs) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let simulator = simulator::start(options).await.map_err(|error| {
         let exit = if error.kind() == ErrorKind::InvalidInput { Exit::Usage } else { Exit::Internal };
-        Failure::new(exit, anyhow::Error::from(error).context(format!("could not serve on {}", args.listen)))
+        Failure::new(exit, anyhow::Error::from(error).context(format!("could not start on {}", args.listen)))
     })?;
     let url = simulator.url();
     let exit = match &args.exec {

@@ -21,21 +21,21 @@ use crate::domain::fis::FisStatus;
 pub(super) const PREFIX: &str = "/_simulator/";
 
 /// What there is, and what to send: for people.
-pub const ENDPOINTS: &str = "\
-GET    /_simulator/state      everything there is, as JSON
-POST   /_simulator/faults     {\"operation\": \"StartExperiment\", \"fault\": \"throttle\", \"count\": 1}
-                              faults: throttle (milliseconds: told as x-amz-retry-after), quota, denied,
-                              500-before, 500-after, reset-before, reset-after, hang-before, hang (or
-                              lost-reply), latency (milliseconds), null-in-map, unknown-status,
-                              missing-members; before and after: the effect
-DELETE /_simulator/faults     forget them
-POST   /_simulator/clock      {\"speed\": 60}, {\"jump\": \"PT10M\"}, {\"frozen\": true}
-PUT    /_simulator/events     {\"drop\": 0.1, \"duplicate\": 0.1, \"reorder\": 0.1, \"delay\": \"PT5S\"}; {} ends it
-PUT    /_simulator/stuck      {\"statuses\": [\"initiating\", \"stopping\"]}; an empty list ends it
-PATCH  /_simulator/choices    {\"stop-of-ended\": \"answer\"}
-POST   /_simulator/alarms     {\"name\": \"errors\", \"state\": \"ALARM\"}
-POST   /_simulator/inventory  {\"resources\": [...]}, or {} to read the file of --inventory again
-POST   /_simulator/experiments/ID/fail-action  {\"action\": \"stress\", \"reason\": \"by request\"}";
+pub const ENDPOINTS: &str = "  GET /_simulator/state      everything there is, as JSON
+  POST /_simulator/faults    {\"operation\": \"StartExperiment\", \"fault\": \"throttle\", \"count\": 1}
+  DELETE /_simulator/faults  forget them
+  POST /_simulator/clock     {\"speed\": 60}, {\"jump\": \"PT10M\"}, {\"frozen\": true}
+  PUT /_simulator/events     {\"drop\": 0.1, \"duplicate\": 0.1, \"reorder\": 0.1, \"delay\": \"PT5S\"}
+  PUT /_simulator/stuck      {\"statuses\": [\"initiating\", \"stopping\"]}
+  PATCH /_simulator/choices  {\"stop-of-ended\": \"answer\"}
+  POST /_simulator/alarms    {\"name\": \"errors\", \"state\": \"ALARM\"}
+  POST /_simulator/inventory {\"resources\": [...]}, or {} to read the file of --inventory again
+  POST /_simulator/experiments/ID/fail-action {\"action\": \"stress\", \"reason\": \"by request\"}
+
+Faults: throttle (with milliseconds, as x-amz-retry-after), quota, denied, 500-before, 500-after,
+reset-before, reset-after, hang-before, hang (or lost-reply), latency (with milliseconds),
+null-in-map, unknown-status, missing-members. `before` and `after` stand to the effect.
+Events are lost, doubled and overtaken at rates from 0 to 1; a delay is divided by the speed.";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -26,7 +26,10 @@ impl Logs {
     /// When it cannot be made.
     pub(super) fn open(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder).map_err(|error| {
-            io::Error::new(error.kind(), format!("could not make the log folder {}: {error}", folder.display()))
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("could not make the log folder {}: {error}", folder.display()),
+            )
         })?;
         Ok(Self { folder, told: false })
     }
@@ -64,4 +67,40 @@ fn write(folder: &Path, lines: Vec<(String, String)>) -> Result<(), String> {
         written.map_err(|error| format!("could not write {}: {error}", path.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::simulator::Notice;
+
+    fn lines(of: &[(&str, &str)]) -> Vec<(String, String)> {
+        of.iter().map(|(id, line)| ((*id).to_owned(), (*line).to_owned())).collect()
+    }
+
+    #[tokio::test]
+    async fn each_experiment_has_a_file_and_a_failure_is_told_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let below = folder.path().join("a/b");
+        let (tell, mut told) = mpsc::channel(8);
+        let notices = Notices::new(Some(tell));
+        let mut logs = Logs::open(below.clone()).expect("a folder");
+        logs.append(lines(&[("EXP1", "a"), ("EXP2", "b"), ("EXP1", "c")]), &notices).await;
+        logs.append(lines(&[("EXP1", "d")]), &notices).await;
+        let read = |name: &str| std::fs::read_to_string(below.join(name)).expect("a log");
+        assert_eq!((read("EXP1.log"), read("EXP2.log")), ("a\nc\nd\n".to_owned(), "b\n".to_owned()));
+        std::fs::remove_dir_all(&below).expect("removed");
+        for _again in 0..3 {
+            logs.append(lines(&[("EXP1", "e")]), &notices).await;
+        }
+        std::fs::create_dir(&below).expect("a folder");
+        logs.append(lines(&[("EXP1", "f")]), &notices).await;
+        assert_eq!(read("EXP1.log"), "f\n");
+        drop(notices);
+        let Some(Notice::LogNotWritten(problem)) = told.recv().await else { panic!("nothing told") };
+        assert!(problem.contains("EXP1.log"), "{problem}");
+        assert!(told.recv().await.is_none(), "told once");
+    }
 }

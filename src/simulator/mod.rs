@@ -192,8 +192,8 @@ struct Shared {
 /// Starts a simulator.
 ///
 /// # Errors
-/// `InvalidInput` when the address is not a loopback address or the speed is not a finite number above zero; otherwise
-/// what binding the port or making the log folder says.
+/// `InvalidInput` when the address is not a loopback address, the speed not a finite number above zero or the log folder
+/// cannot be made; otherwise what binding the port says.
 pub async fn start(options: Options) -> io::Result<Simulator> {
     let refused = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
     if !options.listen.ip().is_loopback() {

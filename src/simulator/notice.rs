@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     dispatch::Wish,
-    wire::{Answer, ApiError},
+    wire::{Answer, ApiError, percent_decoded},
 };
 
 /// Something to tell.
@@ -94,7 +94,8 @@ pub(super) fn operation(wish: Option<&Wish>, parts: &Parts) -> String {
 pub(super) fn subject(wish: Option<&Wish>, parts: &Parts, body: &Value, answer: &Answer) -> String {
     let Some(wish) = wish else { return String::new() };
     let answered = |member: &str| answer.as_ref().ok()?.get(member)?.get("id")?.as_str().map(str::to_owned);
-    let in_path = || parts.uri.path().split('/').nth(2).unwrap_or_default().to_owned();
+    let label = || percent_decoded(parts.uri.path().split('/').nth(2)?);
+    let in_path = || label().as_deref().map(last_segment).unwrap_or_default();
     let named = |member: &&str| body.get(*member)?.as_str().map(last_segment);
     match wish {
         Wish::Control { .. } => String::new(),

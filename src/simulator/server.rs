@@ -97,7 +97,8 @@ async fn told(shared: &Shared, parts: &Parts, body: Body, caller: &Caller, limit
     };
     match read {
         Ok((wish, body)) => perform(shared, parts, wish, body, caller).await,
-        Err(error) => Told::early(Err(error)),
+        // Read once more, for its name alone: who is refused hears nothing of what is there.
+        Err(error) => Told { wish: Wish::read(parts, &Value::Null).ok(), ..Told::early(Err(error)) },
     }
 }
 

@@ -2,11 +2,15 @@
 
 mod adapter;
 mod bus;
+mod control;
+mod credentials;
+mod edge;
 mod experiments;
 mod faults;
 mod inputs;
 mod operations;
 mod random;
+mod switches;
 mod templates;
 mod wire;
 
