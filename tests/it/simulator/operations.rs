@@ -2,7 +2,7 @@
 
 use aws_sdk_fis::types::{
     AccountTargeting, CreateExperimentTemplateExperimentOptionsInput, SafetyLeverStatus, SafetyLeverStatusInput,
-    UpdateSafetyLeverStateInput,
+    UpdateExperimentTemplateStopConditionInput, UpdateSafetyLeverStateInput,
 };
 
 use super::{
@@ -217,17 +217,77 @@ fn a_lever_that_is_engaging_cannot_be_moved() {
     });
 }
 
+/// Sends a request and expects its modelled error.
+macro_rules! refused {
+    ($request:expr, $kind:ident) => {{
+        let error = $request.send().await.expect_err(stringify!($request)).into_service_error();
+        assert!(error.$kind(), "{}: {error:?}", stringify!($request));
+    }};
+}
+
 #[test]
-fn unknown_experiments_are_not_found() {
+fn errors_of_templates_arrive_typed() {
     simulated(fast(), async |world| {
-        on_wire(&world, |wire| {
-            let start = json!({"clientToken": "t", "experimentTemplateId": "EXT1"});
-            wire.call("POST", "/experiments", &start).refuses(404, "EXT1", "start");
-            wire.call("GET", "/experiments/EXP1", &Value::Null).refuses(404, "EXP1", "get");
-            wire.call("DELETE", "/experiments/EXP1", &Value::Null).refuses(404, "EXP1", "stop");
-            wire.call("GET", "/experiments/EXP1/resolvedTargets", &Value::Null).refuses(404, "EXP1", "targets");
-        })
-        .await;
+        let fis = &world.fis;
+        let acts = || [wait("w", MINUTE, &[])];
+        let waits = |count: usize| {
+            let action = CreateExperimentTemplateActionInput::builder().action_id("aws:fis:wait");
+            let action = action.parameters("duration", "PT1M").build().expect("an action");
+            Some((0..count).map(|n| (n.to_string(), action.clone())).collect())
+        };
+        refused!(world.draft(acts()).description("d".repeat(513)), is_validation_exception);
+        refused!(world.draft(acts()).set_actions(waits(11)), is_service_quota_exceeded_exception);
+        world.draft(acts()).client_token("t").send().await.expect("accepted");
+        refused!(world.draft(acts()).client_token("t").description("other"), is_conflict_exception);
+        let id = world.template(acts()).await;
+        let (long, no) = ("x".repeat(65), "EXTmissing");
+        refused!(fis.get_experiment_template().id(&long), is_validation_exception);
+        refused!(fis.get_experiment_template().id(no), is_resource_not_found_exception);
+        refused!(fis.update_experiment_template().id(&id).role_arn("drill"), is_validation_exception);
+        refused!(fis.update_experiment_template().id(no), is_resource_not_found_exception);
+        let none = UpdateExperimentTemplateStopConditionInput::builder().source("none").build().expect("a source");
+        let update = fis.update_experiment_template().id(&id).set_stop_conditions(Some(vec![none; 6]));
+        refused!(update, is_service_quota_exceeded_exception);
+        refused!(fis.delete_experiment_template().id(&long), is_validation_exception);
+        refused!(fis.list_experiment_templates().max_results(0), is_validation_exception);
+        refused!(
+            fis.list_target_account_configurations().experiment_template_id(&id).max_results(101),
+            is_validation_exception
+        );
+        let account = fis.get_target_account_configuration().experiment_template_id(&id).account_id("1");
+        refused!(account, is_validation_exception);
+        let account = fis.update_target_account_configuration().experiment_template_id(&id).account_id("1");
+        refused!(account, is_validation_exception);
+        let account = fis.delete_target_account_configuration().experiment_template_id(&id).account_id("1");
+        refused!(account, is_validation_exception);
+        refused!(fis.get_action().id("a".repeat(129)), is_validation_exception);
+        refused!(fis.list_actions().next_token("moon"), is_validation_exception);
+        refused!(fis.get_target_resource_type().resource_type("a".repeat(129)), is_validation_exception);
+        refused!(fis.list_target_resource_types().max_results(101), is_validation_exception);
+        world
+    });
+}
+
+#[test]
+fn errors_of_experiments_arrive_typed() {
+    simulated(fast(), async |world| {
+        let fis = &world.fis;
+        let (long, no) = ("x".repeat(65), "EXPmissing");
+        refused!(fis.start_experiment().experiment_template_id(&long), is_validation_exception);
+        refused!(fis.start_experiment().experiment_template_id("EXTmissing"), is_resource_not_found_exception);
+        refused!(fis.get_experiment().id(&long), is_validation_exception);
+        refused!(fis.get_experiment().id(no), is_resource_not_found_exception);
+        refused!(fis.stop_experiment().id(no), is_resource_not_found_exception);
+        refused!(fis.list_experiments().max_results(0), is_validation_exception);
+        refused!(fis.list_experiment_resolved_targets().experiment_id(no), is_resource_not_found_exception);
+        refused!(fis.list_experiment_resolved_targets().experiment_id(&long), is_validation_exception);
+        let list = fis.list_experiment_target_account_configurations();
+        refused!(list.experiment_id(&long), is_validation_exception);
+        let get = fis.get_experiment_target_account_configuration();
+        refused!(get.experiment_id(no).account_id("1"), is_validation_exception);
+        let state = UpdateSafetyLeverStateInput::builder().status("engaging".into()).reason("r").build();
+        let lever = fis.update_safety_lever_state().id("default").state(state.expect("a state"));
+        refused!(lever, is_validation_exception);
         world
     });
 }

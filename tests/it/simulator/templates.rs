@@ -324,6 +324,8 @@ fn refused_rest() -> Vec<(Value, u16, &'static str)> {
         (actions(waits(3, |n| vec![(n + 1) % 3])), 400, "in a cycle"),
         (actions(waits(21, |n| (n > 0).then(|| n - 1).into_iter().collect())), 402, "20 actions"),
         (actions(waits(11, |_| Vec::new())), 402, "parallel"),
+        // Ten at first, then nine of them and two that follow the tenth.
+        (actions(waits(12, |n| if n < 10 { vec![] } else { vec![0] })), 402, "parallel"),
         // One first, then eleven.
         (actions(waits(12, |n| if n == 0 { vec![] } else { vec![0] })), 402, "parallel"),
         (plain("stopConditions", json!([])), 400, "stopConditions: must not be empty"),
