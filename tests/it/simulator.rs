@@ -1,8 +1,10 @@
 //! The simulator, seen through the real SDK clients.
 
+mod agreement;
 mod bus;
 mod experiments;
 mod faults;
+mod messages;
 mod templates;
 
 use std::{future::Future, time::Duration};
