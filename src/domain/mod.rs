@@ -3,6 +3,7 @@
 //! Pure: no tokio, no SDK, no SQL, no environment, no clock, no randomness. Every function can be called with any
 //! arguments and fails only because of them. Start reading at [`plan`].
 
+pub mod calendar;
 pub mod catalogue;
 pub mod civil;
 pub mod event;

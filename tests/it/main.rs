@@ -2,6 +2,7 @@
 
 mod support;
 
+mod calendar;
 mod config;
 mod event;
 mod forecast;

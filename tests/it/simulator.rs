@@ -1,6 +1,7 @@
 //! The simulator, seen through the real SDK clients.
 
 mod adapter;
+mod agreement;
 mod bus;
 mod control;
 mod credentials;
@@ -11,6 +12,7 @@ mod inputs;
 mod operations;
 mod random;
 mod switches;
+mod messages;
 mod templates;
 mod wire;
 

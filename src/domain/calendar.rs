@@ -1,0 +1,232 @@
+//! Calendars in iCalendar text (RFC 5545): the spans in which one of their events takes place.
+//!
+//! Pure, and fails closed: a calendar with anything in it that is not understood is refused as a whole, with the line,
+//! since an event that is left out would open or close a window silently. Spans are half-open `[start, end)`. An event
+//! that begins in a skipped hour begins at the first instant after the gap's old offset says so, one in a repeated hour
+//! in its first pass. What a line may hold is in `lines`, an event in `event`, a recurrence rule in `rule`.
+
+mod event;
+mod lines;
+mod rule;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+use self::{event::Event, lines::Component};
+
+/// Most occurrences that one question may look at.
+const MAX_OCCURRENCES: usize = 100_000;
+
+/// How far a transition is looked for, in steps of growing cost.
+const HORIZONS: [SignedDuration; 3] =
+    [SignedDuration::from_hours(24 * 31), SignedDuration::from_hours(24 * 366), SignedDuration::from_hours(24 * 3_660)];
+
+/// A calendar.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    events: Vec<Event>,
+    /// Occurrences that are replaced or cancelled, by the event's UID.
+    replaced: BTreeMap<String, BTreeSet<Timestamp>>,
+    default_state: Option<DefaultState>,
+}
+
+/// What a change calendar of AWS says about the time outside of its events (`X-CALENDAR-TYPE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultState {
+    /// Open, and closed during events.
+    Open,
+    /// Closed, and open during events.
+    Closed,
+}
+
+/// A span of time, `[start, end)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Busy {
+    /// First instant.
+    pub start: Timestamp,
+    /// First instant after it.
+    pub end: Timestamp,
+}
+
+/// A calendar that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct CalendarError {
+    /// Line, counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+/// What is wrong with a calendar.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// More than one calendar's worth of text.
+    #[error("the calendar is longer than {limit} bytes")]
+    TooLong {
+        /// Most bytes.
+        limit: usize,
+    },
+    /// Not a calendar.
+    #[error("the text does not begin with BEGIN:VCALENDAR")]
+    NotACalendar,
+    /// Neither `NAME:VALUE` nor a continuation.
+    #[error("the line is no property")]
+    Line,
+    /// An `END` that fits no `BEGIN`, or the other way round.
+    #[error("`{name}` is not ended, or ended where it did not begin")]
+    Unbalanced {
+        /// The component.
+        name: String,
+    },
+    /// A property that an event needs.
+    #[error("the event has no {name}")]
+    Missing {
+        /// The property.
+        name: &'static str,
+    },
+    /// A property that may be there once.
+    #[error("the event has more than one {name}")]
+    Repeated {
+        /// The property.
+        name: &'static str,
+    },
+    /// A value that is not what the property holds.
+    #[error("`{value}` is no value for {name}")]
+    Value {
+        /// The property.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Something that is valid and not understood here.
+    #[error("{what} is not supported")]
+    Unsupported {
+        /// What it is.
+        what: &'static str,
+    },
+    /// A zone without rules.
+    #[error("the time zone `{zone}` is not known")]
+    Zone {
+        /// Its name.
+        zone: String,
+    },
+    /// A part of a recurrence rule.
+    #[error("`{part}` is no part of a recurrence rule")]
+    Rule {
+        /// The part.
+        part: String,
+    },
+    /// More occurrences than can be looked at.
+    #[error("the calendar has more than {limit} occurrences")]
+    TooMany {
+        /// Most occurrences.
+        limit: usize,
+    },
+}
+
+impl Calendar {
+    /// Reads a calendar.
+    ///
+    /// # Errors
+    /// [`CalendarError`] for the first thing that is not understood.
+    pub fn parse(text: &str) -> Result<Self, CalendarError> {
+        let root = lines::parsed(text)?;
+        let zones = event::Zones::of(text, &root)?;
+        let mut events = Vec::new();
+        let mut replaced: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
+        for component in root.children.iter().filter(|component| component.name == "VEVENT") {
+            let event = Event::parse(component, &zones)?;
+            if let Some((uid, at)) = event.uid.clone().zip(event.recurrence_id) {
+                replaced.entry(uid).or_default().insert(at);
+            }
+            // Finds out whether the rule can be followed at all.
+            event.starts(event.first(), MAX_OCCURRENCES)?;
+            events.push(event);
+        }
+        Ok(Self { events, replaced, default_state: default_state(&root)? })
+    }
+
+    /// What an AWS change calendar is outside of its events; `None` for any other calendar.
+    pub fn default_state(&self) -> Option<DefaultState> {
+        self.default_state
+    }
+
+    /// The spans of events that overlap `[from, to)`, in order, those that touch or overlap joined.
+    ///
+    /// # Errors
+    /// [`Problem::TooMany`].
+    pub fn spans(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Busy>, CalendarError> {
+        let mut left = MAX_OCCURRENCES;
+        let mut spans = Vec::new();
+        let nothing = BTreeSet::new();
+        for event in self.events.iter().filter(|event| !event.cancelled) {
+            let starts = event.starts(to, left)?;
+            left = left.saturating_sub(starts.len());
+            // An event that replaces an occurrence is none that can be replaced.
+            let uid = event.uid.as_ref().filter(|_| event.recurrence_id.is_none());
+            let replaced = uid.and_then(|uid| self.replaced.get(uid)).unwrap_or(&nothing);
+            for (start, end) in starts {
+                if !replaced.contains(&start) && start < to && end > from && start < end {
+                    spans.push(Busy { start, end });
+                }
+            }
+        }
+        spans.sort_unstable();
+        let mut joined: Vec<Busy> = Vec::new();
+        for span in spans {
+            match joined.last_mut() {
+                Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+                _apart => joined.push(span),
+            }
+        }
+        Ok(joined)
+    }
+
+    /// The span that an instant lies in.
+    ///
+    /// # Errors
+    /// [`Problem::TooMany`].
+    pub fn covering(&self, at: Timestamp) -> Result<Option<Busy>, CalendarError> {
+        let spans = self.spans(at, later(at, SignedDuration::from_nanos(1)))?;
+        Ok(spans.into_iter().find(|span| span.start <= at && at < span.end))
+    }
+
+    /// The next instant after `at` at which a span begins or ends; `None` when there is none within about ten years.
+    ///
+    /// # Errors
+    /// [`Problem::TooMany`].
+    pub fn next_transition(&self, at: Timestamp) -> Result<Option<Timestamp>, CalendarError> {
+        for horizon in HORIZONS {
+            let to = later(at, horizon);
+            match self.spans(at, to)?.first() {
+                Some(span) if span.start > at => return Ok(Some(span.start)),
+                // What begins behind the horizon could join it.
+                Some(span) if span.end < to => return Ok(Some(span.end)),
+                _further => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn default_state(root: &Component) -> Result<Option<DefaultState>, CalendarError> {
+    let Some(property) = root.properties.iter().find(|property| property.name == "X-CALENDAR-TYPE") else {
+        return Ok(None);
+    };
+    match property.value.trim() {
+        "DEFAULT_OPEN" => Ok(Some(DefaultState::Open)),
+        "DEFAULT_CLOSED" => Ok(Some(DefaultState::Closed)),
+        _other => Err(property.refused()),
+    }
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// The instant of a local time: in a gap by the offset before it, in a repeated hour the first one (RFC 5545, 3.3.5).
+fn instant(local: jiff::civil::DateTime, zone: &TimeZone) -> Option<Timestamp> {
+    zone.to_ambiguous_timestamp(local).compatible().ok()
+}

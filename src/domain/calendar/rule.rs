@@ -1,0 +1,153 @@
+//! Recurrence rules (RFC 5545, 3.3.10): a strict reading, and following them.
+//!
+//! The dates are found by the crate `calcard`, in local time and without any zone. It takes nearly anything for a rule,
+//! so what it gets is checked here first, and nothing else reaches it.
+
+use calcard::{common::timezone::Tz, icalendar::ICalendar};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+
+use super::{MAX_OCCURRENCES, Problem, event, instant};
+
+/// A rule, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// All parts but the end.
+    parts: String,
+    counted: bool,
+    /// Last local time that it may yield, inclusive.
+    until: Option<DateTime>,
+}
+
+const DAYS: [&str; 7] = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"];
+
+/// Parts that are lists of whole numbers: the largest one, and whether they count from the end or can be zero.
+const LISTS: &[(&str, i64, Sign)] = &[
+    ("BYSECOND", 59, Sign::FromZero),
+    ("BYMINUTE", 59, Sign::FromZero),
+    ("BYHOUR", 23, Sign::FromZero),
+    ("BYMONTHDAY", 31, Sign::Either),
+    ("BYYEARDAY", 366, Sign::Either),
+    ("BYWEEKNO", 53, Sign::Either),
+    ("BYMONTH", 12, Sign::Positive),
+    ("BYSETPOS", 366, Sign::Either),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    FromZero,
+    Positive,
+    Either,
+}
+
+impl Rule {
+    /// Reads a rule of an event that begins at a local time in a zone.
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub(super) fn parse(text: &str, start: DateTime, zone: &TimeZone) -> Result<Self, Problem> {
+        let mut rule = Self { parts: String::new(), counted: false, until: None };
+        let mut seen = std::collections::BTreeSet::new();
+        for part in text.trim().trim_end_matches(';').to_ascii_uppercase().split(';') {
+            let refused = || Problem::Rule { part: super::lines::short(part) };
+            let (key, value) = part.split_once('=').ok_or_else(refused)?;
+            if !seen.insert(key.to_owned()) {
+                return Err(refused());
+            }
+            match key {
+                "UNTIL" => {
+                    rule.until = Some(until(value, zone).ok_or_else(refused)?);
+                    continue;
+                }
+                "COUNT" => rule.counted = true,
+                _other => {}
+            }
+            rule.parts.push_str(&format!("{key}={};", checked(key, value)?.ok_or_else(refused)?));
+        }
+        if !seen.contains("FREQ") || rule.counted && rule.until.is_some() || rule.until.is_some_and(|at| at < start) {
+            return Err(Problem::Rule { part: super::lines::short(text) });
+        }
+        Ok(rule)
+    }
+
+    /// Local times at which an event begins that first does so at `start`, up to `to`.
+    ///
+    /// # Errors
+    /// [`Problem::TooMany`] beyond `limit`, [`Problem::Rule`] when it cannot be followed.
+    pub(super) fn starts(&self, start: DateTime, to: DateTime, limit: usize) -> Result<Vec<DateTime>, Problem> {
+        let until = self.until.map_or(to, |until| until.min(to)).max(start);
+        let bound = if self.counted { String::new() } else { format!("UNTIL={}", event::written(until)) };
+        let text = format!(
+            "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART:{}\r\nDURATION:PT1S\r\nRRULE:{}{bound}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
+            event::written(start),
+            self.parts
+        );
+        let refused = || Problem::Rule { part: super::lines::short(&self.parts) };
+        let calendar = ICalendar::parse(&text).map_err(|_| refused())?;
+        let expanded = calendar.expand_dates(Tz::Floating, limit + 1);
+        if !expanded.errors.is_empty() {
+            return Err(refused());
+        }
+        if expanded.events.len() > limit {
+            return Err(Problem::TooMany { limit: MAX_OCCURRENCES });
+        }
+        // Without a zone, its instants are local times that are written as if they were in UTC.
+        let local = |seconds| Timestamp::from_second(seconds).map(|at| TimeZone::UTC.to_datetime(at));
+        expanded.events.iter().map(|event| local(event.start.timestamp()).map_err(|_| refused())).collect()
+    }
+}
+
+/// A part as it goes on to the expansion; `None` when it does not hold what it may.
+fn checked(key: &str, value: &str) -> Result<Option<String>, Problem> {
+    let number = |text: &str| text.strip_prefix('+').unwrap_or(text).parse::<i64>().ok();
+    Ok(match key {
+        "FREQ" => match value {
+            "YEARLY" | "MONTHLY" | "WEEKLY" | "DAILY" | "HOURLY" => Some(value.to_owned()),
+            "MINUTELY" | "SECONDLY" => {
+                return Err(Problem::Unsupported { what: "an event that recurs more often than every hour" });
+            }
+            _other => None,
+        },
+        "INTERVAL" => number(value).filter(|number| (1..=10_000).contains(number)).map(|number| number.to_string()),
+        "COUNT" => {
+            let most = i64::try_from(MAX_OCCURRENCES).unwrap_or(i64::MAX);
+            number(value).filter(|number| (1..=most).contains(number)).map(|number| number.to_string())
+        }
+        "WKST" => DAYS.contains(&value).then(|| value.to_owned()),
+        "BYDAY" => value.split(',').map(weekday).collect::<Option<Vec<_>>>().map(|days| days.join(",")),
+        "RSCALE" | "SKIP" => return Err(Problem::Unsupported { what: "a recurrence in another calendar" }),
+        key => {
+            let Some((_, most, sign)) = LISTS.iter().find(|(list, _, _)| *list == key) else { return Ok(None) };
+            let fits = |number: &i64| match sign {
+                Sign::FromZero => (0..=*most).contains(number),
+                Sign::Positive => (1..=*most).contains(number),
+                Sign::Either => *number != 0 && (-most..=*most).contains(number),
+            };
+            let numbers = value.split(',').map(|text| number(text).filter(fits).map(|number| number.to_string()));
+            numbers.collect::<Option<Vec<_>>>().map(|numbers| numbers.join(","))
+        }
+    })
+}
+
+/// A weekday, perhaps with a number before it.
+fn weekday(text: &str) -> Option<String> {
+    let (number, day) = text.split_at_checked(text.len().checked_sub(2)?)?;
+    let number = match number.strip_prefix('+').unwrap_or(number) {
+        "" => String::new(),
+        number => {
+            let number: i64 = number.parse().ok()?;
+            (number != 0 && (-53..=53).contains(&number)).then(|| number.to_string())?
+        }
+    };
+    DAYS.contains(&day).then(|| format!("{number}{day}"))
+}
+
+/// The last local time of a rule: a day counts to its end, an instant in UTC is taken to the event's zone.
+fn until(value: &str, zone: &TimeZone) -> Option<DateTime> {
+    if let Some(date) = event::date(value) {
+        return Some(date.at(23, 59, 59, 0));
+    }
+    match value.strip_suffix('Z') {
+        Some(local) => Some(zone.to_datetime(instant(event::date_time(local)?, &TimeZone::UTC)?)),
+        None => event::date_time(value),
+    }
+}
