@@ -21,6 +21,7 @@ mod line;
 mod logs;
 mod md5;
 mod notice;
+mod operations;
 mod server;
 mod sqs;
 mod wire;
