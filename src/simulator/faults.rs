@@ -12,12 +12,13 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::wire::ApiError;
+use super::{
+    operations::{self, OPERATIONS},
+    wire::ApiError,
+};
 
 /// Most faults waiting for one operation.
 const MAX_WAITING: usize = 1_000;
-/// Most operations that faults wait for; AWS's own are far fewer.
-const MAX_OPERATIONS: usize = 500;
 /// Longest latency, in milliseconds.
 const MAX_LATENCY: u32 = 600_000;
 
@@ -118,9 +119,10 @@ impl Faults {
     /// `ValidationException` when the request cannot be read.
     pub(super) fn add(&mut self, body: &Value) -> Result<(), ApiError> {
         let request: Request = super::wire::parsed(body)?;
-        let word = request.operation.chars().all(|c| c.is_ascii_alphanumeric());
-        if request.operation.is_empty() || request.operation.len() > 64 || !word {
-            return Err(ApiError::validation("operation: name one of AWS's operations, like StartExperiment"));
+        if !OPERATIONS.contains(&request.operation.as_str()) {
+            let likely = operations::likeliest(&request.operation);
+            let text = format!("operation: the simulator has no `{}`; did you mean `{likely}`?", request.operation);
+            return Err(ApiError::validation(text));
         }
         match (request.fault, request.milliseconds) {
             (Fault::Latency, Some(1..=MAX_LATENCY)) | (Fault::Throttle, _) => {}
@@ -132,12 +134,6 @@ impl Faults {
             (_other, Some(_)) => {
                 return Err(ApiError::validation("milliseconds: only `latency` and `throttle` have some"));
             }
-        }
-        if !self.waiting.contains_key(&request.operation) {
-            self.waiting.retain(|_, waiting| !waiting.is_empty());
-        }
-        if !self.waiting.contains_key(&request.operation) && self.waiting.len() >= MAX_OPERATIONS {
-            return Err(ApiError::validation(format!("faults can wait for at most {MAX_OPERATIONS} operations")));
         }
         let waiting = self.waiting.entry(request.operation).or_default();
         if waiting.len().saturating_add(request.count) > MAX_WAITING {

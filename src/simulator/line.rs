@@ -24,6 +24,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     task::JoinSet,
+    time::Sleep,
 };
 
 use super::{Shared, server};
@@ -40,7 +41,7 @@ pub struct Limits {
     pub connections: usize,
     /// Longest wait for the head of a request, also on a connection that is kept open.
     pub head: Duration,
-    /// Longest wait for the body of a request.
+    /// Longest wait for the body of a request, and for a client to take the next piece of an answer.
     pub body: Duration,
 }
 
@@ -62,6 +63,9 @@ pub(super) struct Caller {
 struct Line {
     stream: TcpStream,
     switch: Switch,
+    /// Longest wait for the client to take what is written, and when it is over once it has begun.
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// Cuts one connection.
@@ -101,7 +105,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, limits: Li
 
 async fn attend(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, limits: Limits) {
     let caller = Caller { address: peer.ip(), switch: Switch::default() };
-    let line = TokioIo::new(Line { stream, switch: caller.switch.clone() });
+    let line = TokioIo::new(Line { stream, switch: caller.switch.clone(), patience: limits.body, stalled: None });
     let service = service_fn(|request: Request<Incoming>| {
         let (shared, caller) = (Arc::clone(&shared), caller.clone());
         async move { Ok::<_, Infallible>(server::serve(&shared, &caller, limits, request.map(Body::new)).await) }
@@ -139,7 +143,14 @@ impl AsyncRead for Line {
 impl AsyncWrite for Line {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.check()?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

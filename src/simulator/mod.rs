@@ -20,6 +20,7 @@ mod ids;
 mod line;
 mod logs;
 mod notice;
+mod operations;
 mod server;
 mod sqs;
 mod ssm;

@@ -70,7 +70,7 @@ fn what_the_aws_tools_sign_is_verified_and_told() {
     let cli = aws_cli();
     let python = cli.with_file_name("python3");
     let script = "\
-import boto3
+import boto3, urllib.error, urllib.request
 fis, sqs, events = (boto3.client(name) for name in ('fis', 'sqs', 'events'))
 fis.get_action(id='aws:ec2:stop-instances')
 arn = fis.create_experiment_template(description='d', roleArn='arn:aws:iam::123456789012:role/r',
@@ -83,6 +83,14 @@ sqs.send_message(QueueUrl=queue, MessageBody='ü & % +')
 assert sqs.receive_message(QueueUrl=queue)['Messages'][0]['Body'] == 'ü & % +'
 assert 'Messages' not in sqs.receive_message(QueueUrl=queue)
 assert events.list_event_buses()['EventBuses'][0]['Name'] == 'default'
+open_url = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+presigned = fis.generate_presigned_url('list_experiments', Params={'maxResults': 3})
+assert open_url(presigned).status == 200
+try:
+    open_url(presigned.replace('maxResults=3', 'maxResults=4'))
+    raise SystemExit('a changed query was taken')
+except urllib.error.HTTPError as refused:
+    assert refused.code == 403, refused
 try:
     fis.get_experiment(id='EXPnone')
 except fis.exceptions.ResourceNotFoundException:

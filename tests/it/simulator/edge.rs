@@ -188,6 +188,21 @@ fn slow_clients_are_let_go() {
 }
 
 #[test]
+fn a_client_that_takes_no_answer_is_let_go() {
+    served(Limits { body: SHORT, ..patient() }, |addr| {
+        let mut greedy = connected(addr);
+        greedy.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        let asks = format!("GET /actions HTTP/1.1\r\nHost: localhost\r\nAuthorization: {AUTHORIZATION}\r\n\r\n");
+        let asks = asks.repeat(100);
+        // Some megabytes are on their way before anything stalls.
+        let stalled = (0..10_000).find_map(|_| greedy.write_all(asks.as_bytes()).err()).expect("an end");
+        let gone = matches!(stalled.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+        assert!(gone, "the connection should have been closed: {stalled}");
+        is_served(addr);
+    });
+}
+
+#[test]
 fn no_more_connections_are_open_than_may_be() {
     served(Limits { connections: 4, head: PATIENCE, body: SHORT }, |addr| {
         // Whatever happened to those before, four can be open again.
