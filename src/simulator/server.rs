@@ -39,13 +39,13 @@ struct Told {
     answer: Answer,
     /// When a throttled client may come again, in milliseconds.
     retry_after: Option<u32>,
-    /// Whether the answer reaches the client.
-    cut: bool,
+    /// Whether the client hears nothing of it.
+    unheard: bool,
 }
 
 impl Told {
     fn early(answer: Answer) -> Self {
-        Self { wish: None, body: Value::Null, answer, retry_after: None, cut: false }
+        Self { wish: None, body: Value::Null, answer, retry_after: None, unheard: false }
     }
 }
 
@@ -80,7 +80,7 @@ fn served(told: &Told, parts: &Parts, begun: Instant) -> Served {
     let status = told.answer.as_ref().map_or_else(|error| error.status, |_body| StatusCode::OK);
     Served {
         at: clock::wall(),
-        status: (!told.cut).then_some(status.as_u16()),
+        status: (!told.unheard).then_some(status.as_u16()),
         operation: notice::operation(wish, parts),
         subject: notice::subject(wish, parts, &told.body, &told.answer),
         error: told.answer.as_ref().err().map(notice::told),
@@ -122,7 +122,7 @@ fn wish(shared: &Shared, parts: &Parts, bytes: &[u8], caller: &Caller) -> Result
 async fn perform(shared: &Shared, parts: &Parts, wish: Wish, body: Value, caller: &Caller) -> Told {
     let begun = Instant::now();
     let interference = shared.with(|state, _now| state.faults.take(wish.operation()));
-    let answered = |wish, body, answer| Told { wish: Some(wish), body, answer, retry_after: None, cut: false };
+    let answered = |wish, body, answer| Told { wish: Some(wish), body, answer, retry_after: None, unheard: false };
     match interference {
         None => {
             let answer = act(shared, &wish, &body).await;
@@ -147,13 +147,13 @@ async fn perform(shared: &Shared, parts: &Parts, wish: Wish, body: Value, caller
             answered(wish, body, answer)
         }
         Some(Interference::Cut(effect)) => {
-            let answer = unheard(shared, &wish, &body, effect).await;
+            let answer = perform_unheard(shared, &wish, &body, effect).await;
             caller.switch.cut();
-            Told { cut: true, ..answered(wish, body, answer) }
+            Told { unheard: true, ..answered(wish, body, answer) }
         }
         Some(Interference::Silence(effect)) => {
-            let answer = unheard(shared, &wish, &body, effect).await;
-            let told = Told { cut: true, ..answered(wish, body, answer) };
+            let answer = perform_unheard(shared, &wish, &body, effect).await;
+            let told = Told { unheard: true, ..answered(wish, body, answer) };
             shared.notices.call(served(&told, parts, begun), &told.answer);
             std::future::pending().await
         }
@@ -161,7 +161,7 @@ async fn perform(shared: &Shared, parts: &Parts, wish: Wish, body: Value, caller
 }
 
 /// Performs an operation, or does not, whose answer nobody hears.
-async fn unheard(shared: &Shared, wish: &Wish, body: &Value, effect: Effect) -> Answer {
+async fn perform_unheard(shared: &Shared, wish: &Wish, body: &Value, effect: Effect) -> Answer {
     match effect {
         Effect::Done => act(shared, wish, body).await,
         Effect::NotDone => Ok(json!({})),
@@ -223,8 +223,9 @@ fn check_media_type(parts: &Parts) -> Result<(), ApiError> {
 /// Keeps experiments going and their events and logs on time, also when nobody calls; `end` comes after the last call.
 pub(super) async fn tick(shared: Arc<Shared>, mut logs: Option<Logs>, end: CancellationToken) {
     loop {
-        let (next, now, lines) = shared.with(|state, now| (state.next_due(), now, state.fis.take_log()));
+        let (next, now) = shared.with(|state, now| (state.next_due(), now));
         if let Some(logs) = &mut logs {
+            let lines = shared.with(|state, _now| state.fis.take_log());
             logs.append(lines, &shared.notices).await;
         }
         if end.is_cancelled() {

@@ -132,6 +132,22 @@ fn the_state_page_shows_everything() {
 }
 
 #[test]
+fn a_folder_for_logs_is_made_and_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let logs = folder.path().join("a/b");
+    simulated(Options { log_dir: Some(logs.clone()), ..Options::default() }, async |world| {
+        assert!(logs.is_dir());
+        assert_eq!(world.state().await["logged"], json!(true));
+        world
+    });
+    std::fs::write(folder.path().join("file"), "").expect("a file");
+    let below_a_file = Options { log_dir: Some(folder.path().join("file/logs")), ..Options::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let error = runtime.block_on(simulator::start(below_a_file)).expect_err("refused");
+    assert!(error.to_string().contains("file/logs"), "{error}");
+}
+
+#[test]
 fn an_inventory_is_loaded_anew() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("inventory.json");

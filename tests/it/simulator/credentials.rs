@@ -1,7 +1,7 @@
 //! Credentials: they must be there, and signatures are checked when asked for. The simulator's own interface is for
 //! callers on this machine.
 
-use aws_sdk_fis::error::ProvideErrorMetadata;
+use aws_sdk_fis::{config::SharedCredentialsProvider, error::ProvideErrorMetadata};
 use firedrill::simulator::Signatures;
 use reqwest::{blocking::Client, header::HeaderMap};
 
@@ -133,6 +133,10 @@ fn what_the_sdks_sign_is_verified() {
         assert_eq!(tags.tags().map(std::collections::HashMap::len), Some(0));
         let filtered = world.fis.list_experiments().experiment_template_id(&template).max_results(5);
         assert_eq!(filtered.send().await.expect("a list").experiments().len(), 1);
+        // Temporary credentials carry a token that is signed too.
+        let temporary = Credentials::new("ASIASIMULATED", "simulator", Some("token".to_owned()), None, "test");
+        let config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(temporary)).build();
+        aws_sdk_fis::Client::new(&config).list_actions().send().await.expect("a list");
         world
     });
 }
