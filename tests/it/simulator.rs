@@ -9,10 +9,10 @@ mod edge;
 mod experiments;
 mod faults;
 mod inputs;
+mod messages;
 mod operations;
 mod random;
 mod switches;
-mod messages;
 mod templates;
 mod wire;
 
