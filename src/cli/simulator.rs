@@ -5,7 +5,7 @@ use super::{
     exit::{Exit, Failure},
     render,
 };
-use crate::simulator::{self, Choices, Inventory, Options};
+use crate::simulator::{self, Inventory, Options};
 
 /// Serves until interrupted.
 ///
@@ -23,7 +23,7 @@ pub async fn run(args: &SimulatorArgs) -> Result<Exit, Failure> {
         account: args.account.clone(),
         inventory,
         seed: args.seed,
-        choices: Choices::default(),
+        ..Options::default()
     };
     let simulator = simulator::start(options).await.map_err(|error| {
         Failure::new(Exit::Usage, anyhow::Error::from(error).context(format!("could not listen on {}", args.listen)))

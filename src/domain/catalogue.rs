@@ -20,6 +20,9 @@ pub struct Catalogue {
     pub actions: Vec<Action>,
     /// Resource types in the guide's order.
     pub target_resource_types: Vec<TargetResourceType>,
+    /// Most targets of one action in one experiment that are not named by ARN, by action id; none listed, no limit known
+    /// (page fis-quotas).
+    pub max_targets_by_tag: BTreeMap<String, usize>,
 }
 
 /// One FIS action.

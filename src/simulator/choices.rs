@@ -26,6 +26,10 @@ pub struct Choices {
     pub at_twelve_hours: AtTwelveHours,
     /// An alarm of a stop condition that has no data when an experiment starts.
     pub alarm_without_data: AlarmWithoutData,
+    /// An alarm of a stop condition that does not exist when an experiment starts.
+    pub missing_alarm: AlarmWithoutData,
+    /// An alarm of a stop condition that is in ALARM when an experiment starts.
+    pub alarm_at_start: AlarmAtStart,
 }
 
 /// Answer to StopExperiment on an experiment that has ended.
@@ -68,13 +72,23 @@ pub enum AtTwelveHours {
     Failed,
 }
 
-/// What an alarm in `INSUFFICIENT_DATA` means to a start.
+/// What an alarm that tells nothing means to a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AlarmWithoutData {
     /// Nothing.
     Ignore,
     /// The experiment fails, as one user reports.
+    Fail,
+}
+
+/// What an alarm in `ALARM` means to a start; no action begins either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlarmAtStart {
+    /// The experiment is stopped, as it would be later.
+    Stop,
+    /// It fails.
     Fail,
 }
 
@@ -88,6 +102,8 @@ impl Default for Choices {
             count_above_found: CountAboveFound::TakeAll,
             at_twelve_hours: AtTwelveHours::Stopped,
             alarm_without_data: AlarmWithoutData::Ignore,
+            missing_alarm: AlarmWithoutData::Fail,
+            alarm_at_start: AlarmAtStart::Stop,
         }
     }
 }

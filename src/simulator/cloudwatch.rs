@@ -45,6 +45,12 @@ impl Alarms {
         Ok(())
     }
 
+    /// Adds an alarm in `INSUFFICIENT_DATA`, unless there is one of this name.
+    pub(super) fn ensure(&mut self, name: &str, arn: &str) {
+        let new = || Alarm { arn: arn.to_owned(), state: AlarmState::InsufficientData };
+        self.alarms.entry(name.to_owned()).or_insert_with(new);
+    }
+
     /// States by name, for the state page.
     pub(super) fn rendered(&self) -> Value {
         json!(self.alarms.iter().map(|(name, alarm)| (name, alarm.state)).collect::<BTreeMap<_, _>>())

@@ -43,6 +43,8 @@ struct ClockChange {
 #[serde(deny_unknown_fields)]
 struct AlarmChange {
     name: String,
+    /// Makes the alarm if there is none of this name.
+    arn: Option<String>,
     state: AlarmState,
 }
 
@@ -62,7 +64,10 @@ pub(super) fn perform(method: &str, path: &str, state: &mut State, body: &Value,
             Ok(json!(state.setting.choices))
         }
         ("POST", ["alarms"]) => {
-            let AlarmChange { name, state: new } = wire::parsed(body)?;
+            let AlarmChange { name, arn, state: new } = wire::parsed(body)?;
+            if let Some(arn) = arn {
+                state.setting.alarms.ensure(&name, &arn);
+            }
             state.setting.alarms.set_state(&name, new).map(|()| json!({}))
         }
         ("POST", ["experiments", id, "fail-action"]) => {

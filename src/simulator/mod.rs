@@ -22,6 +22,7 @@ mod sqs;
 mod wire;
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     choices::Choices,
-    fis::{ActionRecord, ExperimentRecord, Inventory, InventoryError, Resource},
+    fis::{ActionRecord, ExperimentRecord, Inventory, InventoryError, Logs, Resource},
 };
 use self::{
     clock::{Clock, Pace},
@@ -43,7 +44,7 @@ use self::{
     faults::Faults,
     fis::{
         Fis,
-        experiment::{Experiment, World},
+        experiment::{Experiment, Stuck, World},
         targets::Account,
     },
     ids::Ids,
@@ -71,6 +72,8 @@ pub struct Options {
     pub seed: u64,
     /// What the simulator does where AWS's documents are silent.
     pub choices: Choices,
+    /// Whether experiment logs are recorded, see [`Simulator::take_log`].
+    pub logs: Logs,
 }
 
 impl Default for Options {
@@ -83,6 +86,7 @@ impl Default for Options {
             inventory: Inventory::Invented,
             seed: 0,
             choices: Choices::default(),
+            logs: Logs::Dropped,
         }
     }
 }
@@ -110,6 +114,9 @@ struct Setting {
     choices: Choices,
     alarms: Alarms,
     inventory: Inventory,
+    /// Statuses that no experiment leaves.
+    stuck: BTreeSet<Stuck>,
+    logs: Logs,
 }
 
 /// Everything that changes.
@@ -156,6 +163,8 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
             choices: options.choices,
             alarms: Alarms::default(),
             inventory: options.inventory,
+            stuck: BTreeSet::new(),
+            logs: options.logs,
         },
         fis: Fis::default(),
         queues: Queues::default(),
@@ -196,6 +205,11 @@ impl Simulator {
     /// Every experiment that was started, in that order, as of now.
     pub fn experiments(&self) -> Vec<ExperimentRecord> {
         self.shared.with(|state, _now| state.fis.experiments().map(Experiment::record).collect())
+    }
+
+    /// Takes the lines of experiment logs recorded since the last call, each with the id of its experiment.
+    pub fn take_log(&self) -> Vec<(String, String)> {
+        self.shared.with(|state, _now| state.fis.take_log())
     }
 
     /// Stops it and waits until its tasks have ended; connections that do not close in time are dropped.
@@ -258,7 +272,14 @@ impl Setting {
     fn world<'a>(&'a self, scene: &'a Scene) -> World<'a> {
         let account =
             Account { inventory: &self.inventory, region: &scene.region, account: &scene.account, seed: scene.seed };
-        World { pace: self.clock.pace(), account, choices: &self.choices, alarms: &self.alarms }
+        World {
+            pace: self.clock.pace(),
+            account,
+            choices: &self.choices,
+            alarms: &self.alarms,
+            stuck: &self.stuck,
+            logs: self.logs,
+        }
     }
 }
 

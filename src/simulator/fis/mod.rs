@@ -6,14 +6,18 @@ mod accounts;
 mod actions;
 pub(super) mod experiment;
 mod inventory;
+mod kubernetes;
+mod log;
+mod pods;
 mod render;
+mod report;
 pub(super) mod routes;
 mod shelf;
 pub(super) mod targets;
 mod template;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -28,10 +32,11 @@ use self::{
 };
 pub use self::{
     inventory::{Inventory, InventoryError, Resource},
+    log::Logs,
     render::{ActionRecord, ExperimentRecord},
 };
 use super::{
-    choices::StopOfEnded,
+    choices::{Choices, StopOfEnded, Told},
     clock::Pace,
     ids::Ids,
     wire::{self, Answer, ApiError, Query},
@@ -42,6 +47,8 @@ use crate::domain::fis::FisStatus;
 const MAX_ACTIVE: usize = 5;
 /// Templates per account and Region (same page).
 const MAX_TEMPLATES: usize = 500;
+/// Log lines kept until somebody takes them; older ones are dropped.
+const MAX_LOG_LINES: usize = 100_000;
 /// Experiments kept; older ones that have ended are forgotten.
 const MAX_KEPT: usize = 10_000;
 
@@ -55,6 +62,8 @@ pub(super) struct Fis {
     lever: SafetyLever,
     /// Events not yet put on the bus.
     outbox: Vec<Emission>,
+    /// Experiment log lines not yet taken, each with the id of its experiment.
+    log: VecDeque<(String, String)>,
 }
 
 /// SHA-256 of a request.
@@ -127,26 +136,35 @@ struct TagUpdate {
 impl Fis {
     /// Brings all experiments up to `now`.
     pub(super) fn advance(&mut self, world: World<'_>, now: Timestamp) {
-        let outbox = &mut self.outbox;
-        self.experiments.for_active(|experiment| {
+        let (outbox, log) = (&mut self.outbox, &mut self.log);
+        self.experiments.for_open(|experiment| {
             let changes = experiment.advance(world, now);
-            emit(outbox, experiment, changes);
+            emit(outbox, experiment, changes, world.choices);
+            record(log, experiment);
         });
+        for gone in self.experiments.outdated(world.pace, now) {
+            self.tokens.remove(&(Kind::Experiment, gone.client_token));
+        }
     }
 
     /// Moves what is still to come when the pace changes.
     pub(super) fn change_pace(&mut self, old: Pace, new: Pace, now: Timestamp) {
-        self.experiments.for_active(|experiment| experiment.change_pace(old, new, now));
+        self.experiments.for_open(|experiment| experiment.change_pace(old, new, now));
     }
 
     /// Next instant at which something happens by itself.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.experiments.active().filter_map(Experiment::next_due).min()
+        self.experiments.open().filter_map(Experiment::next_due).min()
     }
 
     /// Takes the events that have not been put on the bus.
     pub(super) fn take_outbox(&mut self) -> Vec<Emission> {
         std::mem::take(&mut self.outbox)
+    }
+
+    /// Takes the experiment log lines made since the last call, each with the id of its experiment.
+    pub(super) fn take_log(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.log).into()
     }
 
     /// All experiments in the order of their start.
@@ -252,6 +270,7 @@ impl Fis {
         let order = Order {
             arn: format!("{}:experiment/{id}", world.account.fis_arn()),
             id,
+            number: self.experiments.number(),
             template,
             client_token: start.client_token.clone(),
             tags: start.tags,
@@ -262,7 +281,7 @@ impl Fis {
             SafetyLever::Untouched | SafetyLever::Disengaged(_) => Lever::Disengaged,
         };
         let (experiment, change) = Experiment::accept(order, lever, world, now);
-        emit(&mut self.outbox, &experiment, change);
+        emit(&mut self.outbox, &experiment, change, world.choices);
         let answer = json!({"experiment": experiment.rendered()});
         self.tokens.insert((Kind::Experiment, start.client_token), (digest(body), experiment.id.clone()));
         self.keep(experiment);
@@ -370,7 +389,7 @@ impl Fis {
     }
 
     fn is_engaging(&self) -> bool {
-        self.experiments.active().any(|experiment| experiment.state.status == FisStatus::Stopping)
+        self.experiments.active().any(Experiment::is_ending)
     }
 
     /// UpdateSafetyLeverState.
@@ -392,15 +411,13 @@ impl Fis {
     }
 
     fn end_all(&mut self, world: World<'_>, now: Timestamp) {
-        let outbox = &mut self.outbox;
-        self.experiments.for_active(|experiment| {
-            if experiment.cancel(now).is_some() {
-                // The guide lists no event for `cancelled`.
-                return;
-            }
-            let change = experiment.stop("Experiment stopped by the safety lever.", world, now);
+        let (outbox, log) = (&mut self.outbox, &mut self.log);
+        self.experiments.for_open(|experiment| {
+            let change = experiment.cancel(world, now);
+            let change = change.or_else(|| experiment.stop("Experiment stopped by the safety lever.", world, now));
             experiment.wind_down();
-            emit(outbox, experiment, change);
+            emit(outbox, experiment, change, world.choices);
+            record(log, experiment);
         });
     }
 
@@ -447,9 +464,22 @@ fn no_experiment(id: &str) -> ApiError {
     ApiError::not_found(format!("Experiment {id} does not exist."))
 }
 
-/// Queues the events of changes; a cancelled experiment has none (AWS FIS user guide, monitoring-eventbridge).
-fn emit(outbox: &mut Vec<Emission>, experiment: &Experiment, changes: impl IntoIterator<Item = Change>) {
-    for change in changes.into_iter().filter(|change| change.new.status != FisStatus::Cancelled) {
+/// Takes what an experiment's log has to tell.
+fn record(log: &mut VecDeque<(String, String)>, experiment: &mut Experiment) {
+    let lines = experiment.take_log();
+    log.extend(lines.into_iter().map(|line| (experiment.id.clone(), line)));
+    log.drain(..log.len().saturating_sub(MAX_LOG_LINES));
+}
+
+/// Queues the events of changes; the guide lists none for `cancelled` (AWS FIS user guide, monitoring-eventbridge).
+fn emit(
+    outbox: &mut Vec<Emission>,
+    experiment: &Experiment,
+    changes: impl IntoIterator<Item = Change>,
+    choices: &Choices,
+) {
+    let told = |change: &Change| change.new.status != FisStatus::Cancelled || choices.cancelled_event == Told::Yes;
+    for change in changes.into_iter().filter(told) {
         let detail = experiment.change_detail(&change);
         outbox.push(Emission { at: change.at, resource: experiment.arn.clone(), detail });
     }

@@ -153,16 +153,18 @@ impl StopCondition {
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ExperimentOptions {
-    account_targeting: AccountTargeting,
+    pub(super) account_targeting: AccountTargeting,
     pub(super) empty_target_resolution_mode: EmptyTargetMode,
 }
 
 /// Whose resources are targeted.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum AccountTargeting {
+pub(super) enum AccountTargeting {
+    /// Those of the account itself.
     #[default]
     SingleAccount,
+    /// Those of the accounts that are configured.
     MultiAccount,
 }
 
