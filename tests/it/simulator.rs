@@ -1,8 +1,15 @@
 //! The simulator, seen through the real SDK clients.
 
+mod after;
+mod article;
 mod bus;
+mod courses;
 mod experiments;
 mod faults;
+mod life;
+mod logs;
+mod raw;
+mod resolution;
 mod templates;
 
 use std::{future::Future, time::Duration};

@@ -141,8 +141,7 @@ impl Experiment {
             return;
         }
         let account = world.account.account.to_owned();
-        self.error = Some(Failure { account, code: cause.code, location });
-        self.ending = Some(Ending::Fail(cause.reason));
+        self.ending = Some(Ending::Fail(cause.reason, Failure { account, code: cause.code, location }));
         self.due = None;
         self.let_go(world.pace, world.choices, at);
         self.wind_down();
@@ -154,7 +153,10 @@ impl Experiment {
         }
         let change = match self.ending.take() {
             None => self.finish(FisStatus::Completed, "Experiment completed.", world, at),
-            Some(Ending::Fail(reason)) => self.finish(FisStatus::Failed, &reason, world, at),
+            Some(Ending::Fail(reason, failure)) => {
+                self.error = Some(failure);
+                self.finish(FisStatus::Failed, &reason, world, at)
+            }
             Some(Ending::Stop(reason)) if self.due.is_none_or(|due| due <= at) => {
                 self.finish(FisStatus::Stopped, reason, world, at)
             }

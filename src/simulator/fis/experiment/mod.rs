@@ -121,8 +121,8 @@ pub(super) struct Failure {
 enum Ending {
     /// Stopped, with this reason.
     Stop(&'static str),
-    /// Failed, with this reason.
-    Fail(String),
+    /// Failed, with this reason and error.
+    Fail(String, Failure),
 }
 
 /// An experiment and all that was decided about it.
