@@ -8,6 +8,8 @@
 mod course;
 mod resolution;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
