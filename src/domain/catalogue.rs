@@ -41,6 +41,14 @@ pub struct Action {
     pub duration_kind: DurationKind,
 }
 
+impl Action {
+    /// Tells whether something is undone after its time, which delays its end: stopped instances are started, a network is
+    /// restored (AWS FIS user guide, action-sequence).
+    pub fn has_post_action(&self) -> bool {
+        self.duration_kind == DurationKind::PostAction || self.id.starts_with("aws:network:")
+    }
+}
+
 /// One parameter of an action or of a target resource type.
 #[derive(Debug, Deserialize)]
 pub struct Parameter {

@@ -66,7 +66,7 @@ pub(super) fn course(spec: &ActionSpec, alarms: &Alarms) -> Course {
     let declared = known.and_then(|action| declared_duration(action, spec));
     let kind = known.map_or(DurationKind::Instant, |action| action.duration_kind);
     match (kind, declared) {
-        (DurationKind::Hold, Some(length)) if spec.action_id.starts_with("aws:network:") => {
+        (DurationKind::Hold, Some(length)) if known.is_some_and(Action::has_post_action) => {
             Course::of(length).then(NETWORK_RESTORATION)
         }
         (DurationKind::Hold, Some(length)) => Course::of(length),
