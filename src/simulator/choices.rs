@@ -22,6 +22,8 @@ pub struct Choices {
     pub cancelled_event: Told,
     /// COUNT(n) above the number of resources found.
     pub count_above_found: CountAboveFound,
+    /// A target by ARNs of which some are not found.
+    pub some_arns_missing: SomeArnsMissing,
     /// What an experiment becomes after 12 hours.
     pub at_twelve_hours: AtTwelveHours,
     /// An alarm of a stop condition that has no data when an experiment starts.
@@ -62,6 +64,16 @@ pub enum CountAboveFound {
     TakeNone,
 }
 
+/// What a target by ARNs takes when some are not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SomeArnsMissing {
+    /// Nothing, as if none were found.
+    TakeNone,
+    /// Those that are found.
+    TakeFound,
+}
+
 /// What becomes of an experiment after 12 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -100,6 +112,7 @@ impl Default for Choices {
             stopping_seconds: 5,
             cancelled_event: Told::No,
             count_above_found: CountAboveFound::TakeAll,
+            some_arns_missing: SomeArnsMissing::TakeNone,
             at_twelve_hours: AtTwelveHours::Stopped,
             alarm_without_data: AlarmWithoutData::Ignore,
             missing_alarm: AlarmWithoutData::Fail,

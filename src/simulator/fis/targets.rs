@@ -10,7 +10,10 @@ use super::{
     pods,
     template::{Filter, SelectionMode, TargetSpec},
 };
-use crate::simulator::{choices::CountAboveFound, ids};
+use crate::simulator::{
+    choices::{Choices, CountAboveFound, SomeArnsMissing},
+    ids,
+};
 
 /// How many resources are made up for a selector without ARNs, in each account.
 const INVENTED: usize = 3;
@@ -48,7 +51,7 @@ pub(super) struct Search<'a> {
     pub(super) account: Account<'a>,
     /// Accounts whose resources are found; those whose ARN has no account belong to each.
     pub(super) accounts: &'a [&'a str],
-    pub(super) above: CountAboveFound,
+    pub(super) choices: &'a Choices,
     /// Makes the choice differ between experiments and targets.
     pub(super) salt: &'a str,
 }
@@ -68,11 +71,15 @@ pub(super) fn resolved(spec: &TargetSpec, search: Search<'_>) -> Vec<Resource> {
         Inventory::Listed(resources) => resources.iter().filter(|resource| fits(spec, resource)).cloned().collect(),
     };
     found.retain(|resource| search.accounts.iter().any(|account| resource.is_of(account)));
+    let all_there = spec.resource_arns.iter().all(|arn| found.iter().any(|resource| resource.arn == *arn));
+    if !all_there && search.choices.some_arns_missing == SomeArnsMissing::TakeNone {
+        found.clear();
+    }
     let take = match spec.selection_mode {
         SelectionMode::All => found.len(),
         SelectionMode::Count(count) => match usize::try_from(count).unwrap_or(usize::MAX) {
             count if count <= found.len() => count,
-            _above if search.above == CountAboveFound::TakeNone => 0,
+            _above if search.choices.count_above_found == CountAboveFound::TakeNone => 0,
             _above => found.len(),
         },
         SelectionMode::Percent(percent) => found.len().saturating_mul(usize::try_from(percent).unwrap_or(100)) / 100,

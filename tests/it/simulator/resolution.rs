@@ -95,6 +95,7 @@ fn instances() -> Vec<(Value, &'static str)> {
         (filtered(json!([filter("State", &["running"])])), EMPTY),
         (json!({"resourceArns": [arn("ec2", "instance/i-4")]}), "i-4"),
         (json!({"resourceArns": [arn("ec2", "instance/i-77")]}), EMPTY),
+        (json!({"resourceArns": [arn("ec2", "instance/i-4"), arn("ec2", "instance/i-77")]}), EMPTY),
         (json!({"resourceArns": [arn("ec2", "subnet/s-1")]}), EMPTY),
         (json!({"resourceArns": ["arn:aws:ec2:us-east-1:210987654321:instance/i-9"]}), EMPTY),
         (tagged("PERCENT(19)"), EMPTY),
@@ -190,10 +191,14 @@ fn pods_tell_what_they_are() {
 }
 
 #[test]
-fn counts_above_what_is_found_can_take_nothing() {
+fn what_is_not_there_counts_by_choice() {
     simulated(Options { inventory: inventory(), ..slow() }, async |world| {
         world.freeze().await;
-        world.control("PATCH", "choices", json!({"count-above-found": "take-none"})).await;
+        let choices = json!({"count-above-found": "take-none", "some-arns-missing": "take-found"});
+        assert_eq!(world.control("PATCH", "choices", choices).await.0, 200);
+        let arns = ["instance/i-4", "instance/i-77"].map(|name| arn("ec2", name));
+        let target = json!({"resourceType": "aws:ec2:instance", "selectionMode": "ALL", "resourceArns": arns});
+        assert_eq!(found(&world, ("aws:ec2:reboot-instances", json!({})), &target, &json!({})).await, "i-4");
         for (mode, expected) in [("COUNT(6)", EMPTY), ("COUNT(5)", "i-1 i-2 i-3 i-4 i-5")] {
             let target =
                 json!({"resourceType": "aws:ec2:instance", "selectionMode": mode, "resourceTags": {"env": "test"}});

@@ -112,12 +112,7 @@ impl Experiment {
                 continue;
             };
             let salt = format!("{}/{name}", self.number);
-            let search = Search {
-                account: world.account,
-                accounts: &accounts,
-                above: world.choices.count_above_found,
-                salt: &salt,
-            };
+            let search = Search { account: world.account, accounts: &accounts, choices: world.choices, salt: &salt };
             let found = targets::resolved(spec, search);
             let refused = self.refusal(name, spec, &found);
             if let Some(log) = &mut self.log {
