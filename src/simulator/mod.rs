@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     choices::Choices,
-    fis::{ActionRecord, ExperimentRecord, Inventory, InventoryError, Logs, Resource},
+    fis::{ActionRecord, ExperimentRecord, Inventory, InventoryError, KeepLog, Resource},
 };
 use self::{
     clock::{Clock, Pace},
@@ -44,13 +44,14 @@ use self::{
     faults::Faults,
     fis::{
         Fis,
-        experiment::{Experiment, Stuck, World},
+        experiment::{Experiment, World},
         targets::Account,
     },
     ids::Ids,
     line::{Lines, Switch},
     sqs::Queues,
 };
+use crate::domain::fis::FisStatus;
 
 /// Longest wait for open connections at shutdown; what is still open then is dropped.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
@@ -73,7 +74,7 @@ pub struct Options {
     /// What the simulator does where AWS's documents are silent.
     pub choices: Choices,
     /// Whether experiment logs are recorded, see [`Simulator::take_log`].
-    pub logs: Logs,
+    pub keep_log: KeepLog,
 }
 
 impl Default for Options {
@@ -86,7 +87,7 @@ impl Default for Options {
             inventory: Inventory::Invented,
             seed: 0,
             choices: Choices::default(),
-            logs: Logs::Dropped,
+            keep_log: KeepLog::No,
         }
     }
 }
@@ -115,8 +116,8 @@ struct Setting {
     alarms: Alarms,
     inventory: Inventory,
     /// Statuses that no experiment leaves.
-    stuck: BTreeSet<Stuck>,
-    logs: Logs,
+    stuck: BTreeSet<FisStatus>,
+    keep_log: KeepLog,
 }
 
 /// Everything that changes.
@@ -164,7 +165,7 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
             alarms: Alarms::default(),
             inventory: options.inventory,
             stuck: BTreeSet::new(),
-            logs: options.logs,
+            keep_log: options.keep_log,
         },
         fis: Fis::default(),
         queues: Queues::default(),
@@ -278,7 +279,7 @@ impl Setting {
             choices: &self.choices,
             alarms: &self.alarms,
             stuck: &self.stuck,
-            logs: self.logs,
+            keep_log: self.keep_log,
         }
     }
 }

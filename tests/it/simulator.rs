@@ -7,7 +7,6 @@ mod courses;
 mod experiments;
 mod faults;
 mod life;
-mod logs;
 mod raw;
 mod resolution;
 mod templates;

@@ -19,11 +19,11 @@ const PAGE: usize = 100;
 
 /// Whether records are made; somebody must take them then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Logs {
-    /// No record is made.
-    Dropped,
+pub enum KeepLog {
     /// Every experiment is recorded, whether its template asks for it or not.
-    Kept,
+    Yes,
+    /// No record is made.
+    No,
 }
 
 /// `logSchemaVersion`.

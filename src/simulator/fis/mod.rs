@@ -32,7 +32,7 @@ use self::{
 };
 pub use self::{
     inventory::{Inventory, InventoryError, Resource},
-    log::Logs,
+    log::KeepLog,
     render::{ActionRecord, ExperimentRecord},
 };
 use super::{

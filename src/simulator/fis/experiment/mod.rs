@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::{
     inventory::Resource,
-    log::{Log, Logs},
+    log::{KeepLog, Log},
     report::Report,
     targets::Account,
     template::Template,
@@ -45,18 +45,9 @@ pub(in crate::simulator) struct World<'a> {
     pub(in crate::simulator) account: Account<'a>,
     pub(in crate::simulator) choices: &'a Choices,
     pub(in crate::simulator) alarms: &'a Alarms,
-    pub(in crate::simulator) stuck: &'a BTreeSet<Stuck>,
-    pub(in crate::simulator) logs: Logs,
-}
-
-/// A status that no experiment leaves by itself while it is set from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::simulator) enum Stuck {
-    /// Targets are not resolved.
-    Initiating,
-    /// Nothing gets stopped.
-    Stopping,
+    /// `initiating` and `stopping`, where no experiment leaves them.
+    pub(in crate::simulator) stuck: &'a BTreeSet<FisStatus>,
+    pub(in crate::simulator) keep_log: KeepLog,
 }
 
 /// Status and its reason.
@@ -200,7 +191,8 @@ impl Experiment {
         let definition = &order.template.definition;
         let actions = definition.actions.keys().map(|name| (name.clone(), waiting.clone())).collect();
         let configuration = json!(definition.log_configuration);
-        let log = (world.logs == Logs::Kept).then(|| Log::begin(&order.id, &order.template.id, &configuration, now));
+        let log =
+            (world.keep_log == KeepLog::Yes).then(|| Log::begin(&order.id, &order.template.id, &configuration, now));
         let report = match &definition.experiment_report_configuration {
             None => Report::Unwanted,
             Some(_) if order.mode == ActionsMode::SkipAll => Report::Cancelled,
@@ -287,12 +279,9 @@ impl Experiment {
     }
 
     /// While its status is stuck, what follows it stays ahead, so that all goes on from the present afterwards.
-    fn hold(&mut self, stuck: &BTreeSet<Stuck>, now: Timestamp) {
-        self.held = match &self.state.status {
-            FisStatus::Initiating => stuck.contains(&Stuck::Initiating),
-            FisStatus::Stopping => stuck.contains(&Stuck::Stopping),
-            _other => false,
-        };
+    fn hold(&mut self, stuck: &BTreeSet<FisStatus>, now: Timestamp) {
+        let status = &self.state.status;
+        self.held = matches!(status, FisStatus::Initiating | FisStatus::Stopping) && stuck.contains(status);
         if self.held {
             self.instants().for_each(|at| *at = (*at).max(now));
         }

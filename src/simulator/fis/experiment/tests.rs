@@ -1,5 +1,7 @@
 //! The machine under any sequence of what can happen to it, and what no operation reaches yet.
 
+mod logs;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -8,7 +10,7 @@ use super::*;
 use crate::simulator::{
     choices::AlarmWithoutData,
     cloudwatch::AlarmState,
-    fis::{accounts::AccountConfiguration, inventory::Inventory, template::Definition},
+    fis::{accounts::AccountConfiguration, inventory::Inventory},
 };
 
 const ALARM: &str = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:errors";
@@ -19,14 +21,15 @@ struct Scene {
     inventory: Inventory,
     choices: Choices,
     alarms: Alarms,
-    stuck: BTreeSet<Stuck>,
+    stuck: BTreeSet<FisStatus>,
+    keep_log: KeepLog,
 }
 
 impl Scene {
     fn new(inventory: Inventory) -> Self {
         let mut alarms = Alarms::default();
         alarms.ensure("errors", ALARM);
-        Self { inventory, choices: Choices::default(), alarms, stuck: BTreeSet::new() }
+        Self { inventory, choices: Choices::default(), alarms, stuck: BTreeSet::new(), keep_log: KeepLog::Yes }
     }
 
     fn world(&self) -> World<'_> {
@@ -36,7 +39,7 @@ impl Scene {
             choices: &self.choices,
             alarms: &self.alarms,
             stuck: &self.stuck,
-            logs: Logs::Kept,
+            keep_log: self.keep_log,
         }
     }
 }
@@ -57,7 +60,7 @@ fn template(parts: &Value, accounts: &[&str]) -> Arc<Template> {
     Arc::new(Template {
         id: "EXT".to_owned(),
         arn: "arn:aws:fis:us-east-1:123456789012:experiment-template/EXT".to_owned(),
-        definition: Definition::parse(&body).expect("a definition"),
+        definition: serde_json::from_value(body).expect("a definition"),
         tags: BTreeMap::new(),
         accounts: accounts.iter().map(configured).collect(),
         created: Timestamp::UNIX_EPOCH,
@@ -65,7 +68,12 @@ fn template(parts: &Value, accounts: &[&str]) -> Arc<Template> {
     })
 }
 
-fn accepted(template: Arc<Template>, lever: Lever, world: World<'_>) -> (Experiment, Option<Change>) {
+fn accepted(
+    template: Arc<Template>,
+    lever: Lever,
+    mode: ActionsMode,
+    world: World<'_>,
+) -> (Experiment, Option<Change>) {
     let order = Order {
         id: "EXP".to_owned(),
         arn: "arn:aws:fis:us-east-1:123456789012:experiment/EXP".to_owned(),
@@ -73,7 +81,7 @@ fn accepted(template: Arc<Template>, lever: Lever, world: World<'_>) -> (Experim
         template,
         client_token: "t".to_owned(),
         tags: BTreeMap::new(),
-        mode: ActionsMode::RunAll,
+        mode,
     };
     Experiment::accept(order, lever, world, Timestamp::UNIX_EPOCH)
 }
@@ -86,11 +94,11 @@ enum Happening {
     Fail(usize),
     Lever,
     Alarm(AlarmState),
-    Stuck(Vec<Stuck>),
+    Stuck(Vec<FisStatus>),
 }
 
 fn happenings() -> impl Strategy<Value = Vec<(i64, Happening)>> {
-    let stuck = prop::sample::subsequence(vec![Stuck::Initiating, Stuck::Stopping], 0..=2);
+    let stuck = prop::sample::subsequence(vec![FisStatus::Initiating, FisStatus::Stopping], 0..=2);
     let states = prop::sample::select(vec![AlarmState::Ok, AlarmState::Alarm, AlarmState::InsufficientData]);
     let one = prop_oneof![
         6 => Just(Happening::Nothing),
@@ -154,7 +162,7 @@ struct Driven {
 
 impl Driven {
     fn new(template: Arc<Template>, lever: Lever, scene: &Scene) -> Self {
-        let (experiment, change) = accepted(template, lever, scene.world());
+        let (experiment, change) = accepted(template, lever, ActionsMode::RunAll, scene.world());
         let mut driven = Self { experiment, now: Timestamp::UNIX_EPOCH, told: State::new(FisStatus::Pending, PENDING) };
         driven.hear(change);
         driven
@@ -209,7 +217,7 @@ impl Driven {
                 None
             }
             Happening::Stuck(statuses) => {
-                scene.stuck = statuses.iter().copied().collect();
+                scene.stuck = statuses.iter().cloned().collect();
                 None
             }
         };
@@ -272,9 +280,9 @@ fn stuck_statuses_are_left_when_they_are_freed() {
         (driven.experiment.state.status.clone(), driven.experiment.actions["a0"].started)
     };
     let at = |seconds| Some(Timestamp::from_second(seconds).expect("an instant"));
-    assert_eq!(step(0, Happening::Stuck(vec![Stuck::Initiating])), (FisStatus::Initiating, None));
+    assert_eq!(step(0, Happening::Stuck(vec![FisStatus::Initiating])), (FisStatus::Initiating, None));
     assert_eq!(step(100, Happening::Nothing), (FisStatus::Initiating, None));
-    assert_eq!(step(100, Happening::Stuck(vec![Stuck::Stopping])), (FisStatus::Running, at(200)));
+    assert_eq!(step(100, Happening::Stuck(vec![FisStatus::Stopping])), (FisStatus::Running, at(200)));
     assert_eq!(step(10, Happening::Stop), (FisStatus::Stopping, at(200)));
     assert_eq!(step(1_000, Happening::Nothing), (FisStatus::Stopping, at(200)));
     assert_eq!(step(0, Happening::Stuck(vec![])), (FisStatus::Stopped, at(200)));

@@ -1,40 +1,27 @@
 //! Experiment logs, line by line in the documented shape and order.
 
-use firedrill::simulator::Logs;
+use super::*;
 
-use super::{raw::*, *};
+const RESOURCE: &str = "aws:ec2:instance";
 
-/// Follows a template to its end and returns its log, with ids and times made plain.
-fn log(parts: &Value, mode: &'static str, doomed: Option<&'static str>) -> Vec<String> {
-    let found = std::cell::RefCell::new(Vec::new());
-    let resources = vec![instance("i-1", ("env", "test")), instance("i-2", ("env", "test"))];
-    let options = Options { logs: Logs::Kept, inventory: Inventory::Listed(resources), ..slow() };
-    simulated(options, async |world| {
-        world.freeze().await;
-        let template = world.drafted(parts).await;
-        let id = world.begun(&template, mode).await;
-        if let Some(action) = doomed {
-            let body = json!({"action": action, "reason": "Boom."});
-            world.control("POST", &format!("experiments/{id}/fail-action"), body).await;
-        }
-        let start = world.record(&id).created_at;
-        world.jump("PT20M").await;
-        let plain = |line: String| {
-            let mut line = line.replace(&id, "EXP").replace(&template, "EXT");
-            for seconds in 0..=1_200 {
-                let at = start + jiff::SignedDuration::from_secs(seconds);
-                let at = jiff::Timestamp::from_second(at.as_second()).expect("an instant").to_string();
-                line = line.replace(&at, &format!("+{seconds}"));
-            }
-            line
-        };
-        let lines = world.simulator.take_log();
-        assert!(lines.iter().all(|(of, _)| *of == id), "{lines:?}");
-        found.borrow_mut().extend(lines.into_iter().map(|(_, line)| plain(line)));
-        assert!(world.simulator.take_log().is_empty());
-        world
-    });
-    found.into_inner()
+/// Follows an experiment to its end and returns its log.
+fn log(parts: &Value, mode: ActionsMode, doomed: Option<&str>) -> Vec<String> {
+    let instance = |arn: &str| Resource {
+        resource_type: RESOURCE.to_owned(),
+        arn: arn.to_owned(),
+        tags: [("env".to_owned(), "test".to_owned())].into(),
+        attributes: serde_json::Map::new(),
+    };
+    let scene = Scene::new(Inventory::Listed(vec![instance(I1), instance(I2)]));
+    let (mut experiment, _) = accepted(template(parts, &[]), Lever::Disengaged, mode, scene.world());
+    if let Some(action) = doomed {
+        let cause = FailureCause { code: "InternalFailure".to_owned(), reason: "Boom.".to_owned() };
+        assert!(experiment.doom(action, cause, Timestamp::UNIX_EPOCH));
+    }
+    experiment.advance(scene.world(), Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1));
+    let lines = experiment.take_log();
+    assert!(experiment.take_log().is_empty());
+    lines
 }
 
 fn parts(version: Option<u8>, tag: &str) -> Value {
@@ -45,6 +32,7 @@ fn parts(version: Option<u8>, tag: &str) -> Value {
         "targets": {"Instances": "t"},
     });
     let mut parts = json!({
+        "stopConditions": [{"source": "none"}],
         "actions": {"a": stop, "b": {"actionId": "aws:ec2:reboot-instances", "targets": {"Instances": "t"}, "startAfter": ["a"]}},
         "targets": {"t": target},
     });
@@ -59,17 +47,21 @@ fn parts(version: Option<u8>, tag: &str) -> Value {
 const I1: &str = "arn:aws:ec2:us-east-1:123456789012:instance/i-1";
 const I2: &str = "arn:aws:ec2:us-east-1:123456789012:instance/i-2";
 
-fn record(kind: &str, at: u32, version: &str, details: &str) -> String {
-    format!(
-        r#"{{"id":"EXP","log_type":"{kind}","event_timestamp":"+{at}","version":"{version}","details":{{{details}}}}}"#
-    )
+/// A record so many seconds after the start; `+10` in the details stands for the instant ten seconds after it.
+fn record(kind: &str, seconds: i64, version: &str, details: &str) -> String {
+    let at = |seconds| Timestamp::from_second(seconds).expect("an instant").to_string();
+    let details = [0, 10, 100, 101].into_iter().fold(details.to_owned(), |details, seconds| {
+        details.replace(&format!("\"+{seconds}\""), &format!("\"{}\"", at(seconds)))
+    });
+    let head = format!(r#""id":"EXP","log_type":"{kind}","event_timestamp":"{}","version":"{version}""#, at(seconds));
+    format!(r#"{{{head},"details":{{{details}}}}}"#)
 }
 
 #[test]
 fn a_log_has_the_documented_records() {
     for version in [None, Some(2), Some(1)] {
         let shown = if version == Some(1) { "1" } else { "2" };
-        let record = |kind: &str, at: u32, details: &str| record(kind, at, shown, details);
+        let record = |kind: &str, seconds: i64, details: &str| record(kind, seconds, shown, details);
         let resolved = if version == Some(1) {
             format!(r#""resolved_targets":["{I1}","{I2}"]"#)
         } else {
@@ -118,7 +110,7 @@ fn a_log_has_the_documented_records() {
         if version == Some(1) {
             expected.remove(2);
         }
-        assert_eq!(log(&parts(version, "test"), "run-all", None), expected);
+        assert_eq!(log(&parts(version, "test"), ActionsMode::RunAll, None), expected);
     }
 }
 
@@ -128,14 +120,14 @@ fn a_log_tells_of_failures() {
         let kind = |line: &String| serde_json::from_str::<Value>(line).expect("JSON")["log_type"].clone();
         lines.iter().map(kind).collect::<Vec<_>>()
     };
-    let lines = log(&parts(None, "test"), "run-all", Some("a"));
+    let lines = log(&parts(None, "test"), ActionsMode::RunAll, Some("a"));
     let error = r#""action_name":"a","action_id":"aws:ec2:stop-instances","account_id":"123456789012","action_state":{"status":"failed","reason":"Boom."}"#;
     assert_eq!(lines[5], record("action-error", 10, "2", error));
     let end = r#""experiment_end_time":"+10","experiment_state":{"status":"failed","reason":"Boom."}"#;
     assert_eq!(lines.last(), Some(&record("experiment-end", 10, "2", end)));
     assert_eq!(kinds(&lines)[5..], ["action-error", "action-end", "experiment-end"]);
 
-    let lines = log(&parts(None, "none"), "run-all", None);
+    let lines = log(&parts(None, "none"), ActionsMode::RunAll, None);
     let ends = [
         "experiment-start",
         "target-resolution-start",
@@ -147,19 +139,17 @@ fn a_log_tells_of_failures() {
     let detail = r#""target_resolution_end_time":"+10","target_name":"t","target_type":"aws:ec2:instance","account_id":"123456789012","resolved_targets_count":0,"status":"failed","error_information":"Target resolution returned empty set.""#;
     assert_eq!(lines[2], record("target-resolution-detail", 10, "2", detail));
 
-    let lines = log(&parts(Some(1), "test"), "run-all", Some("a"));
+    let lines = log(&parts(Some(1), "test"), ActionsMode::RunAll, Some("a"));
     assert!(!kinds(&lines).contains(&json!("action-error")), "schema 1 has no such record");
-    assert_eq!(kinds(&log(&parts(None, "test"), "skip-all", None)), ends);
+    assert_eq!(kinds(&log(&parts(None, "test"), ActionsMode::SkipAll, None)), ends);
 }
 
 #[test]
 fn nothing_is_recorded_unless_it_is_wanted() {
-    simulated(slow(), async |world| {
-        world.freeze().await;
-        let template = world.drafted(&json!({"actions": {"a": waits("PT1M", &[])}})).await;
-        world.begun(&template, "run-all").await;
-        world.jump("PT2M").await;
-        assert!(world.simulator.take_log().is_empty());
-        world
-    });
+    let mut scene = Scene::new(Inventory::Invented);
+    scene.keep_log = KeepLog::No;
+    let template = template(&parts(Some(2), "test"), &[]);
+    let (mut experiment, _) = accepted(template, Lever::Disengaged, ActionsMode::RunAll, scene.world());
+    experiment.advance(scene.world(), Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1));
+    assert!(experiment.take_log().is_empty() && !experiment.is_active());
 }
