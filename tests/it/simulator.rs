@@ -6,10 +6,14 @@ mod bus;
 mod courses;
 mod experiments;
 mod faults;
+mod inputs;
 mod life;
+mod operations;
+mod random;
 mod raw;
 mod resolution;
 mod templates;
+mod wire;
 
 use std::{future::Future, time::Duration};
 

@@ -55,10 +55,14 @@ fn template(parts: &Value, accounts: &[&str]) -> Arc<Template> {
     }
     let configured = |id: &&str| {
         let role_arn = format!("arn:aws:iam::{id}:role/drill");
-        ((*id).to_owned(), AccountConfiguration { account_id: (*id).to_owned(), role_arn, description: None })
+        (
+            (*id).to_owned(),
+            AccountConfiguration { account_id: (*id).to_owned(), role_arn, description: None, client_token: None },
+        )
     };
     Arc::new(Template {
         id: "EXT".to_owned(),
+        client_token: String::new(),
         arn: "arn:aws:fis:us-east-1:123456789012:experiment-template/EXT".to_owned(),
         definition: serde_json::from_value(body).expect("a definition"),
         tags: BTreeMap::new(),
