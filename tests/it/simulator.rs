@@ -1,17 +1,23 @@
 //! The simulator, seen through the real SDK clients.
 
 mod adapter;
+mod after;
 mod agreement;
+mod article;
 mod bus;
 mod control;
+mod courses;
 mod credentials;
 mod edge;
 mod experiments;
 mod faults;
 mod inputs;
+mod life;
 mod messages;
 mod operations;
 mod random;
+mod raw;
+mod resolution;
 mod switches;
 mod templates;
 mod wire;
