@@ -57,8 +57,10 @@ class Operations(Case):
             self.template_end,
         ]:
             for operation, outcome, arguments in rows():
-                with self.subTest(operation=operation, outcome=outcome):
-                    self.assertEqual(self.outcome(operation, arguments), outcome)
+                with self.subTest(operation=operation):
+                    got = self.outcome(operation, arguments)
+                    if got != outcome:
+                        self.fail(f"{got} and not {outcome}: {str(arguments)[:200]}")
         seen = {(reply.operation, reply.outcome) for reply in SEEN[first:]}
         self.assertEqual(sorted(modelled() - seen), [], "never seen")
 
