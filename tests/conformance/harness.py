@@ -33,8 +33,8 @@ QUOTA = "ServiceQuotaExceededException"
 ENDED = {"completed", "stopped", "failed", "cancelled"}
 # Longest wait for anything, in seconds.
 PATIENCE = 20
-# Services whose raw replies are JSON and can be held against their shapes.
-CHECKED = ["fis", "sqs", "events", "ssm"]
+# Services, by botocore's ids, whose raw replies are JSON and can be held against their shapes.
+CHECKED = ["fis", "sqs", "eventbridge", "ssm"]
 
 
 @dataclass(frozen=True)
