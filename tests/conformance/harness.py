@@ -247,5 +247,6 @@ def belongings():
         "safety lever": {call("GetSafetyLever", id=LEVER)["safetyLever"]["state"]["status"]} - {"disengaged"},
         "queues": set(client("sqs").list_queues().get("QueueUrls", [])),
         "rules": {item["Name"] for item in client("events").list_rules()["Rules"]},
+        "alarms": listed("cloudwatch", "describe_alarms", "MetricAlarms", lambda item: item["AlarmName"]),
         "buses": {item["Name"] for item in client("events").list_event_buses()["EventBuses"]},
     }

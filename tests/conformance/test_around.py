@@ -1,5 +1,6 @@
 """What surrounds FIS: CloudWatch alarms as stop conditions, SSM change calendars, and STS."""
 
+import boto3
 import botocore.exceptions
 
 from harness import REGION, Case, client, name, until, wait_action
@@ -88,6 +89,8 @@ class Around(Case):
 
     def test_a_change_calendar_is_open_or_closed(self):
         opened, closed = self.calendar("DEFAULT_OPEN"), self.calendar("DEFAULT_CLOSED")
+        account = client("sts").get_caller_identity()["Account"]
+        arn = f"arn:aws:ssm:{REGION}:{account}:document/{opened}"
         state = lambda at, *names: client("ssm").get_calendar_state(CalendarNames=list(names), AtTime=at)
         before, begin, end = "2026-03-01T01:00:00Z", "2026-03-01T02:00:00Z", "2026-03-01T03:00:00Z"
         for names, at, expected, transition in [
@@ -97,6 +100,7 @@ class Around(Case):
             ([closed], before, "CLOSED", begin),
             ([closed], begin, "OPEN", end),
             ([opened, closed], begin, "CLOSED", None),
+            ([arn], begin, "CLOSED", end),
         ]:
             with self.subTest(names=names, at=at):
                 found = state(at, *names)
@@ -120,4 +124,12 @@ class Around(Case):
             assumed["AssumedRoleUser"]["Arn"], f"arn:aws:sts::{caller['Account']}:assumed-role/drill/drill"
         )
         self.assertLessEqual({"AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"}, set(assumed["Credentials"]))
+        keys = {
+            "aws_access_key_id": assumed["Credentials"]["AccessKeyId"],
+            "aws_secret_access_key": assumed["Credentials"]["SecretAccessKey"],
+            "aws_session_token": assumed["Credentials"]["SessionToken"],
+        }
+        session = boto3.session.Session(**keys)
+        self.assertEqual(session.client("sts").get_caller_identity()["Arn"], assumed["AssumedRoleUser"]["Arn"])
+        self.assertTrue(session.client("fis").list_actions(maxResults=1)["actions"])
         self.refused_with("ValidationError", sts.assume_role, RoleArn="drill", RoleSessionName="drill")

@@ -5,6 +5,7 @@ import unittest
 
 import botocore.session
 
+import harness
 import shapes
 
 FIS = botocore.session.get_session().get_service_model("fis")
@@ -94,3 +95,26 @@ class Checker(unittest.TestCase):
         error = json.dumps({"message": "no"}).encode()
         headers = {**ID, "x-amzn-errortype": "ResourceNotFoundException"}
         self.assertEqual(self.found("GetAction", 404, headers, error), [])
+
+
+class Hook(harness.Case):
+    """The checker sees what really comes over the wire: replies that the simulator bends on request are caught."""
+
+    def test_bent_replies_are_caught_on_their_way_in(self):
+        template = self.template(tags={"a": "1"})
+        self.addCleanup(harness.raw, "DELETE", "/_simulator/faults")
+        for operation, arguments, fault, expected in [
+            ("GetExperimentTemplate", {"id": template["id"]}, "null-in-map", "null"),
+            ("ListTagsForResource", {"resourceArn": template["arn"]}, "null-in-map", "null"),
+            ("GetSafetyLever", {"id": harness.LEVER}, "unknown-status", "is none of"),
+        ]:
+            with self.subTest(operation=operation):
+                harness.control("faults", {"operation": operation, "count": 1, "fault": fault})
+                with self.assertRaisesRegex(AssertionError, expected):
+                    harness.call(operation, **arguments)
+
+    def test_replies_of_the_services_around_fis_are_seen_too(self):
+        first = len(harness.SEEN)
+        harness.client("sqs").list_queues()
+        harness.client("events").list_rules()
+        self.assertEqual([reply.operation for reply in harness.SEEN[first:]], ["ListQueues", "ListRules"])
