@@ -11,7 +11,7 @@ const CHECKS: &str = "tests/conformance/run";
 fn botocore_and_the_aws_cli_take_the_simulator_for_aws() {
     let venv = moto::python().ancestors().nth(2).expect("a virtual environment").to_owned();
     let output = Command::new(env!("CARGO_BIN_EXE_firedrill"))
-        .args(["simulator", "--listen", "127.0.0.1:0", "--exec", CHECKS])
+        .args(["simulator", "--quiet", "--listen", "127.0.0.1:0", "--exec", CHECKS])
         .current_dir(repository())
         .env("FIREDRILL_TEST_VENV", venv)
         .output()
