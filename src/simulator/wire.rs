@@ -1,4 +1,4 @@
-//! The two wire protocols: answers, errors, paging and timestamps.
+//! The two wire protocols: answers, errors and timestamps.
 //!
 //! FIS speaks restJson1 (error code in a header), SQS and EventBridge speak AWS JSON 1.0 and 1.1 (error code in the
 //! body, and for SQS the code of its former query protocol in a header).
@@ -10,9 +10,6 @@ use axum::{
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-/// Page size when the client names none. AWS's own is not documented; a small one makes clients follow the pages.
-const DEFAULT_PAGE: usize = 20;
 
 /// Result of an operation: the body of a success, or an error.
 pub(super) type Answer = Result<Value, ApiError>;
@@ -185,38 +182,4 @@ pub(super) fn percent_decoded(text: &str) -> Option<String> {
         rest = tail;
     }
     String::from_utf8(bytes).ok()
-}
-
-/// One page of `(key, item)` under `member`, with `nextToken` when more follow. Keys are unique and the token names
-/// the last one shown, so that items added between pages shift nothing.
-///
-/// # Errors
-/// `ValidationException` for a `maxResults` outside 1..=100 or a token that names nothing.
-pub(super) fn page(member: &str, items: Vec<(String, Value)>, query: &Query) -> Answer {
-    let size = match query.get("maxResults") {
-        None => DEFAULT_PAGE,
-        Some(text) => match text.parse() {
-            Ok(size @ 1..=100) => size,
-            _outside => return Err(ApiError::validation("maxResults must be between 1 and 100")),
-        },
-    };
-    let begin = match query.get("nextToken") {
-        None => 0,
-        Some(token) => match items.iter().position(|(key, _)| page_token(key) == token) {
-            Some(last) => last + 1,
-            None => return Err(ApiError::validation("nextToken is not valid")),
-        },
-    };
-    let more = items.len() > begin + size;
-    let shown: Vec<_> = items.into_iter().skip(begin).take(size).collect();
-    let token = shown.last().filter(|_| more).map(|(key, _)| page_token(key));
-    let mut body = json!({ member: shown.into_iter().map(|(_, item)| item).collect::<Vec<_>>() });
-    if let Some(token) = token {
-        body["nextToken"] = token.into();
-    }
-    Ok(body)
-}
-
-fn page_token(key: &str) -> String {
-    super::ids::hex(key.as_bytes())
 }

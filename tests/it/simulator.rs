@@ -3,7 +3,10 @@
 mod bus;
 mod experiments;
 mod faults;
+mod inputs;
+mod operations;
 mod templates;
+mod wire;
 
 use std::{future::Future, time::Duration};
 
