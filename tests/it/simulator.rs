@@ -5,6 +5,7 @@ mod experiments;
 mod faults;
 mod inputs;
 mod operations;
+mod random;
 mod templates;
 mod wire;
 
