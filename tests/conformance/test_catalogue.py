@@ -2,6 +2,9 @@
 
 from harness import REGION, Case, call, client
 
+# The guide's page of actions still has this name; its page of targets has it without `redis-`.
+FORMER_NAME = "aws:elasticache:redis-replicationgroup"
+
 
 def everything(operation, member):
     return [item for page in client("fis").get_paginator(operation).paginate() for item in page[member]]
@@ -22,7 +25,8 @@ class Catalogue(Case):
                 self.assertEqual(set(action) - set(short), {"parameters"})
                 for parameter in action["parameters"].values():
                     self.assertEqual(set(parameter), {"description", "required"})
-                self.assertLessEqual({target["resourceType"] for target in action.get("targets", {}).values()}, types)
+                named = {target["resourceType"] for target in action.get("targets", {}).values()}
+                self.assertLessEqual(named - {FORMER_NAME}, types)
 
     def test_every_target_resource_type_can_be_read(self):
         for short in everything("list_target_resource_types", "targetResourceTypes"):

@@ -17,6 +17,7 @@ from harness import (
     VALIDATION,
     Case,
     call,
+    control,
     disengage,
     draft,
     end,
@@ -90,7 +91,12 @@ class Operations(Case):
     def templates(self):
         token = name()
         yield "CreateExperimentTemplate", VALIDATION, draft(stopConditions=[])
+        # The model names this error, and AWS's documents do not say for what; the simulator has a choice for it.
+        self.addCleanup(control, "choices", {"unknown-action": "invalid"}, "PATCH")
+        control("choices", {"unknown-action": "missing"}, "PATCH")
         yield "CreateExperimentTemplate", NOT_FOUND, draft(actions={"a": {"actionId": "aws:ec2:no-such-action"}})
+        control("choices", {"unknown-action": "invalid"}, "PATCH")
+        yield "CreateExperimentTemplate", VALIDATION, draft(actions={"a": {"actionId": "aws:ec2:no-such-action"}})
         yield "CreateExperimentTemplate", QUOTA, draft(actions=self.too_many_actions())
         self.template(clientToken=token)
         yield "CreateExperimentTemplate", CONFLICT, draft(clientToken=token, description="another one")
