@@ -14,6 +14,8 @@ use super::wire::{self, ApiError};
 pub struct Choices {
     /// StopExperiment on an experiment that has ended.
     pub stop_of_ended: StopOfEnded,
+    /// A template that names an action which does not exist.
+    pub unknown_action: UnknownAction,
     /// Declared seconds from acceptance to `running`; about 10 s are seen.
     pub initiating_seconds: u32,
     /// Declared seconds from a stop to `stopped`, without post actions; up to 29 s are seen.
@@ -42,6 +44,16 @@ pub enum StopOfEnded {
     Refuse,
     /// 200 with the experiment as it is.
     Answer,
+}
+
+/// Answer to a template that names an action which does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownAction {
+    /// 400 `ValidationException`, as for all else that is wrong with a template.
+    Invalid,
+    /// 404 `ResourceNotFoundException`, which the model names for CreateExperimentTemplate.
+    Missing,
 }
 
 /// Whether something is told.
@@ -108,6 +120,7 @@ impl Default for Choices {
     fn default() -> Self {
         Self {
             stop_of_ended: StopOfEnded::Refuse,
+            unknown_action: UnknownAction::Invalid,
             initiating_seconds: 10,
             stopping_seconds: 5,
             cancelled_event: Told::No,

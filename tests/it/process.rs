@@ -3,6 +3,7 @@
 //! The simulator's own record says what was started; the store says what the agent knows of it.
 
 mod commands;
+mod conformance;
 mod crash;
 mod demo;
 mod deployment;

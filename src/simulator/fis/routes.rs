@@ -55,7 +55,7 @@ impl Call {
         match self.operation {
             "CreateExperimentTemplate" => fis.create_template(&input, world, ids, now),
             "GetExperimentTemplate" => fis.get_template(input.text("id")),
-            "UpdateExperimentTemplate" => fis.update_template(&input, now),
+            "UpdateExperimentTemplate" => fis.update_template(&input, world, now),
             "DeleteExperimentTemplate" => fis.delete_template(input.text("id")),
             "ListExperimentTemplates" => fis.list_templates(&input),
             "CreateTargetAccountConfiguration" => fis.create_account(&input),

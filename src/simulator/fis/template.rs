@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::accounts::AccountConfiguration;
-use crate::simulator::wire::{self, ApiError, epoch_seconds};
+use crate::simulator::{
+    choices::UnknownAction,
+    wire::{self, ApiError, epoch_seconds},
+};
 
 /// Actions per template (AWS FIS user guide, fis-quotas).
 const MAX_ACTIONS: usize = 20;
@@ -179,8 +182,9 @@ impl Definition {
     /// Reads a definition out of a request whose shape is checked, and checks what it means.
     ///
     /// # Errors
-    /// `ValidationException` or `ServiceQuotaExceededException` for what FIS would refuse.
-    pub(super) fn read(request: &Value) -> Result<Self, ApiError> {
+    /// `ValidationException`, `ServiceQuotaExceededException` or, by choice, `ResourceNotFoundException` for what FIS
+    /// would refuse.
+    pub(super) fn read(request: &Value, unknown: UnknownAction) -> Result<Self, ApiError> {
         let definition: Self = wire::parsed(request)?;
         check_role("roleArn", &definition.role_arn)?;
         configuration::check_stop_conditions(&definition.stop_conditions)?;
@@ -197,7 +201,7 @@ impl Definition {
             return Err(ApiError::quota(format!("actions: a template has at most {MAX_ACTIONS} actions")));
         }
         for (name, spec) in &definition.actions {
-            action::check(name, spec, &definition.targets)?;
+            action::check(name, spec, &definition.targets, unknown)?;
         }
         for (name, spec) in &definition.targets {
             target::check(name, spec, &definition.actions)?;

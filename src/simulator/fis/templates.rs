@@ -38,7 +38,7 @@ impl Fis {
         if let Some(id) = self.tokens.repeated(Kind::Template, client_token, input)? {
             return self.get_template(&id);
         }
-        let definition = Definition::read(&json!(input.members()))?;
+        let definition = Definition::read(&json!(input.members()), world.choices.unknown_action)?;
         let Tagged { tags } = input.parsed()?;
         tags::check(&tags)?;
         if self.templates.len() >= MAX_TEMPLATES {
@@ -67,7 +67,7 @@ impl Fis {
 
     /// UpdateExperimentTemplate: the members given replace those stored, options one by one. That a map of actions or
     /// targets is replaced as a whole is the simulator's choice.
-    pub(super) fn update_template(&mut self, input: &Input, now: Timestamp) -> Answer {
+    pub(super) fn update_template(&mut self, input: &Input, world: World<'_>, now: Timestamp) -> Answer {
         let id = input.text("id");
         let mut merged = json!(self.template(id)?.definition);
         for (key, value) in input.members() {
@@ -80,7 +80,7 @@ impl Fis {
                 _whole => merged[key] = value.clone(),
             }
         }
-        let definition = Definition::read(&merged)?;
+        let definition = Definition::read(&merged, world.choices.unknown_action)?;
         let template = self.template_mut(id)?;
         template.definition = definition;
         template.updated = now;

@@ -460,3 +460,15 @@ fn templates_at_the_edge_are_accepted() {
         world
     });
 }
+
+#[test]
+fn an_unknown_action_is_invalid_or_missing_by_choice() {
+    simulated(fast(), async |world| {
+        let create = || world.draft([Act("a", "aws:ec2:explode", &[], None, &[])]).send();
+        assert!(create().await.expect_err("refused").into_service_error().is_validation_exception());
+        let missing = json!({"unknown-action": "missing"});
+        assert_eq!(world.control("PATCH", "choices", missing).await.0, 200);
+        assert!(create().await.expect_err("refused").into_service_error().is_resource_not_found_exception());
+        world
+    });
+}

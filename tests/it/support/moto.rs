@@ -96,7 +96,7 @@ pub fn sdk(url: &str) -> aws_config::SdkConfig {
 }
 
 /// Finds the Python that moto and the AWS CLI are installed for.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let below_target = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("venv");
     let venv = std::env::var_os("FIREDRILL_TEST_VENV").map_or_else(below_target, PathBuf::from);
     let python = venv.join("bin/python3");

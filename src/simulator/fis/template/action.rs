@@ -11,12 +11,21 @@ use serde_json::Value;
 use super::{ActionSpec, TargetSpec, wrong};
 use crate::{
     domain::catalogue::{self, Action, Parameter},
-    simulator::{fis::actions::MAX_ACTION_DURATION, wire::ApiError},
+    simulator::{choices::UnknownAction, fis::actions::MAX_ACTION_DURATION, wire::ApiError},
 };
 
-pub(super) fn check(name: &str, spec: &ActionSpec, targets: &BTreeMap<String, TargetSpec>) -> Result<(), ApiError> {
+pub(super) fn check(
+    name: &str,
+    spec: &ActionSpec,
+    targets: &BTreeMap<String, TargetSpec>,
+    unknown: UnknownAction,
+) -> Result<(), ApiError> {
     let Some(action) = catalogue::action(&spec.action_id) else {
-        return Err(wrong(format!("actions.{name}.actionId"), format!("there is no action {}", spec.action_id)));
+        let text = format!("actions.{name}.actionId: there is no action {}", spec.action_id);
+        return Err(match unknown {
+            UnknownAction::Invalid => ApiError::validation(text),
+            UnknownAction::Missing => ApiError::not_found(text),
+        });
     };
     check_parameters(name, spec, action)?;
     for (key, target) in &spec.targets {
