@@ -5,6 +5,8 @@ mod bus;
 mod experiments;
 mod faults;
 mod messages;
+mod queues;
+mod services;
 mod templates;
 
 use std::{future::Future, time::Duration};
