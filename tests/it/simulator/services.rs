@@ -1,7 +1,7 @@
 //! The services around FIS that have no client in Rust here: alarms, calendars and identities through boto3, and which
 //! protocol a request is answered in.
 
-use std::process::Command;
+use std::{process::Command, sync::LazyLock};
 
 use aws_sdk_fis::types::CreateExperimentTemplateStopConditionInput;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -178,6 +178,9 @@ fn roles_are_assumed_and_callers_named() {
     });
 }
 
+/// One for all requests: making one takes longer than an answer.
+static CLIENT: LazyLock<reqwest::blocking::Client> = LazyLock::new(plain_client);
+
 /// Sends a request as it is, and returns status, content type and body.
 async fn raw(world: &World, path: &str, headers: &[(&'static str, &str)], body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut all = HeaderMap::new();
@@ -186,7 +189,7 @@ async fn raw(world: &World, path: &str, headers: &[(&'static str, &str)], body: 
     }
     let (url, body) = (format!("{}{path}", world.simulator.url()), body.to_vec());
     let request = tokio::task::spawn_blocking(move || {
-        let answer = plain_client().post(url).headers(all).body(body).send().expect("an answer");
+        let answer = CLIENT.post(url).headers(all).body(body).send().expect("an answer");
         let kind = answer.headers()[CONTENT_TYPE].to_str().expect("text").to_owned();
         (answer.status().as_u16(), kind, answer.bytes().expect("a body").to_vec())
     });
@@ -221,6 +224,7 @@ const CALLS: &[(Call, (u16, &str, &str))] = &[
     (("/service/GraniteServiceVersion20100801/operation/No", "monitoring", Some(RPC), ""), (404, "application/cbor", "UnknownOperationException")),
     ((ALARM_PATH, "monitoring", Some(RPC), "{"), (400, "application/cbor", "SerializationException")),
     (("/", "monitoring", Some(("x-amz-target", "GraniteServiceVersion20100801.DescribeAlarms")), "{}"), (200, JSON_1_0, "MetricAlarms")),
+    (("/service/AmazonSQS/operation/ListQueues", "sqs", Some(RPC), ""), (404, "application/cbor", "UnknownOperationException")),
     (("/", "ssm", Some(("x-amz-target", "AmazonSSM.GetDocument")), "[]"), (400, JSON_1_1, "SerializationException")),
 ];
 
@@ -235,6 +239,74 @@ fn each_caller_is_answered_in_its_protocol() {
             let text = String::from_utf8_lossy(&answer);
             assert_eq!((seen, seen_kind.as_str()), (*status, *kind), "{path} {headers:?}: {text}");
             assert!(text.contains(part), "{path} {headers:?}: {text}");
+        }
+        world
+    });
+}
+
+/// Operations by the prefix of their target.
+#[rustfmt::skip]
+const OPERATIONS: &[(&str, &[&str])] = &[
+    ("AmazonSQS", &["CreateQueue", "GetQueueUrl", "ListQueues", "SendMessage", "ReceiveMessage",
+        "DeleteMessage", "ChangeMessageVisibility", "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch",
+        "GetQueueAttributes", "SetQueueAttributes", "ListDeadLetterSourceQueues", "ListQueueTags", "TagQueue", "UntagQueue",
+        "PurgeQueue", "DeleteQueue"]),
+    ("AWSEvents", &["PutEvents", "PutRule", "DescribeRule", "DeleteRule", "EnableRule", "DisableRule", "ListRules",
+        "ListRuleNamesByTarget", "PutTargets", "RemoveTargets", "ListTargetsByRule", "TestEventPattern", "CreateEventBus",
+        "DeleteEventBus", "DescribeEventBus", "ListEventBuses"]),
+    ("GraniteServiceVersion20100801", &["PutMetricAlarm", "SetAlarmState", "DescribeAlarms", "DeleteAlarms"]),
+    ("AmazonSSM", &["CreateDocument", "UpdateDocument", "DeleteDocument", "GetDocument", "GetCalendarState"]),
+];
+
+#[test]
+fn no_input_is_answered_with_a_fault_of_ours() {
+    simulated(fast(), async |world| {
+        let url = world.sqs.create_queue().queue_name("q").send().await.expect("a queue").queue_url.expect("a URL");
+        let members = [
+            "Entries",
+            "Attributes",
+            "AttributeNames",
+            "Tags",
+            "TagKeys",
+            "MessageBody",
+            "MessageAttributes",
+            "Targets",
+            "Ids",
+            "MessageSystemAttributes",
+            "EventPattern",
+            "Event",
+            "Limit",
+            "NextToken",
+            "MaxResults",
+            "CalendarNames",
+            "AtTime",
+            "AlarmNames",
+            "Dimensions",
+            "MaxNumberOfMessages",
+            "VisibilityTimeout",
+            "WaitTimeSeconds",
+            "ReceiptHandle",
+        ];
+        let odd =
+            [json!(null), json!(-1), json!(1e300), json!("ä"), json!([]), json!([null]), json!([{}]), json!({"a": {}})];
+        for (prefix, operations) in OPERATIONS {
+            for operation in *operations {
+                for value in &odd {
+                    let mut body =
+                        json!({"QueueUrl": url, "Name": "q", "QueueName": "q", "Rule": "q", "AlarmName": "q"});
+                    for member in members {
+                        body[member] = value.clone();
+                    }
+                    let (target, signature) = (format!("{prefix}.{operation}"), signed("sqs"));
+                    let headers = [("x-amz-target", target.as_str()), ("authorization", signature.as_str())];
+                    let (status, _, answer) = raw(&world, "/", &headers, body.to_string().as_bytes()).await;
+                    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+                    assert!(matches!(status, 200 | 400 | 403 | 404), "{target} {body}: {status} {answer}");
+                    assert!(status == 200 || answer["__type"].is_string(), "{target} {body}: {answer}");
+                    let code = answer["__type"].as_str().unwrap_or_default();
+                    assert!(!code.ends_with("UnknownOperationException"), "{target}");
+                }
+            }
         }
         world
     });
