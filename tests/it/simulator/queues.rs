@@ -185,3 +185,26 @@ fn rules_come_in_pages_and_patterns_are_tried() {
         world
     });
 }
+
+#[test]
+fn a_dead_letter_queue_chooses_its_sources() {
+    simulated(fast(), async |world| {
+        let policy = r#"{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:dead", "maxReceiveCount": 3}"#;
+        let by_queue =
+            r#"{"redrivePermission": "byQueue", "sourceQueueArns": ["arn:aws:sqs:us-east-1:123456789012:q"]}"#;
+        let dead = created(&world, "dead", &[]).await;
+        let queue = created(&world, "q", &[]).await;
+        for (allow, accepted) in [
+            (r#"{"redrivePermission": "denyAll"}"#, false),
+            (by_queue, true),
+            (&by_queue.replace(":q\"", ":other\""), false),
+            (r#"{"redrivePermission": "allowAll"}"#, true),
+        ] {
+            let set = world.sqs.set_queue_attributes().queue_url(&dead).attributes(Name::RedriveAllowPolicy, allow);
+            set.send().await.expect("set");
+            let set = world.sqs.set_queue_attributes().queue_url(&queue).attributes(Name::RedrivePolicy, policy);
+            assert_eq!(set.send().await.is_ok(), accepted, "{allow}");
+        }
+        world
+    });
+}
