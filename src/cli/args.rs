@@ -46,7 +46,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve FIS, SQS and EventBridge on loopback, for tests and rehearsals.
     #[command(
-        after_help = "Example:\n  firedrill simulator --listen 127.0.0.1:4566 --speed 60\n  aws fis list-experiments --endpoint-url http://127.0.0.1:4566"
+        after_help = "Example:\n  firedrill simulator --listen 127.0.0.1:4566 --speed 60\n  aws fis list-experiments --endpoint-url http://127.0.0.1:4566",
+        after_long_help = super::simulator::help()
     )]
     Simulator(SimulatorArgs),
     /// Check the configuration and name every mistake in it.
@@ -110,21 +111,62 @@ pub struct SimulatorArgs {
     /// Loopback address to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:4566", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Region in ARNs and events.
+    #[arg(long, default_value = "us-east-1", value_parser = region)]
+    pub region: String,
+    /// Account in ARNs and events, 12 digits.
+    #[arg(long, default_value = "123456789012", value_parser = account)]
+    pub account: String,
     /// Declared durations are divided by this.
-    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", value_parser = speed, allow_negative_numbers = true)]
     pub speed: f64,
     /// Resources that targets resolve to (TOML or JSON); without it every target finds something.
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
-    /// Region in ARNs and events.
-    #[arg(long, default_value = "us-east-1")]
-    pub region: String,
-    /// Account in ARNs and events.
-    #[arg(long, default_value = "123456789012")]
-    pub account: String,
-    /// Seed of choices that are random at AWS.
+    /// Seed of choices that are random at AWS, and of the event switches.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Write FIS's experiment logs here, one file each.
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// Check AWS signatures; access key and secret are both `simulator`. Otherwise any credentials will do.
+    #[arg(long)]
+    pub verify_signatures: bool,
+    /// Choose how to behave where AWS does not say how it does; may be repeated. --help lists them.
+    #[arg(long = "choice", value_name = "NAME=VALUE", value_parser = choice)]
+    pub choices: Vec<(String, String)>,
+    /// Run a command with `sh -c` and the environment set for it, and end with its exit code when it ends.
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+    /// Leave out the line on stderr for each call.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+fn region(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    match parts.as_slice() {
+        [words @ .., number] if words.len() >= 2 && words.iter().all(letters) && number.parse::<u8>().is_ok() => {
+            Ok(text.to_owned())
+        }
+        _other => Err("a region looks like eu-west-1".to_owned()),
+    }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let good = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if good { Ok(text.to_owned()) } else { Err("an account has 12 digits".to_owned()) }
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
+    speed.ok_or_else(|| "a speed is a number above zero".to_owned())
+}
+
+fn choice(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| "a choice looks like stop-of-ended=answer".to_owned())
 }
 
 /// `check`.

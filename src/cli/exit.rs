@@ -25,6 +25,8 @@ pub enum Exit {
     Skipped,
     /// `start --wait`: the run is still going on after `--timeout`.
     TimedOut,
+    /// `simulator --exec`: as the command ended.
+    Command(u8),
 }
 
 /// Codes and their meanings, as `firedrill help` prints them.
@@ -37,7 +39,8 @@ pub const HELP: &str = "Exit codes:
   10  `start --wait`: the run was stopped
   11  `start --wait`: the run failed, was cancelled, was not started or was lost
   12  `start --wait`: the run was skipped
-  13  `start --wait`: the run goes on after --timeout";
+  13  `start --wait`: the run goes on after --timeout
+   n  `simulator --exec`: the command's own; 128 + n when signal n ended it";
 
 impl Exit {
     /// Returns the code.
@@ -52,6 +55,7 @@ impl Exit {
             Self::Failed => 11,
             Self::Skipped => 12,
             Self::TimedOut => 13,
+            Self::Command(code) => code,
         }
     }
 

@@ -36,10 +36,35 @@ pub struct Action {
     pub duration_parameter: Option<String>,
     /// What that time means.
     pub duration_kind: DurationKind,
+    /// How its targets may be chosen, where the guide narrows that.
+    pub selectors: Option<Vec<Selector>>,
+    /// Whether its target is exactly one ARN.
+    #[serde(default)]
+    pub one_arn: bool,
+    /// Most targets in an experiment that are not chosen by ARN (AWS FIS user guide, fis-quotas), where one is said.
+    pub max_targets_by_tag: Option<u32>,
+    /// Whether AWS plans to remove it.
+    #[serde(default)]
+    pub deprecated: bool,
+}
+
+/// One way to choose the resources of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Selector {
+    /// By `resourceArns`.
+    Arns,
+    /// By `resourceTags`.
+    Tags,
+    /// By `filters`.
+    Filters,
+    /// By `parameters`.
+    Parameters,
 }
 
 /// One parameter of an action or of a target resource type.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Parameter {
     /// Its name.
     pub name: String,
@@ -53,7 +78,19 @@ pub struct Parameter {
     /// Greatest duration, inclusive.
     pub max: Option<String>,
     /// The values allowed, where they are listed.
-    pub values: Option<Vec<serde_json::Value>>,
+    pub values: Option<Vec<String>>,
+    /// Least and greatest number allowed, inclusive.
+    pub range: Option<[f64; 2]>,
+    /// Whether the value is a list with commas.
+    #[serde(default)]
+    pub list: bool,
+    /// Most items of such a list.
+    pub max_items: Option<usize>,
+    /// Whether the value is a JSON object in a string.
+    #[serde(default)]
+    pub json: bool,
+    /// Another parameter and the value of it that makes this one required.
+    pub required_with: Option<[String; 2]>,
 }
 
 /// What an action's time means.
@@ -90,4 +127,9 @@ pub fn all() -> &'static Catalogue {
 /// Looks an action up by id.
 pub fn action(id: &str) -> Option<&'static Action> {
     CATALOGUE.actions.iter().find(|action| action.id == id)
+}
+
+/// Looks a target resource type up by name.
+pub fn resource_type(name: &str) -> Option<&'static TargetResourceType> {
+    CATALOGUE.target_resource_types.iter().find(|kind| kind.resource_type == name)
 }

@@ -62,7 +62,7 @@ pub struct FisAction {
 }
 
 /// Status of an experiment or an action.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FisStatus {
     /// Accepted, or (an action) waiting for others.

@@ -140,7 +140,7 @@ pub(super) async fn perform(shared: &Shared, wish: &Wish, body: &Value) -> Answe
     }
     let scene = &shared.scene;
     shared.with(|state, now| match wish {
-        Wish::Control { method, path } => control::perform(method, path, state, body, now),
+        Wish::Control { method, path } => control::perform(method, path, state, scene, body, now),
         Wish::Fis(call) => call.perform(state, scene, body, now),
         Wish::Sqs(operation) => known(state.queues.perform(operation, body, scene, &mut state.ids, now)),
         Wish::EventBridge(operation) => {

@@ -3,16 +3,24 @@
 //! A fault waits for an operation by name and is used up after so many calls. The names are the simulator's own
 //! interface, not AWS's.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::wire::ApiError;
+use super::{
+    operations::{self, OPERATIONS},
+    wire::ApiError,
+};
 
 /// Most faults waiting for one operation.
 const MAX_WAITING: usize = 1_000;
+/// Longest latency, in milliseconds.
+const MAX_LATENCY: u32 = 600_000;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,24 +45,40 @@ pub(super) enum Fault {
     /// Nothing is done and no answer comes.
     HangBefore,
     /// The operation is done and no answer comes.
+    #[serde(alias = "lost-reply")]
     Hang,
+    /// The operation is done, the answer comes late.
+    Latency,
     /// The answer holds a null inside a map, which the Rust SDK cannot read.
     NullInMap,
     /// The answer holds a status that no client knows.
     UnknownStatus,
+    /// The answer holds nothing but ids and statuses; FIS's model requires no member.
+    MissingMembers,
+}
+
+/// A fault that waits, with its number.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Waiting {
+    fault: Fault,
+    /// Length of a latency; when a throttled client may come again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    milliseconds: Option<u32>,
 }
 
 /// How a fault meddles with a call.
 #[derive(Debug)]
 pub(super) enum Interference {
-    /// This error instead of the operation.
-    Refuse(ApiError),
+    /// This error instead of the operation, and the milliseconds after which the client may come again.
+    Refuse(ApiError, Option<u32>),
     /// This error, and the operation is done.
     Lie(ApiError),
     /// The connection ends.
     Cut(Effect),
     /// No answer ever comes.
     Silence(Effect),
+    /// The answer comes later by this.
+    Delay(Duration),
     /// The answer is changed.
     Bend(fn(&mut Value)),
 }
@@ -71,15 +95,17 @@ pub(super) enum Effect {
 /// Faults waiting for calls.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    waiting: HashMap<String, VecDeque<Fault>>,
+    waiting: BTreeMap<String, VecDeque<Waiting>>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Request {
     operation: String,
     #[serde(default = "one")]
     count: usize,
     fault: Fault,
+    milliseconds: Option<u32>,
 }
 
 fn one() -> usize {
@@ -87,20 +113,34 @@ fn one() -> usize {
 }
 
 impl Faults {
-    /// Adds faults: `{"operation": "StartExperiment", "count": 1, "fault": "throttle"}`.
+    /// Adds faults: `{"operation": "StartExperiment", "count": 1, "fault": "throttle", "milliseconds": 250}`.
     ///
     /// # Errors
     /// `ValidationException` when the request cannot be read.
     pub(super) fn add(&mut self, body: &Value) -> Result<(), ApiError> {
         let request: Request = super::wire::parsed(body)?;
-        if request.operation.is_empty() {
-            return Err(ApiError::validation("operation must name an operation, like StartExperiment"));
+        if !OPERATIONS.contains(&request.operation.as_str()) {
+            let likely = operations::likeliest(&request.operation);
+            let text = format!("operation: the simulator has no `{}`; did you mean `{likely}`?", request.operation);
+            return Err(ApiError::validation(text));
+        }
+        match (request.fault, request.milliseconds) {
+            (Fault::Latency, Some(1..=MAX_LATENCY)) | (Fault::Throttle, _) => {}
+            (Fault::Latency, _) => {
+                let text = format!("milliseconds: a latency has 1 to {MAX_LATENCY} of them");
+                return Err(ApiError::validation(text));
+            }
+            (_other, None) => {}
+            (_other, Some(_)) => {
+                return Err(ApiError::validation("milliseconds: only `latency` and `throttle` have some"));
+            }
         }
         let waiting = self.waiting.entry(request.operation).or_default();
         if waiting.len().saturating_add(request.count) > MAX_WAITING {
             return Err(ApiError::validation(format!("at most {MAX_WAITING} faults can wait for one operation")));
         }
-        waiting.extend(std::iter::repeat_n(request.fault, request.count));
+        let one = Waiting { fault: request.fault, milliseconds: request.milliseconds };
+        waiting.extend(std::iter::repeat_n(one, request.count));
         Ok(())
     }
 
@@ -111,23 +151,27 @@ impl Faults {
 
     /// Takes the fault that waits for an operation, if any does.
     pub(super) fn take(&mut self, operation: &str) -> Option<Interference> {
-        let fault = self.waiting.get_mut(operation)?.pop_front()?;
+        let waiting = self.waiting.get_mut(operation)?;
+        let Waiting { fault, milliseconds } = waiting.pop_front()?;
         let internal =
             || ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "an internal failure, by request");
         Some(match fault {
-            Fault::Throttle => Interference::Refuse(ApiError::bad("ThrottlingException", "Rate exceeded")),
-            Fault::Quota => Interference::Refuse(ApiError::quota("At most 5 experiments can be active.")),
-            Fault::Denied => Interference::Refuse(ApiError::new(
-                StatusCode::FORBIDDEN,
-                "AccessDeniedException",
-                format!("User is not authorized to perform: {operation}"),
-            )),
-            Fault::ErrorBefore => Interference::Refuse(internal()),
+            Fault::Throttle => {
+                Interference::Refuse(ApiError::bad("ThrottlingException", "Rate exceeded"), milliseconds)
+            }
+            Fault::Quota => Interference::Refuse(ApiError::quota("At most 5 experiments can be active."), None),
+            Fault::Denied => {
+                let text = format!("User is not authorized to perform: {operation}");
+                Interference::Refuse(ApiError::new(StatusCode::FORBIDDEN, "AccessDeniedException", text), None)
+            }
+            Fault::ErrorBefore => Interference::Refuse(internal(), None),
             Fault::ErrorAfter => Interference::Lie(internal()),
             Fault::ResetBefore => Interference::Cut(Effect::NotDone),
             Fault::ResetAfter => Interference::Cut(Effect::Done),
             Fault::HangBefore => Interference::Silence(Effect::NotDone),
             Fault::Hang => Interference::Silence(Effect::Done),
+            Fault::Latency => Interference::Delay(Duration::from_millis(milliseconds.unwrap_or_default().into())),
+            Fault::MissingMembers => Interference::Bend(missing_members),
             Fault::NullInMap => Interference::Bend(null_in_map),
             Fault::UnknownStatus => Interference::Bend(unknown_status),
         })
@@ -135,7 +179,11 @@ impl Faults {
 
     /// Faults waiting, for the state page.
     pub(super) fn rendered(&self) -> Value {
-        json!(self.waiting)
+        let shown = |waiting: &Waiting| match waiting.milliseconds {
+            None => json!(waiting.fault),
+            Some(_) => json!(waiting),
+        };
+        self.waiting.iter().map(|(name, faults)| (name.clone(), faults.iter().map(shown).collect::<Value>())).collect()
     }
 }
 
@@ -173,5 +221,22 @@ fn unknown_status(answer: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(unknown_status),
         _scalar => {}
+    }
+}
+
+/// Leaves nothing of what an answer holds, or of the items of its lists, but ids and statuses.
+fn missing_members(answer: &mut Value) {
+    fn strip(node: &mut Value) {
+        match node {
+            Value::Object(members) => {
+                members.retain(|name, _| matches!(name.as_str(), "id" | "state" | "status"));
+                members.values_mut().for_each(strip);
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            _scalar => {}
+        }
+    }
+    if let Some(members) = answer.as_object_mut() {
+        members.values_mut().for_each(strip);
     }
 }

@@ -2,20 +2,25 @@
 //!
 //! It speaks AWS's wire protocols, so the agent, the AWS CLI and the SDKs use it unchanged. Requests come in at
 //! `server`; operations are plain functions on the state, under one lock that is never held over an await; an
-//! experiment's life is the pure machine in `experiment`. It must never be reachable from another machine, as it checks
-//! no credentials. Where AWS's behaviour is not documented, a comment at the place says that the choice is the
+//! experiment's life is the pure machine in `experiment`. It must never be reachable from another machine, as its
+//! own interface answers anybody. Where AWS's behaviour is not documented, a comment at the place says that the choice is the
 //! simulator's.
 
 mod choices;
 mod clock;
 mod cloudwatch;
 mod control;
+mod courier;
+mod credentials;
 mod dispatch;
 mod eventbridge;
 mod faults;
 mod fis;
 mod ids;
 mod line;
+mod logs;
+mod notice;
+mod operations;
 mod server;
 mod sqs;
 mod ssm;
@@ -23,23 +28,34 @@ mod sts;
 mod wire;
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
     choices::Choices,
+    control::ENDPOINTS,
+    credentials::{ACCESS_KEY, SECRET_KEY, Signatures},
     fis::{ActionRecord, ExperimentRecord, Inventory, InventoryError, Resource},
+    line::Limits,
+    notice::{Notice, Served},
 };
 use self::{
     clock::{Clock, Pace},
     cloudwatch::Alarms,
+    courier::Courier,
     eventbridge::{Buses, Delivery},
     faults::Faults,
     fis::{
@@ -48,11 +64,13 @@ use self::{
         targets::Account,
     },
     ids::Ids,
-    line::{Lines, Switch},
+    logs::Logs,
+    notice::Notices,
     sqs::Queues,
     ssm::Documents,
     sts::Sessions,
 };
+use crate::domain::fis::FisStatus;
 
 /// Longest wait for open connections at shutdown; what is still open then is dropped.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
@@ -70,10 +88,20 @@ pub struct Options {
     pub account: String,
     /// Resources that targets can resolve to.
     pub inventory: Inventory,
+    /// The file that the inventory came from, to be read again on demand.
+    pub inventory_file: Option<PathBuf>,
     /// Seed of every choice that is random at AWS. Ids differ at each start all the same.
     pub seed: u64,
     /// What the simulator does where AWS's documents are silent.
     pub choices: Choices,
+    /// Folder for experiments' logs, one file each; `None` writes none.
+    pub log_dir: Option<PathBuf>,
+    /// Whether signatures are checked.
+    pub signatures: Signatures,
+    /// What clients may take at most.
+    pub limits: Limits,
+    /// Who is told of each call; with a full channel notices are dropped.
+    pub notices: Option<mpsc::Sender<Notice>>,
 }
 
 impl Default for Options {
@@ -84,8 +112,13 @@ impl Default for Options {
             region: "us-east-1".to_owned(),
             account: "123456789012".to_owned(),
             inventory: Inventory::Invented,
+            inventory_file: None,
             seed: 0,
             choices: Choices::default(),
+            log_dir: None,
+            signatures: Signatures::default(),
+            limits: Limits::default(),
+            notices: None,
         }
     }
 }
@@ -94,7 +127,10 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Simulator {
     shared: Arc<Shared>,
-    tasks: Vec<JoinHandle<()>>,
+    serving: Option<JoinHandle<()>>,
+    ticking: Option<JoinHandle<()>>,
+    /// Ends the ticking, which outlives the serving: what the last call did is still logged.
+    end: CancellationToken,
 }
 
 /// What does not change while the simulator runs.
@@ -104,6 +140,7 @@ struct Scene {
     region: String,
     account: String,
     seed: u64,
+    inventory_file: Option<PathBuf>,
 }
 
 /// What every experiment depends on beside itself, and what can be changed from outside.
@@ -113,6 +150,16 @@ struct Setting {
     choices: Choices,
     alarms: Alarms,
     inventory: Inventory,
+    /// States that experiments do not leave by themselves.
+    stuck: BTreeSet<FisStatus>,
+    keep_log: KeepLog,
+}
+
+/// Whether experiments' logs are written somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeepLog {
+    Yes,
+    No,
 }
 
 /// Everything that changes.
@@ -121,6 +168,7 @@ struct State {
     setting: Setting,
     fis: Fis,
     queues: Queues,
+    courier: Courier,
     buses: Buses,
     documents: Documents,
     sessions: Sessions,
@@ -138,13 +186,15 @@ struct Shared {
     /// Told when the next due time of an experiment may have changed.
     plans: Notify,
     stopping: CancellationToken,
+    notices: Notices,
+    signatures: Signatures,
 }
 
 /// Starts a simulator.
 ///
 /// # Errors
-/// `InvalidInput` when the address is not a loopback address or the speed is not a finite number above zero; otherwise
-/// what binding the port says.
+/// `InvalidInput` when the address is not a loopback address, the speed not a finite number above zero or the log folder
+/// cannot be made; otherwise what binding the port says.
 pub async fn start(options: Options) -> io::Result<Simulator> {
     let refused = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
     if !options.listen.ip().is_loopback() {
@@ -152,18 +202,27 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
     }
     let pace = Pace::new(options.speed)
         .ok_or_else(|| refused(format!("speed must be a finite number above zero, not {}", options.speed)))?;
+    let logs = options.log_dir.map(Logs::open).transpose()?;
     let listener = TcpListener::bind(options.listen).await?;
-    let scene =
-        Scene { addr: listener.local_addr()?, region: options.region, account: options.account, seed: options.seed };
+    let scene = Scene {
+        addr: listener.local_addr()?,
+        region: options.region,
+        account: options.account,
+        seed: options.seed,
+        inventory_file: options.inventory_file,
+    };
     let state = State {
         setting: Setting {
             clock: Clock::new(pace),
             choices: options.choices,
             alarms: Alarms::default(),
             inventory: options.inventory,
+            stuck: BTreeSet::new(),
+            keep_log: if logs.is_some() { KeepLog::Yes } else { KeepLog::No },
         },
         fis: Fis::default(),
         queues: Queues::default(),
+        courier: Courier::new(options.seed),
         buses: Buses::default(),
         documents: Documents::default(),
         sessions: Sessions::default(),
@@ -176,17 +235,13 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
         news: Notify::new(),
         plans: Notify::new(),
         stopping: CancellationToken::new(),
+        notices: Notices::new(options.notices),
+        signatures: options.signatures,
     });
-    let service = server::router(Arc::clone(&shared)).into_make_service_with_connect_info::<Switch>();
-    let stopping = shared.stopping.clone().cancelled_owned();
-    let serving = async move {
-        // Serving ends only by the signal: accept errors are retried in `line`.
-        if let Err(error) = axum::serve(Lines(listener), service).with_graceful_shutdown(stopping).await {
-            tracing::error!("the simulator stopped serving: {error}");
-        }
-    };
-    let tasks = vec![tokio::spawn(serving), tokio::spawn(server::tick(Arc::clone(&shared)))];
-    Ok(Simulator { shared, tasks })
+    let end = CancellationToken::new();
+    let serving = tokio::spawn(line::serve(listener, Arc::clone(&shared), options.limits));
+    let ticking = tokio::spawn(server::tick(Arc::clone(&shared), logs, end.clone()));
+    Ok(Simulator { shared, serving: Some(serving), ticking: Some(ticking), end })
 }
 
 impl Simulator {
@@ -208,17 +263,24 @@ impl Simulator {
     /// Stops it and waits until its tasks have ended; connections that do not close in time are dropped.
     pub async fn shutdown(mut self) {
         self.shared.stopping.cancel();
-        for mut task in std::mem::take(&mut self.tasks) {
-            if tokio::time::timeout(SHUTDOWN_PATIENCE, &mut task).await.is_err() {
-                task.abort();
-            }
-        }
+        ended(self.serving.take()).await;
+        self.end.cancel();
+        ended(self.ticking.take()).await;
+    }
+}
+
+/// Waits for the end of a task, but not too long.
+async fn ended(task: Option<JoinHandle<()>>) {
+    let Some(mut task) = task else { return };
+    if tokio::time::timeout(SHUTDOWN_PATIENCE, &mut task).await.is_err() {
+        task.abort();
     }
 }
 
 impl Drop for Simulator {
     fn drop(&mut self) {
         self.shared.stopping.cancel();
+        self.end.cancel();
     }
 }
 
@@ -250,13 +312,19 @@ impl State {
     fn advance(&mut self, scene: &Scene, now: Timestamp) -> Option<Timestamp> {
         self.fis.advance(self.setting.world(scene), now);
         self.publish(scene, now);
-        self.fis.next_due()
+        self.next_due()
+    }
+
+    /// When an experiment goes on or an event arrives by itself.
+    fn next_due(&self) -> Option<Timestamp> {
+        self.fis.next_due().into_iter().chain(self.courier.next_due()).min()
     }
 
     fn publish(&mut self, scene: &Scene, now: Timestamp) {
-        for emission in self.fis.take_outbox() {
+        self.courier.take(self.fis.take_outbox(), self.setting.clock.pace());
+        for parcel in self.courier.arrived(now) {
             let mut delivery = Delivery { queues: &mut self.queues, ids: &mut self.ids, scene, now };
-            self.buses.put_emission(emission, &mut delivery);
+            self.buses.put_emission(parcel.emission, parcel.copies, &mut delivery);
         }
     }
 }

@@ -1,105 +1,240 @@
 //! From an HTTP request to an operation and back.
 //!
-//! Which operation a request is lies in [`super::dispatch`]. Faults are applied here, and every wait ends when the
-//! simulator does.
+//! Which operation a request is lies in [`super::dispatch`]; who may call, in [`super::credentials`]. Faults are applied
+//! here, and every wait ends when the simulator does.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
-    Router,
-    body::{self, Body, Bytes},
-    extract::{ConnectInfo, Request, State as Extracted},
-    http::{Response, StatusCode, request::Parts},
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Response, StatusCode, header, request::Parts},
 };
-use serde_json::json;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
+    Shared, clock, control, credentials,
     dispatch::{self, LONGEST_LOOK, Wish, until},
     faults::{Effect, Interference},
-    line::Switch,
+    line::{Caller, Limits},
+    logs::Logs,
+    notice::{self, Served},
     wire::{self, Answer, ApiError},
 };
 
 /// Largest request body, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
+/// Most bytes of a body that is too large that are read and thrown away, so that the client sees the answer.
+const MAX_DISCARDED: usize = 16 * MAX_BODY;
 
-/// The application.
-pub(super) fn router(shared: Arc<Shared>) -> Router {
-    Router::new().fallback(serve).with_state(shared)
+/// What became of a request.
+struct Told {
+    wish: Option<Wish>,
+    body: Value,
+    answer: Answer,
+    /// When a throttled client may come again, in milliseconds.
+    retry_after: Option<u32>,
+    /// Whether the client hears nothing of it.
+    unheard: bool,
 }
 
-async fn serve(
-    Extracted(shared): Extracted<Arc<Shared>>,
-    ConnectInfo(switch): ConnectInfo<Switch>,
-    request: Request,
-) -> Response<Body> {
+impl Told {
+    fn early(answer: Answer) -> Self {
+        Self { wish: None, body: Value::Null, answer, retry_after: None, unheard: false }
+    }
+}
+
+/// Answers a request.
+pub(super) async fn serve(shared: &Shared, caller: &Caller, limits: Limits, request: Request) -> Response<Body> {
+    let begun = Instant::now();
     let (parts, body) = request.into_parts();
     let request_id = shared.with(|state, _now| state.ids.uuid());
-    let protocol = dispatch::protocol(&parts);
-    let stopping = shared.stopping.clone();
-    let answer = tokio::select! {
+    let told = tokio::select! {
         biased;
-        () = stopping.cancelled() => Err(ended()),
-        answer = answer(&shared, &parts, body, &switch) => answer,
+        () = shared.stopping.cancelled() => Told::early(Err(ended())),
+        told = told(shared, &parts, body, caller, limits) => told,
     };
-    wire::response(protocol, answer, &request_id)
+    shared.notices.call(served(&told, &parts, begun), &told.answer);
+    let mut response = wire::response(dispatch::protocol(&parts), told.answer, &request_id);
+    if let Some(milliseconds) = told.retry_after {
+        response.headers_mut().insert("x-amz-retry-after", milliseconds.into());
+    }
+    if matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+        // What is left of the body is never read, so the connection is of no more use.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn ended() -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the simulator is stopping")
 }
 
-async fn answer(shared: &Shared, parts: &Parts, body: Body, switch: &Switch) -> Answer {
+fn served(told: &Told, parts: &Parts, begun: Instant) -> Served {
+    let wish = told.wish.as_ref();
+    let status = told.answer.as_ref().map_or_else(|error| error.status, |_body| StatusCode::OK);
+    Served {
+        at: clock::wall(),
+        status: (!told.unheard).then_some(status.as_u16()),
+        operation: notice::operation(wish, parts),
+        subject: notice::subject(wish, parts, &told.body, &told.answer),
+        error: told.answer.as_ref().err().map(notice::told),
+        took: begun.elapsed(),
+        dropped: 0,
+    }
+}
+
+async fn told(shared: &Shared, parts: &Parts, body: Body, caller: &Caller, limits: Limits) -> Told {
     // The body comes first, so that no refusal leaves half a request on the connection.
-    let body = read_body(body).await;
-    let body = wire::decoded(dispatch::protocol(parts), &body?)?;
-    let wish = Wish::read(parts, &body)?;
+    let read = match read_body(body, limits.body).await {
+        Ok(bytes) => wish(shared, parts, &bytes, caller),
+        Err(error) => Err(error),
+    };
+    match read {
+        Ok((wish, body)) => perform(shared, parts, wish, body, caller).await,
+        // Read once more, for its name alone: who is refused hears nothing of what is there.
+        Err(error) => Told { wish: Wish::read(parts, &Value::Null).ok(), ..Told::early(Err(error)) },
+    }
+}
+
+/// Checks who calls and how, and reads what is asked for.
+fn wish(shared: &Shared, parts: &Parts, bytes: &[u8], caller: &Caller) -> Result<(Wish, Value), ApiError> {
+    if parts.uri.path().starts_with(control::PREFIX) {
+        credentials::check_local(parts, caller.address)?;
+    } else {
+        let region = &shared.scene.region;
+        credentials::check(parts, bytes, shared.signatures, region, clock::wall())?;
+    }
+    let body = wire::decoded(dispatch::protocol(parts), bytes);
+    // An unknown route is told before an unreadable body.
+    let wish = Wish::read(parts, body.as_ref().unwrap_or(&Value::Null))?;
+    if matches!(wish, Wish::Fis(_)) && !bytes.is_empty() {
+        check_media_type(parts)?;
+    }
+    Ok((wish, body?))
+}
+
+async fn perform(shared: &Shared, parts: &Parts, wish: Wish, body: Value, caller: &Caller) -> Told {
+    let begun = Instant::now();
     let interference = shared.with(|state, _now| state.faults.take(wish.operation()));
+    let answered = |wish, body, answer| Told { wish: Some(wish), body, answer, retry_after: None, unheard: false };
     match interference {
-        None => dispatch::perform(shared, &wish, &body).await,
-        Some(Interference::Refuse(error)) => Err(error),
+        None => {
+            let answer = act(shared, &wish, &body).await;
+            answered(wish, body, answer)
+        }
+        Some(Interference::Refuse(error, retry_after)) => Told { retry_after, ..answered(wish, body, Err(error)) },
         Some(Interference::Lie(error)) => {
             // The client is told of a failure of ours, whatever the operation said.
-            let _untold = dispatch::perform(shared, &wish, &body).await;
-            Err(error)
+            let _untold = act(shared, &wish, &body).await;
+            answered(wish, body, Err(error))
         }
-        Some(Interference::Bend(bend)) => dispatch::perform(shared, &wish, &body).await.map(|mut body| {
-            bend(&mut body);
-            body
-        }),
+        Some(Interference::Bend(bend)) => {
+            let answer = act(shared, &wish, &body).await.map(|mut body| {
+                bend(&mut body);
+                body
+            });
+            answered(wish, body, answer)
+        }
+        Some(Interference::Delay(time)) => {
+            let answer = act(shared, &wish, &body).await;
+            tokio::time::sleep(time).await;
+            answered(wish, body, answer)
+        }
         Some(Interference::Cut(effect)) => {
-            if effect == Effect::Done {
-                let _untold = dispatch::perform(shared, &wish, &body).await;
-            }
-            switch.cut();
-            Ok(json!({}))
+            let answer = perform_unheard(shared, &wish, &body, effect).await;
+            caller.switch.cut();
+            Told { unheard: true, ..answered(wish, body, answer) }
         }
         Some(Interference::Silence(effect)) => {
-            if effect == Effect::Done {
-                let _untold = dispatch::perform(shared, &wish, &body).await;
-            }
+            let answer = perform_unheard(shared, &wish, &body, effect).await;
+            let told = Told { unheard: true, ..answered(wish, body, answer) };
+            shared.notices.call(served(&told, parts, begun), &told.answer);
             std::future::pending().await
         }
     }
 }
 
-async fn read_body(body: Body) -> Result<Bytes, ApiError> {
-    let too_large = |_| {
-        let text = format!("a request body has at most {MAX_BODY} bytes");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", text)
-    };
-    body::to_bytes(body, MAX_BODY).await.map_err(too_large)
+/// Performs an operation, or does not, whose answer nobody hears.
+async fn perform_unheard(shared: &Shared, wish: &Wish, body: &Value, effect: Effect) -> Answer {
+    match effect {
+        Effect::Done => act(shared, wish, body).await,
+        Effect::NotDone => Ok(json!({})),
+    }
 }
 
-/// Keeps experiments going and their events on time, also when nobody calls.
-pub(super) async fn tick(shared: Arc<Shared>) {
+async fn act(shared: &Shared, wish: &Wish, body: &Value) -> Answer {
+    match wish {
+        // The one request that reads a file, which must not happen under the lock.
+        Wish::Control { method, path } if method == "POST" && path == "inventory" => {
+            control::load_inventory(shared, body).await
+        }
+        _other => dispatch::perform(shared, wish, body).await,
+    }
+}
+
+/// Reads a body; one that is too large is thrown away as it comes.
+async fn read_body(body: Body, patience: Duration) -> Result<Vec<u8>, ApiError> {
+    let reading = async {
+        let (mut kept, mut length) = (Vec::new(), 0_usize);
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_broken| {
+                ApiError::bad("MalformedHttpRequestException", "the body does not end as its head says")
+            })?;
+            length = length.saturating_add(chunk.len());
+            if length > MAX_DISCARDED {
+                break;
+            }
+            if length > MAX_BODY {
+                kept = Vec::new();
+            } else {
+                kept.extend_from_slice(&chunk);
+            }
+        }
+        if length > MAX_BODY {
+            let text = format!("a request body has at most {MAX_BODY} bytes");
+            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", text));
+        }
+        Ok(kept)
+    };
+    tokio::time::timeout(patience, reading).await.unwrap_or_else(|_elapsed| {
+        let text = format!("the body did not come within {} s", patience.as_secs_f64());
+        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException", text))
+    })
+}
+
+/// FIS reads JSON only. A missing type passes: AWS does not say, so that is the simulator's choice.
+fn check_media_type(parts: &Parts) -> Result<(), ApiError> {
+    let Some(given) = parts.headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let essence = given.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let text = "the content-type of a body must be application/json";
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaTypeException", text))
+}
+
+/// Keeps experiments going and their events and logs on time, also when nobody calls; `end` comes after the last call.
+pub(super) async fn tick(shared: Arc<Shared>, mut logs: Option<Logs>, end: CancellationToken) {
     loop {
-        let (next, now) = shared.with(|state, now| (state.fis.next_due(), now));
+        let (next, now) = shared.with(|state, now| (state.next_due(), now));
+        if let Some(logs) = &mut logs {
+            let lines = shared.with(|state, _now| state.fis.take_log());
+            logs.append(lines, &shared.notices).await;
+        }
+        if end.is_cancelled() {
+            return;
+        }
         let pause = next.map_or(LONGEST_LOOK, |next| until(next, now));
         tokio::select! {
             biased;
-            () = shared.stopping.cancelled() => return,
+            () = end.cancelled() => {}
             () = shared.plans.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Scene,
     clock::later,
+    credentials::SECRET_KEY,
     ids::Ids,
     wire::{Answer, ApiError},
 };
@@ -102,7 +103,7 @@ impl Sessions {
         Ok(json!({
             "Credentials": {
                 "AccessKeyId": key,
-                "SecretAccessKey": ids.uuid(),
+                "SecretAccessKey": SECRET_KEY,
                 "SessionToken": ids.uuid(),
                 "Expiration": Timestamp::from_second(expires.as_second()).unwrap_or(expires).to_string(),
             },

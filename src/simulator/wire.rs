@@ -1,4 +1,4 @@
-//! The wire protocols: bodies, answers, errors, paging and timestamps.
+//! The wire protocols: bodies, answers, errors and timestamps.
 //!
 //! Operations see JSON whatever the protocol, which [`super::dispatch`] finds.
 
@@ -12,9 +12,6 @@ use axum::{
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-/// Page size when the client names none. AWS's own is not documented; a small one makes clients follow the pages.
-const DEFAULT_PAGE: usize = 20;
 
 /// Result of an operation: the body of a success, or an error.
 pub(super) type Answer = Result<Value, ApiError>;
@@ -134,10 +131,6 @@ pub(super) fn response(protocol: Protocol, answer: Answer, request_id: &str) -> 
                     headers.insert("x-amzn-query-error", value);
                 }
             }
-            if error.status == StatusCode::PAYLOAD_TOO_LARGE {
-                // What is left of the body is never read, so the connection is of no more use.
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
             (error.status, error_body(protocol, error, request_id))
         }
     };
@@ -201,11 +194,12 @@ pub(super) fn epoch_seconds(at: Timestamp) -> Value {
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads the part of a URL behind `?`. Pairs that are not UTF-8 are left out.
+    /// Reads the part of a URL behind `?`. What is not UTF-8 stays as it is written, for others to refuse.
     pub(super) fn parse(text: &str) -> Self {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
+        let decoded = |text: &str| percent_decoded(&text.replace('+', " ")).unwrap_or_else(|| text.to_owned());
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((percent_decoded(&key.replace('+', " "))?, percent_decoded(&value.replace('+', " "))?))
+            (decoded(key), decoded(value))
         });
         Self(pairs.collect())
     }
@@ -237,38 +231,4 @@ pub(super) fn percent_decoded(text: &str) -> Option<String> {
         rest = tail;
     }
     String::from_utf8(bytes).ok()
-}
-
-/// One page of `(key, item)` under `member`, with `nextToken` when more follow. Keys are unique and the token names
-/// the last one shown, so that items added between pages shift nothing.
-///
-/// # Errors
-/// `ValidationException` for a `maxResults` outside 1..=100 or a token that names nothing.
-pub(super) fn page(member: &str, items: Vec<(String, Value)>, query: &Query) -> Answer {
-    let size = match query.get("maxResults") {
-        None => DEFAULT_PAGE,
-        Some(text) => match text.parse() {
-            Ok(size @ 1..=100) => size,
-            _outside => return Err(ApiError::validation("maxResults must be between 1 and 100")),
-        },
-    };
-    let begin = match query.get("nextToken") {
-        None => 0,
-        Some(token) => match items.iter().position(|(key, _)| page_token(key) == token) {
-            Some(last) => last + 1,
-            None => return Err(ApiError::validation("nextToken is not valid")),
-        },
-    };
-    let more = items.len() > begin + size;
-    let shown: Vec<_> = items.into_iter().skip(begin).take(size).collect();
-    let token = shown.last().filter(|_| more).map(|(key, _)| page_token(key));
-    let mut body = json!({ member: shown.into_iter().map(|(_, item)| item).collect::<Vec<_>>() });
-    if let Some(token) = token {
-        body["nextToken"] = token.into();
-    }
-    Ok(body)
-}
-
-fn page_token(key: &str) -> String {
-    super::ids::hex(key.as_bytes())
 }

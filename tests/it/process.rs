@@ -9,6 +9,7 @@ mod deployment;
 mod events;
 mod faults;
 mod service;
+mod simulator;
 mod telemetry;
 
 use firedrill::domain::run::{JournalEntry, Observation, Run};

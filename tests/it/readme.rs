@@ -35,6 +35,14 @@ fn readme_shows_the_commands_and_exit_codes() {
 }
 
 #[test]
+fn readme_shows_the_simulators_own_interface() {
+    let (help, _) = firedrill(&["simulator", "--help"], ".");
+    let interface =
+        help.split("for callers on this machine:\n").nth(1).and_then(|rest| rest.split("\n\nVersion").next());
+    shows(interface.expect("the interface in the help"));
+}
+
+#[test]
 fn readme_shows_what_a_broken_configuration_is_answered() {
     let (_, said) = firedrill(&["check", "--config", "broken.toml"], "tests/it/readme");
     shows(&said);

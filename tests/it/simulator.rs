@@ -1,13 +1,22 @@
 //! The simulator, seen through the real SDK clients.
 
+mod adapter;
 mod agreement;
 mod bus;
+mod control;
+mod credentials;
+mod edge;
 mod experiments;
 mod faults;
+mod inputs;
 mod messages;
+mod operations;
 mod queues;
+mod random;
 mod services;
+mod switches;
 mod templates;
+mod wire;
 
 use std::{future::Future, time::Duration};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
-    catalogue::{self, DurationKind},
+    catalogue::{self, DurationKind, Selector},
     plan,
     template::{Estimate, FIS_OVERHEAD, INSTANT_ALLOWANCE, TemplateAction, TemplateFacts},
 };
@@ -153,6 +153,16 @@ fn catalogue_is_complete_and_agrees_with_itself() {
         match named {
             Some(parameter) => assert!(parameter.is_some_and(|p| p.duration), "{}", action.id),
             None => assert_eq!(action.duration_kind, DurationKind::Instant, "{}", action.id),
+        }
+        assert!(!action.one_arn || action.selectors.as_deref() == Some(&[Selector::Arns]), "{}", action.id);
+        for parameter in &action.parameters {
+            let [least, most] = parameter.range.unwrap_or([0.0, 1.0]);
+            let bound = parameter.required_with.as_ref();
+            let other = bound.map(|[name, value]| {
+                let named = action.parameters.iter().find(|other| other.name == *name);
+                named.and_then(|other| other.values.as_ref()).is_some_and(|values| values.contains(value))
+            });
+            assert!(least < most && other != Some(false), "{}: {}", action.id, parameter.name);
         }
         for limit in action.parameters.iter().flat_map(|p| [&p.min, &p.max]).flatten() {
             assert!(limit.parse::<SignedDuration>().is_ok(), "{}: {limit}", action.id);

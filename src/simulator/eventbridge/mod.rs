@@ -4,6 +4,8 @@
 //! inputs made of parts of an event, dead-letter queues of targets and targets other than SQS do not exist and are
 //! refused. A queue's policy is not asked: at AWS it must let `events.amazonaws.com` send.
 
+mod dump;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -80,8 +82,8 @@ impl Buses {
         })
     }
 
-    /// Puts an event about an experiment on the default bus: the one way for FIS's events.
-    pub(super) fn put_emission(&mut self, emission: Emission, delivery: &mut Delivery<'_>) {
+    /// Puts an event about an experiment on the default bus, so many times with the same id: the one way for FIS's events.
+    pub(super) fn put_emission(&mut self, emission: Emission, copies: usize, delivery: &mut Delivery<'_>) {
         let parts = Envelope {
             source: "aws.fis",
             detail_type: "FIS Experiment State Change",
@@ -90,12 +92,9 @@ impl Buses {
             detail: emission.detail,
         };
         let event = Event { envelope: parts.sealed(delivery), trace_header: None };
-        self.put(DEFAULT_BUS, &event, delivery);
-    }
-
-    /// Events that found no queue.
-    pub(super) fn undelivered(&self) -> u64 {
-        self.undelivered
+        for _copy in 0..copies {
+            self.put(DEFAULT_BUS, &event, delivery);
+        }
     }
 
     fn put(&mut self, bus: &str, event: &Event, delivery: &mut Delivery<'_>) {

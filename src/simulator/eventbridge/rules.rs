@@ -190,7 +190,13 @@ impl Rule {
         self.targets.values().filter(move |_| matches)
     }
 
-    fn rendered(&self, bus: &str, scene: &Scene) -> Value {
+    /// The targets as given.
+    pub(super) fn shown_targets(&self) -> impl Iterator<Item = &Value> {
+        self.targets.values().map(|target| &target.shown)
+    }
+
+    /// The rule as DescribeRule returns it.
+    pub(super) fn rendered(&self, bus: &str, scene: &Scene) -> Value {
         let mut body = json!({
             "Name": self.name,
             "Arn": scene.rule_arn(bus, &self.name),

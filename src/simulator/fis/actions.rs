@@ -4,7 +4,7 @@
 //! the work of a capped action takes is the simulator's own choice, and said so below.
 
 use jiff::SignedDuration;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::template::ActionSpec;
 use crate::domain::catalogue::{self, Action, DurationKind};
@@ -79,40 +79,4 @@ fn chaos_duration(node: &Value) -> Option<SignedDuration> {
         Value::Object(members) => members.values().find_map(chaos_duration),
         _scalar => None,
     }
-}
-
-/// An action as ListActions (without parameters) and GetAction (with them) return it.
-pub(super) fn rendered(action: &Action, arn_prefix: &str, parameters: Parameters) -> Value {
-    let targets: Map<String, Value> =
-        action.targets.iter().map(|(key, kind)| (key.clone(), json!({"resourceType": kind}))).collect();
-    let mut body = json!({
-        "id": action.id,
-        "arn": format!("{arn_prefix}:action/{}", action.id),
-        "description": format!("Simulated {}.", action.id),
-        "tags": {},
-    });
-    if !targets.is_empty() {
-        body["targets"] = Value::Object(targets);
-    }
-    if parameters == Parameters::Shown {
-        body["parameters"] = rendered_parameters(&action.parameters);
-    }
-    body
-}
-
-/// Whether an action is rendered with its parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parameters {
-    /// As GetAction does.
-    Shown,
-    /// As ListActions does.
-    LeftOut,
-}
-
-/// Parameters of an action or a target resource type.
-pub(super) fn rendered_parameters(parameters: &[catalogue::Parameter]) -> Value {
-    let entry = |parameter: &catalogue::Parameter| {
-        (parameter.name.clone(), json!({"description": parameter.name, "required": parameter.required}))
-    };
-    Value::Object(parameters.iter().map(entry).collect())
 }

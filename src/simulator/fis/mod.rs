@@ -1,30 +1,41 @@
-//! FIS's operations on the state: templates, experiments, the safety lever, tags.
+//! FIS's state, and the operations on experiments.
 //!
-//! Which request is which operation is decided in [`routes`]; how an experiment lives in [`experiment`].
+//! Which request is which operation is decided in [`routes`]; the other operations are in [`templates`], [`accounts`],
+//! [`lever`], [`tags`] and [`catalogue`]. How an experiment lives is decided in [`experiment`].
 
 mod accounts;
 mod actions;
+mod catalogue;
+mod dump;
 pub(super) mod experiment;
 mod inventory;
+mod lever;
+mod model;
+mod page;
 mod render;
 pub(super) mod routes;
 mod shelf;
+mod tags;
 pub(super) mod targets;
 mod template;
+mod templates;
+mod tokens;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::{
-    experiment::{ActionsMode, Change, Experiment, FailureCause, Lever, Order, World},
+    experiment::{ActionsMode, Change, Experiment, FailureCause, Order, World},
+    lever::SafetyLever,
+    model::Input,
+    page::page,
     shelf::Shelf,
-    template::{Definition, Template},
+    tags::Tags,
+    template::Template,
+    tokens::{Kind, Tokens},
 };
 pub use self::{
     inventory::{Inventory, InventoryError, Resource},
@@ -34,14 +45,12 @@ use super::{
     choices::StopOfEnded,
     clock::Pace,
     ids::Ids,
-    wire::{self, Answer, ApiError, Query},
+    wire::{Answer, ApiError},
 };
 use crate::domain::fis::FisStatus;
 
 /// Active experiments per account and Region (AWS FIS user guide, fis-quotas).
 const MAX_ACTIVE: usize = 5;
-/// Templates per account and Region (same page).
-const MAX_TEMPLATES: usize = 500;
 /// Experiments kept; older ones that have ended are forgotten.
 const MAX_KEPT: usize = 10_000;
 
@@ -50,29 +59,12 @@ const MAX_KEPT: usize = 10_000;
 pub(super) struct Fis {
     templates: BTreeMap<String, Arc<Template>>,
     experiments: Shelf,
-    /// Token and digest of every create and start, and the id they led to.
-    tokens: HashMap<(Kind, String), (Digest, String)>,
+    tokens: Tokens,
     lever: SafetyLever,
+    /// By action id.
+    action_tags: BTreeMap<String, Tags>,
     /// Events not yet put on the bus.
     outbox: Vec<Emission>,
-}
-
-/// SHA-256 of a request.
-type Digest = [u8; 32];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
-    Template,
-    Experiment,
-}
-
-#[derive(Debug, Default)]
-enum SafetyLever {
-    #[default]
-    Untouched,
-    Disengaged(String),
-    /// Engaging until nothing runs any more, then engaged.
-    Engaged(String),
 }
 
 /// An event about an experiment.
@@ -100,30 +92,6 @@ struct StartOptions {
     actions_mode: ActionsMode,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CreateIdentity {
-    client_token: String,
-    #[serde(default)]
-    tags: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct LeverUpdate {
-    state: LeverState,
-}
-
-#[derive(Deserialize)]
-struct LeverState {
-    status: String,
-    reason: String,
-}
-
-#[derive(Deserialize)]
-struct TagUpdate {
-    tags: BTreeMap<String, String>,
-}
-
 impl Fis {
     /// Brings all experiments up to `now`.
     pub(super) fn advance(&mut self, world: World<'_>, now: Timestamp) {
@@ -149,102 +117,24 @@ impl Fis {
         std::mem::take(&mut self.outbox)
     }
 
+    /// Takes the lines of the experiments' logs that were not taken yet: the experiment's id, and a line.
+    pub(super) fn take_log(&mut self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// All experiments in the order of their start.
     pub(super) fn experiments(&self) -> impl Iterator<Item = &Experiment> {
         self.experiments.iter()
     }
 
-    /// CreateExperimentTemplate.
-    pub(super) fn create_template(&mut self, body: &Value, world: World<'_>, ids: &mut Ids, now: Timestamp) -> Answer {
-        let identity: CreateIdentity = wire::parsed(body)?;
-        if let Some(id) = self.repeated(Kind::Template, &identity.client_token, body)? {
-            return self.get_template(&id);
-        }
-        let definition = Definition::parse(body)?;
-        template::check_tags(&identity.tags)?;
-        if self.templates.len() >= MAX_TEMPLATES {
-            return Err(ApiError::quota(format!("At most {MAX_TEMPLATES} experiment templates are allowed.")));
-        }
-        let id = ids.template();
-        let arn = format!("{}:experiment-template/{id}", world.account.fis_arn());
-        let template = Template {
-            id: id.clone(),
-            arn,
-            definition,
-            tags: identity.tags,
-            accounts: BTreeMap::new(),
-            created: now,
-            updated: now,
-        };
-        self.templates.insert(id.clone(), Arc::new(template));
-        self.tokens.insert((Kind::Template, identity.client_token), (digest(body), id.clone()));
-        self.get_template(&id)
-    }
-
-    /// GetExperimentTemplate.
-    pub(super) fn get_template(&self, id: &str) -> Answer {
-        Ok(json!({"experimentTemplate": self.template(id)?.rendered()}))
-    }
-
-    /// UpdateExperimentTemplate: the members given replace those stored, options one by one.
-    pub(super) fn update_template(&mut self, id: &str, body: &Value, now: Timestamp) -> Answer {
-        let mut merged = json!(self.template(id)?.definition);
-        let members = body.as_object().ok_or_else(|| ApiError::validation("the body must be an object"))?;
-        for (key, value) in members {
-            match (key.as_str(), value.as_object()) {
-                ("experimentOptions", Some(options)) => {
-                    for (option, value) in options {
-                        merged[key][option] = value.clone();
-                    }
-                }
-                _whole => merged[key] = value.clone(),
-            }
-        }
-        let definition = Definition::parse(&merged)?;
-        if let Some(template) = self.templates.get_mut(id).map(Arc::make_mut) {
-            template.definition = definition;
-            template.updated = now;
-        }
-        self.get_template(id)
-    }
-
-    /// DeleteExperimentTemplate.
-    pub(super) fn delete_template(&mut self, id: &str) -> Answer {
-        let answer = self.get_template(id)?;
-        self.templates.remove(id);
-        Ok(answer)
-    }
-
-    /// ListExperimentTemplates.
-    pub(super) fn list_templates(&self, query: &Query) -> Answer {
-        let items = self.templates.values().map(|template| (template.id.clone(), template.summary())).collect();
-        wire::page("experimentTemplates", items, query)
-    }
-
-    fn template(&self, id: &str) -> Result<&Arc<Template>, ApiError> {
-        self.templates.get(id).ok_or_else(|| ApiError::not_found(format!("Experiment template {id} does not exist.")))
-    }
-
-    /// The id that a token led to before; a conflict when it came with another request.
-    fn repeated(&self, kind: Kind, token: &str, body: &Value) -> Result<Option<String>, ApiError> {
-        if token.is_empty() || token.len() > 1024 || token.contains(char::is_whitespace) {
-            return Err(ApiError::validation("clientToken must have 1 to 1024 characters and no space"));
-        }
-        match self.tokens.get(&(kind, token.to_owned())) {
-            None => Ok(None),
-            Some((known, id)) if *known == digest(body) => Ok(Some(id.clone())),
-            Some(_) => Err(ApiError::conflict("The client token was used with other parameters.")),
-        }
-    }
-
     /// StartExperiment.
-    pub(super) fn start(&mut self, body: &Value, world: World<'_>, ids: &mut Ids, now: Timestamp) -> Answer {
-        let start: Start = wire::parsed(body)?;
-        if let Some(id) = self.repeated(Kind::Experiment, &start.client_token, body)? {
+    fn start(&mut self, input: &Input, world: World<'_>, ids: &mut Ids, now: Timestamp) -> Answer {
+        let start: Start = input.parsed()?;
+        if let Some(id) = self.tokens.repeated(Kind::Experiment, &start.client_token, input)? {
             return self.get(&id);
         }
         let template = Arc::clone(self.template(&start.experiment_template_id)?);
-        template::check_tags(&start.tags)?;
+        tags::check(&start.tags)?;
         if self.experiments.active().count() >= MAX_ACTIVE {
             return Err(ApiError::quota(format!("At most {MAX_ACTIVE} experiments can be active.")));
         }
@@ -257,14 +147,10 @@ impl Fis {
             tags: start.tags,
             mode: start.experiment_options.actions_mode,
         };
-        let lever = match self.lever {
-            SafetyLever::Engaged(_) => Lever::Engaged,
-            SafetyLever::Untouched | SafetyLever::Disengaged(_) => Lever::Disengaged,
-        };
-        let (experiment, change) = Experiment::accept(order, lever, world, now);
+        let (experiment, change) = Experiment::accept(order, self.lever.position(), world, now);
         emit(&mut self.outbox, &experiment, change);
         let answer = json!({"experiment": experiment.rendered()});
-        self.tokens.insert((Kind::Experiment, start.client_token), (digest(body), experiment.id.clone()));
+        self.tokens.remember(Kind::Experiment, &start.client_token, input, &experiment.id);
         self.keep(experiment);
         Ok(answer)
     }
@@ -272,7 +158,7 @@ impl Fis {
     fn keep(&mut self, experiment: Experiment) {
         let full = self.experiments.len() >= MAX_KEPT;
         if let Some(forgotten) = self.experiments.pop_oldest_if(|oldest| full && !oldest.is_active()) {
-            self.tokens.remove(&(Kind::Experiment, forgotten.client_token));
+            self.tokens.forget(Kind::Experiment, &forgotten.client_token);
         }
         self.experiments.push(experiment);
     }
@@ -286,12 +172,12 @@ impl Fis {
     }
 
     /// GetExperiment.
-    pub(super) fn get(&self, id: &str) -> Answer {
+    fn get(&self, id: &str) -> Answer {
         Ok(json!({"experiment": self.experiment(id)?.rendered()}))
     }
 
     /// StopExperiment.
-    pub(super) fn stop(&mut self, id: &str, world: World<'_>, now: Timestamp) -> Answer {
+    fn stop(&mut self, id: &str, world: World<'_>, now: Timestamp) -> Answer {
         let experiment = self.experiment_mut(id)?;
         if !experiment.is_active() {
             if world.choices.stop_of_ended == StopOfEnded::Answer {
@@ -312,39 +198,28 @@ impl Fis {
     }
 
     /// ListExperiments, youngest first. AWS's order is not documented.
-    pub(super) fn list(&self, query: &Query) -> Answer {
-        let wanted = query.get("experimentTemplateId");
+    fn list(&self, input: &Input) -> Answer {
+        let wanted = input.optional("experimentTemplateId");
         let listed = self.experiments.iter().rev();
         let listed = listed.filter(|experiment| wanted.is_none_or(|id| experiment.template.id == id));
-        wire::page(
-            "experiments",
-            listed.map(|experiment| (experiment.id.clone(), experiment.summary())).collect(),
-            query,
-        )
+        page(input, "experiments", listed, |experiment| experiment.id.clone(), Experiment::summary)
     }
 
     /// ListExperimentResolvedTargets.
-    pub(super) fn resolved_targets(&self, id: &str, query: &Query) -> Answer {
-        let experiment = self.experiment(id)?;
-        let wanted = query.get("targetName");
-        let mut items = Vec::new();
-        for (name, resources) in &experiment.resolved {
-            for resource in resources.iter().filter(|_| wanted.is_none_or(|target| target == name)) {
-                let item = json!({
-                    "resourceType": resource.resource_type,
-                    "targetName": name,
-                    "targetInformation": targets::information(resource),
-                });
-                items.push((format!("{name}/{}", resource.arn), item));
-            }
-        }
-        wire::page("resolvedTargets", items, query)
-    }
-
-    /// Target account configurations: the simulator has a single account.
-    pub(super) fn account_configurations(&self, experiment: &str) -> Answer {
-        self.experiment(experiment)?;
-        Ok(json!({"targetAccountConfigurations": []}))
+    fn resolved_targets(&self, input: &Input) -> Answer {
+        let experiment = self.experiment(input.text("experimentId"))?;
+        let wanted = input.optional("targetName");
+        let targets = experiment.resolved.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
+        let items = targets.flat_map(|(name, found)| found.iter().enumerate().map(move |item| (name, item)));
+        let key = |(name, (index, _)): &(&String, (usize, &Resource))| format!("{name}/{index}");
+        let render = |(name, (_, resource)): (&String, (usize, &Resource))| {
+            json!({
+                "resourceType": resource.resource_type,
+                "targetName": name,
+                "targetInformation": targets::information(resource),
+            })
+        };
+        page(input, "resolvedTargets", items, key, render)
     }
 
     /// Makes an action of an experiment fail.
@@ -355,92 +230,6 @@ impl Fis {
             Err(ApiError::conflict(format!("Action {action} of {id} does not exist or has ended.")))
         }
     }
-
-    /// GetSafetyLever.
-    pub(super) fn safety_lever(&self, id: &str, world: World<'_>) -> Answer {
-        let (status, reason) = match &self.lever {
-            _other if id != "default" => return Err(ApiError::not_found(format!("Safety lever {id} does not exist."))),
-            SafetyLever::Untouched => ("disengaged", ""),
-            SafetyLever::Disengaged(reason) => ("disengaged", reason.as_str()),
-            SafetyLever::Engaged(reason) if self.is_engaging() => ("engaging", reason.as_str()),
-            SafetyLever::Engaged(reason) => ("engaged", reason.as_str()),
-        };
-        let arn = format!("{}:safety-lever/default", world.account.fis_arn());
-        Ok(json!({"safetyLever": {"id": id, "arn": arn, "state": {"status": status, "reason": reason}}}))
-    }
-
-    fn is_engaging(&self) -> bool {
-        self.experiments.active().any(|experiment| experiment.state.status == FisStatus::Stopping)
-    }
-
-    /// UpdateSafetyLeverState.
-    pub(super) fn update_safety_lever(&mut self, id: &str, body: &Value, world: World<'_>, now: Timestamp) -> Answer {
-        let LeverState { status, reason } = wire::parsed::<LeverUpdate>(body)?.state;
-        self.safety_lever(id, world)?;
-        if matches!(self.lever, SafetyLever::Engaged(_)) && self.is_engaging() {
-            return Err(ApiError::conflict("The safety lever is engaging."));
-        }
-        match status.as_str() {
-            "engaged" => {
-                self.lever = SafetyLever::Engaged(reason);
-                self.end_all(world, now);
-            }
-            "disengaged" => self.lever = SafetyLever::Disengaged(reason),
-            _other => return Err(ApiError::validation("state.status must be engaged or disengaged")),
-        }
-        self.safety_lever(id, world)
-    }
-
-    fn end_all(&mut self, world: World<'_>, now: Timestamp) {
-        let outbox = &mut self.outbox;
-        self.experiments.for_active(|experiment| {
-            if experiment.cancel(now).is_some() {
-                // The guide lists no event for `cancelled`.
-                return;
-            }
-            let change = experiment.stop("Experiment stopped by the safety lever.", world, now);
-            experiment.wind_down();
-            emit(outbox, experiment, change);
-        });
-    }
-
-    fn tags_of(&mut self, arn: &str) -> Result<&mut BTreeMap<String, String>, ApiError> {
-        let id = arn.rsplit('/').next().unwrap_or(arn);
-        let template = self.templates.get_mut(id).filter(|template| template.arn == arn);
-        let experiment = self.experiments.get_mut(id).filter(|experiment| experiment.arn == arn);
-        let found = template.map(|template| &mut Arc::make_mut(template).tags);
-        let found = found.or(experiment.map(|experiment| &mut experiment.tags));
-        found.ok_or_else(|| ApiError::not_found(format!("Resource {arn} does not exist.")))
-    }
-
-    /// TagResource.
-    pub(super) fn tag(&mut self, arn: &str, body: &Value) -> Answer {
-        let update: TagUpdate = wire::parsed(body)?;
-        let tags = self.tags_of(arn)?;
-        let mut merged = tags.clone();
-        merged.extend(update.tags);
-        template::check_tags(&merged)?;
-        *tags = merged;
-        Ok(json!({}))
-    }
-
-    /// UntagResource. Without keys all tags go, as an example of the AWS CLI says.
-    pub(super) fn untag(&mut self, arn: &str, query: &Query) -> Answer {
-        let keys: Vec<_> = query.all("tagKeys").collect();
-        self.tags_of(arn)?.retain(|key, _| !keys.is_empty() && !keys.contains(&key.as_str()));
-        Ok(json!({}))
-    }
-
-    /// ListTagsForResource.
-    pub(super) fn list_tags(&mut self, arn: &str) -> Answer {
-        Ok(json!({"tags": self.tags_of(arn)?}))
-    }
-}
-
-/// Digest of a request; members of objects are in the order of their names.
-fn digest(body: &Value) -> Digest {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(body.to_string()).into()
 }
 
 fn no_experiment(id: &str) -> ApiError {

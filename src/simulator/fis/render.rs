@@ -84,6 +84,7 @@ impl Experiment {
         if let Some(ended) = self.ended {
             body["endTime"] = epoch_seconds(ended);
         }
+        body["targetAccountConfigurationsCount"] = json!(self.template.accounts.len());
         if let Some(log) = &definition.log_configuration {
             body["logConfiguration"] = log.clone();
         }

@@ -1,54 +1,28 @@
-//! FIS's routes: which method and path is which operation, and what the operation needs.
+//! From a FIS request to its operation.
 //!
-//! Paths are matched on raw segments and decoded afterwards, since ids may hold an encoded `/`
-//! (`/tags/arn%3A…%2FEXP…`).
+//! Which request is which operation, and what its input may be, lies in [`super::model`].
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    actions::{self, Parameters},
-    experiment::World,
+    catalogue,
+    model::{self, Labels, Operation},
 };
-use crate::{
-    domain::catalogue,
-    simulator::{
-        Scene, State,
-        wire::{self, Answer, ApiError, Query},
-    },
+use crate::simulator::{
+    Scene, State,
+    wire::{Answer, ApiError, Query},
 };
 
-/// Method, path (`{}` takes one segment) and operation (FIS API reference).
-const ROUTES: &[(&str, &str, &str)] = &[
-    ("POST", "/experimentTemplates", "CreateExperimentTemplate"),
-    ("GET", "/experimentTemplates", "ListExperimentTemplates"),
-    ("GET", "/experimentTemplates/{}", "GetExperimentTemplate"),
-    ("PATCH", "/experimentTemplates/{}", "UpdateExperimentTemplate"),
-    ("DELETE", "/experimentTemplates/{}", "DeleteExperimentTemplate"),
-    ("GET", "/experimentTemplates/{}/targetAccountConfigurations", "ListTargetAccountConfigurations"),
-    ("POST", "/experiments", "StartExperiment"),
-    ("GET", "/experiments", "ListExperiments"),
-    ("GET", "/experiments/{}", "GetExperiment"),
-    ("DELETE", "/experiments/{}", "StopExperiment"),
-    ("GET", "/experiments/{}/resolvedTargets", "ListExperimentResolvedTargets"),
-    ("GET", "/experiments/{}/targetAccountConfigurations", "ListExperimentTargetAccountConfigurations"),
-    ("GET", "/actions", "ListActions"),
-    ("GET", "/actions/{}", "GetAction"),
-    ("GET", "/targetResourceTypes", "ListTargetResourceTypes"),
-    ("GET", "/targetResourceTypes/{}", "GetTargetResourceType"),
-    ("GET", "/safetyLevers/{}", "GetSafetyLever"),
-    ("PATCH", "/safetyLevers/{}/state", "UpdateSafetyLeverState"),
-    ("POST", "/tags/{}", "TagResource"),
-    ("GET", "/tags/{}", "ListTagsForResource"),
-    ("DELETE", "/tags/{}", "UntagResource"),
-];
+/// Longest message of an error (FIS API model).
+const MAX_MESSAGE: usize = 1024;
 
 /// A request that is an operation.
 #[derive(Debug)]
 pub(in crate::simulator) struct Call {
     pub(in crate::simulator) operation: &'static str,
-    /// The decoded segment of the path, empty when it has none.
-    label: String,
+    model: &'static Operation,
+    labels: Labels,
     query: Query,
 }
 
@@ -58,17 +32,8 @@ impl Call {
     /// # Errors
     /// `UnknownOperationException` when there is none.
     pub(in crate::simulator) fn find(method: &str, path: &str, query: &str) -> Result<Self, ApiError> {
-        for (route_method, pattern, operation) in ROUTES {
-            if *route_method != method {
-                continue;
-            }
-            if let Some(label) = label(pattern, path) {
-                let label =
-                    wire::percent_decoded(label).ok_or_else(|| ApiError::validation("the path is not UTF-8"))?;
-                return Ok(Self { operation, label, query: Query::parse(query) });
-            }
-        }
-        Err(ApiError::unknown_operation())
+        let (operation, model, labels) = model::find(method, path)?;
+        Ok(Self { operation, model, labels, query: Query::parse(query) })
     }
 
     /// Performs the operation.
@@ -79,77 +44,42 @@ impl Call {
         body: &Value,
         now: Timestamp,
     ) -> Answer {
+        self.performed(state, scene, body, now)
+            .map_err(|error| ApiError { message: error.message.chars().take(MAX_MESSAGE).collect(), ..error })
+    }
+
+    fn performed(&self, state: &mut State, scene: &Scene, body: &Value, now: Timestamp) -> Answer {
+        let input = self.model.input(&self.labels, &self.query, body)?;
         let State { fis, ids, setting, .. } = state;
         let world = setting.world(scene);
-        let id = self.label.as_str();
         match self.operation {
-            "CreateExperimentTemplate" => fis.create_template(body, world, ids, now),
-            "ListExperimentTemplates" => fis.list_templates(&self.query),
-            "GetExperimentTemplate" => fis.get_template(id),
-            "UpdateExperimentTemplate" => fis.update_template(id, body, now),
-            "DeleteExperimentTemplate" => fis.delete_template(id),
-            "ListTargetAccountConfigurations" => {
-                fis.get_template(id).map(|_found| json!({"targetAccountConfigurations": []}))
-            }
-            "StartExperiment" => fis.start(body, world, ids, now),
-            "ListExperiments" => fis.list(&self.query),
-            "GetExperiment" => fis.get(id),
-            "StopExperiment" => fis.stop(id, world, now),
-            "ListExperimentResolvedTargets" => fis.resolved_targets(id, &self.query),
-            "ListExperimentTargetAccountConfigurations" => fis.account_configurations(id),
-            "ListActions" => list_actions(world, &self.query),
-            "GetAction" => get_action(world, id),
-            "ListTargetResourceTypes" => list_types(&self.query),
-            "GetTargetResourceType" => get_type(id),
-            "GetSafetyLever" => fis.safety_lever(id, world),
-            "UpdateSafetyLeverState" => fis.update_safety_lever(id, body, world, now),
-            "TagResource" => fis.tag(id, body),
-            "ListTagsForResource" => fis.list_tags(id),
-            "UntagResource" => fis.untag(id, &self.query),
+            "CreateExperimentTemplate" => fis.create_template(&input, world, ids, now),
+            "GetExperimentTemplate" => fis.get_template(input.text("id")),
+            "UpdateExperimentTemplate" => fis.update_template(&input, now),
+            "DeleteExperimentTemplate" => fis.delete_template(input.text("id")),
+            "ListExperimentTemplates" => fis.list_templates(&input),
+            "CreateTargetAccountConfiguration" => fis.create_account(&input),
+            "GetTargetAccountConfiguration" => fis.get_account(&input),
+            "UpdateTargetAccountConfiguration" => fis.update_account(&input),
+            "DeleteTargetAccountConfiguration" => fis.delete_account(&input),
+            "ListTargetAccountConfigurations" => fis.list_accounts(&input),
+            "StartExperiment" => fis.start(&input, world, ids, now),
+            "GetExperiment" => fis.get(input.text("id")),
+            "StopExperiment" => fis.stop(input.text("id"), world, now),
+            "ListExperiments" => fis.list(&input),
+            "ListExperimentResolvedTargets" => fis.resolved_targets(&input),
+            "GetExperimentTargetAccountConfiguration" => fis.get_experiment_account(&input),
+            "ListExperimentTargetAccountConfigurations" => fis.list_experiment_accounts(&input),
+            "ListActions" => catalogue::list_actions(fis, world, &input),
+            "GetAction" => catalogue::get_action(fis, world, input.text("id")),
+            "ListTargetResourceTypes" => catalogue::list_types(&input),
+            "GetTargetResourceType" => catalogue::get_type(input.text("resourceType")),
+            "GetSafetyLever" => fis.safety_lever(input.text("id"), world),
+            "UpdateSafetyLeverState" => fis.update_safety_lever(&input, world, now),
+            "TagResource" => fis.tag(&input, world),
+            "UntagResource" => fis.untag(&input, world),
+            "ListTagsForResource" => fis.list_tags(input.text("resourceArn"), world),
             _other => Err(ApiError::unknown_operation()),
         }
     }
-}
-
-/// The segment that a path has in the place of `{}`; empty when the pattern has none.
-fn label<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
-    let mut found = "";
-    let mut segments = path.split('/');
-    for expected in pattern.split('/') {
-        let segment = segments.next()?;
-        match expected {
-            "{}" if !segment.is_empty() => found = segment,
-            same if same == segment => {}
-            _other => return None,
-        }
-    }
-    segments.next().is_none().then_some(found)
-}
-
-fn list_actions(world: World<'_>, query: &Query) -> Answer {
-    let render = |action| actions::rendered(action, &world.account.fis_arn(), Parameters::LeftOut);
-    let all = catalogue::all().actions.iter();
-    wire::page("actions", all.map(|action| (action.id.clone(), render(action))).collect(), query)
-}
-
-fn get_action(world: World<'_>, id: &str) -> Answer {
-    match catalogue::action(id) {
-        Some(action) => Ok(json!({"action": actions::rendered(action, &world.account.fis_arn(), Parameters::Shown)})),
-        None => Err(ApiError::not_found(format!("Action {id} does not exist."))),
-    }
-}
-
-fn list_types(query: &Query) -> Answer {
-    let all = catalogue::all().target_resource_types.iter();
-    let render = |kind: &str| json!({"resourceType": kind, "description": kind});
-    let items = all.map(|kind| (kind.resource_type.clone(), render(&kind.resource_type))).collect();
-    wire::page("targetResourceTypes", items, query)
-}
-
-fn get_type(id: &str) -> Answer {
-    let Some(kind) = catalogue::all().target_resource_types.iter().find(|kind| kind.resource_type == id) else {
-        return Err(ApiError::not_found(format!("Target resource type {id} does not exist.")));
-    };
-    let parameters = actions::rendered_parameters(&kind.parameters);
-    Ok(json!({"targetResourceType": {"resourceType": id, "description": id, "parameters": parameters}}))
 }

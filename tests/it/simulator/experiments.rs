@@ -207,7 +207,9 @@ fn capped_actions_end_with_their_work_or_fail() {
         for (parameters, status, millis) in [(FITS, FisStatus::Completed, 30), (EXCEEDS, FisStatus::Failed, 60)] {
             let id = "aws:eks:inject-kubernetes-custom-resource";
             let draft = world.draft([Act("chaos", id, parameters, Some(("Cluster", "c")), &[])]);
-            let target = tagged("aws:eks:cluster", "env", "test", "ALL");
+            let target = CreateExperimentTemplateTargetInput::builder().resource_type("aws:eks:cluster");
+            let arn = "arn:aws:eks:us-east-1:123456789012:cluster/test";
+            let target = target.selection_mode("ALL").resource_arns(arn).build().expect("a target");
             let created = draft.targets("c", target).send().await.expect("accepted").experiment_template;
             let template = created.and_then(|template| template.id).expect("an id");
             let record = world.start(&template, status.as_str()).await;

@@ -50,6 +50,8 @@ fn faults_show_as_the_client_would_see_them() {
             ("reset-after", Seen::NoAnswer, 1),
             ("hang-before", Seen::NoAnswer, 0),
             ("hang", Seen::NoAnswer, 1),
+            ("lost-reply", Seen::NoAnswer, 1),
+            ("missing-members", Seen::Status("initiating".to_owned()), 1),
             ("null-in-map", Seen::Unreadable, 1),
             ("unknown-status", Seen::Status("quiescing".to_owned()), 1),
         ] {
@@ -58,6 +60,42 @@ fn faults_show_as_the_client_would_see_them() {
             if let Some(last) = all.last() {
                 world.until(&last.id, FisStatus::Completed).await;
             }
+        }
+        world
+    });
+}
+
+#[test]
+fn a_late_answer_is_of_a_call_that_is_done() {
+    simulated(fast(), async |world| {
+        let late = json!({"operation": "StartExperiment", "fault": "latency", "milliseconds": 60_000});
+        assert_eq!(world.control("POST", "faults", late).await.0, 200);
+        let template = world.template([wait("w", HOURS, &[])]).await;
+        let start = world.fis.start_experiment().experiment_template_id(&template).client_token("t").send();
+        let start = tokio::spawn(start);
+        soon("the experiment", async || world.simulator.experiments().first().map(|_| ())).await;
+        assert!(!start.is_finished());
+        start.abort();
+        let soon = json!({"operation": "ListActions", "fault": "latency", "milliseconds": 50});
+        assert_eq!(world.control("POST", "faults", soon).await.0, 200);
+        let begun = std::time::Instant::now();
+        world.fis.list_actions().send().await.expect("an answer");
+        assert!(begun.elapsed() >= Duration::from_millis(50));
+        world
+    });
+}
+
+#[test]
+fn a_throttled_client_is_told_when_to_come_again() {
+    simulated(fast(), async |world| {
+        for (fault, told) in [
+            (json!({"operation": "ListActions", "fault": "throttle", "milliseconds": 250}), Some("250")),
+            (json!({"operation": "ListActions", "fault": "throttle"}), None),
+        ] {
+            assert_eq!(world.control("POST", "faults", fault).await.0, 200);
+            let error = world.fis.list_actions().send().await.expect_err("throttled");
+            let answer = error.raw_response().expect("an answer");
+            assert_eq!(answer.headers().get("x-amz-retry-after"), told);
         }
         world
     });

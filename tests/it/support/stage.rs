@@ -1,11 +1,14 @@
 //! What the real binary meets instead of AWS: the simulator, in this process, so that its own record is the truth.
 //!
-//! It is spoken to as AWS would be, without an SDK: the simulator checks no signatures.
+//! It is spoken to as AWS would be, without an SDK: the simulator checks no signatures unless asked to.
 
 use std::time::Duration;
 
 use firedrill::simulator::{self, ExperimentRecord, Options, Simulator};
-use reqwest::blocking::Client;
+use reqwest::{
+    blocking::Client,
+    header::{AUTHORIZATION as AUTHORIZATION_NAME, HeaderValue},
+};
 use serde_json::{Value, json};
 
 /// A running simulator; it ends when dropped.
@@ -18,11 +21,16 @@ pub struct Stage {
 /// One waiting action of a template: its name, its length as ISO 8601 says it, and the names it starts after.
 pub type Act = (&'static str, &'static str, &'static [&'static str]);
 
-/// A client without an SDK. It needs a TLS provider even for plain HTTP.
+/// What a request must carry for the simulator to take it as one to AWS; it does not check the signature unless asked to.
+pub const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=simulator/20260301/us-east-1/fis/aws4_request, \
+                                 SignedHeaders=host;x-amz-date, Signature=0";
+
+/// A client without an SDK, with credentials. It needs a TLS provider even for plain HTTP.
 pub fn plain_client() -> Client {
     // An error means that another test was first.
     let _already_there = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client")
+    let headers = [(AUTHORIZATION_NAME, HeaderValue::from_static(AUTHORIZATION))].into_iter().collect();
+    Client::builder().default_headers(headers).no_proxy().timeout(Duration::from_secs(30)).build().expect("a client")
 }
 
 impl Stage {

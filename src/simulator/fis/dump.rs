@@ -1,0 +1,29 @@
+//! FIS's part of the state page: all that is known, also what no operation shows.
+
+use serde_json::{Value, json};
+
+use super::{Fis, SafetyLever, targets};
+
+impl Fis {
+    /// Templates, experiments with what their targets resolved to, client tokens and the safety lever.
+    pub(in crate::simulator) fn dump(&self) -> Value {
+        let experiments = self.experiments.iter().map(|experiment| {
+            let mut body = json!(experiment.record());
+            let resolved = experiment.resolved.iter().map(|(target, resources)| {
+                (target.clone(), resources.iter().map(targets::information).collect::<Vec<_>>())
+            });
+            body["resolvedTargets"] = json!(resolved.collect::<std::collections::BTreeMap<_, _>>());
+            body
+        });
+        let lever = match &self.lever {
+            SafetyLever::Untouched | SafetyLever::Disengaged(_) => "disengaged",
+            SafetyLever::Engaged(_) => "engaged",
+        };
+        json!({
+            "templates": self.templates.values().map(|template| template.rendered()).collect::<Vec<_>>(),
+            "experiments": experiments.collect::<Vec<_>>(),
+            "clientTokens": self.tokens.len(),
+            "safetyLever": lever,
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! The agent's own adapter against the simulator: what the engine is told of each answer that FIS can give.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use firedrill::{
+    aws::{fis::AwsFis, sdk::Places},
+    domain::{
+        experiment::{Place, TemplateSelector},
+        fis::{FailureClass, FisExperiment},
+        ids::{RUN_TAG, RunId},
+    },
+    engine::ports::{FaultInjector, StartRequest},
+};
+
+use super::*;
+
+/// The adapter and where it calls.
+struct Agent {
+    fis: AwsFis,
+    place: Place,
+}
+
+impl Agent {
+    fn of(world: &World) -> Self {
+        let places = Places::with_credentials(Credentials::new("simulator", "simulator", None, None, "test"));
+        let place = Place {
+            region: Some("us-east-1".to_owned()),
+            endpoint_url: Some(world.simulator.url()),
+            ..Place::default()
+        };
+        Self { fis: AwsFis::new(Arc::new(places)), place }
+    }
+
+    async fn start(&self, template: &str, token: &str, run: &str) -> Result<FisExperiment, FailureClass> {
+        let request = StartRequest {
+            template_id: template.to_owned(),
+            client_token: token.to_owned(),
+            tags: BTreeMap::from([(RUN_TAG.to_owned(), run.to_owned())]),
+        };
+        self.fis.start(&self.place, &request).await.map_err(|failure| failure.class)
+    }
+
+    async fn read(&self, selector: TemplateSelector) -> Result<String, FailureClass> {
+        let facts = self.fis.read_template(&self.place, &selector).await;
+        facts.map(|facts| facts.id).map_err(|failure| failure.class)
+    }
+
+    async fn stop(&self, id: &str) -> Result<(), FailureClass> {
+        self.fis.stop(&self.place, id).await.map_err(|failure| failure.class)
+    }
+}
+
+fn id(text: &str) -> TemplateSelector {
+    TemplateSelector::Id(text.to_owned())
+}
+
+fn tags(value: &str) -> TemplateSelector {
+    TemplateSelector::Tags(BTreeMap::from([("team".to_owned(), value.to_owned())]))
+}
+
+#[test]
+fn the_adapter_sees_an_experiment_through_its_life() {
+    simulated(fast(), async |world| {
+        let agent = Agent::of(&world);
+        let draft = world.draft([wait("w", HOURS, &[]), wait("later", MINUTE, &["w"])]).tags("team", "a");
+        let template = draft.send().await.expect("accepted").experiment_template.and_then(|t| t.id).expect("an id");
+        assert_eq!(agent.read(id(&template)).await, Ok(template.clone()));
+        assert_eq!(agent.read(tags("a")).await, Ok(template.clone()));
+        let run = RunId::from_text("3f9c1d2e3f9c1d2e");
+        assert_eq!(agent.fis.find(&agent.place, &template, &run).await, Ok(None));
+        let started = agent.start(&template, "token", run.as_str()).await.expect("started");
+        assert_eq!(started.status, FisStatus::Initiating);
+        assert_eq!(agent.start(&template, "token", run.as_str()).await.expect("the same").id, started.id);
+        let found = agent.fis.find(&agent.place, &template, &run).await.expect("an answer").expect("found");
+        assert_eq!((found.id.as_str(), found.actions.len()), (started.id.as_str(), 2));
+        world.until(&started.id, FisStatus::Running).await;
+        assert_eq!(agent.stop(&started.id).await, Ok(()));
+        world.until(&started.id, FisStatus::Stopped).await;
+        let ended = agent.fis.get(&agent.place, &started.id).await.expect("an answer");
+        assert_eq!((ended.status, ended.lever_engaged), (FisStatus::Stopped, Some(false)));
+        world
+    });
+}
+
+#[test]
+fn the_adapter_tells_modelled_errors_apart() {
+    simulated(fast(), async |world| {
+        let agent = Agent::of(&world);
+        let template = world.template([wait("w", HOURS, &[])]).await;
+        assert_eq!(agent.read(id("EXTabsent")).await, Err(FailureClass::NotFound));
+        assert_eq!(agent.read(id(&"x".repeat(65))).await, Err(FailureClass::Invalid));
+        assert_eq!(agent.read(tags("nobody")).await, Err(FailureClass::NotFound));
+        assert_eq!(agent.start("EXTabsent", "t", "r").await, Err(FailureClass::NotFound));
+        assert_eq!(agent.start(&template, &"x".repeat(1025), "r").await, Err(FailureClass::Invalid));
+        assert_eq!(agent.stop("EXPabsent").await, Err(FailureClass::NotFound));
+        let first = agent.start(&template, "1", "r").await.expect("started").id;
+        assert_eq!(agent.start(&template, "1", "other").await, Err(FailureClass::Conflict));
+        for token in ["2", "3", "4", "5"] {
+            agent.start(&template, token, "r").await.expect("started");
+        }
+        assert_eq!(agent.start(&template, "6", "r").await, Err(FailureClass::Quota));
+        agent.stop(&first).await.expect("stopped");
+        world.until(&first, FisStatus::Stopped).await;
+        assert_eq!(agent.stop(&first).await, Err(FailureClass::Invalid));
+        world
+    });
+}
+
+#[test]
+fn the_adapter_tells_bad_days_apart() {
+    simulated(fast(), async |world| {
+        let agent = Agent::of(&world);
+        for (fault, class, begun) in [
+            ("throttle", FailureClass::Throttled, 0),
+            ("quota", FailureClass::Quota, 0),
+            ("denied", FailureClass::Denied, 0),
+            ("500-before", FailureClass::Unavailable, 0),
+            ("500-after", FailureClass::Unavailable, 1),
+            ("reset-before", FailureClass::Unavailable, 0),
+            ("reset-after", FailureClass::Unavailable, 1),
+            ("null-in-map", FailureClass::Unreadable, 1),
+        ] {
+            let template = world.template([wait("w", MINUTE, &[])]).await;
+            let before = world.simulator.experiments().len();
+            world.fault("StartExperiment", fault).await;
+            assert_eq!(agent.start(&template, fault, "r").await.map(|fis| fis.id), Err(class), "{fault}");
+            assert_eq!(world.simulator.experiments().len() - before, begun, "{fault}");
+            // The same token leads to the one experiment, whatever the first answer was.
+            let again = agent.start(&template, fault, "r").await.expect("started").id;
+            assert_eq!(world.simulator.experiments().len() - before, 1, "{fault}");
+            world.until(&again, FisStatus::Completed).await;
+        }
+        world
+    });
+}
