@@ -20,6 +20,9 @@ pub struct Catalogue {
     pub actions: Vec<Action>,
     /// Resource types in the guide's order.
     pub target_resource_types: Vec<TargetResourceType>,
+    /// Most targets of one action in one experiment that are not named by ARN, by action id; none listed, no limit known
+    /// (page fis-quotas).
+    pub max_targets_by_tag: BTreeMap<String, usize>,
 }
 
 /// One FIS action.
@@ -60,6 +63,14 @@ pub enum Selector {
     Filters,
     /// By `parameters`.
     Parameters,
+}
+
+impl Action {
+    /// Tells whether something is undone after its time, which delays its end: stopped instances are started, a network is
+    /// restored (AWS FIS user guide, action-sequence).
+    pub fn has_post_action(&self) -> bool {
+        self.duration_kind == DurationKind::PostAction || self.id.starts_with("aws:network:")
+    }
 }
 
 /// One parameter of an action or of a target resource type.

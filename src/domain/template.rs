@@ -13,7 +13,8 @@ use super::catalogue::{self, DurationKind};
 /// (AWS FIS user guide, monitoring-logging, the timestamps of its samples).
 pub const FIS_OVERHEAD: SignedDuration = SignedDuration::from_secs(30);
 
-/// Time given to an action that ends by itself without a declared duration (reboot, terminate, failover).
+/// Time given to an action that ends by itself without a declared duration (reboot, terminate, failover), and to what is
+/// undone after a declared one.
 pub const INSTANT_ALLOWANCE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The parts of an experiment template that decisions rest on.
@@ -91,6 +92,9 @@ fn ceiling(action: &TemplateAction) -> Option<SignedDuration> {
     match (known.duration_kind, declared) {
         (DurationKind::Instant, _) | (DurationKind::PostAction, None) => Some(INSTANT_ALLOWANCE),
         (_, None) => None,
-        (_, Some(text)) => text.parse::<SignedDuration>().ok().filter(|length| !length.is_negative()),
+        (_, Some(text)) => {
+            let length = text.parse::<SignedDuration>().ok().filter(|length| !length.is_negative())?;
+            Some(if known.has_post_action() { length.saturating_add(INSTANT_ALLOWANCE) } else { length })
+        }
     }
 }

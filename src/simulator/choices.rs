@@ -22,10 +22,16 @@ pub struct Choices {
     pub cancelled_event: Told,
     /// COUNT(n) above the number of resources found.
     pub count_above_found: CountAboveFound,
+    /// A target by ARNs of which some are not found.
+    pub some_arns_missing: SomeArnsMissing,
     /// What an experiment becomes after 12 hours.
     pub at_twelve_hours: AtTwelveHours,
     /// An alarm of a stop condition that has no data when an experiment starts.
     pub alarm_without_data: AlarmWithoutData,
+    /// An alarm of a stop condition that does not exist when an experiment starts.
+    pub missing_alarm: AlarmWithoutData,
+    /// An alarm of a stop condition that is in ALARM when an experiment starts.
+    pub alarm_at_start: AlarmAtStart,
 }
 
 /// Answer to StopExperiment on an experiment that has ended.
@@ -58,6 +64,16 @@ pub enum CountAboveFound {
     TakeNone,
 }
 
+/// What a target by ARNs takes when some are not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SomeArnsMissing {
+    /// Nothing, as if none were found.
+    TakeNone,
+    /// Those that are found.
+    TakeFound,
+}
+
 /// What becomes of an experiment after 12 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,13 +84,23 @@ pub enum AtTwelveHours {
     Failed,
 }
 
-/// What an alarm in `INSUFFICIENT_DATA` means to a start.
+/// What an alarm that tells nothing means to a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AlarmWithoutData {
     /// Nothing.
     Ignore,
     /// The experiment fails, as one user reports.
+    Fail,
+}
+
+/// What an alarm in `ALARM` means to a start; no action begins either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlarmAtStart {
+    /// The experiment is stopped, as it would be later.
+    Stop,
+    /// It fails.
     Fail,
 }
 
@@ -86,8 +112,11 @@ impl Default for Choices {
             stopping_seconds: 5,
             cancelled_event: Told::No,
             count_above_found: CountAboveFound::TakeAll,
+            some_arns_missing: SomeArnsMissing::TakeNone,
             at_twelve_hours: AtTwelveHours::Stopped,
             alarm_without_data: AlarmWithoutData::Ignore,
+            missing_alarm: AlarmWithoutData::Fail,
+            alarm_at_start: AlarmAtStart::Stop,
         }
     }
 }

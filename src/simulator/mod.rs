@@ -59,7 +59,7 @@ use self::{
     eventbridge::{Buses, Delivery},
     faults::Faults,
     fis::{
-        Fis,
+        Fis, KeepLog,
         experiment::{Experiment, World},
         targets::Account,
     },
@@ -153,13 +153,6 @@ struct Setting {
     /// States that experiments do not leave by themselves.
     stuck: BTreeSet<FisStatus>,
     keep_log: KeepLog,
-}
-
-/// Whether experiments' logs are written somewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum KeepLog {
-    Yes,
-    No,
 }
 
 /// Everything that changes.
@@ -333,7 +326,14 @@ impl Setting {
     fn world<'a>(&'a self, scene: &'a Scene) -> World<'a> {
         let account =
             Account { inventory: &self.inventory, region: &scene.region, account: &scene.account, seed: scene.seed };
-        World { pace: self.clock.pace(), account, choices: &self.choices, alarms: &self.alarms }
+        World {
+            pace: self.clock.pace(),
+            account,
+            choices: &self.choices,
+            alarms: &self.alarms,
+            stuck: &self.stuck,
+            keep_log: self.keep_log,
+        }
     }
 }
 

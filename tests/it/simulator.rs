@@ -1,18 +1,24 @@
 //! The simulator, seen through the real SDK clients.
 
 mod adapter;
+mod after;
 mod agreement;
+mod article;
 mod bus;
 mod control;
+mod courses;
 mod credentials;
 mod edge;
 mod experiments;
 mod faults;
 mod inputs;
+mod life;
 mod messages;
 mod operations;
 mod queues;
 mod random;
+mod raw;
+mod resolution;
 mod services;
 mod switches;
 mod templates;

@@ -81,7 +81,8 @@ fn each_kind_of_time_has_its_ceiling() {
     let minute = INSTANT_ALLOWANCE.as_secs();
     check(vec![action("aws:ec2:reboot-instances", &[], &[])], Some(minute));
     check(vec![action("aws:ec2:stop-instances", &[], &[])], Some(minute));
-    check(vec![action("aws:ec2:stop-instances", &[("startInstancesAfterDuration", "PT10M")], &[])], Some(600));
+    check(vec![action("aws:ec2:stop-instances", &[("startInstancesAfterDuration", "PT10M")], &[])], Some(600 + minute));
+    check(vec![action("aws:network:disrupt-connectivity", &[("duration", "PT5M")], &[])], Some(300 + minute));
     let cap = [("maxDuration", "PT10M")];
     check(vec![action("aws:eks:inject-kubernetes-custom-resource", &cap, &[])], Some(600));
     let delay = [("durationBeforeInterruption", "PT2M")];

@@ -1,19 +1,30 @@
 //! What each action's time means to a run of it, from the shared catalogue.
 //!
-//! The catalogue tells hold, cap, instant and post-action apart (AWS FIS user guide, fis-actions-reference). How long
-//! the work of a capped action takes is the simulator's own choice, and said so below.
+//! The catalogue tells hold, cap, instant, post-action and delay apart (AWS FIS user guide, fis-actions-reference). How
+//! long work without a declared time takes is the simulator's own choice, and said so below.
 
 use jiff::SignedDuration;
-use serde_json::Value;
 
-use super::template::ActionSpec;
-use crate::domain::catalogue::{self, Action, DurationKind};
+use super::{experiment::FailureCause, kubernetes, template::ActionSpec};
+use crate::{
+    domain::catalogue::{self, Action, DurationKind},
+    simulator::cloudwatch::{AlarmState, Alarms},
+};
 
 /// Time that a call without a hold time takes. The simulator's choice; AWS's own is some seconds.
-const INSTANT_WORK: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const INSTANT_WORK: SignedDuration = SignedDuration::from_secs(1);
 
 /// Part of `maxDuration` that capped work takes when the parameters do not tell. The simulator's choice.
 const CAP_FRACTION: i32 = 3;
+
+/// Time that stopped instances take to start again. The simulator's choice.
+const RESTART: SignedDuration = SignedDuration::from_secs(30);
+
+/// Time that a network takes to be restored after a disruption. The simulator's choice.
+const NETWORK_RESTORATION: SignedDuration = SignedDuration::from_secs(10);
+
+/// Spot instances get their notice so long before the interruption (AWS FIS user guide, fis-actions-reference).
+const SPOT_NOTICE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Most of one action (AWS FIS user guide, fis-quotas).
 pub(super) const MAX_ACTION_DURATION: SignedDuration = SignedDuration::from_hours(12);
@@ -22,23 +33,49 @@ pub(super) const MAX_ACTION_DURATION: SignedDuration = SignedDuration::from_hour
 const CAP_EXCEEDED: &str = "Action exceeded the specified maximum duration.";
 
 /// How an action will go when nothing disturbs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Course {
-    /// Declared time from its start to its end.
-    pub(super) length: SignedDuration,
+    /// Declared time from its start until its work is over.
+    pub(super) work: SignedDuration,
+    /// Declared time of the post action behind it, which a stop does not spare.
+    pub(super) post: SignedDuration,
     /// Why it ends badly, if it does.
-    pub(super) failure: Option<&'static str>,
+    pub(super) failure: Option<FailureCause>,
 }
 
-/// Foresees the course of an action.
-pub(super) fn course(spec: &ActionSpec) -> Course {
+impl Course {
+    pub(super) fn of(work: SignedDuration) -> Self {
+        Self { work, post: SignedDuration::ZERO, failure: None }
+    }
+
+    fn then(self, post: SignedDuration) -> Self {
+        Self { post, ..self }
+    }
+
+    pub(super) fn failing(work: SignedDuration, reason: impl Into<String>) -> Self {
+        // Which of AWS's codes these failures carry is not documented.
+        let cause = FailureCause { code: "ConfigurationFailure".to_owned(), reason: reason.into() };
+        Self { failure: Some(cause), ..Self::of(work) }
+    }
+}
+
+/// Foresees the course of an action that starts now.
+pub(super) fn course(spec: &ActionSpec, alarms: &Alarms) -> Course {
     let known = catalogue::action(&spec.action_id);
     let declared = known.and_then(|action| declared_duration(action, spec));
     let kind = known.map_or(DurationKind::Instant, |action| action.duration_kind);
     match (kind, declared) {
-        (DurationKind::Hold | DurationKind::PostAction, Some(length)) => Course { length, failure: None },
+        (DurationKind::Hold, Some(length)) if known.is_some_and(Action::has_post_action) => {
+            Course::of(length).then(NETWORK_RESTORATION)
+        }
+        (DurationKind::Hold, Some(length)) => Course::of(length),
+        (DurationKind::PostAction, Some(length)) => Course::of(length).then(RESTART),
+        (DurationKind::DelayBeforeEffect, Some(length)) => {
+            Course::of(length.saturating_sub(SPOT_NOTICE).max(INSTANT_WORK))
+        }
         (DurationKind::Cap, Some(cap)) => capped(spec, cap),
-        (_instant, _) => Course { length: INSTANT_WORK, failure: None },
+        (_instant, _) if spec.action_id == "aws:cloudwatch:assert-alarm-state" => asserted(spec, alarms),
+        (_instant, _) => Course::of(INSTANT_WORK),
     }
 }
 
@@ -49,34 +86,40 @@ pub(super) fn declared_duration(action: &Action, spec: &ActionSpec) -> Option<Si
 }
 
 fn capped(spec: &ActionSpec, cap: SignedDuration) -> Course {
-    let work = kubernetes_work(spec).unwrap_or(cap / CAP_FRACTION);
-    if work > cap {
-        Course { length: cap, failure: Some(CAP_EXCEEDED) }
-    } else {
-        Course { length: work, failure: None }
-    }
+    let known = match kubernetes::work(spec) {
+        kubernetes::Work::NotKubernetes | kubernetes::Work::NotTold => None,
+        kubernetes::Work::Unsupported(reason) => return Course::failing(INSTANT_WORK.min(cap), reason),
+        kubernetes::Work::Takes(time) => Some(time),
+    };
+    let work = known.unwrap_or(cap / CAP_FRACTION);
+    if work > cap { Course::failing(cap, CAP_EXCEEDED) } else { Course::of(work) }
 }
 
-/// Time the work of a Kubernetes custom resource takes: `TOTAL_CHAOS_DURATION` of a Litmus ChaosEngine, wherever in the
-/// spec its `env` is, or `duration` of a Chaos Mesh object.
-fn kubernetes_work(spec: &ActionSpec) -> Option<SignedDuration> {
-    let text = spec.parameters.get("kubernetesSpec")?;
-    let document: Value = serde_json::from_str(text).ok()?;
-    if spec.parameters.get("kubernetesKind").is_some_and(|kind| kind == "ChaosEngine") {
-        return chaos_duration(&document);
-    }
-    document.get("duration")?.as_str()?.parse().ok()
-}
-
-fn chaos_duration(node: &Value) -> Option<SignedDuration> {
-    match node {
-        Value::Array(items) => items.iter().find_map(chaos_duration),
-        Value::Object(members) if members.get("name").is_some_and(|name| name == "TOTAL_CHAOS_DURATION") => {
-            let value = members.get("value")?;
-            let seconds = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())?;
-            (seconds >= 0).then(|| SignedDuration::from_secs(seconds))
+/// Looks at the alarms of aws:cloudwatch:assert-alarm-state. That the action fails when one is in none of the states, or
+/// is not there, follows from its name; the words are the simulator's.
+fn asserted(spec: &ActionSpec, alarms: &Alarms) -> Course {
+    let listed = |name: &str| {
+        let text = spec.parameters.get(name).map_or("", String::as_str);
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>()
+    };
+    let states = listed("alarmStates");
+    for arn in listed("alarmArns") {
+        match alarms.state_of(arn).map(state_text) {
+            None => return Course::failing(INSTANT_WORK, format!("Alarm {arn} does not exist.")),
+            Some(state) if !states.contains(&state) => {
+                let text = format!("Alarm {arn} is in state {state}, not in {}.", states.join(" or "));
+                return Course::failing(INSTANT_WORK, text);
+            }
+            Some(_) => {}
         }
-        Value::Object(members) => members.values().find_map(chaos_duration),
-        _scalar => None,
+    }
+    Course::of(INSTANT_WORK)
+}
+
+fn state_text(state: AlarmState) -> &'static str {
+    match state {
+        AlarmState::Ok => "OK",
+        AlarmState::Alarm => "ALARM",
+        AlarmState::InsufficientData => "INSUFFICIENT_DATA",
     }
 }

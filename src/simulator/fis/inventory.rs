@@ -1,15 +1,25 @@
 //! What the simulated account holds: the resources that targets can resolve to.
 //!
 //! Read from a TOML or JSON file, or invented: without a list every target selector finds something plausible, with one
-//! only what the list holds.
+//! only what the list holds. What a resource tells beside type, ARN and tags is what filters and parameters look at;
+//! for pods see [`super::pods`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use super::pods;
+use crate::domain::catalogue;
+
+/// Greatest distance at which another type is worth a hint.
+const NEAR: usize = 6;
+
+/// Most problems told of one file.
+const MAX_TOLD: usize = 20;
 
 /// Resources of the simulated account.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +37,8 @@ pub struct Resource {
     /// FIS resource type, `aws:ec2:instance`.
     #[serde(rename = "type")]
     pub resource_type: String,
-    /// Its ARN.
+    /// Its ARN. In a file a pod may leave it out.
+    #[serde(default)]
     pub arn: String,
     /// Its tags.
     #[serde(default)]
@@ -64,30 +75,128 @@ pub enum InventoryError {
         /// Why.
         source: serde_json::Error,
     },
+    /// Resources in it cannot be.
+    #[error("inventory `{}` holds resources that cannot be:\n{}", path.display(), problems.join("\n"))]
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with which resource.
+        problems: Vec<String>,
+    },
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default, alias = "resources")]
-    resource: Vec<Resource>,
+    resource: Vec<toml::Spanned<Resource>>,
 }
 
 impl Inventory {
     /// Reads a file: JSON (a list of resources) when its name ends with `.json`, else TOML (`[[resource]]` tables).
     ///
     /// # Errors
-    /// [`InventoryError`] when the file cannot be read or has another shape.
+    /// [`InventoryError`] when the file cannot be read, has another shape, or holds a resource of an unknown type, with
+    /// an ARN that is none, or twice.
     pub fn from_file(path: &Path) -> Result<Self, InventoryError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| InventoryError::Unreadable { path: path.to_owned(), source })?;
-        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
-            let resources = serde_json::from_str(&text)
-                .map_err(|source| InventoryError::NotJson { path: path.to_owned(), source })?;
-            return Ok(Self::Listed(resources));
+        let placed = if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+            from_json(&text).map_err(|source| InventoryError::NotJson { path: path.to_owned(), source })?
+        } else {
+            let not_toml = |source| InventoryError::NotToml { path: path.to_owned(), source: Box::new(source) };
+            from_toml(&text).map_err(not_toml)?
+        };
+        checked(placed).map(Self::Listed).map_err(|problems| InventoryError::Wrong { path: path.to_owned(), problems })
+    }
+}
+
+/// Resources and where each stands.
+type Placed = Vec<(String, Resource)>;
+
+fn from_json(text: &str) -> Result<Placed, serde_json::Error> {
+    let resources: Vec<Resource> = serde_json::from_str(text)?;
+    Ok(resources.into_iter().enumerate().map(|(index, resource)| (format!("[{index}]"), resource)).collect())
+}
+
+fn from_toml(text: &str) -> Result<Placed, toml::de::Error> {
+    let file: File = toml::from_str(text)?;
+    let place = |index: usize, offset: usize| {
+        let line = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
+        format!("line {line}, resource[{index}]")
+    };
+    let placed = file.resource.into_iter().enumerate();
+    Ok(placed.map(|(index, resource)| (place(index, resource.span().start), resource.into_inner())).collect())
+}
+
+/// Checks what the shape alone does not, and tells every problem with its place.
+fn checked(placed: Placed) -> Result<Vec<Resource>, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
+    let mut resources = Vec::new();
+    for (place, mut resource) in placed {
+        if resource.resource_type == pods::TYPE && resource.arn.is_empty() {
+            resource.arn = pods::arn(&resource).unwrap_or_default();
         }
-        let file: File = toml::from_str(&text)
-            .map_err(|source| InventoryError::NotToml { path: path.to_owned(), source: Box::new(source) })?;
-        Ok(Self::Listed(file.resource))
+        if let Err(problem) = known(&resource.resource_type).and_then(|()| well_formed(&resource)) {
+            problems.push(format!("{place}: {problem}"));
+            continue;
+        }
+        match seen.insert((resource.resource_type.clone(), resource.arn.clone()), place.clone()) {
+            Some(first) => problems.push(format!("{place}: `{}` stands at {first} already", resource.arn)),
+            None => resources.push(resource),
+        }
+    }
+    let untold = problems.len().saturating_sub(MAX_TOLD);
+    if untold > 0 {
+        problems.truncate(MAX_TOLD);
+        problems.push(format!("and {untold} more"));
+    }
+    if problems.is_empty() { Ok(resources) } else { Err(problems) }
+}
+
+fn known(resource_type: &str) -> Result<(), String> {
+    let all = catalogue::all();
+    let mut types: BTreeSet<&str> = all.target_resource_types.iter().map(|kind| kind.resource_type.as_str()).collect();
+    types.extend(all.actions.iter().flat_map(|action| action.targets.values()).map(String::as_str));
+    if types.contains(resource_type) {
+        return Ok(());
+    }
+    let near = types.iter().map(|kind| (strsim::damerau_levenshtein(resource_type, kind), kind));
+    let hint = match near.min().filter(|(distance, _)| *distance <= NEAR) {
+        Some((_, kind)) => format!("; did you mean `{kind}`?"),
+        None => String::new(),
+    };
+    Err(format!("unknown resource type `{resource_type}`{hint}"))
+}
+
+fn well_formed(resource: &Resource) -> Result<(), String> {
+    if resource.arn.is_empty() {
+        let pod = resource.resource_type == pods::TYPE;
+        let needs = if pod { ", or clusterIdentifier (an ARN), namespace and podName" } else { "" };
+        return Err(format!("a resource of type `{}` needs an arn{needs}", resource.resource_type));
+    }
+    let parts: Vec<&str> = resource.arn.splitn(6, ':').collect();
+    let account = |text: &str| text.is_empty() || (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()));
+    match parts.as_slice() {
+        ["arn", partition, service, _region, owner, name]
+            if !partition.is_empty() && !service.is_empty() && account(owner) && !name.is_empty() =>
+        {
+            Ok(())
+        }
+        _other => Err(format!("`{}` is not an ARN (arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE)", resource.arn)),
+    }
+}
+
+impl Resource {
+    /// Account in its ARN; empty for the resources whose ARN has none, as that of a bucket.
+    pub(super) fn account(&self) -> &str {
+        self.arn.split(':').nth(4).unwrap_or("")
+    }
+
+    /// Whether it belongs to an account, as far as its ARN tells.
+    pub(super) fn is_of(&self, account: &str) -> bool {
+        let own = self.account();
+        own.is_empty() || own == account
     }
 }

@@ -6,13 +6,11 @@ use serde_json::json;
 
 use super::{
     Fis, emit,
-    experiment::{Lever, World},
+    experiment::{Experiment, Lever, World},
     model::Input,
+    record,
 };
-use crate::{
-    domain::fis::FisStatus,
-    simulator::wire::{Answer, ApiError},
-};
+use crate::simulator::wire::{Answer, ApiError};
 
 /// The lever of the account and Region.
 #[derive(Debug, Default)]
@@ -67,7 +65,7 @@ impl Fis {
     }
 
     fn is_engaging(&self) -> bool {
-        self.experiments.active().any(|experiment| experiment.state.status == FisStatus::Stopping)
+        self.experiments.active().any(Experiment::is_ending)
     }
 
     /// UpdateSafetyLeverState. While it is engaging it cannot be changed.
@@ -89,15 +87,13 @@ impl Fis {
     }
 
     fn end_all(&mut self, world: World<'_>, now: Timestamp) {
-        let outbox = &mut self.outbox;
-        self.experiments.for_active(|experiment| {
-            if experiment.cancel(now).is_some() {
-                // The guide lists no event for `cancelled`.
-                return;
-            }
-            let change = experiment.stop("Experiment stopped by the safety lever.", world, now);
+        let (outbox, log) = (&mut self.outbox, &mut self.log);
+        self.experiments.for_open(|experiment| {
+            let change = experiment.cancel(world, now);
+            let change = change.or_else(|| experiment.stop("Experiment stopped by the safety lever.", world, now));
             experiment.wind_down();
-            emit(outbox, experiment, change);
+            emit(outbox, experiment, change, world.choices);
+            record(log, experiment);
         });
     }
 }

@@ -9,10 +9,14 @@ mod catalogue;
 mod dump;
 pub(super) mod experiment;
 mod inventory;
+mod kubernetes;
 mod lever;
+mod log;
 mod model;
 mod page;
+mod pods;
 mod render;
+mod report;
 pub(super) mod routes;
 mod shelf;
 mod tags;
@@ -21,12 +25,16 @@ mod template;
 mod templates;
 mod tokens;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub(in crate::simulator) use self::log::KeepLog;
 use self::{
     experiment::{ActionsMode, Change, Experiment, FailureCause, Order, World},
     lever::SafetyLever,
@@ -42,7 +50,7 @@ pub use self::{
     render::{ActionRecord, ExperimentRecord},
 };
 use super::{
-    choices::StopOfEnded,
+    choices::{Choices, StopOfEnded, Told},
     clock::Pace,
     ids::Ids,
     wire::{Answer, ApiError},
@@ -51,6 +59,8 @@ use crate::domain::fis::FisStatus;
 
 /// Active experiments per account and Region (AWS FIS user guide, fis-quotas).
 const MAX_ACTIVE: usize = 5;
+/// Log lines kept until somebody takes them; older ones are dropped.
+const MAX_LOG_LINES: usize = 100_000;
 /// Experiments kept; older ones that have ended are forgotten.
 const MAX_KEPT: usize = 10_000;
 
@@ -65,6 +75,8 @@ pub(super) struct Fis {
     action_tags: BTreeMap<String, Tags>,
     /// Events not yet put on the bus.
     outbox: Vec<Emission>,
+    /// Experiment log lines not yet taken, each with the id of its experiment.
+    log: VecDeque<(String, String)>,
 }
 
 /// An event about an experiment.
@@ -95,21 +107,25 @@ struct StartOptions {
 impl Fis {
     /// Brings all experiments up to `now`.
     pub(super) fn advance(&mut self, world: World<'_>, now: Timestamp) {
-        let outbox = &mut self.outbox;
-        self.experiments.for_active(|experiment| {
+        let (outbox, log) = (&mut self.outbox, &mut self.log);
+        self.experiments.for_open(|experiment| {
             let changes = experiment.advance(world, now);
-            emit(outbox, experiment, changes);
+            emit(outbox, experiment, changes, world.choices);
+            record(log, experiment);
         });
+        for gone in self.experiments.outdated(world.pace, now) {
+            self.tokens.forget(Kind::Experiment, &gone.client_token);
+        }
     }
 
     /// Moves what is still to come when the pace changes.
     pub(super) fn change_pace(&mut self, old: Pace, new: Pace, now: Timestamp) {
-        self.experiments.for_active(|experiment| experiment.change_pace(old, new, now));
+        self.experiments.for_open(|experiment| experiment.change_pace(old, new, now));
     }
 
     /// Next instant at which something happens by itself.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.experiments.active().filter_map(Experiment::next_due).min()
+        self.experiments.open().filter_map(Experiment::next_due).min()
     }
 
     /// Takes the events that have not been put on the bus.
@@ -117,9 +133,9 @@ impl Fis {
         std::mem::take(&mut self.outbox)
     }
 
-    /// Takes the lines of the experiments' logs that were not taken yet: the experiment's id, and a line.
+    /// Takes the experiment log lines made since the last call, each with the id of its experiment.
     pub(super) fn take_log(&mut self) -> Vec<(String, String)> {
-        Vec::new()
+        std::mem::take(&mut self.log).into()
     }
 
     /// All experiments in the order of their start.
@@ -142,13 +158,14 @@ impl Fis {
         let order = Order {
             arn: format!("{}:experiment/{id}", world.account.fis_arn()),
             id,
+            number: self.experiments.number(),
             template,
             client_token: start.client_token.clone(),
             tags: start.tags,
             mode: start.experiment_options.actions_mode,
         };
         let (experiment, change) = Experiment::accept(order, self.lever.position(), world, now);
-        emit(&mut self.outbox, &experiment, change);
+        emit(&mut self.outbox, &experiment, change, world.choices);
         let answer = json!({"experiment": experiment.rendered()});
         self.tokens.remember(Kind::Experiment, &start.client_token, input, &experiment.id);
         self.keep(experiment);
@@ -236,9 +253,22 @@ fn no_experiment(id: &str) -> ApiError {
     ApiError::not_found(format!("Experiment {id} does not exist."))
 }
 
-/// Queues the events of changes; a cancelled experiment has none (AWS FIS user guide, monitoring-eventbridge).
-fn emit(outbox: &mut Vec<Emission>, experiment: &Experiment, changes: impl IntoIterator<Item = Change>) {
-    for change in changes.into_iter().filter(|change| change.new.status != FisStatus::Cancelled) {
+/// Takes what an experiment's log has to tell.
+fn record(log: &mut VecDeque<(String, String)>, experiment: &mut Experiment) {
+    let lines = experiment.take_log();
+    log.extend(lines.into_iter().map(|line| (experiment.id.clone(), line)));
+    log.drain(..log.len().saturating_sub(MAX_LOG_LINES));
+}
+
+/// Queues the events of changes; the guide lists none for `cancelled` (AWS FIS user guide, monitoring-eventbridge).
+fn emit(
+    outbox: &mut Vec<Emission>,
+    experiment: &Experiment,
+    changes: impl IntoIterator<Item = Change>,
+    choices: &Choices,
+) {
+    let told = |change: &Change| change.new.status != FisStatus::Cancelled || choices.cancelled_event == Told::Yes;
+    for change in changes.into_iter().filter(told) {
         let detail = experiment.change_detail(&change);
         outbox.push(Emission { at: change.at, resource: experiment.arn.clone(), detail });
     }

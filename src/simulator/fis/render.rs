@@ -86,7 +86,14 @@ impl Experiment {
         }
         body["targetAccountConfigurationsCount"] = json!(self.template.accounts.len());
         if let Some(log) = &definition.log_configuration {
-            body["logConfiguration"] = log.clone();
+            body["logConfiguration"] = json!(log);
+        }
+        if let Some(configuration) = &definition.experiment_report_configuration {
+            let configuration = json!(configuration);
+            if let Some(report) = self.report.rendered(&configuration, &self.id) {
+                body["experimentReport"] = report;
+            }
+            body["experimentReportConfiguration"] = configuration;
         }
         body
     }
@@ -109,7 +116,7 @@ impl Experiment {
     fn rendered_state(&self) -> Value {
         let mut state = json!({"status": self.state.status.as_str(), "reason": self.state.reason});
         if let Some(error) = &self.error {
-            state["error"] = json!({"code": error.code});
+            state["error"] = json!({"accountId": error.account, "code": error.code});
             if let Some(location) = &error.location {
                 state["error"]["location"] = json!(location);
             }

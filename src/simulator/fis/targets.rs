@@ -1,18 +1,33 @@
 //! Target resolution: which resources a target of a template takes.
 //!
-//! Done once, before any action (AWS FIS user guide, targets). Choices at random depend on the simulator's seed and the
-//! experiment, so that they can be repeated.
+//! Done once, before any action (AWS FIS user guide, targets). Choices at random depend on the simulator's seed, on which
+//! experiment since the start it is and on the target's name, so that they can be repeated.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     inventory::{Inventory, Resource},
+    pods,
     template::{Filter, SelectionMode, TargetSpec},
 };
-use crate::simulator::ids;
+use crate::simulator::{
+    choices::{Choices, CountAboveFound, SomeArnsMissing},
+    ids,
+};
 
-/// How many resources are made up for a selector without ARNs.
+/// How many resources are made up for a selector without ARNs, in each account.
 const INVENTED: usize = 3;
+
+/// Parameters that narrow the choice, and where else than under the parameter's own name a resource may tell the same.
+/// The others (`functionQualifier`) say how a resource is hit, not which.
+const NARROWING: &[(&str, &[&str])] = &[
+    ("availabilityZoneIdentifier", &["AvailabilityZone", "AvailabilityZoneId", "Placement.AvailabilityZone"]),
+    ("availabilityZoneIdentifiers", &["availabilityZoneIdentifier", "AvailabilityZone"]),
+    ("writerAvailabilityZoneIdentifiers", &["writerAvailabilityZoneIdentifier"]),
+    ("vpc", &["VpcId"]),
+    ("cluster", &["ClusterArn"]),
+    ("service", &["ServiceArn", "ServiceName"]),
+];
 
 /// What resolution depends on beside the target itself.
 #[derive(Debug, Clone, Copy)]
@@ -30,51 +45,99 @@ impl Account<'_> {
     }
 }
 
-/// Resolves a target; `salt` makes the choice differ between experiments.
-pub(super) fn resolved(spec: &TargetSpec, account: Account<'_>, salt: &str) -> Vec<Resource> {
-    let mut found: Vec<Resource> = match account.inventory {
-        Inventory::Invented => invented(spec, account),
+/// Where and how a target is resolved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Search<'a> {
+    pub(super) account: Account<'a>,
+    /// Accounts whose resources are found; those whose ARN has no account belong to each.
+    pub(super) accounts: &'a [&'a str],
+    pub(super) choices: &'a Choices,
+    /// Makes the choice differ between experiments and targets.
+    pub(super) salt: &'a str,
+}
+
+impl TargetSpec {
+    /// Whether the resources are named outright. Such a target is never skipped when it is empty (AWS FIS user guide,
+    /// experiment-options).
+    pub(super) fn is_unique(&self) -> bool {
+        !self.resource_arns.is_empty() || self.parameters.get("selectorType").is_some_and(|kind| kind == "podName")
+    }
+}
+
+/// Resolves a target.
+pub(super) fn resolved(spec: &TargetSpec, search: Search<'_>) -> Vec<Resource> {
+    let mut found = match search.account.inventory {
+        Inventory::Invented => invented(spec, search),
         Inventory::Listed(resources) => resources.iter().filter(|resource| fits(spec, resource)).cloned().collect(),
     };
+    found.retain(|resource| search.accounts.iter().any(|account| resource.is_of(account)));
+    let all_there = spec.resource_arns.iter().all(|arn| found.iter().any(|resource| resource.arn == *arn));
+    if !all_there && search.choices.some_arns_missing == SomeArnsMissing::TakeNone {
+        found.clear();
+    }
     let take = match spec.selection_mode {
         SelectionMode::All => found.len(),
-        // What AWS does with a count above the number found is not documented; here all found are taken.
-        SelectionMode::Count(count) => found.len().min(usize::try_from(count).unwrap_or(usize::MAX)),
-        SelectionMode::Percent(percent) => found.len() * usize::try_from(percent).unwrap_or(100) / 100,
+        SelectionMode::Count(count) => match usize::try_from(count).unwrap_or(usize::MAX) {
+            count if count <= found.len() => count,
+            _above if search.choices.count_above_found == CountAboveFound::TakeNone => 0,
+            _above => found.len(),
+        },
+        SelectionMode::Percent(percent) => found.len().saturating_mul(usize::try_from(percent).unwrap_or(100)) / 100,
     };
     if take < found.len() {
-        found.sort_by_cached_key(|resource| ids::rank(account.seed, &[salt, &resource.arn]));
+        found.sort_by_cached_key(|resource| ids::rank(search.account.seed, &[search.salt, &resource.arn]));
         found.truncate(take);
     }
+    found.iter_mut().filter(|resource| resource.resource_type == pods::TYPE).for_each(|pod| name_container(spec, pod));
     found
 }
 
+/// Notes which container of a pod is meant.
+fn name_container(spec: &TargetSpec, pod: &mut Resource) {
+    let asked = spec.parameters.get("targetContainerName").map(String::as_str);
+    if let Some(container) = asked.or(pods::default_container(pod)).map(Value::from) {
+        pod.attributes.insert("targetContainerName".to_owned(), container);
+    }
+}
+
 fn fits(spec: &TargetSpec, resource: &Resource) -> bool {
-    resource.resource_type == spec.resource_type
-        && (spec.resource_arns.is_empty() || spec.resource_arns.contains(&resource.arn))
+    if resource.resource_type != spec.resource_type {
+        return false;
+    }
+    if !spec.resource_arns.is_empty() {
+        return spec.resource_arns.contains(&resource.arn);
+    }
+    let selected = spec.resource_type != pods::TYPE || pods::fits(&spec.parameters, resource);
+    selected
         && spec.resource_tags.iter().all(|(key, value)| resource.tags.get(key) == Some(value))
         && spec.filters.iter().all(|filter| passes(filter, resource))
         && spec.parameters.iter().all(|(key, wanted)| narrows_to(resource, key, wanted))
 }
 
-/// A target parameter narrows the choice only where the inventory says something about it. Lists have commas.
+/// A parameter that narrows takes the resources that tell one of its values, which are separated by commas.
 fn narrows_to(resource: &Resource, key: &str, wanted: &str) -> bool {
-    let known = resource.attributes.get(key).and_then(Value::as_str);
-    known.is_none_or(|known| wanted.split(',').any(|one| one.trim() == known))
+    let Some((name, others)) = NARROWING.iter().find(|(name, _)| *name == key) else { return true };
+    let told = std::iter::once(name).chain(*others).flat_map(|path| values_at(path, resource));
+    told.into_iter().any(|told| wanted.split(',').any(|one| pods::same(one.trim(), &told)))
 }
 
 fn passes(filter: &Filter, resource: &Resource) -> bool {
-    let mut nodes: Vec<&Value> = Vec::new();
-    let mut names = filter.path.split('.');
-    nodes.extend(names.next().and_then(|name| resource.attributes.get(name)));
+    values_at(&filter.path, resource).iter().any(|value| filter.values.contains(value))
+}
+
+/// The scalars at a path of names separated by dots; lists on the way stand for each of their elements.
+fn values_at(path: &str, resource: &Resource) -> Vec<String> {
+    let mut names = path.split('.');
+    let mut nodes: Vec<&Value> = names.next().and_then(|name| resource.attributes.get(name)).into_iter().collect();
     for name in names {
         nodes = elements(nodes).into_iter().filter_map(|node| node.get(name)).collect();
     }
-    elements(nodes).into_iter().any(|node| match node {
-        Value::String(text) => filter.values.contains(text),
-        Value::Object(_) | Value::Array(_) => false,
-        scalar => filter.values.contains(&scalar.to_string()),
-    })
+    let text = |node: &Value| match node {
+        Value::String(text) => Some(text.clone()),
+        Value::Null | Value::Object(_) | Value::Array(_) => None,
+        scalar => Some(scalar.to_string()),
+    };
+    elements(nodes).into_iter().filter_map(text).collect()
 }
 
 /// Replaces lists by what is in them.
@@ -82,7 +145,7 @@ fn elements(nodes: Vec<&Value>) -> Vec<&Value> {
     nodes.into_iter().flat_map(|node| node.as_array().map_or(std::slice::from_ref(node), Vec::as_slice)).collect()
 }
 
-fn invented(spec: &TargetSpec, account: Account<'_>) -> Vec<Resource> {
+fn invented(spec: &TargetSpec, search: Search<'_>) -> Vec<Resource> {
     let resource = |arn: String| Resource {
         resource_type: spec.resource_type.clone(),
         arn,
@@ -92,33 +155,28 @@ fn invented(spec: &TargetSpec, account: Account<'_>) -> Vec<Resource> {
     if !spec.resource_arns.is_empty() {
         return spec.resource_arns.iter().cloned().map(resource).collect();
     }
-    (0..INVENTED).map(|index| resource(invented_arn(&spec.resource_type, index, account))).collect()
+    let mut found = Vec::new();
+    for account in search.accounts {
+        found.extend((0..INVENTED).map(|index| resource(invented_arn(&spec.resource_type, index, search, account))));
+    }
+    found
 }
 
-fn invented_arn(resource_type: &str, index: usize, account: Account<'_>) -> String {
+fn invented_arn(resource_type: &str, index: usize, search: Search<'_>, account: &str) -> String {
     let mut parts = resource_type.splitn(3, ':').skip(1);
     let (service, kind) = (parts.next().unwrap_or("fis"), parts.next().unwrap_or("resource"));
-    let tail = ids::hex(&ids::rank(account.seed, &[resource_type, &index.to_string()])[..8]);
+    let rank = ids::rank(search.account.seed, &[resource_type, &index.to_string()]);
+    let tail: String = ids::hex(&rank).chars().take(16).collect();
     let name = match kind {
         "instance" | "spot-instance" => format!("instance/i-0{tail}"),
         "subnet" => format!("subnet/subnet-0{tail}"),
         "ebs-volume" => format!("volume/vol-0{tail}"),
         kind => format!("{kind}/demo-{tail}"),
     };
-    format!("arn:aws:{service}:{}:{}:{name}", account.region, account.account)
+    format!("arn:aws:{service}:{}:{account}:{name}", search.account.region)
 }
 
-/// A resource as `targetInformation` of ListExperimentResolvedTargets: its ARN, and for pods what the experiment log
-/// shows of them (AWS FIS user guide, monitoring-logging).
+/// A resource as `targetInformation` of ListExperimentResolvedTargets.
 pub(super) fn information(resource: &Resource) -> Value {
-    let mut body = serde_json::Map::new();
-    body.insert("arn".to_owned(), Value::from(resource.arn.clone()));
-    if resource.resource_type == "aws:eks:pod" {
-        for (key, value) in &resource.attributes {
-            if let Value::String(text) = value {
-                body.insert(key.clone(), Value::from(text.clone()));
-            }
-        }
-    }
-    Value::Object(body)
+    json!(pods::information(resource))
 }

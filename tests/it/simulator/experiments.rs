@@ -204,7 +204,7 @@ fn capped_actions_end_with_their_work_or_fail() {
     const FITS: &[(&str, &str)] = &parameters(SPEC);
     const EXCEEDS: &[(&str, &str)] = &parameters(LONG);
     simulated(fast(), async |world| {
-        for (parameters, status, millis) in [(FITS, FisStatus::Completed, 30), (EXCEEDS, FisStatus::Failed, 60)] {
+        for (parameters, status, millis) in [(FITS, FisStatus::Completed, 40), (EXCEEDS, FisStatus::Failed, 60)] {
             let id = "aws:eks:inject-kubernetes-custom-resource";
             let draft = world.draft([Act("chaos", id, parameters, Some(("Cluster", "c")), &[])]);
             let target = CreateExperimentTemplateTargetInput::builder().resource_type("aws:eks:cluster");

@@ -12,10 +12,6 @@ impl World {
         assert_eq!(self.control("PUT", "events", switches).await.0, 200);
     }
 
-    async fn jump(&self, time: &str) {
-        assert_eq!(self.control("POST", "clock", json!({"jump": time})).await.0, 200);
-    }
-
     /// Runs an experiment from start to end in jumps and returns its id.
     async fn jumped(&self, token: &str) -> String {
         let template = self.template([wait("w", MINUTE, &[])]).await;
