@@ -146,7 +146,8 @@ impl Alarms {
 
     /// State of the alarm with an ARN; `None` when there is no such alarm.
     pub(super) fn state_of(&self, arn: &str) -> Option<AlarmState> {
-        let name = arn.split(':').nth(6)?;
+        // A name may hold colons.
+        let name = arn.splitn(7, ':').nth(6)?;
         self.alarms.get(name).filter(|alarm| alarm.arn == arn).map(|alarm| alarm.state)
     }
 
@@ -296,6 +297,9 @@ fn checked_alarm(members: &Map<String, Value>) -> Result<String, ApiError> {
         if !fits && (given(member) || member == "AlarmName") {
             return Err(validation(format!("{member} must be a text of {least} to {most} characters")));
         }
+    }
+    if name.chars().any(char::is_control) {
+        return Err(validation("AlarmName must not hold control characters"));
     }
     let enums = [("ComparisonOperator", OPERATORS), ("Statistic", STATISTICS), ("TreatMissingData", MISSING_DATA)];
     for (member, values) in enums {

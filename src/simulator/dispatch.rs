@@ -73,6 +73,7 @@ pub(super) fn protocol(parts: &Parts) -> Protocol {
     match (target(headers), credential(headers)) {
         (Some((SQS, _)), _) => Protocol::Json10 { namespace: "com.amazonaws.sqs" },
         (Some((CLOUDWATCH, _)), _) => Protocol::Json10 { namespace: "com.amazonaws.cloudwatch" },
+        (Some((EVENTS | SSM, _)), _) => Protocol::Json11,
         (Some(_), _) if content_type == "application/x-amz-json-1.0" => {
             Protocol::Json10 { namespace: "com.amazon.coral.service" }
         }
@@ -97,10 +98,10 @@ impl Wish {
             return Ok(Self::Control { method: method.to_owned(), path: path.to_owned() });
         }
         match (rpc(parts).or_else(|| target(&parts.headers)), protocol(parts)) {
-            (Some((SQS, operation)), _) => Ok(Self::Sqs(operation.to_owned())),
-            (Some((EVENTS, operation)), _) => Ok(Self::EventBridge(operation.to_owned())),
+            (Some((SQS, operation)), Protocol::Json10 { .. }) => Ok(Self::Sqs(operation.to_owned())),
+            (Some((EVENTS, operation)), Protocol::Json11) => Ok(Self::EventBridge(operation.to_owned())),
             (Some((CLOUDWATCH, operation)), _) => Ok(Self::CloudWatch(operation.to_owned())),
-            (Some((SSM, operation)), _) => Ok(Self::Ssm(operation.to_owned())),
+            (Some((SSM, operation)), Protocol::Json11) => Ok(Self::Ssm(operation.to_owned())),
             (None, Protocol::Query) => Self::read_form(parts, body),
             (None, Protocol::RestJson) => Call::find(method, path, parts.uri.query().unwrap_or("")).map(Self::Fis),
             _other => Err(ApiError::unknown_operation()),

@@ -101,6 +101,19 @@ pub(super) fn redrive(queue: &Queue) -> Option<Redrive> {
     parsed_redrive(text).ok()
 }
 
+/// Whether a queue lets another one use it as its dead-letter queue (SQS API reference, RedriveAllowPolicy).
+fn allows(target: &Queue, source: &str) -> bool {
+    let policy = target.attributes.get("RedriveAllowPolicy").and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let policy = policy.unwrap_or_default();
+    match policy["redrivePermission"].as_str() {
+        Some("denyAll") => false,
+        Some("byQueue") => {
+            policy["sourceQueueArns"].as_array().is_some_and(|arns| arns.iter().any(|arn| arn.as_str() == Some(source)))
+        }
+        _all => true,
+    }
+}
+
 fn parsed_redrive(text: &str) -> Result<Redrive, ApiError> {
     let refused =
         |reason: &str| invalid(format!("Value {text} for parameter RedrivePolicy is invalid. Reason: {reason}"));
@@ -143,11 +156,12 @@ impl Queues {
     ///
     /// # Errors
     /// `InvalidAttributeName`, `InvalidAttributeValue`, or `InvalidParameterValue` for a dead-letter queue that is
-    /// missing or of the other type.
+    /// missing, of the other type, or closed to the queue with the ARN `source`.
     pub(super) fn check_attributes(
         &self,
         attributes: &BTreeMap<String, String>,
         is_fifo: bool,
+        source: &str,
     ) -> Result<(), ApiError> {
         for (name, value) in attributes {
             check(name, value, is_fifo)?;
@@ -162,6 +176,7 @@ impl Queues {
             Some(target) if target.fifo() != is_fifo => {
                 refused("Dead-letter queue must be same type of queue as the source.")
             }
+            Some(target) if !allows(target, source) => refused("The dead-letter queue does not allow this source."),
             Some(_) => Ok(()),
         }
     }
@@ -196,12 +211,13 @@ impl Queues {
 
     pub(super) fn set_attributes(&mut self, body: &Value, now: Timestamp) -> Answer {
         let attributes: BTreeMap<String, String> = super::parsed(&body["Attributes"])?;
-        let is_fifo = self.named(body)?.fifo();
+        let queue = self.named(body)?;
+        let (is_fifo, source) = (queue.fifo(), queue.arn.clone());
         if attributes.contains_key("FifoQueue") {
             // A queue stays what it was made (SQS API reference, SetQueueAttributes).
             return Err(ApiError::bad("InvalidAttributeName", "Unknown Attribute FifoQueue."));
         }
-        self.check_attributes(&attributes, is_fifo)?;
+        self.check_attributes(&attributes, is_fifo, &source)?;
         let queue = self.named(body)?;
         queue.attributes.extend(attributes);
         queue.modified = now;

@@ -112,7 +112,8 @@ impl Queues {
         let request: CreateQueue = parsed(body)?;
         let name = request.queue_name;
         let is_fifo = checked_name(&name, request.attributes.get("FifoQueue").is_some_and(|value| value == "true"))?;
-        self.check_attributes(&request.attributes, is_fifo)?;
+        let arn = format!("arn:aws:sqs:{}:{}:{name}", scene.region, scene.account);
+        self.check_attributes(&request.attributes, is_fifo, &arn)?;
         check_tags(&request.tags)?;
         if let Some(queue) = self.queues.get(&name) {
             let differs = |(key, value): (&String, &String)| attributes::value(queue, key).as_ref() != Some(value);
@@ -133,7 +134,6 @@ impl Queues {
             return Err(ApiError::bad("QueueDeletedRecently", text)
                 .known_in_query_as("AWS.SimpleQueueService.QueueDeletedRecently"));
         }
-        let arn = format!("arn:aws:sqs:{}:{}:{name}", scene.region, scene.account);
         let mut queue = Queue::new(name.clone(), arn, request.attributes, now);
         queue.tags = request.tags;
         self.queues.insert(name.clone(), queue);

@@ -215,19 +215,24 @@ impl Queue {
             message.visible_at <= now && !message.content.group.as_ref().is_some_and(|group| blocked.contains(group))
         };
         let mut taken = Taken::default();
-        let mut kept = VecDeque::with_capacity(self.messages.len());
-        for mut message in std::mem::take(&mut self.messages) {
-            if taken.messages.len() < wanted.limit && free(&message) {
-                if max_received.is_some_and(|max| message.received >= max) {
-                    taken.dead.push(message);
-                    continue;
-                }
-                message.take(wanted.hide, now);
-                taken.messages.push(message.rendered(wanted));
+        let mut dead = Vec::new();
+        for (at, message) in self.messages.iter_mut().enumerate() {
+            if taken.messages.len() >= wanted.limit {
+                break;
             }
-            kept.push_back(message);
+            if !free(message) {
+                continue;
+            }
+            if max_received.is_some_and(|max| message.received >= max) {
+                dead.push(at);
+                continue;
+            }
+            message.take(wanted.hide, now);
+            taken.messages.push(message.rendered(wanted));
         }
-        self.messages = kept;
+        // From the back, so that the places before stay.
+        taken.dead = dead.into_iter().rev().filter_map(|at| self.messages.remove(at)).collect();
+        taken.dead.reverse();
         taken
     }
 
