@@ -20,9 +20,6 @@ pub struct Catalogue {
     pub actions: Vec<Action>,
     /// Resource types in the guide's order.
     pub target_resource_types: Vec<TargetResourceType>,
-    /// Most targets of one action in one experiment that are not named by ARN, by action id; none listed, no limit known
-    /// (page fis-quotas).
-    pub max_targets_by_tag: BTreeMap<String, usize>,
 }
 
 /// One FIS action.
@@ -45,7 +42,7 @@ pub struct Action {
     #[serde(default)]
     pub one_arn: bool,
     /// Most targets in an experiment that are not chosen by ARN (AWS FIS user guide, fis-quotas), where one is said.
-    pub max_targets_by_tag: Option<u32>,
+    pub max_targets_by_tag: Option<usize>,
     /// Whether AWS plans to remove it.
     #[serde(default)]
     pub deprecated: bool,

@@ -3,7 +3,7 @@
 //! [`draw`] makes valid templates and [`damage`] breaks them. A seed names a template and its damage.
 
 mod damage;
-mod draw;
+pub(super) mod draw;
 
 use super::{
     wire::{Wire, on_wire},

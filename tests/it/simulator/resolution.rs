@@ -1,6 +1,11 @@
 //! Which resources a target takes: tags, filters, parameters, pods, modes, accounts and quotas.
 
-use super::{raw::*, *};
+use std::collections::BTreeMap;
+
+use firedrill::domain::catalogue::{self, Action};
+
+use super::{random::draw::parameters, raw::*, *};
+use crate::sim::chance::Chance;
 
 const CLUSTER: &str = "arn:aws:eks:us-east-1:123456789012:cluster/shop";
 
@@ -49,7 +54,7 @@ fn inventory() -> Inventory {
 
 /// What a preview of one target finds: the last part of each ARN, or how the experiment ends.
 async fn found(world: &World, action: (&str, Value), target: &Value, options: &Value) -> String {
-    let key = firedrill::domain::catalogue::action(action.0).expect("known").targets.keys().next().expect("a key");
+    let key = catalogue::action(action.0).expect("known").targets.keys().next().expect("a key");
     let action = json!({"actionId": action.0, "parameters": action.1, "targets": {key: "t"}});
     let parts = json!({"actions": {"a": action}, "targets": {"t": target}, "experimentOptions": options});
     let template = world.drafted(&parts).await;
@@ -261,38 +266,82 @@ fn the_seed_decides_what_is_drawn() {
     assert!(one.iter().any(|names| *names != one[0]), "experiments draw anew: {one:?}");
 }
 
+/// What is drawn for an action and its target beside the type, so that nothing but the number of targets is at issue.
+fn drawn(action: &Action, kind: &str, chance: &mut Chance) -> (Value, Value) {
+    let mut parameters = parameters(&action.parameters, chance);
+    if parameters.contains_key("scope") {
+        // Any other scope has a quota of its own.
+        parameters.insert("scope".to_owned(), json!("all"));
+    }
+    if kind == "aws:eks:pod" {
+        let pods = json!({"clusterIdentifier": CLUSTER, "namespace": "app", "selectorType": "deploymentName"});
+        let mut target = json!({"parameters": pods});
+        target["parameters"]["selectorValue"] = json!("cart");
+        return (Value::Object(parameters), target);
+    }
+    let needed = catalogue::resource_type(kind).into_iter().flat_map(|kind| &kind.parameters);
+    let needed = needed.filter(|parameter| parameter.required).map(|parameter| (parameter.name.clone(), json!("x")));
+    let mut target = json!({"resourceTags": {"env": "test"}});
+    let needed: serde_json::Map<String, Value> = needed.collect();
+    if !needed.is_empty() {
+        target["parameters"] = Value::Object(needed);
+    }
+    (Value::Object(parameters), target)
+}
+
+/// Every limit of targets by tag: action, type of its target, parameters, target and limit.
+fn limited() -> Vec<(&'static str, &'static str, Value, Value, usize)> {
+    let mut chance = Chance::new(1);
+    let mut all = Vec::new();
+    for action in &catalogue::all().actions {
+        let kind = action.targets.values().next();
+        if let (Some(limit), Some(kind)) = (action.max_targets_by_tag, kind) {
+            let (parameters, target) = drawn(action, kind, &mut chance);
+            all.push((action.id.as_str(), kind.as_str(), parameters, target, limit));
+        }
+    }
+    assert_eq!(all.len(), 41, "limits");
+    let narrow = json!({"scope": "vpc", "duration": "PT1M"});
+    let target = json!({"resourceTags": {"env": "test"}});
+    all.push(("aws:network:disrupt-connectivity", "aws:ec2:subnet", narrow, target, 5));
+    all
+}
+
 #[test]
 fn more_targets_than_a_quota_fail_the_experiment() {
     const OVER: &str = "failed Target resolution exceeded the number of targets allowed for the action. \
                         (QuotaExceededFailure at t) | a cancelled";
-    let connectivity = |scope: &str| json!({"scope": scope, "duration": "PT1M"});
-    let cases = [
-        ("aws:ec2:terminate-instances", "aws:ec2:instance", json!({}), 300),
-        (
-            "aws:eks:terminate-nodegroup-instances",
-            "aws:eks:nodegroup",
-            json!({"instanceTerminationPercentage": "9"}),
-            100,
-        ),
-        ("aws:network:disrupt-connectivity", "aws:ec2:subnet", connectivity("all"), 100),
-        ("aws:network:disrupt-connectivity", "aws:ec2:subnet", connectivity("vpc"), 5),
-        ("aws:rds:reboot-db-instances", "aws:rds:db", json!({}), 130),
-    ];
-    for (action, kind, parameters, limit) in cases {
-        let name = |n: usize| arn("x", &format!("x/{n:04}"));
-        let listed = (0..=limit).map(|n| resource(kind, &name(n), ("env", "test"), &json!({}))).collect();
-        simulated(Options { inventory: Inventory::Listed(listed), ..slow() }, async |world| {
-            world.freeze().await;
-            let target =
-                |mode: String| json!({"resourceType": kind, "selectionMode": mode, "resourceTags": {"env": "test"}});
-            let over = target("ALL".to_owned());
-            assert_eq!(found(&world, (action, parameters.clone()), &over, &json!({})).await, OVER, "{action}");
-            let just =
-                found(&world, (action, parameters.clone()), &target(format!("COUNT({limit})")), &json!({})).await;
-            assert!(!just.starts_with("failed"), "{action}: {just}");
-            world
-        });
+    let limited = limited();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, kind, _, _, limit) in &limited {
+        let count = counts.entry(kind).or_default();
+        *count = (*count).max(limit + 1);
     }
+    let listed = counts.into_iter().flat_map(|(kind, count)| {
+        (0..count).map(move |n| match kind {
+            "aws:eks:pod" => pod(&format!("p-{n}"), "app", "cart"),
+            kind => {
+                let zone = json!({"availabilityZoneIdentifier": "x"});
+                resource(kind, &arn("x", &format!("x/{n:04}")), ("env", "test"), &zone)
+            }
+        })
+    });
+    let inventory = Inventory::Listed(listed.collect());
+    simulated(Options { inventory, ..slow() }, async |world| {
+        world.freeze().await;
+        for (action, kind, parameters, mut target, limit) in limited {
+            target["resourceType"] = json!(kind);
+            for (mode, expected) in [("ALL".to_owned(), Some(OVER)), (format!("COUNT({limit})"), None)] {
+                target["selectionMode"] = json!(mode);
+                let end = found(&world, (action, parameters.clone()), &target, &json!({})).await;
+                match expected {
+                    Some(expected) => assert_eq!(end, expected, "{action}"),
+                    None => assert!(!end.starts_with("failed"), "{action}: {end}"),
+                }
+            }
+        }
+        world
+    });
 }
 
 #[test]

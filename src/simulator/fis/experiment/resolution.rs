@@ -136,11 +136,10 @@ impl Experiment {
             return Some(("InvalidTarget", NO_TARGETS));
         }
         let mut users = definition.actions.values().filter(|action| action.targets.values().any(|user| user == name));
-        let limits = &catalogue::all().max_targets_by_tag;
         let over = users.any(|action| {
             let narrow = action.action_id == "aws:network:disrupt-connectivity"
                 && action.parameters.get("scope").is_none_or(|scope| scope != "all");
-            let limit = limits.get(&action.action_id).copied();
+            let limit = catalogue::action(&action.action_id).and_then(|known| known.max_targets_by_tag);
             let limit = if narrow { Some(SUBNETS_UNLESS_ALL) } else { limit };
             limit.is_some_and(|limit| found.len() > limit)
         });

@@ -83,7 +83,8 @@ fn stop_conditions(chance: &mut Chance) -> Value {
     }
 }
 
-fn parameters(all: &[Parameter], chance: &mut Chance) -> Map<String, Value> {
+/// Draws values of the parameters of an action or a target.
+pub fn parameters(all: &[Parameter], chance: &mut Chance) -> Map<String, Value> {
     let mut drawn = Map::new();
     for parameter in all {
         let bound =
