@@ -44,7 +44,7 @@ pub enum Command {
     /// Watch it work without an AWS account: simulator and agent in one process.
     #[command(after_help = "Example:\n  firedrill demo --for 60s")]
     Demo(DemoArgs),
-    /// Serve FIS, SQS and EventBridge on loopback, for tests and rehearsals.
+    /// Serve FIS and what is around it on loopback, for tests and rehearsals.
     #[command(
         after_help = "Example:\n  firedrill simulator --listen 127.0.0.1:4566 --speed 60\n  aws fis list-experiments --endpoint-url http://127.0.0.1:4566",
         after_long_help = super::simulator::help()

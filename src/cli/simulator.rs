@@ -24,21 +24,15 @@ const MAX_LINES: usize = 4_096;
 
 /// What `--help` says after the switches.
 pub fn help() -> String {
-    let choices = serde_json::to_value(Choices::default()).unwrap_or_default();
-    let shown = |(name, value): (&String, &Value)| match value {
-        Value::String(text) => format!("  {name}={text}"),
-        other => format!("  {name}={other}"),
-    };
-    let choices: Vec<String> = choices.as_object().into_iter().flatten().map(shown).collect();
     format!(
         "Examples:\n  firedrill simulator --listen 127.0.0.1:4566 --speed 60\n  \
          aws fis list-experiments --endpoint-url http://127.0.0.1:4566\n  \
          firedrill simulator --listen 127.0.0.1:0 --exec 'aws fis list-actions'\n\n\
          Each call is a line on stderr; the line to paste goes to stdout.\n\n\
-         Choices where AWS does not say how it behaves, with their defaults:\n{}\n\n\
+         Choices where AWS does not say how it behaves, the default first:\n{}\n\
          Its own interface, for callers on this machine:\n{ENDPOINTS}\n\n\
          Version 1 of the AWS CLI needs --endpoint-url for sqs: there it does not look at AWS_ENDPOINT_URL.",
-        choices.join("\n")
+        Choices::described()
     )
 }
 

@@ -3,13 +3,14 @@
 //! A client must survive either side of each. `--choice NAME=VALUE` sets one at the start, `PATCH /_simulator/choices`
 //! while it runs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::wire::{self, ApiError};
 
 /// All choices. The defaults are the stricter or the observed side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Choices {
     /// StopExperiment on an experiment that has ended.
@@ -29,15 +30,15 @@ pub struct Choices {
     /// What an experiment becomes after 12 hours.
     pub at_twelve_hours: AtTwelveHours,
     /// An alarm of a stop condition that has no data when an experiment starts.
-    pub alarm_without_data: AlarmWithoutData,
+    pub alarm_without_data: SilentAlarm,
     /// An alarm of a stop condition that does not exist when an experiment starts.
-    pub missing_alarm: AlarmWithoutData,
+    pub missing_alarm: SilentAlarm,
     /// An alarm of a stop condition that is in ALARM when an experiment starts.
     pub alarm_at_start: AlarmAtStart,
 }
 
 /// Answer to StopExperiment on an experiment that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopOfEnded {
     /// 400 `ValidationException`.
@@ -47,7 +48,7 @@ pub enum StopOfEnded {
 }
 
 /// Answer to a template that names an action which does not exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownAction {
     /// 400 `ValidationException`, as for all else that is wrong with a template.
@@ -57,7 +58,7 @@ pub enum UnknownAction {
 }
 
 /// Whether something is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Told {
     /// It is.
@@ -67,7 +68,7 @@ pub enum Told {
 }
 
 /// What COUNT(n) selects when fewer than n are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CountAboveFound {
     /// All that are found.
@@ -77,7 +78,7 @@ pub enum CountAboveFound {
 }
 
 /// What a target by ARNs takes when some are not found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SomeArnsMissing {
     /// Nothing, as if none were found.
@@ -87,7 +88,7 @@ pub enum SomeArnsMissing {
 }
 
 /// What becomes of an experiment after 12 hours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AtTwelveHours {
     /// It is stopped, by way of `stopping`.
@@ -97,9 +98,9 @@ pub enum AtTwelveHours {
 }
 
 /// What an alarm that tells nothing means to a start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum AlarmWithoutData {
+pub enum SilentAlarm {
     /// Nothing.
     Ignore,
     /// The experiment fails, as one user reports.
@@ -107,7 +108,7 @@ pub enum AlarmWithoutData {
 }
 
 /// What an alarm in `ALARM` means to a start; no action begins either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AlarmAtStart {
     /// The experiment is stopped, as it would be later.
@@ -127,20 +128,37 @@ impl Default for Choices {
             count_above_found: CountAboveFound::TakeAll,
             some_arns_missing: SomeArnsMissing::TakeNone,
             at_twelve_hours: AtTwelveHours::Stopped,
-            alarm_without_data: AlarmWithoutData::Ignore,
-            missing_alarm: AlarmWithoutData::Fail,
+            alarm_without_data: SilentAlarm::Ignore,
+            missing_alarm: SilentAlarm::Fail,
             alarm_at_start: AlarmAtStart::Stop,
         }
     }
 }
 
 impl Choices {
+    /// Two lines for each choice: its name, its default and what else it can be, and what it is about.
+    pub fn described() -> String {
+        let schema = schemars::schema_for!(Choices).to_value();
+        let defaults = json!(Self::default());
+        let mut text = String::new();
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let default = defaults[name].as_str().map_or_else(|| defaults[name].to_string(), str::to_owned);
+            let definition = property["$ref"].as_str().and_then(|path| schema.pointer(path.trim_start_matches('#')));
+            let variants = definition.and_then(|definition| definition["oneOf"].as_array()).into_iter().flatten();
+            let others = variants.filter_map(|variant| variant["const"].as_str()).filter(|value| *value != default);
+            let values: Vec<&str> = std::iter::once(default.as_str()).chain(others).collect();
+            let about = property["description"].as_str().unwrap_or_default();
+            text.push_str(&format!("  {name}={}\n      {about}\n", values.join("|")));
+        }
+        text
+    }
+
     /// Sets some choices by name and leaves the others.
     ///
     /// # Errors
     /// `ValidationException` for an unknown name or value; nothing is set then.
     pub(super) fn set(&mut self, some: &Value) -> Result<(), ApiError> {
-        let mut merged = serde_json::json!(self);
+        let mut merged = json!(self);
         for (name, value) in some.as_object().into_iter().flatten() {
             merged[name] = value.clone();
         }

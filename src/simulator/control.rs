@@ -133,7 +133,8 @@ pub(super) fn perform(
 /// `ValidationException` when there is none or it cannot be used; the old one stays then.
 pub(super) async fn load_inventory(shared: &Shared, body: &Value) -> Answer {
     let inventory = match (wire::parsed::<NewInventory>(body)?.resources, &shared.scene.inventory_file) {
-        (Some(resources), _) => Inventory::Listed(resources),
+        (Some(resources), _) => Inventory::from_list(resources)
+            .map_err(|problems| ApiError::validation(format!("resources{}", problems.join("\nresources"))))?,
         (None, None) => {
             return Err(ApiError::validation("resources: missing, and the simulator was started without --inventory"));
         }

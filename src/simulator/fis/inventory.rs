@@ -109,14 +109,25 @@ impl Inventory {
         };
         checked(placed).map(Self::Listed).map_err(|problems| InventoryError::Wrong { path: path.to_owned(), problems })
     }
+
+    /// Takes a list that came without a file.
+    ///
+    /// # Errors
+    /// Every problem with its place, as of a file.
+    pub(in crate::simulator) fn from_list(resources: Vec<Resource>) -> Result<Self, Vec<String>> {
+        checked(placed(resources)).map(Self::Listed)
+    }
 }
 
 /// Resources and where each stands.
 type Placed = Vec<(String, Resource)>;
 
 fn from_json(text: &str) -> Result<Placed, serde_json::Error> {
-    let resources: Vec<Resource> = serde_json::from_str(text)?;
-    Ok(resources.into_iter().enumerate().map(|(index, resource)| (format!("[{index}]"), resource)).collect())
+    serde_json::from_str(text).map(placed)
+}
+
+fn placed(resources: Vec<Resource>) -> Placed {
+    resources.into_iter().enumerate().map(|(index, resource)| (format!("[{index}]"), resource)).collect()
 }
 
 fn from_toml(text: &str) -> Result<Placed, toml::de::Error> {

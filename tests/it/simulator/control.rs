@@ -80,6 +80,12 @@ fn changes_that_make_no_sense_are_refused_with_their_place() {
             ("PATCH", "choices", json!({"stop-of-end": "answer"}), "stop-of-end"),
             ("POST", "alarms", json!({"name": "a", "state": "LOUD"}), "state"),
             ("POST", "inventory", json!({"resources": [{"arn": 5}]}), "resources[0].arn"),
+            (
+                "POST",
+                "inventory",
+                json!({"resources": [{"type": "aws:ec2:instanc", "arn": "arn:aws:x:::y"}]}),
+                "resources[0]: unknown resource type `aws:ec2:instanc`; did you mean `aws:ec2:instance`?",
+            ),
             ("POST", "inventory", json!({}), "resources"),
             ("POST", "experiments/EXP1/fail-action", json!({"action": "w"}), "reason"),
         ] {

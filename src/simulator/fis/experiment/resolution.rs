@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{catalogue, fis::FisStatus},
     simulator::{
-        choices::{AlarmAtStart, AlarmWithoutData},
+        choices::{AlarmAtStart, SilentAlarm},
         cloudwatch::AlarmState,
         fis::{
             inventory::Resource,
@@ -86,7 +86,7 @@ impl Experiment {
                 Some(AlarmState::InsufficientData) => (world.choices.alarm_without_data, "has insufficient data"),
                 None => (world.choices.missing_alarm, "does not exist"),
             };
-            if choice == AlarmWithoutData::Fail {
+            if choice == SilentAlarm::Fail {
                 let reason = format!("The alarm {arn} of a stop condition {what}.");
                 return Alarmed::Unknown(Refusal { code: "ConfigurationFailure", reason, location: None });
             }

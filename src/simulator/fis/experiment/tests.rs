@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::simulator::{
     self,
-    choices::AlarmWithoutData,
+    choices::SilentAlarm,
     cloudwatch::AlarmState,
     fis::{accounts::AccountConfiguration, inventory::Inventory},
 };
@@ -330,7 +330,7 @@ fn many_accounts_resolve_in_their_configured_accounts_only() {
     let inventory = || Inventory::Listed(accounts.map(resource).into());
     let resolve = |configured: &[&str], inventory: Inventory| {
         let mut scene = Scene::new(inventory);
-        scene.choices.alarm_without_data = AlarmWithoutData::Ignore;
+        scene.choices.alarm_without_data = SilentAlarm::Ignore;
         let mut driven = Driven::new(template(&parts, configured), Lever::Disengaged, &scene);
         driven.advance(&scene, Timestamp::from_second(60).expect("an instant"));
         let found = driven.experiment.resolved.values().flatten().map(|found| found.account().to_owned());
