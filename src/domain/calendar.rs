@@ -2,8 +2,9 @@
 //!
 //! Pure, and fails closed: a calendar with anything in it that is not understood is refused as a whole, with the line,
 //! since an event that is left out would open or close a window silently. Spans are half-open `[start, end)`. An event
-//! that begins in a skipped hour begins at the first instant after the gap's old offset says so, one in a repeated hour
-//! in its first pass. What a line may hold is in `lines`, an event in `event`, a recurrence rule in `rule`.
+//! that begins in a skipped hour is read with the offset before the gap, so that 02:30 becomes 03:30 (RFC 5545, 3.3.5;
+//! weekly windows begin at 03:00 then, see [`super::window`]), one in a repeated hour begins in its first pass. Change
+//! calendars of AWS are read by it; blackout windows from calendar files will be. What a line may hold is in `lines`, an event in `event`, a recurrence rule in `rule`.
 
 mod event;
 mod lines;
@@ -142,7 +143,7 @@ impl Calendar {
                 replaced.entry(uid).or_default().insert(at);
             }
             // Finds out whether the rule can be followed at all.
-            event.starts(event.first(), MAX_OCCURRENCES)?;
+            event.starts(event.first, MAX_OCCURRENCES)?;
             events.push(event);
         }
         Ok(Self { events, replaced, default_state: default_state(&root)? })

@@ -25,6 +25,8 @@ pub(super) struct Event {
     pub(super) uid: Option<String>,
     pub(super) recurrence_id: Option<Timestamp>,
     pub(super) cancelled: bool,
+    /// When it first begins.
+    pub(super) first: Timestamp,
     start: DateTime,
     zone: TimeZone,
     length: Length,
@@ -99,7 +101,10 @@ impl Zones {
         }
         let (local, zone) = match (value.strip_suffix(['Z', 'z']), property.parameter("TZID")) {
             (Some(local), _) => (local, &TimeZone::UTC),
-            (None, Some(name)) => (value, self.named.get(name).unwrap_or(&self.default)),
+            (None, Some(name)) => {
+                let unknown = || property.error(Problem::Zone { zone: super::lines::short(name) });
+                (value, self.named.get(name).ok_or_else(unknown)?)
+            }
             (None, None) => (value, &self.default),
         };
         let local = date_time(local).ok_or_else(|| property.refused())?;
@@ -154,6 +159,7 @@ impl Event {
             uid: component.one("UID")?.map(|property| property.value.trim().to_owned()),
             recurrence_id: recurrence_id.transpose()?,
             cancelled: status.is_some_and(|property| property.value.trim().eq_ignore_ascii_case("CANCELLED")),
+            first,
             start: start.local,
             zone: start.zone,
             length,
@@ -161,11 +167,6 @@ impl Event {
             more,
             except,
         })
-    }
-
-    /// When it first begins.
-    pub(super) fn first(&self) -> Timestamp {
-        instant(self.start, &self.zone).unwrap_or(Timestamp::MAX)
     }
 
     /// Starts and ends of its occurrences that begin before about `to`, earlier ones included.
@@ -180,7 +181,9 @@ impl Event {
                 rule.starts(self.start, to, limit).map_err(|problem| CalendarError { line: self.line, problem })?
             }
         };
-        let ruled = starts.into_iter().filter_map(|local| Some((instant(local, &self.zone)?, None)));
+        let beyond = || CalendarError { line: self.line, problem: Problem::TooMany { limit } };
+        let ruled = starts.into_iter().map(|local| Ok((instant(local, &self.zone).ok_or_else(beyond)?, None)));
+        let ruled = ruled.collect::<Result<Vec<_>, _>>()?.into_iter();
         let all = ruled.chain(self.more.iter().copied()).filter(|(start, _)| !self.except.contains(start));
         Ok(all.map(|(start, end)| (start, end.unwrap_or_else(|| self.end(start)))).collect())
     }
