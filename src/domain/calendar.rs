@@ -19,6 +19,9 @@ use self::{event::Event, lines::Component};
 /// Most occurrences that one question may look at.
 const MAX_OCCURRENCES: usize = 100_000;
 
+/// Most periods of recurrence rules, hours or days or longer, that one question may look at.
+const MAX_PERIODS: usize = 1_000_000;
+
 /// How far a transition is looked for, in steps of growing cost.
 const HORIZONS: [SignedDuration; 3] =
     [SignedDuration::from_hours(24 * 31), SignedDuration::from_hours(24 * 366), SignedDuration::from_hours(24 * 3_660)];
@@ -142,8 +145,6 @@ impl Calendar {
             if let Some((uid, at)) = event.uid.clone().zip(event.recurrence_id) {
                 replaced.entry(uid).or_default().insert(at);
             }
-            // Finds out whether the rule can be followed at all.
-            event.starts(event.first, MAX_OCCURRENCES)?;
             events.push(event);
         }
         Ok(Self { events, replaced, default_state: default_state(&root)? })
@@ -159,10 +160,14 @@ impl Calendar {
     /// # Errors
     /// [`Problem::TooMany`].
     pub fn spans(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Busy>, CalendarError> {
-        let mut left = MAX_OCCURRENCES;
+        let (mut left, mut periods) = (MAX_OCCURRENCES, 0_usize);
         let mut spans = Vec::new();
         let nothing = BTreeSet::new();
         for event in self.events.iter().filter(|event| !event.cancelled) {
+            periods = periods.saturating_add(event.periods(to));
+            if periods > MAX_PERIODS {
+                return Err(CalendarError { line: event.line, problem: Problem::TooMany { limit: MAX_PERIODS } });
+            }
             let starts = event.starts(to, left)?;
             left = left.saturating_sub(starts.len());
             // An event that replaces an occurrence is none that can be replaced.

@@ -21,12 +21,10 @@ const ZONES_APART: SignedDuration = SignedDuration::from_hours(48);
 /// An event, or one occurrence that replaces another.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
-    line: usize,
+    pub(super) line: usize,
     pub(super) uid: Option<String>,
     pub(super) recurrence_id: Option<Timestamp>,
     pub(super) cancelled: bool,
-    /// When it first begins.
-    pub(super) first: Timestamp,
     start: DateTime,
     zone: TimeZone,
     length: Length,
@@ -159,7 +157,6 @@ impl Event {
             uid: component.one("UID")?.map(|property| property.value.trim().to_owned()),
             recurrence_id: recurrence_id.transpose()?,
             cancelled: status.is_some_and(|property| property.value.trim().eq_ignore_ascii_case("CANCELLED")),
-            first,
             start: start.local,
             zone: start.zone,
             length,
@@ -177,7 +174,7 @@ impl Event {
         let starts = match &self.rule {
             None => vec![self.start],
             Some(rule) => {
-                let to = TimeZone::UTC.to_datetime(later(to, ZONES_APART));
+                let to = local_bound(to);
                 rule.starts(self.start, to, limit).map_err(|problem| CalendarError { line: self.line, problem })?
             }
         };
@@ -186,6 +183,11 @@ impl Event {
         let ruled = ruled.collect::<Result<Vec<_>, _>>()?.into_iter();
         let all = ruled.chain(self.more.iter().copied()).filter(|(start, _)| !self.except.contains(start));
         Ok(all.map(|(start, end)| (start, end.unwrap_or_else(|| self.end(start)))).collect())
+    }
+
+    /// How many periods of its rule lie between its start and `to`: what it costs to look at them.
+    pub(super) fn periods(&self, to: Timestamp) -> usize {
+        self.rule.as_ref().map_or(0, |rule| rule.periods(self.start, local_bound(to)))
     }
 
     fn end(&self, start: Timestamp) -> Timestamp {
@@ -197,6 +199,11 @@ impl Event {
             }
         }
     }
+}
+
+/// A local time that no zone has reached at an instant.
+fn local_bound(to: Timestamp) -> DateTime {
+    TimeZone::UTC.to_datetime(later(to, ZONES_APART))
 }
 
 /// How long an event lasts; a date without an end lasts that day. `None` when it does not say.
