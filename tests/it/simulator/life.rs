@@ -172,6 +172,9 @@ fn a_lever_that_is_engaging_cannot_be_moved() {
         world.jump("PT5S").await;
         let (_, lever) = world.api("GET", "/safetyLevers/default", json!({})).await;
         assert_eq!(lever["safetyLever"]["state"]["status"], "engaged");
+        // One that comes later and is stopped by somebody else leaves it engaged.
+        let late = world.begun(&template, "run-all").await;
+        assert_eq!(world.api("DELETE", &format!("/experiments/{late}"), json!({})).await.0, 200);
         assert_eq!(moved("disengaged").await, (200, json!({"status": "disengaged", "reason": "why"})));
         world
     });
