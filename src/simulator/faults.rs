@@ -12,10 +12,8 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    operations::{self, OPERATIONS},
-    wire::ApiError,
-};
+use super::{dispatch::operations, wire::ApiError};
+use crate::domain::words::did_you_mean;
 
 /// Most faults waiting for one operation.
 const MAX_WAITING: usize = 1_000;
@@ -119,9 +117,9 @@ impl Faults {
     /// `ValidationException` when the request cannot be read.
     pub(super) fn add(&mut self, body: &Value) -> Result<(), ApiError> {
         let request: Request = super::wire::parsed(body)?;
-        if !OPERATIONS.contains(&request.operation.as_str()) {
-            let likely = operations::likeliest(&request.operation);
-            let text = format!("operation: the simulator has no `{}`; did you mean `{likely}`?", request.operation);
+        if !operations().any(|known| known == request.operation) {
+            let hint = did_you_mean(&request.operation, operations()).map(|hint| format!("; {hint}"));
+            let text = format!("operation: the simulator has no `{}`{}", request.operation, hint.unwrap_or_default());
             return Err(ApiError::validation(text));
         }
         match (request.fault, request.milliseconds) {

@@ -121,28 +121,28 @@ fn wish(shared: &Shared, parts: &Parts, bytes: &[u8], caller: &Caller) -> Result
 
 async fn perform(shared: &Shared, parts: &Parts, wish: Wish, body: Value, caller: &Caller) -> Told {
     let begun = Instant::now();
-    let interference = shared.with(|state, _now| state.faults.take(wish.operation()));
+    let interference = wish.operation().and_then(|name| shared.with(|state, _now| state.faults.take(name)));
     let answered = |wish, body, answer| Told { wish: Some(wish), body, answer, retry_after: None, unheard: false };
     match interference {
         None => {
-            let answer = act(shared, &wish, &body).await;
+            let answer = dispatch::perform(shared, &wish, &body).await;
             answered(wish, body, answer)
         }
         Some(Interference::Refuse(error, retry_after)) => Told { retry_after, ..answered(wish, body, Err(error)) },
         Some(Interference::Lie(error)) => {
             // The client is told of a failure of ours, whatever the operation said.
-            let _untold = act(shared, &wish, &body).await;
+            let _untold = dispatch::perform(shared, &wish, &body).await;
             answered(wish, body, Err(error))
         }
         Some(Interference::Bend(bend)) => {
-            let answer = act(shared, &wish, &body).await.map(|mut body| {
+            let answer = dispatch::perform(shared, &wish, &body).await.map(|mut body| {
                 bend(&mut body);
                 body
             });
             answered(wish, body, answer)
         }
         Some(Interference::Delay(time)) => {
-            let answer = act(shared, &wish, &body).await;
+            let answer = dispatch::perform(shared, &wish, &body).await;
             tokio::time::sleep(time).await;
             answered(wish, body, answer)
         }
@@ -163,18 +163,8 @@ async fn perform(shared: &Shared, parts: &Parts, wish: Wish, body: Value, caller
 /// Performs an operation, or does not, whose answer nobody hears.
 async fn perform_unheard(shared: &Shared, wish: &Wish, body: &Value, effect: Effect) -> Answer {
     match effect {
-        Effect::Done => act(shared, wish, body).await,
+        Effect::Done => dispatch::perform(shared, wish, body).await,
         Effect::NotDone => Ok(json!({})),
-    }
-}
-
-async fn act(shared: &Shared, wish: &Wish, body: &Value) -> Answer {
-    match wish {
-        // The one request that reads a file, which must not happen under the lock.
-        Wish::Control { method, path } if method == "POST" && path == "inventory" => {
-            control::load_inventory(shared, body).await
-        }
-        _other => dispatch::perform(shared, wish, body).await,
     }
 }
 

@@ -73,17 +73,21 @@ struct GetCalendarState {
     at_time: Option<String>,
 }
 
+/// The operations there are.
+pub(super) const OPERATIONS: &[&str] =
+    &["CreateDocument", "UpdateDocument", "DeleteDocument", "GetDocument", "GetCalendarState"];
+
 impl Documents {
-    /// Performs an operation; `None` for one that is not known.
-    pub(super) fn perform(&mut self, operation: &str, body: &Value, scene: &Scene, now: Timestamp) -> Option<Answer> {
-        Some(match operation {
+    /// Performs an operation.
+    pub(super) fn perform(&mut self, operation: &str, body: &Value, scene: &Scene, now: Timestamp) -> Answer {
+        match operation {
             "CreateDocument" => self.create(body, now),
             "UpdateDocument" => self.update(body, now),
             "DeleteDocument" => self.delete(body, scene),
             "GetDocument" => self.get(body, scene),
             "GetCalendarState" => self.state(body, scene, now),
-            _other => return None,
-        })
+            _other => Err(ApiError::unknown_operation()),
+        }
     }
 
     fn create(&mut self, body: &Value, now: Timestamp) -> Answer {

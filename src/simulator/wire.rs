@@ -183,6 +183,16 @@ pub(super) fn parsed<T: DeserializeOwned>(body: &Value) -> Result<T, ApiError> {
     })
 }
 
+/// A member that is there; null counts as absent.
+pub(super) fn given<'b>(body: &'b Value, member: &str) -> Option<&'b Value> {
+    body.get(member).filter(|value| !value.is_null())
+}
+
+/// A number of things; `None` for what is none.
+pub(super) fn count(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|number| usize::try_from(number).ok())
+}
+
 /// A timestamp as FIS writes it: epoch seconds with milliseconds.
 #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age need 41 bits")]
 pub(super) fn epoch_seconds(at: Timestamp) -> Value {

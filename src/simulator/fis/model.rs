@@ -91,6 +91,11 @@ pub(super) struct Input(Map<String, Value>);
 /// What the path of a request holds: members with their values, decoded.
 pub(super) type Labels = Vec<(&'static str, String)>;
 
+/// The names of all operations.
+pub(super) fn operations() -> impl Iterator<Item = &'static str> {
+    MODEL.operations.keys().map(String::as_str)
+}
+
 /// Finds the operation of a method and a path.
 ///
 /// # Errors

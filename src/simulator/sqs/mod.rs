@@ -22,6 +22,7 @@ use super::{
     Scene,
     clock::later,
     ids::Ids,
+    page,
     wire::{self, Answer, ApiError},
 };
 
@@ -56,8 +57,30 @@ struct CreateQueue {
     tags: BTreeMap<String, String>,
 }
 
+/// The operations there are.
+pub(super) const OPERATIONS: &[&str] = &[
+    "CreateQueue",
+    "GetQueueUrl",
+    "ListQueues",
+    "DeleteQueue",
+    "PurgeQueue",
+    "SendMessage",
+    "ReceiveMessage",
+    "DeleteMessage",
+    "ChangeMessageVisibility",
+    "SendMessageBatch",
+    "DeleteMessageBatch",
+    "ChangeMessageVisibilityBatch",
+    "GetQueueAttributes",
+    "SetQueueAttributes",
+    "ListDeadLetterSourceQueues",
+    "ListQueueTags",
+    "TagQueue",
+    "UntagQueue",
+];
+
 impl Queues {
-    /// Performs an operation; `None` for one that is not known (ReceiveMessage among them).
+    /// Performs an operation; ReceiveMessage waits, see [`receive`].
     pub(super) fn perform(
         &mut self,
         operation: &str,
@@ -65,8 +88,8 @@ impl Queues {
         scene: &Scene,
         ids: &mut Ids,
         now: Timestamp,
-    ) -> Option<Answer> {
-        Some(match operation {
+    ) -> Answer {
+        match operation {
             "CreateQueue" => self.create(body, scene, now),
             "GetQueueUrl" => self.url(body, scene),
             "ListQueues" => self.list(body, scene),
@@ -84,8 +107,8 @@ impl Queues {
             "ListQueueTags" => self.named(body).map(|queue| json!({"Tags": queue.tags})),
             "TagQueue" => self.tag(body),
             "UntagQueue" => self.untag(body),
-            _other => return None,
-        })
+            _other => Err(ApiError::unknown_operation()),
+        }
     }
 
     /// Delivers an event to the queue of an ARN; `false` when there is none or it does not take it.
@@ -244,22 +267,17 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
 
 /// URLs under a member; in pages only when `MaxResults` is given (SQS API reference, ListQueues).
 fn page(body: &Value, member: &str, urls: Vec<String>) -> Answer {
-    let size = match body.get("MaxResults").map(|size| size.as_u64().and_then(|size| usize::try_from(size).ok())) {
+    let size = match wire::given(body, "MaxResults").map(wire::count) {
         None => MAX_QUEUES,
         Some(Some(size @ 1..=1_000)) => size,
         Some(_outside) => return Err(invalid("MaxResults must be an integer between 1 and 1000.")),
     };
     let token = body.get("NextToken").and_then(Value::as_str);
-    let after = |url: &String| token.is_none_or(|token| super::ids::hex(url.as_bytes()).as_str() > token);
-    let mut shown: Vec<String> = urls.into_iter().filter(after).collect();
-    let more = shown.len() > size;
-    shown.truncate(size);
-    let mut answer = json!({});
-    if let Some(last) = shown.last() {
-        if more {
-            answer["NextToken"] = super::ids::hex(last.as_bytes()).into();
-        }
-        answer[member] = json!(shown);
+    let (shown, next) =
+        page::page(urls, String::clone, size, token).ok_or_else(|| invalid("NextToken is not valid."))?;
+    let mut answer = if shown.is_empty() { json!({}) } else { json!({ member: shown }) };
+    if let Some(token) = next {
+        answer["NextToken"] = token.into();
     }
     Ok(answer)
 }
