@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -77,7 +77,7 @@ struct Alarm {
 }
 
 /// State of an alarm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum AlarmState {
     /// Within its threshold.
@@ -86,6 +86,17 @@ pub(super) enum AlarmState {
     Alarm,
     /// Not known.
     InsufficientData,
+}
+
+impl AlarmState {
+    /// Its name at AWS.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Alarm => "ALARM",
+            Self::InsufficientData => "INSUFFICIENT_DATA",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -144,7 +155,7 @@ impl Alarms {
 
     /// States by name, for the state page.
     pub(super) fn rendered(&self) -> Value {
-        json!(self.alarms.iter().map(|(name, alarm)| (name, alarm.state)).collect::<BTreeMap<_, _>>())
+        json!(self.alarms.iter().map(|(name, alarm)| (name, alarm.state.as_str())).collect::<BTreeMap<_, _>>())
     }
 
     /// State of the alarm with an ARN; `None` when there is no such alarm.
@@ -271,7 +282,7 @@ impl Alarm {
         members.insert("AlarmName".to_owned(), json!(name));
         members.insert("AlarmArn".to_owned(), json!(self.arn));
         members.insert("AlarmConfigurationUpdatedTimestamp".to_owned(), epoch_seconds(self.updated));
-        members.insert("StateValue".to_owned(), json!(self.state));
+        members.insert("StateValue".to_owned(), json!(self.state.as_str()));
         members.insert("StateReason".to_owned(), json!(self.reason));
         members.insert("StateUpdatedTimestamp".to_owned(), epoch_seconds(self.state_updated));
         members.insert("StateTransitionedTimestamp".to_owned(), epoch_seconds(self.transitioned));

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     Shared, cloudwatch, control,
+    credentials::{self, Signer},
     eventbridge::{self, Delivery},
     fis::routes::{self, Call},
     sqs, ssm, sts,
@@ -63,14 +64,6 @@ fn rpc(parts: &Parts) -> Option<(&str, &str)> {
     parts.uri.path().strip_prefix("/service/")?.split_once("/operation/")
 }
 
-/// Access key and signing name of a signature: `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, …`.
-fn credential(headers: &HeaderMap) -> Option<(&str, &str)> {
-    let scope = header(headers, "authorization")?.split_once("Credential=")?.1;
-    let mut parts = scope.split([',', ' ']).next()?.split('/');
-    let key = parts.next()?;
-    Some((key, parts.nth(2)?))
-}
-
 /// The protocol of a request: what its head says, and otherwise what the service speaks that it is signed for.
 pub(super) fn protocol(parts: &Parts) -> Protocol {
     let headers = &parts.headers;
@@ -81,7 +74,8 @@ pub(super) fn protocol(parts: &Parts) -> Protocol {
     if rpc(parts).is_some() {
         return Protocol::Cbor;
     }
-    match (target(headers), credential(headers)) {
+    let signer = credentials::signer(parts);
+    match (target(headers), signer.as_ref().map(|signer| signer.service.as_str())) {
         (Some((SQS, _)), _) => Protocol::Json10 { namespace: "com.amazonaws.sqs" },
         (Some((CLOUDWATCH, _)), _) => Protocol::Json10 { namespace: "com.amazonaws.cloudwatch" },
         (Some((EVENTS | SSM, _)), _) => Protocol::Json11,
@@ -90,10 +84,10 @@ pub(super) fn protocol(parts: &Parts) -> Protocol {
         }
         (Some(_), _) => Protocol::Json11,
         (None, _) if content_type.starts_with("application/x-www-form-urlencoded") => Protocol::Query,
-        (None, Some((_, "sqs"))) => Protocol::Json10 { namespace: "com.amazonaws.sqs" },
-        (None, Some((_, "monitoring"))) => Protocol::Json10 { namespace: "com.amazonaws.cloudwatch" },
-        (None, Some((_, "events" | "ssm"))) => Protocol::Json11,
-        (None, Some((_, "sts"))) => Protocol::Query,
+        (None, Some("sqs")) => Protocol::Json10 { namespace: "com.amazonaws.sqs" },
+        (None, Some("monitoring")) => Protocol::Json10 { namespace: "com.amazonaws.cloudwatch" },
+        (None, Some("events" | "ssm")) => Protocol::Json11,
+        (None, Some("sts")) => Protocol::Query,
         (None, _fis) => Protocol::RestJson,
     }
 }
@@ -122,8 +116,8 @@ impl Wish {
     }
 
     fn read_form(parts: &Parts, body: &Value) -> Result<Self, ApiError> {
-        let (access_key, service) = credential(&parts.headers).unwrap_or_default();
-        if matches!(service, "sqs" | "monitoring") {
+        let Signer { access_key, service } = credentials::signer(parts).unwrap_or_default();
+        if matches!(service.as_str(), "sqs" | "monitoring") {
             let text =
                 format!("the simulator does not speak the former query protocol of {service}: use a newer client");
             return Err(ApiError::bad("InvalidAction", text));
@@ -133,7 +127,7 @@ impl Wish {
         let operation = listed(sts::OPERATIONS, action).map_err(|_unknown| {
             ApiError::bad("InvalidAction", format!("Could not find operation {action} for version {version}"))
         })?;
-        Ok(Self::Sts { operation, access_key: access_key.to_owned() })
+        Ok(Self::Sts { operation, access_key })
     }
 
     /// The name of the operation; `None` for the simulator's own interface.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Scene,
-    clock::later,
+    clock::{later, whole_seconds},
     credentials::SECRET_KEY,
     ids::Ids,
     wire::{Answer, ApiError},
@@ -104,7 +104,7 @@ impl Sessions {
                 "AccessKeyId": key,
                 "SecretAccessKey": SECRET_KEY,
                 "SessionToken": ids.uuid(),
-                "Expiration": Timestamp::from_second(expires.as_second()).unwrap_or(expires).to_string(),
+                "Expiration": whole_seconds(expires),
             },
             "AssumedRoleUser": {"AssumedRoleId": id, "Arn": arn},
             "PackedPolicySize": 0,

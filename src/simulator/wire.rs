@@ -5,6 +5,7 @@
 mod cbor;
 mod xml;
 
+pub(super) use self::xml::is_unwritable;
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use self::{
     events::{Envelope, Event},
-    rules::Rule,
+    rules::{Rule, RuleState, check_name},
 };
 use super::{
     Scene,
@@ -29,6 +29,7 @@ use crate::domain::pattern::Pattern;
 
 const DEFAULT_BUS: &str = "default";
 const MAX_BUSES: usize = 100;
+const MAX_BUS_NAME: usize = 256;
 const MAX_PAGE: usize = 100;
 
 /// Members that an event to test must have (EventBridge API reference, TestEventPattern).
@@ -86,8 +87,8 @@ impl Buses {
             "PutRule" => self.put_rule(body, scene),
             "DescribeRule" => self.describe_rule(body, scene),
             "DeleteRule" => self.delete_rule(body),
-            "EnableRule" => self.switch_rule(body, "ENABLED"),
-            "DisableRule" => self.switch_rule(body, "DISABLED"),
+            "EnableRule" => self.switch_rule(body, RuleState::Enabled),
+            "DisableRule" => self.switch_rule(body, RuleState::Disabled),
             "ListRules" => self.list_rules(body, scene),
             "ListRuleNamesByTarget" => self.list_rules_of_target(body),
             "PutTargets" => self.put_targets(body),
@@ -134,10 +135,7 @@ impl Buses {
 
     fn create_bus(&mut self, body: &Value, scene: &Scene) -> Answer {
         let name = bus_name(body, "Name")?;
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if name.is_empty() || name.len() > 256 || !name.chars().all(allowed) {
-            return Err(ApiError::validation("Name must have 1 to 256 letters, digits, `.`, `-` or `_`"));
-        }
+        check_name(&name, "Name", MAX_BUS_NAME)?;
         if self.buses.contains_key(&name) {
             let text = format!("Event bus {name} already exists.");
             return Err(ApiError::bad("ResourceAlreadyExistsException", text));

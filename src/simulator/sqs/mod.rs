@@ -17,7 +17,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(super) use self::poll::receive;
-use self::{content::Content, queue::Queue};
+use self::{
+    content::Content,
+    queue::{Queue, QueueKind},
+};
 use super::{
     Scene,
     clock::later,
@@ -135,9 +138,11 @@ impl Queues {
     fn create(&mut self, body: &Value, scene: &Scene, now: Timestamp) -> Answer {
         let request: CreateQueue = parsed(body)?;
         let name = request.queue_name;
-        let is_fifo = checked_name(&name, request.attributes.get("FifoQueue").is_some_and(|value| value == "true"))?;
+        let fifo = request.attributes.get("FifoQueue").is_some_and(|value| value == "true");
+        let kind = if fifo { QueueKind::Fifo } else { QueueKind::Standard };
+        check_name(&name, kind)?;
         let arn = format!("arn:aws:sqs:{}:{}:{name}", scene.region, scene.account);
-        self.check_attributes(&request.attributes, is_fifo, &arn)?;
+        let redrive = self.check_attributes(&request.attributes, kind, &arn)?;
         check_tags(&request.tags)?;
         if let Some(queue) = self.queues.get(&name) {
             let differs = |(key, value): (&String, &String)| attributes::value(queue, key).as_ref() != Some(value);
@@ -158,8 +163,8 @@ impl Queues {
             return Err(ApiError::bad("QueueDeletedRecently", text)
                 .known_in_query_as("AWS.SimpleQueueService.QueueDeletedRecently"));
         }
-        let mut queue = Queue::new(name.clone(), arn, request.attributes, now);
-        queue.tags = request.tags;
+        let mut queue = Queue::new(name.clone(), arn, kind, now);
+        (queue.redrive, queue.attributes, queue.tags) = (redrive, request.attributes, request.tags);
         self.queues.insert(name.clone(), queue);
         Ok(json!({"QueueUrl": scene.queue_url(&name)}))
     }
@@ -178,7 +183,7 @@ impl Queues {
     /// Queues whose dead-letter queue is this one.
     fn sources(&mut self, body: &Value, scene: &Scene) -> Answer {
         let target = self.named(body)?.arn.clone();
-        let leads_here = |queue: &&Queue| attributes::redrive(queue).is_some_and(|redrive| redrive.target == target);
+        let leads_here = |queue: &&Queue| queue.redrive.as_ref().is_some_and(|redrive| redrive.target == target);
         let sources = self.queues.values().filter(leads_here);
         page(body, "queueUrls", sources.map(|queue| scene.queue_url(&queue.name)).collect())
     }
@@ -239,15 +244,14 @@ impl Queues {
     }
 }
 
-/// Tells whether a name is a FIFO queue's; it must be one exactly when a FIFO queue is asked for.
-fn checked_name(name: &str, fifo_wanted: bool) -> Result<bool, ApiError> {
-    let base = name.strip_suffix(".fifo");
+/// Checks a queue's name; it is a FIFO queue's exactly when a FIFO queue is asked for.
+fn check_name(name: &str, kind: QueueKind) -> Result<(), ApiError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let well_formed = |text: &str| !text.is_empty() && name.len() <= 80 && text.chars().all(allowed);
-    match (base, fifo_wanted) {
-        (Some(base), true) if well_formed(base) => Ok(true),
-        (None, false) if well_formed(name) => Ok(false),
-        (None, true) => Err(invalid(
+    match (name.strip_suffix(".fifo"), kind) {
+        (Some(base), QueueKind::Fifo) if well_formed(base) => Ok(()),
+        (None, QueueKind::Standard) if well_formed(name) => Ok(()),
+        (None, QueueKind::Fifo) => Err(invalid(
             "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo suffix and be 1 to 80 in length.",
         )),
         _other => Err(invalid("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")),
