@@ -2,7 +2,10 @@
 //!
 //! AWS's clock is a wall clock, and so is this one; it can be frozen and made to jump ahead, so that clients meet an
 //! AWS that does not agree with their own clock, and nobody waits for 120 days. Everything else takes `now` as an
-//! argument. Declared durations are divided by the pace, instants are not scaled.
+//! argument. Declared durations are divided by the pace, instants are not scaled. Only signatures are checked against the
+//! wall clock whatever this one shows, as clients sign with theirs.
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -71,6 +74,17 @@ pub(super) fn wall() -> Timestamp {
 /// An instant after another one; the end of time when there is none.
 pub(super) fn later(at: Timestamp, time: SignedDuration) -> Timestamp {
     at.saturating_add(time).unwrap_or(Timestamp::MAX)
+}
+
+/// An instant in whole seconds, as most of AWS's records have it.
+pub(super) fn whole_seconds(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
+
+/// Real time from `now` until the next look: at `next`, if that comes within `look`.
+pub(super) fn until(next: Option<Timestamp>, now: Timestamp, look: Duration) -> Duration {
+    let left = next.map(|next| next.duration_since(now).max(SignedDuration::ZERO));
+    left.and_then(|left| Duration::try_from(left).ok()).map_or(look, |left| left.min(look))
 }
 
 /// How much faster than AWS the simulator lives.

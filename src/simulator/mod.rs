@@ -24,7 +24,7 @@ mod ids;
 mod line;
 mod logs;
 mod notice;
-mod operations;
+mod page;
 mod server;
 mod sqs;
 mod ssm;
@@ -145,6 +145,8 @@ struct Scene {
     account: String,
     seed: u64,
     inventory_file: Option<PathBuf>,
+    /// Longest time between two looks.
+    look: Duration,
 }
 
 /// What every experiment depends on beside itself, and what can be changed from outside.
@@ -207,6 +209,7 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
         account: options.account,
         seed: options.seed,
         inventory_file: options.inventory_file,
+        look: options.limits.look,
     };
     let state = State {
         setting: Setting {

@@ -22,16 +22,16 @@ const MAX_FIFO_ID: usize = 128;
 
 /// A ReceiveMessage request, checked.
 #[derive(Debug)]
-pub(in crate::simulator) struct Receive {
+pub(super) struct Receive {
     queue: String,
     /// Longest wait for the first message.
-    pub(in crate::simulator) wait: SignedDuration,
+    pub(super) wait: SignedDuration,
     wanted: Wanted,
 }
 
 /// What a ReceiveMessage finds at one look.
 #[derive(Debug)]
-pub(in crate::simulator) enum Found {
+pub(super) enum Found {
     /// At least one message.
     Messages(Vec<Value>),
     /// Nothing until this instant, unless something is sent.
@@ -102,7 +102,7 @@ impl Queues {
             group: fifo_id(request.message_group_id, "MessageGroupId")?,
             dedupe: fifo_id(request.message_deduplication_id, "MessageDeduplicationId")?,
         };
-        let limit = queue.number("MaximumMessageSize", attributes::MAX_MESSAGE_BYTES);
+        let limit = queue.number("MaximumMessageSize");
         if i64::try_from(content.size()).is_ok_and(|size| size > limit) {
             let reason = format!("Message must be shorter than {limit} bytes.");
             return Err(invalid(format!("One or more parameters are invalid. Reason: {reason}")));
@@ -188,7 +188,7 @@ impl Queues {
     ///
     /// # Errors
     /// When the queue does not exist or a number is out of range.
-    pub(in crate::simulator) fn receiver(&mut self, body: &Value) -> Result<Receive, ApiError> {
+    pub(super) fn receiver(&mut self, body: &Value) -> Result<Receive, ApiError> {
         let queue = self.named(body)?;
         let request: ReceiveMessage = parsed(body)?;
         let limit = request.max_number_of_messages.unwrap_or(1);
@@ -202,10 +202,10 @@ impl Queues {
         let wait = within(request.wait_time_seconds, MAX_WAIT_SECONDS, "WaitTimeSeconds")?;
         Ok(Receive {
             queue: queue.name.clone(),
-            wait: wait.unwrap_or_else(|| queue.seconds("ReceiveMessageWaitTimeSeconds", 0)),
+            wait: wait.unwrap_or_else(|| queue.seconds("ReceiveMessageWaitTimeSeconds")),
             wanted: Wanted {
                 limit,
-                hide: hide.unwrap_or_else(|| queue.seconds("VisibilityTimeout", 30)),
+                hide: hide.unwrap_or_else(|| queue.seconds("VisibilityTimeout")),
                 system: [request.attribute_names, request.message_system_attribute_names].concat(),
                 attributes: request.message_attribute_names,
             },
@@ -217,9 +217,9 @@ impl Queues {
     ///
     /// # Errors
     /// When the queue has been deleted.
-    pub(in crate::simulator) fn receive(&mut self, receive: &Receive, now: Timestamp) -> Result<Found, ApiError> {
+    pub(super) fn receive(&mut self, receive: &Receive, now: Timestamp) -> Result<Found, ApiError> {
         let queue = self.queues.get(&receive.queue).ok_or_else(no_queue)?;
-        let redrive = attributes::redrive(queue).filter(|redrive| self.by_arn(&redrive.target).is_some());
+        let redrive = queue.redrive.clone().filter(|redrive| self.by_arn(&redrive.target).is_some());
         let max_received = redrive.as_ref().map(|redrive| redrive.max_received);
         let queue = self.queues.get_mut(&receive.queue).ok_or_else(no_queue)?;
         let taken = queue.receive(&receive.wanted, max_received, now);
