@@ -1,7 +1,7 @@
 //! `firedrill simulator` as people run it: alone, and for a command.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     process::{Command, Stdio},
 };
 
@@ -9,7 +9,7 @@ use crate::support::{
     PATIENCE,
     agent::{Agent, Home, Said},
     eventually,
-    moto::aws_cli,
+    venv::{aws_cli, python},
 };
 
 fn home() -> Home {
@@ -68,7 +68,6 @@ fn a_command_finds_the_simulator_and_its_code_is_passed_on() {
 fn what_the_aws_tools_sign_is_verified_and_told() {
     let home = home();
     let cli = aws_cli();
-    let python = cli.with_file_name("python3");
     let script = "\
 import boto3, urllib.error, urllib.request
 fis, sqs, events = (boto3.client(name) for name in ('fis', 'sqs', 'events'))
@@ -103,7 +102,7 @@ except fis.exceptions.ResourceNotFoundException:
          {cli} sqs list-queues --endpoint-url $AWS_ENDPOINT_URL --output text\n\
          AWS_SECRET_ACCESS_KEY=wrong {cli} fis list-experiments || echo refused",
         home = home.path().display(),
-        python = python.display(),
+        python = python().display(),
         cli = cli.display()
     );
     let said = exec(&home, &["--verify-signatures"], &command);
@@ -185,18 +184,7 @@ fn a_command_that_does_not_listen_is_killed_by_the_second_signal() {
 #[test]
 fn alone_it_prints_a_line_to_paste_and_serves_until_told() {
     let home = home();
-    let mut child = home
-        .command(&["simulator", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut errors = child.stderr.take().expect("a pipe");
-    let mut simulator = Agent::wrap(child);
-    let mut line = String::new();
-    output.read_line(&mut line).expect("a line");
-    let paste = line.trim();
+    let (mut simulator, paste) = home.simulator();
     assert!(paste.starts_with("export AWS_ENDPOINT_URL=http://127.0.0.1:"), "{paste}");
     let used = Command::new("sh")
         .args(["-c", &format!("{paste}; \"$0\" fis get-experiment --id EXPnone"), &aws_cli().display().to_string()])
@@ -206,8 +194,7 @@ fn alone_it_prints_a_line_to_paste_and_serves_until_told() {
     assert!(String::from_utf8_lossy(&used.stderr).contains("ResourceNotFoundException"), "{used:?}");
     simulator.signal("TERM");
     assert_eq!(simulator.ends(PATIENCE).code(), Some(0));
-    let mut told = String::new();
-    errors.read_to_string(&mut told).expect("text");
+    let told = home.log();
     assert!(told.contains(" 404 GetExperiment EXPnone  "), "{told}");
 }
 

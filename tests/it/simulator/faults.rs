@@ -4,11 +4,15 @@ use aws_sdk_fis::error::{ProvideErrorMetadata, SdkError};
 
 use super::*;
 
+/// How long a call that should hang is watched after its fault was met.
+const HANGING: Duration = Duration::from_millis(500);
+
 /// What a client sees of a faulty start.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Error(u16, Option<String>),
     NoAnswer,
+    Reset,
     Unreadable,
     Status(String),
 }
@@ -19,9 +23,19 @@ async fn start_under(world: &World, fault: &str) -> (Seen, usize) {
     let before = world.simulator.experiments().len();
     world.fault("StartExperiment", fault).await;
     let start = world.fis.start_experiment().experiment_template_id(&template).tags("a", "b").client_token(&template);
-    let timeout = TimeoutConfig::builder().operation_timeout(Duration::from_millis(500)).build();
-    let config = aws_sdk_fis::config::Builder::new().timeout_config(timeout);
-    let seen = match start.customize().config_override(config).send().await {
+    let mut start = tokio::spawn(start.send());
+    soon("the fault is met", async || {
+        let (_, state) = world.control("GET", "state", json!({})).await;
+        (state["faults"].get("StartExperiment").is_none_or(|left| *left == json!([]))).then_some(())
+    })
+    .await;
+    let hangs = ["hang-before", "hang", "lost-reply"].contains(&fault);
+    let answer = tokio::time::timeout(if hangs { HANGING } else { PATIENCE }, &mut start).await;
+    let Ok(answer) = answer else {
+        start.abort();
+        return (Seen::NoAnswer, world.simulator.experiments().len() - before);
+    };
+    let seen = match answer.expect("no panic") {
         Ok(reply) => {
             let state = reply.experiment.and_then(|experiment| experiment.state).expect("a state");
             Seen::Status(state.status().expect("a status").as_str().to_owned())
@@ -31,7 +45,7 @@ async fn start_under(world: &World, fault: &str) -> (Seen, usize) {
             Seen::Error(error.raw().status().as_u16(), error.err().code().map(str::to_owned))
         }
         Err(SdkError::ResponseError(_)) => Seen::Unreadable,
-        Err(_dispatch_or_timeout) => Seen::NoAnswer,
+        Err(_dispatch) => Seen::Reset,
     };
     (seen, world.simulator.experiments().len() - before)
 }
@@ -46,8 +60,8 @@ fn faults_show_as_the_client_would_see_them() {
             ("denied", error(403, "AccessDeniedException"), 0),
             ("500-before", error(500, "InternalFailure"), 0),
             ("500-after", error(500, "InternalFailure"), 1),
-            ("reset-before", Seen::NoAnswer, 0),
-            ("reset-after", Seen::NoAnswer, 1),
+            ("reset-before", Seen::Reset, 0),
+            ("reset-after", Seen::Reset, 1),
             ("hang-before", Seen::NoAnswer, 0),
             ("hang", Seen::NoAnswer, 1),
             ("lost-reply", Seen::NoAnswer, 1),

@@ -7,7 +7,7 @@ use aws_sdk_fis::types::CreateExperimentTemplateStopConditionInput;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 use super::*;
-use crate::support::moto::aws_cli;
+use crate::support::venv::python;
 
 /// What every script begins with; a script fills `seen`.
 const PRELUDE: &str = r#"
@@ -102,7 +102,7 @@ seen.append([code(sts.assume_role, **{**role, "RoleArn": "arn:aws:iam::1:user/dr
 async fn check(world: &World, script: &str, expected: Value) {
     let (url, script) = (world.simulator.url(), format!("{PRELUDE}{script}\nprint(json.dumps(seen))"));
     let run = tokio::task::spawn_blocking(move || {
-        Command::new(aws_cli().with_file_name("python3")).args(["-c", &script, &url]).output().expect("Python runs")
+        Command::new(python()).args(["-c", &script, &url]).output().expect("Python runs")
     });
     let output = run.await.expect("it ends");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
