@@ -4,6 +4,8 @@
 //! AWS that does not agree with their own clock, and nobody waits for 120 days. Everything else takes `now` as an
 //! argument. Declared durations are divided by the pace, instants are not scaled.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -71,6 +73,12 @@ pub(super) fn wall() -> Timestamp {
 /// An instant after another one; the end of time when there is none.
 pub(super) fn later(at: Timestamp, time: SignedDuration) -> Timestamp {
     at.saturating_add(time).unwrap_or(Timestamp::MAX)
+}
+
+/// Real time from `now` until the next look: at `next`, if that comes within `look`.
+pub(super) fn until(next: Option<Timestamp>, now: Timestamp, look: Duration) -> Duration {
+    let left = next.map(|next| next.duration_since(now).max(SignedDuration::ZERO));
+    left.and_then(|left| Duration::try_from(left).ok()).map_or(look, |left| left.min(look))
 }
 
 /// How much faster than AWS the simulator lives.

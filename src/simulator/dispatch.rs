@@ -4,20 +4,15 @@
 //! form is STS's; everything else is FIS, unless it is signed for another service.
 
 use axum::http::{HeaderMap, request::Parts};
-use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
-use std::time::Duration;
+use serde_json::Value;
 
 use super::{
     Shared, control,
     eventbridge::Delivery,
     fis::routes::Call,
-    sqs::Found,
+    sqs,
     wire::{Answer, ApiError, Protocol},
 };
-
-/// Longest wait of a long poll between two looks.
-pub(super) const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// What stands before an operation in a target header.
 const SQS: &str = "AmazonSQS";
@@ -136,7 +131,7 @@ impl Wish {
 /// Performs a request.
 pub(super) async fn perform(shared: &Shared, wish: &Wish, body: &Value) -> Answer {
     if matches!(wish, Wish::Sqs(operation) if operation == "ReceiveMessage") {
-        return receive(shared, body).await;
+        return sqs::receive(shared, body).await;
     }
     let scene = &shared.scene;
     shared.with(|state, now| match wish {
@@ -157,34 +152,4 @@ pub(super) async fn perform(shared: &Shared, wish: &Wish, body: &Value) -> Answe
 
 fn known(answer: Option<Answer>) -> Answer {
     answer.unwrap_or_else(|| Err(ApiError::unknown_operation()))
-}
-
-/// ReceiveMessage: looks, and waits for news until the wait is over.
-async fn receive(shared: &Shared, body: &Value) -> Answer {
-    let receive = shared.with(|state, _now| state.queues.receiver(body))?;
-    // The wait is the client's, so it passes whatever the simulator's clock does.
-    let wait = Duration::try_from(receive.wait).unwrap_or_default();
-    let mut over = std::pin::pin!(tokio::time::sleep(wait));
-    loop {
-        // Made before the look, so that what is sent between the look and the wait is not missed.
-        let news = shared.news.notified();
-        let (found, now) = shared.with(|state, now| (state.queues.receive(&receive, now), now));
-        let next = match found? {
-            Found::Messages(messages) => return Ok(json!({"Messages": messages})),
-            Found::NothingUntil(_) if over.is_elapsed() => return Ok(json!({})),
-            Found::NothingUntil(next) => next.map_or(LONGEST_LOOK, |next| until(next, now)),
-        };
-        tokio::select! {
-            biased;
-            () = news => {}
-            () = &mut over => {}
-            () = tokio::time::sleep(next) => {}
-        }
-    }
-}
-
-/// Time from `now` to `next`, at most [`LONGEST_LOOK`], since the clock may jump.
-pub(super) fn until(next: Timestamp, now: Timestamp) -> Duration {
-    let left = next.duration_since(now).max(SignedDuration::ZERO);
-    Duration::try_from(left).unwrap_or(LONGEST_LOOK).min(LONGEST_LOOK)
 }

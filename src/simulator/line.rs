@@ -43,11 +43,18 @@ pub struct Limits {
     pub head: Duration,
     /// Longest wait for the body of a request, and for a client to take the next piece of an answer.
     pub body: Duration,
+    /// Longest time between two looks of whoever waits, since the clock may jump; news wake them at once.
+    pub look: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 256, head: Duration::from_secs(60), body: Duration::from_secs(30) }
+        Self {
+            connections: 256,
+            head: Duration::from_secs(60),
+            body: Duration::from_secs(30),
+            look: Duration::from_secs(1),
+        }
     }
 }
 

@@ -141,6 +141,8 @@ struct Scene {
     account: String,
     seed: u64,
     inventory_file: Option<PathBuf>,
+    /// Longest time between two looks.
+    look: Duration,
 }
 
 /// What every experiment depends on beside itself, and what can be changed from outside.
@@ -203,6 +205,7 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
         account: options.account,
         seed: options.seed,
         inventory_file: options.inventory_file,
+        look: options.limits.look,
     };
     let state = State {
         setting: Setting {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared, clock, control, credentials,
-    dispatch::{self, LONGEST_LOOK, Wish, until},
+    dispatch::{self, Wish},
     faults::{Effect, Interference},
     line::{Caller, Limits},
     logs::Logs,
@@ -231,7 +231,7 @@ pub(super) async fn tick(shared: Arc<Shared>, mut logs: Option<Logs>, end: Cance
         if end.is_cancelled() {
             return;
         }
-        let pause = next.map_or(LONGEST_LOOK, |next| until(next, now));
+        let pause = clock::until(next, now, shared.scene.look);
         tokio::select! {
             biased;
             () = end.cancelled() => {}

@@ -5,14 +5,13 @@
 //! refused. A queue's policy is not asked: at AWS it must let `events.amazonaws.com` send.
 
 mod dump;
+mod events;
+mod rules;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-
-mod events;
-mod rules;
 
 use self::{
     events::{Envelope, Event},

@@ -22,16 +22,16 @@ const MAX_FIFO_ID: usize = 128;
 
 /// A ReceiveMessage request, checked.
 #[derive(Debug)]
-pub(in crate::simulator) struct Receive {
+pub(super) struct Receive {
     queue: String,
     /// Longest wait for the first message.
-    pub(in crate::simulator) wait: SignedDuration,
+    pub(super) wait: SignedDuration,
     wanted: Wanted,
 }
 
 /// What a ReceiveMessage finds at one look.
 #[derive(Debug)]
-pub(in crate::simulator) enum Found {
+pub(super) enum Found {
     /// At least one message.
     Messages(Vec<Value>),
     /// Nothing until this instant, unless something is sent.
@@ -188,7 +188,7 @@ impl Queues {
     ///
     /// # Errors
     /// When the queue does not exist or a number is out of range.
-    pub(in crate::simulator) fn receiver(&mut self, body: &Value) -> Result<Receive, ApiError> {
+    pub(super) fn receiver(&mut self, body: &Value) -> Result<Receive, ApiError> {
         let queue = self.named(body)?;
         let request: ReceiveMessage = parsed(body)?;
         let limit = request.max_number_of_messages.unwrap_or(1);
@@ -217,7 +217,7 @@ impl Queues {
     ///
     /// # Errors
     /// When the queue has been deleted.
-    pub(in crate::simulator) fn receive(&mut self, receive: &Receive, now: Timestamp) -> Result<Found, ApiError> {
+    pub(super) fn receive(&mut self, receive: &Receive, now: Timestamp) -> Result<Found, ApiError> {
         let queue = self.queues.get(&receive.queue).ok_or_else(no_queue)?;
         let redrive = attributes::redrive(queue).filter(|redrive| self.by_arn(&redrive.target).is_some());
         let max_received = redrive.as_ref().map(|redrive| redrive.max_received);

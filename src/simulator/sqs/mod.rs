@@ -1,7 +1,13 @@
 //! SQS's operations (AWS JSON 1.0) on queues.
 //!
-//! Standard and FIFO queues. ReceiveMessage waits in [`super::dispatch`], since nothing here may wait. Permissions,
-//! message move tasks and the former query protocol do not exist.
+//! Standard and FIFO queues. Only ReceiveMessage waits, in [`poll`]. Permissions, message move tasks and the former query
+//! protocol do not exist.
+
+mod attributes;
+pub(super) mod content;
+mod messages;
+mod poll;
+mod queue;
 
 use std::collections::BTreeMap;
 
@@ -10,12 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-mod attributes;
-pub(super) mod content;
-mod messages;
-mod queue;
-
-pub(super) use self::messages::Found;
+pub(super) use self::poll::receive;
 use self::{content::Content, queue::Queue};
 use super::{
     Scene,

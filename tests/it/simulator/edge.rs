@@ -206,7 +206,7 @@ fn a_client_that_takes_no_answer_is_let_go() {
 
 #[test]
 fn no_more_connections_are_open_than_may_be() {
-    served(Limits { connections: 4, head: PATIENCE, body: SHORT }, |addr| {
+    served(Limits { connections: 4, body: SHORT, ..patient() }, |addr| {
         // Whatever happened to those before, four can be open again.
         for _bad in 0..12 {
             ask(addr, b"nonsense\r\n\r\n");

@@ -45,6 +45,7 @@ impl Scene {
             account: OWN.to_owned(),
             seed: 7,
             inventory_file: None,
+            look: std::time::Duration::from_secs(1),
         };
         alarms.perform("PutMetricAlarm", &alarm, &place, Timestamp::UNIX_EPOCH).expect("known").expect("accepted");
         Self { inventory, choices: Choices::default(), alarms, stuck: BTreeSet::new(), keep_log: KeepLog::Yes }
