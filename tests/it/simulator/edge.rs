@@ -9,7 +9,11 @@ use std::{
 
 use firedrill::simulator::{self, Limits, Options};
 
-use crate::support::{PATIENCE, agent::Home, stage::AUTHORIZATION};
+use crate::support::{
+    PATIENCE,
+    agent::Home,
+    wire::{AUTHORIZATION, drill},
+};
 
 /// Short enough to be waited for, long enough for a request that is sent at once.
 const SHORT: Duration = Duration::from_millis(300);
@@ -90,11 +94,9 @@ fn is_served(addr: SocketAddr) {
 fn bad_requests_get_typed_errors_and_a_request_id() {
     let deep = [b"{\"a\":".repeat(10_000), b"1".to_vec(), b"}".repeat(10_000)].concat();
     let tags: serde_json::Map<_, _> = (0..10_000).map(|n| (format!("tag{n}"), "v".into())).collect();
-    let template = serde_json::json!({
-        "clientToken": "t", "description": "d", "roleArn": "arn:aws:iam::123456789012:role/r", "tags": tags,
-        "stopConditions": [{"source": "none"}],
-        "actions": {"w": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}}},
-    });
+    let mut template = drill("t");
+    template["tags"] = tags.into();
+    template["actions"] = serde_json::json!({"w": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}}});
     served(patient(), |addr| {
         for (what, request, status, code) in [
             ("not JSON", request(CREATE, JSON, b"{not json"), 400, "SerializationException"),
@@ -106,6 +108,7 @@ fn bad_requests_get_typed_errors_and_a_request_id() {
             ("no route", request("GET /nowhere HTTP/1.1", "", b""), 404, "UnknownOperationException"),
             ("no method", request("BREW /experiments HTTP/1.1", "", b""), 404, "UnknownOperationException"),
             ("a star", request("OPTIONS * HTTP/1.1", "", b""), 404, "UnknownOperationException"),
+            ("no escape", request("POST /tags/%zz HTTP/1.1", JSON, b"{}"), 400, "ValidationException"),
             ("large", request(CREATE, JSON, &vec![b' '; 3 * MIB]), 413, "RequestEntityTooLargeException"),
             ("just too large", request(CREATE, JSON, &vec![b' '; MIB + 1]), 413, "RequestEntityTooLargeException"),
             ("as large as may be", request(CREATE, JSON, &vec![b' '; MIB]), 400, "SerializationException"),

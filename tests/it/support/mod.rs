@@ -3,11 +3,13 @@
 //! Nothing here sets an environment variable or takes a fixed port.
 
 pub mod agent;
+pub mod chance;
 pub mod moto;
 pub mod otlp;
 pub mod runs;
 pub mod stage;
 pub mod venv;
+pub mod wire;
 pub mod world;
 
 use std::{
