@@ -14,7 +14,7 @@
 //! | [`aws`] | FIS, SQS and EventBridge by the SDK | `domain`, `engine::ports`, `config::settings`, `ingest` |
 //! | [`http`] | the operators' socket and the probes' port | `domain`, `engine::ports`, `ingest` |
 //! | [`telemetry`] | logs, traces, metrics | `domain`, `config::settings` |
-//! | [`simulator`] | FIS, SQS and EventBridge on loopback | `domain` |
+//! | [`simulator`] | FIS and what is around it, on loopback | `domain` |
 //! | [`daemon`] | puts the agent together and supervises it | all |
 //! | [`cli`] | one file a subcommand | all |
 //!

@@ -2,8 +2,9 @@
 //!
 //! Pure, and fails closed: a calendar with anything in it that is not understood is refused as a whole, with the line,
 //! since an event that is left out would open or close a window silently. Spans are half-open `[start, end)`. An event
-//! that begins in a skipped hour begins at the first instant after the gap's old offset says so, one in a repeated hour
-//! in its first pass. What a line may hold is in `lines`, an event in `event`, a recurrence rule in `rule`.
+//! that begins in a skipped hour is read with the offset before the gap, so that 02:30 becomes 03:30 (RFC 5545, 3.3.5;
+//! weekly windows begin at 03:00 then, see [`super::window`]), one in a repeated hour begins in its first pass. Change
+//! calendars of AWS are read by it; blackout windows from calendar files will be. What a line may hold is in `lines`, an event in `event`, a recurrence rule in `rule`.
 
 mod event;
 mod lines;
@@ -17,6 +18,9 @@ use self::{event::Event, lines::Component};
 
 /// Most occurrences that one question may look at.
 const MAX_OCCURRENCES: usize = 100_000;
+
+/// Most periods of recurrence rules, hours or days or longer, that one question may look at.
+const MAX_PERIODS: usize = 1_000_000;
 
 /// How far a transition is looked for, in steps of growing cost.
 const HORIZONS: [SignedDuration; 3] =
@@ -141,8 +145,6 @@ impl Calendar {
             if let Some((uid, at)) = event.uid.clone().zip(event.recurrence_id) {
                 replaced.entry(uid).or_default().insert(at);
             }
-            // Finds out whether the rule can be followed at all.
-            event.starts(event.first(), MAX_OCCURRENCES)?;
             events.push(event);
         }
         Ok(Self { events, replaced, default_state: default_state(&root)? })
@@ -158,10 +160,14 @@ impl Calendar {
     /// # Errors
     /// [`Problem::TooMany`].
     pub fn spans(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Busy>, CalendarError> {
-        let mut left = MAX_OCCURRENCES;
+        let (mut left, mut periods) = (MAX_OCCURRENCES, 0_usize);
         let mut spans = Vec::new();
         let nothing = BTreeSet::new();
         for event in self.events.iter().filter(|event| !event.cancelled) {
+            periods = periods.saturating_add(event.periods(to));
+            if periods > MAX_PERIODS {
+                return Err(CalendarError { line: event.line, problem: Problem::TooMany { limit: MAX_PERIODS } });
+            }
             let starts = event.starts(to, left)?;
             left = left.saturating_sub(starts.len());
             // An event that replaces an occurrence is none that can be replaced.

@@ -1,10 +1,14 @@
 //! A simulator of FIS and what surrounds it on one loopback port, for the demo and for tests.
 //!
-//! It speaks AWS's wire protocols, so the agent, the AWS CLI and the SDKs use it unchanged. Requests come in at
-//! `server`; operations are plain functions on the state, under one lock that is never held over an await; an
-//! experiment's life is the pure machine in `experiment`. It must never be reachable from another machine, as its
-//! own interface answers anybody. Where AWS's behaviour is not documented, a comment at the place says that the choice is the
-//! simulator's.
+//! It speaks AWS's wire protocols, so the agent, the AWS CLI and the SDKs use it unchanged. Operations are plain functions
+//! on the state, under one lock that is never held over an await. It must never be reachable from another machine, as its
+//! own interface answers anybody. Where AWS's behaviour is not documented, `choices` has a switch, or a comment at the
+//! place says that the choice is the simulator's.
+//!
+//! A request comes in at `line` and `server`, which ask `credentials`, read it by `wire` and find its operation in
+//! `dispatch`: one of `fis` (an experiment's life is the pure machine in `fis::experiment`), `sqs`, `eventbridge`,
+//! `cloudwatch`, `ssm`, `sts`, or of the simulator's own interface in `control` with its `faults`. FIS's events go by
+//! `courier` to the bus, its experiments' logs by `logs` to files, a line for each call by `notice` to whoever asked.
 
 mod choices;
 mod clock;
@@ -246,7 +250,7 @@ impl Simulator {
         self.shared.scene.addr
     }
 
-    /// The endpoint URL for FIS, SQS and EventBridge clients, without a slash at the end.
+    /// The endpoint URL for clients of every service, without a slash at the end.
     pub fn url(&self) -> String {
         self.shared.scene.url()
     }

@@ -41,7 +41,7 @@ impl View {
         let head = screen.add(ProgressBar::new_spinner().with_style(plain.clone()));
         let slots = screen.add(ProgressBar::new_spinner().with_style(plain));
         let mut view = Self { screen, live, length, head, slots, bars: BTreeMap::new(), said: BTreeSet::new() };
-        view.line(&format!("simulator of FIS, SQS and EventBridge at {url}, {SPEED:.0} times as fast as AWS"));
+        view.line(&format!("simulator of FIS and what is around it at {url}, {SPEED:.0} times as fast as AWS"));
         view.line("look from another terminal:");
         view.line(&format!(
             "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo"

@@ -21,7 +21,7 @@ const ZONES_APART: SignedDuration = SignedDuration::from_hours(48);
 /// An event, or one occurrence that replaces another.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
-    line: usize,
+    pub(super) line: usize,
     pub(super) uid: Option<String>,
     pub(super) recurrence_id: Option<Timestamp>,
     pub(super) cancelled: bool,
@@ -99,7 +99,10 @@ impl Zones {
         }
         let (local, zone) = match (value.strip_suffix(['Z', 'z']), property.parameter("TZID")) {
             (Some(local), _) => (local, &TimeZone::UTC),
-            (None, Some(name)) => (value, self.named.get(name).unwrap_or(&self.default)),
+            (None, Some(name)) => {
+                let unknown = || property.error(Problem::Zone { zone: super::lines::short(name) });
+                (value, self.named.get(name).ok_or_else(unknown)?)
+            }
             (None, None) => (value, &self.default),
         };
         let local = date_time(local).ok_or_else(|| property.refused())?;
@@ -163,11 +166,6 @@ impl Event {
         })
     }
 
-    /// When it first begins.
-    pub(super) fn first(&self) -> Timestamp {
-        instant(self.start, &self.zone).unwrap_or(Timestamp::MAX)
-    }
-
     /// Starts and ends of its occurrences that begin before about `to`, earlier ones included.
     ///
     /// # Errors
@@ -176,13 +174,20 @@ impl Event {
         let starts = match &self.rule {
             None => vec![self.start],
             Some(rule) => {
-                let to = TimeZone::UTC.to_datetime(later(to, ZONES_APART));
+                let to = local_bound(to);
                 rule.starts(self.start, to, limit).map_err(|problem| CalendarError { line: self.line, problem })?
             }
         };
-        let ruled = starts.into_iter().filter_map(|local| Some((instant(local, &self.zone)?, None)));
+        let beyond = || CalendarError { line: self.line, problem: Problem::TooMany { limit } };
+        let ruled = starts.into_iter().map(|local| Ok((instant(local, &self.zone).ok_or_else(beyond)?, None)));
+        let ruled = ruled.collect::<Result<Vec<_>, _>>()?.into_iter();
         let all = ruled.chain(self.more.iter().copied()).filter(|(start, _)| !self.except.contains(start));
         Ok(all.map(|(start, end)| (start, end.unwrap_or_else(|| self.end(start)))).collect())
+    }
+
+    /// How many periods of its rule lie between its start and `to`: what it costs to look at them.
+    pub(super) fn periods(&self, to: Timestamp) -> usize {
+        self.rule.as_ref().map_or(0, |rule| rule.periods(self.start, local_bound(to)))
     }
 
     fn end(&self, start: Timestamp) -> Timestamp {
@@ -194,6 +199,11 @@ impl Event {
             }
         }
     }
+}
+
+/// A local time that no zone has reached at an instant.
+fn local_bound(to: Timestamp) -> DateTime {
+    TimeZone::UTC.to_datetime(later(to, ZONES_APART))
 }
 
 /// How long an event lasts; a date without an end lasts that day. `None` when it does not say.

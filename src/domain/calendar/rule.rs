@@ -4,7 +4,7 @@
 //! so what it gets is checked here first, and nothing else reaches it.
 
 use calcard::{common::timezone::Tz, icalendar::ICalendar};
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::{MAX_OCCURRENCES, Problem, event, instant};
 
@@ -13,10 +13,16 @@ use super::{MAX_OCCURRENCES, Problem, event, instant};
 pub(super) struct Rule {
     /// All parts but the end.
     parts: String,
-    counted: bool,
+    /// How often it says it occurs, if it does.
+    count: Option<i64>,
     /// Last local time that it may yield, inclusive.
     until: Option<DateTime>,
+    /// Time from one period to the next that it looks at, never longer than in truth.
+    period: SignedDuration,
 }
+
+/// Parts that leave out whole days. With `HOURLY` each hour of such days would be looked at, for years.
+const OF_DAYS: [&str; 4] = ["BYMONTH", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO"];
 
 const DAYS: [&str; 7] = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"];
 
@@ -45,7 +51,8 @@ impl Rule {
     /// # Errors
     /// [`Problem`].
     pub(super) fn parse(text: &str, start: DateTime, zone: &TimeZone) -> Result<Self, Problem> {
-        let mut rule = Self { parts: String::new(), counted: false, until: None };
+        let mut rule = Self { parts: String::new(), count: None, until: None, period: SignedDuration::from_hours(1) };
+        let mut interval = 1_i32;
         let mut seen = std::collections::BTreeSet::new();
         for part in text.trim().trim_end_matches(';').to_ascii_uppercase().split(';') {
             let refused = || Problem::Rule { part: super::lines::short(part) };
@@ -58,12 +65,27 @@ impl Rule {
                     rule.until = Some(until(value, zone).ok_or_else(refused)?);
                     continue;
                 }
-                "COUNT" => rule.counted = true,
+                "COUNT" => rule.count = value.parse().ok(),
+                "INTERVAL" => interval = value.parse().unwrap_or(1),
+                "FREQ" => rule.period = period(value),
                 _other => {}
             }
             rule.parts.push_str(&format!("{key}={};", checked(key, value)?.ok_or_else(refused)?));
         }
-        if !seen.contains("FREQ") || rule.counted && rule.until.is_some() || rule.until.is_some_and(|at| at < start) {
+        if !seen.contains("FREQ")
+            || rule.count.is_some() && rule.until.is_some()
+            || rule.until.is_some_and(|at| at < start)
+        {
+            return Err(Problem::Rule { part: super::lines::short(text) });
+        }
+        if rule.period == SignedDuration::from_hours(1) && OF_DAYS.iter().any(|part| seen.contains(*part)) {
+            return Err(Problem::Unsupported {
+                what: "FREQ=HOURLY on some days (FREQ=DAILY with BYHOUR says the same)",
+            });
+        }
+        rule.period = rule.period.saturating_mul(interval);
+        // One that occurs once only, as of the 30th of February, is a mistake, and would be looked for to the end of time.
+        if rule.expanded(start, None, 2)?.len() < 2 && rule.count != Some(1) {
             return Err(Problem::Rule { part: super::lines::short(text) });
         }
         Ok(rule)
@@ -75,7 +97,20 @@ impl Rule {
     /// [`Problem::TooMany`] beyond `limit`, [`Problem::Rule`] when it cannot be followed.
     pub(super) fn starts(&self, start: DateTime, to: DateTime, limit: usize) -> Result<Vec<DateTime>, Problem> {
         let until = self.until.map_or(to, |until| until.min(to)).max(start);
-        let bound = if self.counted { String::new() } else { format!("UNTIL={}", event::written(until)) };
+        let starts = self.expanded(start, Some(until), limit.saturating_add(1))?;
+        if starts.len() > limit { Err(Problem::TooMany { limit: MAX_OCCURRENCES }) } else { Ok(starts) }
+    }
+
+    /// How many periods lie between two local times.
+    pub(super) fn periods(&self, start: DateTime, to: DateTime) -> usize {
+        let periods = to.duration_since(start).as_secs() / self.period.as_secs().max(1);
+        usize::try_from(periods.max(0)).unwrap_or(usize::MAX)
+    }
+
+    /// The first local times, at most `limit`, up to an end if one is given; a rule that counts has its own.
+    fn expanded(&self, start: DateTime, until: Option<DateTime>, limit: usize) -> Result<Vec<DateTime>, Problem> {
+        let until = until.filter(|_| self.count.is_none());
+        let bound = until.map(|until| format!("UNTIL={}", event::written(until))).unwrap_or_default();
         let text = format!(
             "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART:{}\r\nDURATION:PT1S\r\nRRULE:{}{bound}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
             event::written(start),
@@ -83,12 +118,9 @@ impl Rule {
         );
         let refused = || Problem::Rule { part: super::lines::short(&self.parts) };
         let calendar = ICalendar::parse(&text).map_err(|_| refused())?;
-        let expanded = calendar.expand_dates(Tz::Floating, limit + 1);
+        let expanded = calendar.expand_dates(Tz::Floating, limit);
         if !expanded.errors.is_empty() {
             return Err(refused());
-        }
-        if expanded.events.len() > limit {
-            return Err(Problem::TooMany { limit: MAX_OCCURRENCES });
         }
         // Without a zone, its instants are local times that are written as if they were in UTC.
         let local = |seconds| Timestamp::from_second(seconds).map(|at| TimeZone::UTC.to_datetime(at));
@@ -125,6 +157,17 @@ fn checked(key: &str, value: &str) -> Result<Option<String>, Problem> {
             let numbers = value.split(',').map(|text| number(text).filter(fits).map(|number| number.to_string()));
             numbers.collect::<Option<Vec<_>>>().map(|numbers| numbers.join(","))
         }
+    })
+}
+
+/// Least time from one period of a frequency to the next.
+fn period(frequency: &str) -> SignedDuration {
+    SignedDuration::from_hours(match frequency {
+        "YEARLY" => 365 * 24,
+        "MONTHLY" => 28 * 24,
+        "WEEKLY" => 7 * 24,
+        "DAILY" => 24,
+        _hourly => 1,
     })
 }
 
