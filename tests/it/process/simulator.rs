@@ -5,6 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use serde_json::Value;
+
 use crate::support::{
     PATIENCE,
     agent::{Agent, Home, Said},
@@ -124,6 +126,37 @@ except fis.exceptions.ResourceNotFoundException:
     assert!(tells("403", &["ListExperiments", "InvalidSignatureException:"]), "{said:?}");
     let receives = told.iter().filter(|line| line.contains(&"ReceiveMessage")).count();
     assert_eq!(receives, 1, "a receive that found nothing is not told: {said:?}");
+}
+
+#[test]
+fn a_folder_of_logs_tells_an_experiment_from_start_to_end() {
+    let home = home();
+    let script = "\
+import boto3, os, urllib.request
+fis = boto3.client('fis')
+wait = {'actionId': 'aws:fis:wait', 'parameters': {'duration': 'PT1M'}}
+template = fis.create_experiment_template(clientToken='t', description='d', actions={'w': wait},
+    roleArn='arn:aws:iam::123456789012:role/r', stopConditions=[{'source': 'none'}])['experimentTemplate']['id']
+print(fis.start_experiment(experimentTemplateId=template)['experiment']['id'])
+urllib.request.urlopen(os.environ['AWS_ENDPOINT_URL'] + '/_simulator/clock', data=b'{\"jump\": \"PT2M\"}')
+";
+    std::fs::write(home.path().join("calls.py"), script).expect("a file");
+    let folder = home.path().join("logs/fis");
+    let command = format!("{} {}/calls.py", python().display(), home.path().display());
+    let said = exec(&home, &["--log-dir", &folder.display().to_string()], &command);
+    assert_eq!(said.code, 0, "{said:?}");
+    let id = said.stdout.trim();
+    let log = std::fs::read_to_string(folder.join(format!("{id}.log"))).expect("a log of the experiment");
+    let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("a record is a line")).collect();
+    let kinds: Vec<_> = records.iter().map(|record| record["log_type"].as_str().unwrap_or_default()).collect();
+    assert_eq!(kinds, ["experiment-start", "action-start", "action-end", "experiment-end"]);
+    let members = ["id", "log_type", "event_timestamp", "version", "details"];
+    for record in &records {
+        let own: Vec<_> = record.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert!(own.len() == members.len() && members.iter().all(|member| own.contains(member)), "{record}");
+        assert_eq!(record["id"], *id);
+    }
+    assert_eq!(records[3]["details"]["experiment_state"]["status"], "completed", "{log}");
 }
 
 #[test]
