@@ -1,4 +1,4 @@
-"""Holds a raw reply against the shape that botocore's model gives it.
+"""Holds a raw JSON reply of FIS, SQS, EventBridge or SSM against the shape that botocore's model of the service gives it.
 
 botocore itself reads leniently: it drops members it does not know, takes a number or a text for a timestamp, and fills in
 what is missing. Nothing of that is allowed here. What is checked beside types: enum values, lengths, nulls, and that a FIS
@@ -10,7 +10,8 @@ Lower bounds and patterns are not: AWS itself answers with an empty reason for a
 import json
 from decimal import Decimal
 
-# Errors that any FIS operation may answer with (FIS API reference, common errors), and their HTTP status.
+# Errors that any FIS operation may answer with (FIS API reference, common errors), and their HTTP status. Of an error of
+# another service only `__type` is looked at.
 COMMON_ERRORS = {
     "AccessDeniedException": 403,
     "IncompleteSignature": 403,
@@ -29,7 +30,7 @@ LONGEST_MESSAGE = 1024
 
 
 def problems(operation, status, headers, body):
-    """What is wrong with a reply to an operation of FIS, SQS, EventBridge or SSM, one line each."""
+    """What is wrong with a reply, one line each."""
     headers = {name.lower(): value for name, value in headers.items()}
     found = [] if headers.get("x-amzn-requestid") else ["no x-amzn-RequestId"]
     if operation.output_shape is None and not body:

@@ -17,7 +17,7 @@ def main():
     )
     left = {kind: sorted(names - before[kind]) for kind, names in harness.belongings().items() if names - before[kind]}
     replies = len(harness.SEEN)
-    print(f"{replies} replies held against botocore's model in {time.monotonic() - began:.1f} s", file=sys.stderr)
+    print(f"{replies} replies held against botocore's models in {time.monotonic() - began:.1f} s", file=sys.stderr)
     if left:
         print(f"left behind at the endpoint: {left}", file=sys.stderr)
     sys.exit(not tests.result.wasSuccessful() or bool(left))

@@ -2,7 +2,11 @@
 
 use std::process::Command;
 
-use super::support::repository;
+use super::support::{
+    agent::{Home, Said},
+    repository,
+    venv::aws_cli,
+};
 
 fn firedrill(arguments: &[&str], folder: &str) -> (String, String) {
     let folder = repository().join(folder);
@@ -40,6 +44,55 @@ fn readme_shows_the_simulators_own_interface() {
     let interface =
         help.split("for callers on this machine:\n").nth(1).and_then(|rest| rest.split("\n\nVersion").next());
     shows(interface.expect("the interface in the help"));
+}
+
+/// A text with the ids of templates and experiments replaced by their length and their place in the text.
+fn shape(text: &str) -> String {
+    let mut ids = Vec::new();
+    let mut shaped = String::new();
+    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let id = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        if id.len() > 10 && (id.starts_with("EXT") || id.starts_with("EXP")) {
+            let known = ids.iter().position(|known| *known == id).unwrap_or_else(|| {
+                ids.push(id);
+                ids.len() - 1
+            });
+            shaped.push_str(&format!("{}-{}-{known}{}", &id[..3], id.len(), &word[id.len()..]));
+        } else {
+            shaped.push_str(word);
+        }
+    }
+    shaped
+}
+
+#[test]
+fn readme_s_simulator_lines_do_what_they_show() {
+    let readme = readme();
+    let section = readme.split("## The simulator").nth(1).expect("a section of the simulator");
+    let block = section.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("lines to paste");
+    // The first two are what --exec does.
+    let calls: Vec<_> = block.split("$ ").skip(3).filter_map(|call| call.split_once('\n')).collect();
+    assert_eq!(calls.len(), 3, "{block}");
+    let shown: String = calls.iter().map(|(_, output)| *output).collect();
+    let mut script = "set -e\n".to_owned();
+    for (number, (command, output)) in calls.iter().enumerate() {
+        let command =
+            calls[..number].iter().enumerate().fold((*command).to_owned(), |command, (before, (_, printed))| {
+                command.replace(printed.trim().trim_matches('"'), &format!("$id{before}"))
+            });
+        let last = output.split_whitespace().next_back().unwrap_or_default();
+        // Who pastes is not as fast as a script: an experiment needs its half second.
+        let again = if last.contains('"') { "" } else { &format!("until {command} | grep -q '{last}$'; do :; done\n") };
+        script.push_str(&format!(
+            "{again}said=$({command})\nprintf '%s\\n' \"$said\"\nid{number}=$(printf '%s' \"$said\" | tr -d '\"')\n"
+        ));
+    }
+    let home = Home::new("http://127.0.0.1:9", "");
+    let tools = aws_cli();
+    let path = format!("{}:/usr/bin:/bin", tools.parent().expect("a folder").display());
+    let arguments = ["simulator", "--quiet", "--listen", "127.0.0.1:0", "--speed", "600", "--exec", &script];
+    let said = Said::by(home.command(&arguments).env("PATH", path));
+    assert_eq!((said.code, shape(&said.stdout)), (0, shape(&shown)), "{said:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The simulator, seen through the real SDK clients.
+//! The simulator in this process, seen through the SDKs for Rust, by hand over HTTP, and in its own record.
 
 mod adapter;
 mod after;
@@ -17,30 +17,38 @@ mod messages;
 mod operations;
 mod queues;
 mod random;
-mod raw;
 mod resolution;
+mod script;
 mod services;
 mod switches;
 mod templates;
-mod wire;
 
 use std::{future::Future, time::Duration};
 
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_fis::{
     config::Credentials,
+    error::{ProvideErrorMetadata, SdkError},
     types::{
         CreateExperimentTemplateActionInput, CreateExperimentTemplateStopConditionInput,
         CreateExperimentTemplateTargetInput,
     },
 };
+use aws_sdk_sqs::{
+    operation::receive_message::{ReceiveMessageError, ReceiveMessageOutput},
+    types::QueueAttributeName,
+};
 use firedrill::{
     domain::fis::FisStatus,
-    simulator::{self, ExperimentRecord, Inventory, Options, Resource, Simulator},
+    simulator::{self, ExperimentRecord, Inventory, Limits, Options, Resource, Simulator},
 };
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
-use crate::support::{PATIENCE, soon, stage::plain_client};
+use crate::support::{PATIENCE, soon, wire::Wire};
+
+/// What ReceiveMessage answers.
+type Received = Result<ReceiveMessageOutput, SdkError<ReceiveMessageError>>;
 
 /// How much faster than AWS: an action of a minute takes 60 ms.
 const SPEED: f64 = 1_000.0;
@@ -51,10 +59,34 @@ struct World {
     fis: aws_sdk_fis::Client,
     sqs: aws_sdk_sqs::Client,
     events: aws_sdk_eventbridge::Client,
+    wire: Wire,
 }
 
 fn fast() -> Options {
     Options { speed: SPEED, ..Options::default() }
+}
+
+/// Looks again at what waits once a minute, so that a receiver is served within a test only if it is woken.
+fn drowsy(options: Options) -> Options {
+    Options { limits: Limits { look: Duration::from_mins(1), ..options.limits }, ..options }
+}
+
+/// What the SDKs need to call a simulator with these credentials.
+async fn sdk(url: String, credentials: Credentials) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(url)
+        .credentials_provider(credentials)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build())
+        .load()
+        .await
+}
+
+/// Credentials that signatures are verified with, unless something else is wrong with them.
+fn keys(id: &str, secret: &str) -> Credentials {
+    Credentials::new(id, secret, None, None, "test")
 }
 
 /// Starts a simulator, hands it to a test and ends it.
@@ -62,20 +94,13 @@ fn simulated<F: Future<Output = World>>(options: Options, test: impl FnOnce(Worl
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let simulator = simulator::start(options).await.expect("the simulator starts");
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .endpoint_url(simulator.url())
-            .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build())
-            .load()
-            .await;
+        let config = sdk(simulator.url(), keys("simulator", "simulator")).await;
         let world = World {
-            simulator,
             fis: aws_sdk_fis::Client::new(&config),
             sqs: aws_sdk_sqs::Client::new(&config),
             events: aws_sdk_eventbridge::Client::new(&config),
+            wire: Wire::new(simulator.url()),
+            simulator,
         };
         let world = tokio::time::timeout(3 * PATIENCE, test(world)).await.expect("the test ends");
         world.simulator.shutdown().await;
@@ -152,13 +177,25 @@ impl World {
 
     /// Calls the simulator's own interface.
     async fn control(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let url = format!("{}/_simulator/{path}", self.simulator.url());
-        let method = method.parse().expect("a method");
-        let request = tokio::task::spawn_blocking(move || {
-            let answer = plain_client().request(method, url).json(&body).send().expect("an answer");
-            (answer.status().as_u16(), answer.json::<Value>().expect("JSON"))
-        });
-        request.await.expect("the request ends")
+        let reply = self.wire.call(method, &format!("/_simulator/{path}"), &body).await;
+        (reply.status, reply.body)
+    }
+
+    async fn state(&self) -> Value {
+        self.wire.get("/_simulator/state").await.good()
+    }
+
+    /// Changes the clock, and returns what it shows then.
+    async fn clock(&self, change: Value) -> Value {
+        self.wire.call("POST", "/_simulator/clock", &change).await.good()
+    }
+
+    async fn freeze(&self) {
+        self.clock(json!({"frozen": true})).await;
+    }
+
+    async fn jump(&self, by: &str) {
+        self.clock(json!({"jump": by})).await;
     }
 
     async fn fault(&self, operation: &str, fault: &str) {
@@ -175,6 +212,22 @@ impl World {
         let target = aws_sdk_eventbridge::types::Target::builder().id("q").arn(arn).build().expect("a target");
         self.events.put_targets().rule("all").targets(target).send().await.expect("a target");
         queue.queue_url.expect("a queue has a URL")
+    }
+
+    /// Begins a long poll of an empty queue, and returns once it has looked in vain: what it finds, it was woken for.
+    async fn polling(&self, queue: &str) -> JoinHandle<Received> {
+        // A message that was received as often as may be goes to the dead-letter queue as soon as somebody looks at it.
+        self.sqs.create_queue().queue_name("looked").send().await.expect("a queue");
+        let policy = r#"{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:looked", "maxReceiveCount": 1}"#;
+        let set =
+            self.sqs.set_queue_attributes().queue_url(queue).attributes(QueueAttributeName::RedrivePolicy, policy);
+        set.send().await.expect("set");
+        self.sqs.send_message().queue_url(queue).message_body("bait").send().await.expect("sent");
+        let taken = self.sqs.receive_message().queue_url(queue).visibility_timeout(0).send().await.expect("a receive");
+        assert_eq!(taken.messages().len(), 1);
+        let poll = tokio::spawn(self.sqs.receive_message().queue_url(queue).wait_time_seconds(20).send());
+        soon("a look", async || (self.state().await["queues"]["looked"]["visible"] == 1).then_some(())).await;
+        poll
     }
 
     /// Receives and deletes bodies until so many have come.
@@ -219,24 +272,20 @@ fn other_than_loopback_is_refused() {
 }
 
 #[test]
-fn a_shutdown_ends_polls_and_hanging_requests() {
-    simulated(fast(), async |mut world| {
+fn a_shutdown_answers_polls_and_hanging_requests() {
+    simulated(drowsy(fast()), async |mut world| {
         let queue = world.sqs.create_queue().queue_name("q").send().await.expect("a queue").queue_url.expect("a URL");
+        let poll = world.polling(&queue).await;
         world.fault("ListActions", "hang").await;
-        let poll = tokio::spawn(world.sqs.receive_message().queue_url(queue).wait_time_seconds(20).send());
         let hanging = tokio::spawn(world.fis.list_actions().send());
-        soon("the hanging request", async || {
-            let (_, state) = world.control("GET", "state", json!({})).await;
-            (state["faults"]["ListActions"] == json!([])).then_some(())
-        })
-        .await;
-        // The hanging request has arrived; the poll has or is refused. Either way both end with an error, and soon.
-        let began = std::time::Instant::now();
+        soon("the hanging request", async || (world.state().await["faults"]["ListActions"] == json!([])).then_some(()))
+            .await;
         let other = simulator::start(fast()).await.expect("another one");
         std::mem::replace(&mut world.simulator, other).shutdown().await;
-        assert!(poll.await.expect("no panic").is_err());
-        assert!(hanging.await.expect("no panic").is_err());
-        assert!(began.elapsed() < PATIENCE / 2);
+        let polled = poll.await.expect("no panic").expect_err("an end");
+        assert_eq!(polled.code(), Some("ServiceUnavailable"), "{polled:?}");
+        let hung = hanging.await.expect("no panic").expect_err("an end");
+        assert_eq!(hung.code(), Some("ServiceUnavailable"), "{hung:?}");
         world
     });
 }

@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use crate::support::{
     agent::Home,
     eventually,
-    moto::{Moto, aws_cli, sdk},
+    moto::{Moto, sdk},
     otlp,
     stage::Stage,
+    venv::aws_cli,
 };
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/drill";

@@ -9,11 +9,7 @@ use firedrill::{
 use serde_json::{Value, json};
 
 use super::deployment;
-use crate::support::{
-    agent::Home,
-    eventually,
-    stage::{Stage, plain_client},
-};
+use crate::support::{agent::Home, eventually, stage::Stage, wire::Wire};
 
 /// An experiment for each deployment, read from a queue.
 fn after_deployments(template: &str, queue: &str) -> String {
@@ -118,21 +114,21 @@ fn a_missing_queue_keeps_the_agent_unready_and_hinders_no_schedule() {
         &format!("{tables}schedules = [{{ cron = \"* * * * * *\" }}]\n[http]\nlisten = \"{port}\"\n"),
     );
     let _agent = home.agent();
-    let http = plain_client();
+    let http = Wire::new(format!("http://{port}"));
     let ready = || {
-        let answer = http.get(format!("http://{port}/readyz")).send().expect("an answer");
-        (answer.status().as_u16(), answer.text().expect("text"))
+        let answer = stage.wait(http.get("/readyz"));
+        (answer.status, answer.text)
     };
     eventually("an experiment by schedule", || stage.experiments().first().cloned());
     let (status, said) =
         eventually("the queue's failure", || Some(ready()).filter(|(_, said)| said.contains("deployments: ")));
     assert_eq!(status, 503);
     assert!(said.contains("QueueDoesNotExist") || said.contains("does not exist"), "{said}");
-    assert_eq!(http.get(format!("http://{port}/healthz")).send().expect("an answer").status(), 200);
+    assert_eq!(stage.wait(http.get("/healthz")).status, 200);
     assert!(home.run(&["status"]).stdout.contains("NOT READY"));
     // The probes' port tells and never acts.
-    let acted = http.post(format!("http://{port}/v1/halt")).body("{}").send().expect("an answer");
-    assert!([404, 405].contains(&acted.status().as_u16()), "{acted:?}");
+    let acted = stage.wait(http.call("POST", "/v1/halt", &json!({})));
+    assert!([404, 405].contains(&acted.status), "{acted:?}");
 
     let queue = stage.queue("deployments");
     stage.send(&queue, &deployment("e-1"));

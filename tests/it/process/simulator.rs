@@ -1,15 +1,17 @@
 //! `firedrill simulator` as people run it: alone, and for a command.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     process::{Command, Stdio},
 };
+
+use serde_json::Value;
 
 use crate::support::{
     PATIENCE,
     agent::{Agent, Home, Said},
     eventually,
-    moto::aws_cli,
+    venv::{aws_cli, python},
 };
 
 fn home() -> Home {
@@ -68,7 +70,6 @@ fn a_command_finds_the_simulator_and_its_code_is_passed_on() {
 fn what_the_aws_tools_sign_is_verified_and_told() {
     let home = home();
     let cli = aws_cli();
-    let python = cli.with_file_name("python3");
     let script = "\
 import boto3, urllib.error, urllib.request
 fis, sqs, events = (boto3.client(name) for name in ('fis', 'sqs', 'events'))
@@ -103,7 +104,7 @@ except fis.exceptions.ResourceNotFoundException:
          {cli} sqs list-queues --endpoint-url $AWS_ENDPOINT_URL --output text\n\
          AWS_SECRET_ACCESS_KEY=wrong {cli} fis list-experiments || echo refused",
         home = home.path().display(),
-        python = python.display(),
+        python = python().display(),
         cli = cli.display()
     );
     let said = exec(&home, &["--verify-signatures"], &command);
@@ -125,6 +126,37 @@ except fis.exceptions.ResourceNotFoundException:
     assert!(tells("403", &["ListExperiments", "InvalidSignatureException:"]), "{said:?}");
     let receives = told.iter().filter(|line| line.contains(&"ReceiveMessage")).count();
     assert_eq!(receives, 1, "a receive that found nothing is not told: {said:?}");
+}
+
+#[test]
+fn a_folder_of_logs_tells_an_experiment_from_start_to_end() {
+    let home = home();
+    let script = "\
+import boto3, os, urllib.request
+fis = boto3.client('fis')
+wait = {'actionId': 'aws:fis:wait', 'parameters': {'duration': 'PT1M'}}
+template = fis.create_experiment_template(clientToken='t', description='d', actions={'w': wait},
+    roleArn='arn:aws:iam::123456789012:role/r', stopConditions=[{'source': 'none'}])['experimentTemplate']['id']
+print(fis.start_experiment(experimentTemplateId=template)['experiment']['id'])
+urllib.request.urlopen(os.environ['AWS_ENDPOINT_URL'] + '/_simulator/clock', data=b'{\"jump\": \"PT2M\"}')
+";
+    std::fs::write(home.path().join("calls.py"), script).expect("a file");
+    let folder = home.path().join("logs/fis");
+    let command = format!("{} {}/calls.py", python().display(), home.path().display());
+    let said = exec(&home, &["--log-dir", &folder.display().to_string()], &command);
+    assert_eq!(said.code, 0, "{said:?}");
+    let id = said.stdout.trim();
+    let log = std::fs::read_to_string(folder.join(format!("{id}.log"))).expect("a log of the experiment");
+    let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("a record is a line")).collect();
+    let kinds: Vec<_> = records.iter().map(|record| record["log_type"].as_str().unwrap_or_default()).collect();
+    assert_eq!(kinds, ["experiment-start", "action-start", "action-end", "experiment-end"]);
+    let members = ["id", "log_type", "event_timestamp", "version", "details"];
+    for record in &records {
+        let own: Vec<_> = record.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert!(own.len() == members.len() && members.iter().all(|member| own.contains(member)), "{record}");
+        assert_eq!(record["id"], *id);
+    }
+    assert_eq!(records[3]["details"]["experiment_state"]["status"], "completed", "{log}");
 }
 
 #[test]
@@ -185,18 +217,7 @@ fn a_command_that_does_not_listen_is_killed_by_the_second_signal() {
 #[test]
 fn alone_it_prints_a_line_to_paste_and_serves_until_told() {
     let home = home();
-    let mut child = home
-        .command(&["simulator", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut errors = child.stderr.take().expect("a pipe");
-    let mut simulator = Agent::wrap(child);
-    let mut line = String::new();
-    output.read_line(&mut line).expect("a line");
-    let paste = line.trim();
+    let (mut simulator, paste) = home.simulator();
     assert!(paste.starts_with("export AWS_ENDPOINT_URL=http://127.0.0.1:"), "{paste}");
     let used = Command::new("sh")
         .args(["-c", &format!("{paste}; \"$0\" fis get-experiment --id EXPnone"), &aws_cli().display().to_string()])
@@ -206,8 +227,7 @@ fn alone_it_prints_a_line_to_paste_and_serves_until_told() {
     assert!(String::from_utf8_lossy(&used.stderr).contains("ResourceNotFoundException"), "{used:?}");
     simulator.signal("TERM");
     assert_eq!(simulator.ends(PATIENCE).code(), Some(0));
-    let mut told = String::new();
-    errors.read_to_string(&mut told).expect("text");
+    let told = home.log();
     assert!(told.contains(" 404 GetExperiment EXPnone  "), "{told}");
 }
 

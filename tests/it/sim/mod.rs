@@ -4,7 +4,6 @@
 //! ingest are the real ones. [`world`] drives, [`scenario`] draws what happens, [`check`] says what must hold. A seed
 //! that fails is named with the command that replays it and prints its timeline.
 
-pub mod chance;
 mod check;
 mod closing;
 mod fis;

@@ -10,7 +10,7 @@ use firedrill::engine::ports::WakeSource;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::watch, time::Instant};
 
-use super::chance::Chance;
+use crate::support::chance::Chance;
 
 /// How often things go wrong, in a thousand.
 #[derive(Debug, Clone, Copy, Default)]

@@ -15,7 +15,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
-use super::chance::Chance;
+use crate::support::chance::Chance;
 
 pub const SECOND_MS: u64 = 1_000;
 pub const MINUTE_MS: u64 = 60 * SECOND_MS;

@@ -10,7 +10,8 @@ use firedrill::domain::{
 };
 use firedrill::engine::ports::StartRequest;
 
-use super::{chance::Chance, nature::Nature};
+use super::nature::Nature;
+use crate::support::chance::Chance;
 
 const MINUTE_MS: u64 = 60_000;
 

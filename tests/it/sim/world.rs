@@ -31,12 +31,12 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    chance::Chance,
     fis::{Fis, Tokens},
     nature::{Nature, Timeline, Weather},
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS},
     store::{Intent, MemoryStore},
 };
+use crate::support::chance::Chance;
 
 /// Longest time until every run is over once nothing goes wrong any more.
 const PATIENCE_MS: u64 = 16 * HOUR_MS;

@@ -1,6 +1,6 @@
 //! What an experiment answers and leaves: replies, its report, its time on the shelf, its events when cancelled.
 
-use super::{raw::*, *};
+use super::{script::*, *};
 
 fn minute() -> Value {
     json!({"actions": {"a": waits("PT1M", &[])}})
@@ -14,9 +14,9 @@ fn a_stop_s_reply_shows_the_actions_as_they_were() {
         let template = world.drafted(&parts).await;
         let id = world.begun(&template, "run-all").await;
         world.jump("PT10S").await;
-        let (status, reply) = world.api("DELETE", &format!("/experiments/{id}"), json!({})).await;
+        let reply = world.wire.call("DELETE", &format!("/experiments/{id}"), &Value::Null).await.good();
         let experiment = &reply["experiment"];
-        assert_eq!((status, look(experiment).as_str()), (200, "stopping Stopping Experiment. | a running, b pending"));
+        assert_eq!(look(experiment), "stopping Stopping Experiment. | a running, b pending");
         let reasons = [&experiment["actions"]["a"]["state"]["reason"], &experiment["actions"]["b"]["state"]["reason"]];
         assert_eq!(reasons, ["", "Initial state"]);
         world
@@ -45,6 +45,8 @@ fn a_failure_names_its_account_and_keeps_its_times() {
         // Targets are resolved two seconds after the start.
         assert!((time("endTime") - time("startTime") - 2.0).abs() < 0.01, "{seen}");
         assert_eq!(look(&seen).rsplit(" | ").next(), Some("a cancelled"));
+        let late = json!({"action": "a", "reason": "It has ended."});
+        assert_eq!(world.control("POST", &format!("experiments/{id}/fail-action"), late).await.0, 409);
         world
     });
 }
@@ -55,20 +57,20 @@ fn ended_experiments_are_kept_for_120_days() {
         world.freeze().await;
         let template = world.drafted(&minute()).await;
         let body = json!({"clientToken": "once", "experimentTemplateId": template});
-        let first = world.api("POST", "/experiments", body.clone()).await.1["experiment"]["id"].clone();
+        let first = world.wire.call("POST", "/experiments", &body).await.body["experiment"]["id"].clone();
         let path = format!("/experiments/{}", first.as_str().expect("an id"));
         world.jump("PT70S").await;
         world.jump("PT2879H59M59S").await;
-        assert_eq!(world.api("GET", &path, json!({})).await.0, 200);
-        assert_eq!(world.api("POST", "/experiments", body.clone()).await.1["experiment"]["id"], first);
+        assert_eq!(world.wire.get(&path).await.status, 200);
+        assert_eq!(world.wire.call("POST", "/experiments", &body).await.body["experiment"]["id"], first);
         world.jump("PT1S").await;
-        assert_eq!(world.api("GET", &path, json!({})).await.0, 404);
-        assert_eq!(world.api("GET", "/experiments", json!({})).await.1["experiments"], json!([]));
-        let second = world.api("POST", "/experiments", body).await.1["experiment"]["id"].clone();
+        assert_eq!(world.wire.get(&path).await.status, 404);
+        assert_eq!(world.wire.get("/experiments").await.body["experiments"], json!([]));
+        let second = world.wire.call("POST", "/experiments", &body).await.body["experiment"]["id"].clone();
         assert!(second.is_string() && second != first, "{second}");
         // What runs is never outdated.
         let path = format!("/experiments/{}", second.as_str().expect("an id"));
-        assert_eq!(world.api("GET", &path, json!({})).await.0, 200);
+        assert_eq!(world.wire.get(&path).await.status, 200);
         world
     });
 }
@@ -142,12 +144,12 @@ fn cancelled_is_told_by_choice_only() {
             let queue = world.subscribed("aws.fis").await;
             world.control("PATCH", "choices", json!({"cancelled-event": choice})).await;
             let lever = json!({"state": {"status": "engaged", "reason": "a test"}});
-            assert_eq!(world.api("PATCH", "/safetyLevers/default/state", lever).await.0, 200);
+            assert_eq!(world.wire.call("PATCH", "/safetyLevers/default/state", &lever).await.status, 200);
             let template = world.drafted(&minute()).await;
             world.begun(&template, "run-all").await;
             world.jump("PT10S").await;
             let lever = json!({"state": {"status": "disengaged", "reason": "a test"}});
-            assert_eq!(world.api("PATCH", "/safetyLevers/default/state", lever).await.0, 200);
+            assert_eq!(world.wire.call("PATCH", "/safetyLevers/default/state", &lever).await.status, 200);
             // The next experiment's first event ends the wait.
             world.begun(&template, "run-all").await;
             let bodies = world.bodies(&queue, expected.len() + 1).await;

@@ -3,16 +3,12 @@
 use std::collections::HashMap;
 
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use aws_sdk_sqs::{
-    error::ProvideErrorMetadata,
-    types::{
-        DeleteMessageBatchRequestEntry, MessageSystemAttributeName, MessageSystemAttributeNameForSends,
-        MessageSystemAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
-    },
+use aws_sdk_sqs::types::{
+    DeleteMessageBatchRequestEntry, MessageSystemAttributeName, MessageSystemAttributeNameForSends,
+    MessageSystemAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 
 use super::*;
-use crate::support::PATIENCE;
 
 async fn queue(world: &World, name: &str) -> String {
     world.sqs.create_queue().queue_name(name).send().await.expect("a queue").queue_url.expect("a URL")
@@ -153,18 +149,12 @@ async fn depth(world: &World, queue: &str, name: QueueAttributeName) -> String {
 
 #[test]
 fn a_long_poll_ends_with_the_first_message() {
-    simulated(fast(), async |world| {
+    simulated(drowsy(fast()), async |world| {
         let queue = queue(&world, "q").await;
-        let poll = world.sqs.receive_message().queue_url(&queue).wait_time_seconds(20).send();
-        let send = async {
-            // The poll is likely waiting by now; it must end either way.
-            tokio::task::yield_now().await;
-            world.sqs.send_message().queue_url(&queue).message_body("x").send().await.expect("sent");
-        };
-        let began = std::time::Instant::now();
-        let (received, ()) = tokio::join!(poll, send);
-        assert_eq!(received.expect("a receive").messages().len(), 1);
-        assert!(began.elapsed() < PATIENCE / 2);
+        let poll = world.polling(&queue).await;
+        world.sqs.send_message().queue_url(&queue).message_body("x").send().await.expect("sent");
+        let received = poll.await.expect("no panic").expect("a receive");
+        assert_eq!(received.messages()[0].body(), Some("x"));
         let empty = world.sqs.receive_message().queue_url(&queue).wait_time_seconds(1).send().await;
         assert!(empty.expect("a receive").messages.is_none());
         world

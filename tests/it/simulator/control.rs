@@ -2,18 +2,6 @@
 
 use super::*;
 
-impl World {
-    async fn clock(&self, change: Value) -> Value {
-        let (status, clock) = self.control("POST", "clock", change).await;
-        assert_eq!(status, 200, "{clock}");
-        clock
-    }
-
-    async fn state(&self) -> Value {
-        self.control("GET", "state", json!({})).await.1
-    }
-}
-
 fn instant(clock: &Value) -> jiff::Timestamp {
     clock["now"].as_str().and_then(|now| now.parse().ok()).expect("an instant")
 }
@@ -44,11 +32,11 @@ fn a_change_of_speed_moves_the_end_exactly() {
         let template = world.template([wait("w", TWO_MINUTES, &[])]).await;
         let id = world.start(&template, "t").await;
         // Preparing takes 10 s, the action 120 s, both at twice the speed: 5 s and 60 s. After 35 s half of it is left.
-        world.clock(json!({"jump": "PT35S"})).await;
+        world.jump("PT35S").await;
         world.clock(json!({"speed": 6})).await;
-        world.clock(json!({"jump": "PT9.9S"})).await;
+        world.jump("PT9.9S").await;
         assert_eq!(world.record(&id).status, FisStatus::Running);
-        world.clock(json!({"jump": "PT1H"})).await;
+        world.jump("PT1H").await;
         let ended = world.record(&id).ended_at.expect("an end");
         assert_eq!(ended.duration_since(instant(&begun)).as_millis(), 45_000);
         world
@@ -107,18 +95,22 @@ fn changes_that_make_no_sense_are_refused_with_their_place() {
 #[test]
 fn the_state_page_shows_everything() {
     simulated(Options::default(), async |world| {
-        world.clock(json!({"frozen": true})).await;
+        world.freeze().await;
         world.subscribed("aws.fis").await;
         let draft = world.draft([Act("stop", "aws:ec2:stop-instances", &[], Some(("Instances", "some")), &[])]);
         let draft = draft.targets("some", tagged("aws:ec2:instance", "env", "test", "COUNT(1)"));
         let template = draft.send().await.expect("a template").experiment_template.expect("one").id.expect("an id");
         let id = world.start(&template, "token").await;
-        world.clock(json!({"jump": "PT30S"})).await;
+        let arn = format!("arn:aws:fis:us-east-1:123456789012:experiment/{id}");
+        world.fis.tag_resource().resource_arn(arn).tags("team", "core").send().await.expect("tagged");
+        world.jump("PT30S").await;
         world.fault("StartExperiment", "throttle").await;
         assert_eq!(world.control("PUT", "stuck", json!({"statuses": ["stopping"]})).await.0, 200);
         let state = world.state().await;
         assert_eq!(state["templates"][0]["id"], json!(template));
-        assert_eq!(state["experiments"][0]["id"], json!(id));
+        let experiment = &state["experiments"][0];
+        assert_eq!((&experiment["id"], &experiment["clientToken"]), (&json!(id), &json!("token")));
+        assert_eq!((&experiment["status"], &experiment["tags"]), (&json!("completed"), &json!({"team": "core"})));
         let resolved = &state["experiments"][0]["resolvedTargets"]["some"];
         assert!(resolved[0]["arn"].as_str().is_some_and(|arn| arn.contains(":instance/")), "{resolved}");
         assert_eq!(state["eventBridge"]["buses"]["default"][0]["Name"], "all");
@@ -165,13 +157,13 @@ fn an_inventory_is_loaded_anew() {
     let inventory = Inventory::from_file(&file).expect("an inventory");
     let options = Options { inventory, inventory_file: Some(file.clone()), ..Options::default() };
     simulated(options, async |world| {
-        world.clock(json!({"frozen": true})).await;
+        world.freeze().await;
         let draft = world.draft([Act("stop", "aws:ec2:stop-instances", &[], Some(("Instances", "some")), &[])]);
         let draft = draft.targets("some", tagged("aws:ec2:instance", "env", "test", "ALL"));
         let template = draft.send().await.expect("a template").experiment_template.expect("one").id.expect("an id");
         let found = async |token: &str| {
             let id = world.start(&template, token).await;
-            world.clock(json!({"jump": "PT15S"})).await;
+            world.jump("PT15S").await;
             let targets = world.fis.list_experiment_resolved_targets().experiment_id(&id).send().await;
             targets.expect("targets").resolved_targets().len()
         };

@@ -1,30 +1,10 @@
 //! Credentials: they must be there, and signatures are checked when asked for. The simulator's own interface is for
 //! callers on this machine.
 
-use aws_sdk_fis::{config::SharedCredentialsProvider, error::ProvideErrorMetadata};
 use firedrill::simulator::Signatures;
-use reqwest::{blocking::Client, header::HeaderMap};
 
 use super::*;
-use crate::support::stage::AUTHORIZATION;
-
-/// Sends a request with these headers alone and returns status, error code and body.
-fn sent(client: &Client, method: &str, url: &str, headers: &[(&'static str, String)]) -> (u16, String, String) {
-    let headers: HeaderMap =
-        headers.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect();
-    let request = client.request(method.parse().expect("a method"), url).headers(headers);
-    let answer = request.send().expect("an answer");
-    assert!(answer.headers().contains_key("x-amzn-requestid"), "{method} {url}");
-    let code = answer.headers().get("x-amzn-errortype").map(|code| code.to_str().expect("text").to_owned());
-    (answer.status().as_u16(), code.unwrap_or_default(), answer.text().expect("text"))
-}
-
-/// A client without credentials.
-fn bare_client() -> Client {
-    // It needs a TLS provider even for plain HTTP; an error means that another test was first.
-    let _already_there = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().build().expect("a client")
-}
+use crate::support::wire::AUTHORIZATION;
 
 fn verified() -> Options {
     Options { signatures: Signatures::Verified, ..fast() }
@@ -33,34 +13,28 @@ fn verified() -> Options {
 #[test]
 fn requests_without_credentials_are_refused() {
     simulated(fast(), async |world| {
-        let url = world.simulator.url();
-        let seen = tokio::task::spawn_blocking(move || {
-            let client = bare_client();
-            let target = |name: &str| ("x-amz-target", name.to_owned());
-            let authorization = |text: &str| ("authorization", text.to_owned());
-            let query = "?X-Amz-Credential=simulator%2F20260301%2Fus-east-1%2Ffis%2Faws4_request&X-Amz-Signature=0";
-            let missing = (403, "MissingAuthenticationToken");
-            let incomplete = (403, "IncompleteSignature");
-            for (method, path, headers, expected) in [
-                ("GET", "/experiments".to_owned(), vec![], missing),
-                ("GET", "/nowhere".to_owned(), vec![], missing),
-                ("POST", "/".to_owned(), vec![target("AmazonSQS.ListQueues")], missing),
-                ("POST", "/".to_owned(), vec![target("AWSEvents.ListRules")], missing),
-                ("GET", "/experiments".to_owned(), vec![authorization("Bearer token")], incomplete),
-                ("GET", "/experiments".to_owned(), vec![authorization("AWS4-HMAC-SHA256")], incomplete),
-                ("GET", "/experiments".to_owned(), vec![authorization("AWS4-HMAC-SHA256 Credential=a")], incomplete),
-                ("GET", "/experiments".to_owned(), vec![authorization(AUTHORIZATION)], (200, "")),
-                ("GET", format!("/experiments{query}"), vec![], (200, "")),
-                ("GET", "/_simulator/state".to_owned(), vec![], (200, "")),
-            ] {
-                let (status, code, body) = sent(&client, method, &format!("{url}{path}"), &headers);
-                assert_eq!((status, code.as_str()), expected, "{method} {path} {headers:?}: {body}");
-                if !code.is_empty() {
-                    assert!(body.contains("message"), "{body}");
-                }
-            }
-        });
-        seen.await.expect("no panic");
+        let query = "?X-Amz-Credential=simulator%2F20260301%2Fus-east-1%2Ffis%2Faws4_request&X-Amz-Signature=0";
+        let presigned = format!("/experiments{query}");
+        let missing = (403, "MissingAuthenticationToken");
+        let incomplete = (403, "IncompleteSignature");
+        let with = |text| Some(("authorization", text));
+        for (method, path, header, expected) in [
+            ("GET", "/experiments", None, missing),
+            ("GET", "/nowhere", None, missing),
+            ("POST", "/", Some(("x-amz-target", "AmazonSQS.ListQueues")), missing),
+            ("POST", "/", Some(("x-amz-target", "AWSEvents.ListRules")), missing),
+            ("GET", "/experiments", with("Bearer token"), incomplete),
+            ("GET", "/experiments", with("AWS4-HMAC-SHA256"), incomplete),
+            ("GET", "/experiments", with("AWS4-HMAC-SHA256 Credential=a"), incomplete),
+            ("GET", "/experiments", with(AUTHORIZATION), (200, "")),
+            ("GET", &presigned, None, (200, "")),
+            ("GET", "/_simulator/state", None, (200, "")),
+        ] {
+            let reply = world.wire.send(method, path, header.as_slice(), "").await;
+            assert_eq!((reply.status, reply.code.as_str()), expected, "{method} {path} {header:?}: {reply:?}");
+            assert!(reply.headers.contains_key("x-amzn-requestid"), "{method} {path}: {reply:?}");
+            assert!(reply.code.is_empty() || reply.text.contains("message"), "{reply:?}");
+        }
         world
     });
 }
@@ -68,57 +42,36 @@ fn requests_without_credentials_are_refused() {
 #[test]
 fn own_interface_is_for_callers_on_this_machine() {
     simulated(fast(), async |world| {
-        let url = world.simulator.url();
         let port = world.simulator.addr().port();
-        let seen = tokio::task::spawn_blocking(move || {
-            let client = bare_client();
-            let host = |name: &str| vec![("host", name.to_owned())];
-            for (headers, expected) in [
-                (host("localhost"), 200),
-                (host(&format!("localhost:{port}")), 200),
-                (host(&format!("127.0.0.1:{port}")), 200),
-                (host("[::1]:80"), 200),
-                (host("rebound.example.com"), 403),
-                (host(&format!("rebound.example.com:{port}")), 403),
-                (host("127.0.0.1.example.com"), 403),
-                (host("localhost.example.com"), 403),
-                (host("10.0.0.1"), 403),
-                (host("[2001:db8::1]"), 403),
-                (vec![("origin", "https://example.com".to_owned())], 403),
-                (vec![("origin", "null".to_owned())], 403),
-            ] {
-                for (method, path) in [("GET", "state"), ("DELETE", "faults")] {
-                    let (status, _, body) = sent(&client, method, &format!("{url}/_simulator/{path}"), &headers);
-                    assert_eq!(status, expected, "{headers:?}: {body}");
-                }
+        let with_port = |host: &str| format!("{host}:{port}");
+        for (name, value, expected) in [
+            ("host", "localhost", 200),
+            ("host", &with_port("localhost"), 200),
+            ("host", &with_port("127.0.0.1"), 200),
+            ("host", "[::1]:80", 200),
+            ("host", "rebound.example.com", 403),
+            ("host", &with_port("rebound.example.com"), 403),
+            ("host", "127.0.0.1.example.com", 403),
+            ("host", "localhost.example.com", 403),
+            ("host", "10.0.0.1", 403),
+            ("host", "[2001:db8::1]", 403),
+            ("origin", "https://example.com", 403),
+            ("origin", "null", 403),
+        ] {
+            for (method, path) in [("GET", "/_simulator/state"), ("DELETE", "/_simulator/faults")] {
+                let reply = world.wire.send(method, path, &[(name, value)], "").await;
+                assert_eq!(reply.status, expected, "{name}: {value}: {reply:?}");
             }
-            let (status, ..) = sent(&client, "OPTIONS", &format!("{url}/_simulator/faults"), &host("localhost"));
-            assert_eq!(status, 404, "there is no CORS");
-        });
-        seen.await.expect("no panic");
+        }
+        let asked = world.wire.send("OPTIONS", "/_simulator/faults", &[("host", "localhost")], "").await;
+        assert_eq!(asked.status, 404, "there is no CORS");
         world
     });
 }
 
-/// The world's clients with the simulator's key, or another one.
-async fn signed_with(world: &World, key: &str, secret: &str) -> aws_config::SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(world.simulator.url())
-        .credentials_provider(Credentials::new(key, secret, None, None, "test"))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .retry_config(RetryConfig::disabled())
-        .load()
-        .await
-}
-
 #[test]
 fn what_the_sdks_sign_is_verified() {
-    simulated(verified(), async |mut world| {
-        let config = signed_with(&world, "simulator", "simulator").await;
-        world.fis = aws_sdk_fis::Client::new(&config);
-        world.sqs = aws_sdk_sqs::Client::new(&config);
-        world.events = aws_sdk_eventbridge::Client::new(&config);
+    simulated(verified(), async |world| {
         let queue = world.subscribed("aws.fis").await;
         let template = world.template([wait("w", MINUTE, &[])]).await;
         let id = world.start(&template, "t").await;
@@ -135,7 +88,7 @@ fn what_the_sdks_sign_is_verified() {
         assert_eq!(filtered.send().await.expect("a list").experiments().len(), 1);
         // Temporary credentials carry a token that is signed too.
         let temporary = Credentials::new("ASIASIMULATED", "simulator", Some("token".to_owned()), None, "test");
-        let config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(temporary)).build();
+        let config = sdk(world.simulator.url(), temporary).await;
         aws_sdk_fis::Client::new(&config).list_actions().send().await.expect("a list");
         world
     });
@@ -145,7 +98,7 @@ fn what_the_sdks_sign_is_verified() {
 fn what_is_signed_wrongly_is_refused() {
     simulated(verified(), async |world| {
         let refused = async |key: &str, secret: &str| {
-            let config = signed_with(&world, key, secret).await;
+            let config = sdk(world.simulator.url(), keys(key, secret)).await;
             let fis = aws_sdk_fis::Client::new(&config).list_experiments().send().await.expect_err("refused");
             let events = aws_sdk_eventbridge::Client::new(&config).list_rules().send().await.expect_err("refused");
             assert_eq!(fis.code(), events.code());
@@ -153,9 +106,8 @@ fn what_is_signed_wrongly_is_refused() {
         };
         assert_eq!(refused("simulator", "other").await, "InvalidSignatureException");
         assert_eq!(refused("other", "simulator").await, "UnrecognizedClientException");
-        let fis = aws_sdk_fis::Client::new(&signed_with(&world, "simulator", "simulator").await);
         let code = async |change: fn(&mut aws_sdk_fis::config::http::HttpRequest)| {
-            let call = fis.list_experiments().customize();
+            let call = world.fis.list_experiments().customize();
             let changed = call.interceptor(Meddler(change)).send().await;
             changed.expect_err("refused").code().expect("a code").to_owned()
         };

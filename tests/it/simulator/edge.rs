@@ -9,7 +9,11 @@ use std::{
 
 use firedrill::simulator::{self, Limits, Options};
 
-use crate::support::{PATIENCE, stage::AUTHORIZATION};
+use crate::support::{
+    PATIENCE,
+    agent::Home,
+    wire::{AUTHORIZATION, drill},
+};
 
 /// Short enough to be waited for, long enough for a request that is sent at once.
 const SHORT: Duration = Duration::from_millis(300);
@@ -90,11 +94,9 @@ fn is_served(addr: SocketAddr) {
 fn bad_requests_get_typed_errors_and_a_request_id() {
     let deep = [b"{\"a\":".repeat(10_000), b"1".to_vec(), b"}".repeat(10_000)].concat();
     let tags: serde_json::Map<_, _> = (0..10_000).map(|n| (format!("tag{n}"), "v".into())).collect();
-    let template = serde_json::json!({
-        "clientToken": "t", "description": "d", "roleArn": "arn:aws:iam::123456789012:role/r", "tags": tags,
-        "stopConditions": [{"source": "none"}],
-        "actions": {"w": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}}},
-    });
+    let mut template = drill("t");
+    template["tags"] = tags.into();
+    template["actions"] = serde_json::json!({"w": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}}});
     served(patient(), |addr| {
         for (what, request, status, code) in [
             ("not JSON", request(CREATE, JSON, b"{not json"), 400, "SerializationException"),
@@ -106,6 +108,7 @@ fn bad_requests_get_typed_errors_and_a_request_id() {
             ("no route", request("GET /nowhere HTTP/1.1", "", b""), 404, "UnknownOperationException"),
             ("no method", request("BREW /experiments HTTP/1.1", "", b""), 404, "UnknownOperationException"),
             ("a star", request("OPTIONS * HTTP/1.1", "", b""), 404, "UnknownOperationException"),
+            ("no escape", request("POST /tags/%zz HTTP/1.1", JSON, b"{}"), 400, "ValidationException"),
             ("large", request(CREATE, JSON, &vec![b' '; 3 * MIB]), 413, "RequestEntityTooLargeException"),
             ("just too large", request(CREATE, JSON, &vec![b' '; MIB + 1]), 413, "RequestEntityTooLargeException"),
             ("as large as may be", request(CREATE, JSON, &vec![b' '; MIB]), 400, "SerializationException"),
@@ -174,10 +177,12 @@ fn old_pipelined_and_half_closed_requests_are_survived() {
 
 #[test]
 fn slow_clients_are_let_go() {
-    served(Limits { head: SHORT, body: SHORT, ..Limits::default() }, |addr| {
+    served(Limits { head: SHORT, ..patient() }, |addr| {
         let mut silent = connected(addr);
         assert_eq!(rest(&mut silent), "", "nothing sent");
         assert_eq!(seen(&ask(addr, b"GET /experiments HT")), (None, None), "half a head");
+    });
+    served(Limits { body: SHORT, ..patient() }, |addr| {
         let mut late = request(CREATE, JSON, b"{\"description\": 1}");
         late.truncate(late.len() - 5);
         let answer = ask(addr, &late);
@@ -226,41 +231,36 @@ fn no_more_connections_are_open_than_may_be() {
     });
 }
 
-/// The most memory that this process ever had, in bytes.
-fn peak() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
-}
-
 #[test]
 fn bodies_that_are_too_large_are_not_kept() {
-    served(patient(), |addr| {
-        is_served(addr);
-        let before = peak();
-        let chunk = [b"100000\r\n".as_slice(), &vec![b' '; MIB], b"\r\n"].concat();
-        let head = format!(
-            "{CREATE}\r\nHost: localhost\r\nAuthorization: {AUTHORIZATION}\r\nTransfer-Encoding: chunked\r\n\r\n"
-        );
-        let answers: Vec<_> = std::thread::scope(|scope| {
-            let senders: Vec<_> = (0..16)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut stream = connected(addr);
-                        stream.write_all(head.as_bytes()).expect("a head");
-                        for _piece in 0..10 {
-                            stream.write_all(&chunk).expect("a chunk");
-                        }
-                        stream.write_all(b"0\r\n\r\n").expect("an end");
-                        seen(&rest(&mut stream)).0
-                    })
+    // A process of its own: other tests need memory at the same time.
+    let home = Home::new("http://127.0.0.1:9", "");
+    let (simulator, line) = home.simulator();
+    let addr = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
+    let addr: SocketAddr = addr.and_then(|addr| addr.parse().ok()).expect("an address");
+    is_served(addr);
+    let before = simulator.peak_memory();
+    let chunk = [b"100000\r\n".as_slice(), &vec![b' '; MIB], b"\r\n"].concat();
+    let head =
+        format!("{CREATE}\r\nHost: localhost\r\nAuthorization: {AUTHORIZATION}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut stream = connected(addr);
+                    stream.write_all(head.as_bytes()).expect("a head");
+                    for _piece in 0..10 {
+                        stream.write_all(&chunk).expect("a chunk");
+                    }
+                    stream.write_all(b"0\r\n\r\n").expect("an end");
+                    seen(&rest(&mut stream)).0
                 })
-                .collect();
-            senders.into_iter().map(|sender| sender.join().expect("no panic")).collect()
-        });
-        assert_eq!(answers, [Some(413); 16]);
-        let grown = peak() - before;
-        assert!(grown < 80 * MIB, "160 MiB were sent, {} MiB were kept", grown / MIB);
-        is_served(addr);
+            })
+            .collect();
+        senders.into_iter().map(|sender| sender.join().expect("no panic")).collect()
     });
+    assert_eq!(answers, [Some(413); 16]);
+    let grown = simulator.peak_memory() - before;
+    assert!(grown < 80 * MIB, "160 MiB were sent, {} MiB were kept", grown / MIB);
+    is_served(addr);
 }

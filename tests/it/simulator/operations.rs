@@ -5,10 +5,8 @@ use aws_sdk_fis::types::{
     UpdateExperimentTemplateStopConditionInput, UpdateSafetyLeverStateInput,
 };
 
-use super::{
-    wire::{on_wire, template, with},
-    *,
-};
+use super::*;
+use crate::support::wire::{template, with};
 
 const ACCOUNT: &str = "111122223333";
 const ROLE: &str = "arn:aws:iam::111122223333:role/target";
@@ -171,15 +169,13 @@ fn templates_experiments_and_actions_have_tags() {
             assert_eq!(error.into_service_error().meta().code(), Some("ResourceNotFoundException"), "{missing}");
         }
         let path = format!("/tags/{}", arn("action/aws:fis:wait").replace('/', "%2F"));
-        on_wire(&world, move |wire| {
-            // No keys: all tags go.
-            for (method, body) in [("POST", json!({"tags": {"a": "b"}})), ("DELETE", Value::Null)] {
-                let reply = wire.call(method, &path, &body);
-                assert_eq!((reply.status, reply.body), (200, json!({})));
-            }
-            assert_eq!(wire.call("GET", &path, &Value::Null).body, json!({"tags": {}}));
-        })
-        .await;
+        let wire = &world.wire;
+        // No keys: all tags go.
+        for (method, body) in [("POST", json!({"tags": {"a": "b"}})), ("DELETE", Value::Null)] {
+            let reply = wire.call(method, &path, &body).await;
+            assert_eq!((reply.status, reply.body), (200, json!({})));
+        }
+        assert_eq!(wire.call("GET", &path, &Value::Null).await.body, json!({"tags": {}}));
         world
     });
 }
@@ -187,11 +183,10 @@ fn templates_experiments_and_actions_have_tags() {
 #[test]
 fn a_lever_that_is_engaging_cannot_be_moved() {
     simulated(fast(), async |world| {
-        let (status, answer) = world.control("POST", "clock", json!({"frozen": true})).await;
-        assert_eq!(status, 200, "{answer}");
+        world.freeze().await;
         let template = world.template([wait("w", HOURS, &[])]).await;
         let experiment = world.start(&template, "t").await;
-        world.control("POST", "clock", json!({"jump": "PT1S"})).await;
+        world.jump("PT1S").await;
         world.until(&experiment, FisStatus::Running).await;
         let pull = |id: &str, status| {
             let state = UpdateSafetyLeverStateInput::builder().status(status).reason("why").build().expect("a state");
@@ -203,7 +198,7 @@ fn a_lever_that_is_engaging_cannot_be_moved() {
             let error = pull("default", status).await.expect_err("engaging").into_service_error();
             assert!(error.is_conflict_exception(), "{error:?}");
         }
-        world.control("POST", "clock", json!({"jump": "PT1S"})).await;
+        world.jump("PT1S").await;
         let lever = world.fis.get_safety_lever().id("default").send().await.expect("found").safety_lever.expect("it");
         let state = lever.state().expect("a state");
         assert_eq!((state.status(), state.reason()), (Some(&SafetyLeverStatus::Engaged), Some("why")));
@@ -295,15 +290,16 @@ fn errors_of_experiments_arrive_typed() {
 #[test]
 fn the_501st_template_is_over_quota() {
     simulated(fast(), async |world| {
-        on_wire(&world, |wire| {
-            let ids: Vec<_> = (0..500).map(|n| wire.template(&template(&format!("t{n}")))).collect();
-            let one_more = with("clientToken", json!("one more"));
-            wire.call("POST", "/experimentTemplates", &one_more).refuses(402, "500", "one more");
-            assert_eq!(wire.template(&template("t0")), ids[0], "a token that is known makes none");
-            assert_eq!(wire.call("DELETE", &format!("/experimentTemplates/{}", ids[7]), &Value::Null).status, 200);
-            wire.template(&one_more);
-        })
-        .await;
+        let wire = &world.wire;
+        let mut ids = Vec::new();
+        for n in 0..500 {
+            ids.push(wire.template(&template(&format!("t{n}"))).await);
+        }
+        let one_more = with("clientToken", json!("one more"));
+        wire.call("POST", "/experimentTemplates", &one_more).await.refuses(402, "500", "one more");
+        assert_eq!(wire.template(&template("t0")).await, ids[0], "a token that is known makes none");
+        assert_eq!(wire.call("DELETE", &format!("/experimentTemplates/{}", ids[7]), &Value::Null).await.status, 200);
+        wire.template(&one_more).await;
         world
     });
 }

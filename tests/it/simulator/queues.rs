@@ -17,25 +17,21 @@ async fn one(world: &World, queue: &str) -> Option<Message> {
     received.expect("a receive").messages.and_then(|messages| messages.into_iter().next())
 }
 
-async fn jump(world: &World, time: &str) {
-    assert_eq!(world.control("POST", "clock", json!({"jump": time})).await.0, 200);
-}
-
 #[test]
 fn messages_follow_the_clock() {
     simulated(fast(), async |world| {
-        world.control("POST", "clock", json!({"frozen": true})).await;
+        world.freeze().await;
         let dead = created(&world, "dead", &[]).await;
         let policy = r#"{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:dead", "maxReceiveCount": "1"}"#;
         let attributes = [(Name::VisibilityTimeout, "600"), (Name::RedrivePolicy, policy), (Name::DelaySeconds, "900")];
         let queue = created(&world, "q", &attributes).await;
         world.sqs.send_message().queue_url(&queue).message_body("x").send().await.expect("sent");
         assert!(one(&world, &queue).await.is_none(), "it is delayed");
-        jump(&world, "PT15M").await;
+        world.jump("PT15M").await;
         let first = one(&world, &queue).await.expect("it is there");
-        jump(&world, "PT9M59S").await;
+        world.jump("PT9M59S").await;
         assert!(one(&world, &queue).await.is_none(), "it is hidden");
-        jump(&world, "PT1S").await;
+        world.jump("PT1S").await;
         assert!(one(&world, &queue).await.is_none(), "it goes to the dead-letter queue");
         let again = one(&world, &dead).await.expect("it has arrived");
         assert_eq!(again.message_id(), first.message_id());
@@ -44,7 +40,7 @@ fn messages_follow_the_clock() {
         let source = &attributes[&MessageSystemAttributeName::DeadLetterQueueSourceArn];
         assert_eq!(source, "arn:aws:sqs:us-east-1:123456789012:q");
         // A message of a standard queue keeps its age when it moves.
-        jump(&world, "PT95H35M").await;
+        world.jump("PT95H35M").await;
         assert!(one(&world, &dead).await.is_none(), "it has expired after four days");
         world
     });
@@ -53,14 +49,14 @@ fn messages_follow_the_clock() {
 #[test]
 fn fifo_queues_forget_after_five_minutes() {
     simulated(fast(), async |world| {
-        world.control("POST", "clock", json!({"frozen": true})).await;
+        world.freeze().await;
         let queue =
             created(&world, "q.fifo", &[(Name::FifoQueue, "true"), (Name::ContentBasedDeduplication, "true")]).await;
         let send = || world.sqs.send_message().queue_url(&queue).message_body("x").message_group_id("g").send();
         let first = send().await.expect("sent");
-        jump(&world, "PT4M59S").await;
+        world.jump("PT4M59S").await;
         assert_eq!(send().await.expect("taken").message_id(), first.message_id());
-        jump(&world, "PT1S").await;
+        world.jump("PT1S").await;
         let second = send().await.expect("sent");
         assert_ne!(second.message_id(), first.message_id());
         assert!(second.sequence_number() > first.sequence_number(), "numbers rise");
@@ -75,22 +71,17 @@ fn fifo_queues_forget_after_five_minutes() {
 
 #[test]
 fn a_deleted_queue_ends_polls_and_rests_a_minute() {
-    simulated(fast(), async |world| {
-        world.control("POST", "clock", json!({"frozen": true})).await;
+    simulated(drowsy(fast()), async |world| {
+        world.freeze().await;
         let queue = created(&world, "q", &[]).await;
-        let poll = world.sqs.receive_message().queue_url(&queue).wait_time_seconds(20).send();
-        let delete = async {
-            tokio::task::yield_now().await;
-            world.sqs.delete_queue().queue_url(&queue).send().await.expect("deleted");
-        };
-        let began = std::time::Instant::now();
-        let (polled, ()) = tokio::join!(poll, delete);
-        assert!(polled.expect_err("gone").into_service_error().is_queue_does_not_exist());
-        assert!(began.elapsed() < PATIENCE / 2);
+        let poll = world.polling(&queue).await;
+        world.sqs.delete_queue().queue_url(&queue).send().await.expect("deleted");
+        let polled = poll.await.expect("no panic").expect_err("gone").into_service_error();
+        assert!(polled.is_queue_does_not_exist(), "{polled:?}");
         let again = || world.sqs.create_queue().queue_name("q").send();
-        jump(&world, "PT59S").await;
+        world.jump("PT59S").await;
         assert!(again().await.expect_err("too soon").into_service_error().is_queue_deleted_recently());
-        jump(&world, "PT1S").await;
+        world.jump("PT1S").await;
         again().await.expect("created");
         world
     });

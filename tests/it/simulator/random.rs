@@ -1,38 +1,37 @@
 //! Random templates over the whole catalogue: a valid one is accepted, one with a single thing wrong is refused.
 //!
-//! [`draw`] makes valid templates and [`damage`] breaks them. A seed names a template and its damage.
+//! [`draw`] makes valid templates and [`damage`] breaks them. A seed names a template and its damage; one that
+//! goes wrong is named with the command that replays it.
 
 mod damage;
 pub(super) mod draw;
 
-use super::{
-    wire::{Wire, on_wire},
-    *,
-};
-use crate::sim::chance::Chance;
+use super::*;
+use crate::support::chance::Chance;
 
 /// Names the one seed to run.
 const SEED_VARIABLE: &str = "FIREDRILL_TEMPLATE_SEED";
 
 const TEMPLATES: u64 = 5_000;
+const DISFIGURED: u64 = 1_000;
 
 /// Clients that send at the same time.
 const CLIENTS: u64 = 4;
 
 /// Sends the template of a seed, of an odd one damaged; returns the damage, or what went wrong.
-fn lived(wire: &Wire, seed: u64) -> Result<Option<&'static str>, String> {
+async fn lived(wire: Wire, seed: u64) -> Result<Option<&'static str>, String> {
     let mut chance = Chance::new(seed);
     let mut body = draw::template(&mut chance);
     body["clientToken"] = json!(format!("seed-{seed}"));
     if seed.is_multiple_of(2) {
-        let created = wire.call("POST", "/experimentTemplates", &body);
+        let created = wire.call("POST", "/experimentTemplates", &body).await;
         let id = created.body["experimentTemplate"]["id"].as_str().unwrap_or_default();
-        let deleted = wire.call("DELETE", &format!("/experimentTemplates/{id}"), &Value::Null);
+        let deleted = wire.call("DELETE", &format!("/experimentTemplates/{id}"), &Value::Null).await;
         let fits = created.status == 200 && deleted.body == created.body;
         return if fits { Ok(None) } else { Err(format!("{created:?} and {deleted:?} for valid {body}")) };
     }
     let damage = damage::applied(&mut body, &mut chance);
-    let refused = wire.call("POST", "/experimentTemplates", &body);
+    let refused = wire.call("POST", "/experimentTemplates", &body).await;
     let code = if damage.status == 402 { "ServiceQuotaExceededException" } else { "ValidationException" };
     if (refused.status, refused.code.as_str()) != (damage.status, code) || !refused.message().contains(&damage.place) {
         return Err(format!("{refused:?} does not say {} of `{}` in {body}", damage.kind, damage.place));
@@ -80,52 +79,70 @@ fn disfigured(node: &mut Value, chance: &mut Chance) {
     };
 }
 
+/// Sends the template of a seed with something in it replaced by anything: it is answered, whatever it is.
+async fn survived(wire: Wire, seed: u64) -> Result<(), String> {
+    let mut chance = Chance::new(seed);
+    let mut body = draw::template(&mut chance);
+    body["clientToken"] = json!(format!("seed-{seed}"));
+    disfigured(&mut body, &mut chance);
+    if !body.is_object() {
+        // A list or a string is no request at all.
+        return Ok(());
+    }
+    let reply = wire.call("POST", "/experimentTemplates", &body).await;
+    if let Some(id) = reply.body["experimentTemplate"]["id"].as_str() {
+        wire.call("DELETE", &format!("/experimentTemplates/{id}"), &Value::Null).await;
+    }
+    if [200, 400, 402].contains(&reply.status) { Ok(()) } else { Err(format!("{reply:?} for {body}")) }
+}
+
+/// Lives through so many seeds, or the one that is asked for; panics with those that went wrong and how to replay them.
+async fn all<T: Send + 'static, F: Future<Output = Result<T, String>> + Send>(
+    world: &World,
+    count: u64,
+    live: fn(Wire, u64) -> F,
+) -> Vec<T> {
+    let one = std::env::var(SEED_VARIABLE).ok().map(|seed| seed.parse::<u64>().expect("a seed is a number"));
+    let seeds = one.map_or(0..count, |seed| seed..seed + 1);
+    let clients = (0..CLIENTS).map(|client| {
+        let (wire, own) = (world.wire.clone(), seeds.clone().filter(move |seed| seed % CLIENTS == client));
+        async move {
+            let mut lives = Vec::new();
+            for seed in own {
+                lives.push((seed, live(wire.clone(), seed).await));
+            }
+            lives
+        }
+    });
+    let (mut good, mut wrong) = (Vec::new(), Vec::new());
+    for (seed, life) in futures_util::future::join_all(clients).await.into_iter().flatten() {
+        match life {
+            Ok(seen) => good.push(seen),
+            Err(what) => {
+                let replay = format!("{SEED_VARIABLE}={seed} cargo test --test it simulator::random -- --nocapture");
+                wrong.push(format!("SEED={seed}\n  replay: {replay}\n  {what}"));
+            }
+        }
+    }
+    let first = wrong.iter().take(3).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(wrong.is_empty(), "{} of {}:\n{first}", wrong.len(), good.len() + wrong.len());
+    good
+}
+
 #[test]
 fn no_template_whatever_makes_the_simulator_fail() {
     simulated(fast(), async |world| {
-        on_wire(&world, |wire| {
-            for seed in 0..1_000 {
-                let mut chance = Chance::new(seed);
-                let mut body = draw::template(&mut chance);
-                body["clientToken"] = json!(format!("seed-{seed}"));
-                disfigured(&mut body, &mut chance);
-                // A list or a string is no request at all.
-                let reply = if body.is_object() { wire.call("POST", "/experimentTemplates", &body) } else { continue };
-                assert!([200, 400, 402].contains(&reply.status), "seed {seed}: {reply:?} for {body}");
-                if let Some(id) = reply.body["experimentTemplate"]["id"].as_str() {
-                    wire.call("DELETE", &format!("/experimentTemplates/{id}"), &Value::Null);
-                }
-            }
-        })
-        .await;
+        assert!(!all(&world, DISFIGURED, survived).await.is_empty());
         world
     });
 }
 
 #[test]
 fn random_templates_are_accepted_and_refused_by_the_place_that_is_wrong() {
-    let one = std::env::var(SEED_VARIABLE).ok().map(|seed| seed.parse::<u64>().expect("a seed is a number"));
-    let seeds = one.map_or(0..TEMPLATES, |seed| seed..seed + 1);
-    let count = seeds.end - seeds.start;
     simulated(fast(), async |world| {
-        let mut clients = Vec::new();
-        for client in 0..CLIENTS {
-            let own = seeds.clone().filter(move |seed| seed % CLIENTS == client);
-            clients.push(on_wire(&world, move |wire| own.map(|seed| (seed, lived(wire, seed))).collect::<Vec<_>>()));
-        }
-        let lives: Vec<_> = futures_util::future::join_all(clients).await.into_iter().flatten().collect();
-        assert_eq!(lives.len() as u64, count);
-        let wrong = lives.iter().filter_map(|(seed, life)| Some((seed, life.as_ref().err()?)));
-        let wrong: Vec<_> = wrong
-            .map(|(seed, what)| {
-                let replay = format!("{SEED_VARIABLE}={seed} cargo test --test it simulator::random -- --nocapture");
-                format!("SEED={seed}\n  replay: {replay}\n  {what}")
-            })
-            .collect();
-        assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.iter().take(3).cloned().collect::<String>());
-        let kinds: std::collections::BTreeSet<_> =
-            lives.iter().filter_map(|(_, life)| life.as_ref().ok()?.as_ref()).collect();
-        assert!(count == 1 || kinds.len() == damage::KINDS.len(), "each kind of damage is done: {kinds:?}");
+        let lives = all(&world, TEMPLATES, lived).await;
+        let kinds: std::collections::BTreeSet<_> = lives.iter().flatten().collect();
+        assert!(lives.len() == 1 || kinds.len() == damage::KINDS.len(), "each kind of damage is done: {kinds:?}");
         world
     });
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use firedrill::domain::catalogue::{self, Action};
 
-use super::{random::draw::parameters, raw::*, *};
-use crate::sim::chance::Chance;
+use super::{random::draw::parameters, script::*, *};
+use crate::support::chance::Chance;
 
 const CLUSTER: &str = "arn:aws:eks:us-east-1:123456789012:cluster/shop";
 
@@ -65,7 +65,8 @@ async fn found(world: &World, action: (&str, Value), target: &Value, options: &V
         return look(&seen);
     }
     assert_eq!(look(&seen), "completed Experiment completed. | a skipped");
-    let (_, answer) = world.api("GET", &format!("/experiments/{id}/resolvedTargets?maxResults=100"), json!({})).await;
+    assert!(world.record(&id).preview);
+    let answer = world.wire.get(&format!("/experiments/{id}/resolvedTargets?maxResults=100")).await.good();
     let name = |resolved: &Value| {
         let information = &resolved["targetInformation"];
         let arn = information["arn"].as_str().or(information["pod_name"].as_str()).expect("a name");
@@ -179,7 +180,7 @@ fn pods_tell_what_they_are() {
         let template = world.drafted(&json!({"actions": {"a": delete}, "targets": {"t": target}})).await;
         let id = world.begun(&template, "run-all").await;
         world.jump("PT10S").await;
-        let (_, answer) = world.api("GET", &format!("/experiments/{id}/resolvedTargets"), json!({})).await;
+        let answer = world.wire.get(&format!("/experiments/{id}/resolvedTargets")).await.good();
         let expected = json!({
             "resourceType": "aws:eks:pod",
             "targetName": "t",

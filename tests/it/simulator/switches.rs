@@ -52,7 +52,7 @@ const ALL: [&str; 3] = ["initiating", "running", "completed"];
 fn switches_drop_double_and_overtake_events() {
     simulated(still(), async |world| {
         let queue = world.subscribed("aws.fis").await;
-        world.control("POST", "clock", json!({"frozen": true})).await;
+        world.freeze().await;
         world.jumped("none").await;
         assert_eq!(world.statuses(&queue).await, ALL);
 
@@ -83,11 +83,11 @@ fn switches_drop_double_and_overtake_events() {
 fn late_events_follow_the_clock_and_are_never_lost() {
     simulated(Options { speed: 2.0, ..Options::default() }, async |world| {
         let queue = world.subscribed("aws.fis").await;
-        world.control("POST", "clock", json!({"frozen": true})).await;
+        world.freeze().await;
         world.switched(json!({"delay": "PT20M"})).await;
         world.jumped("delay").await;
         assert!(world.statuses(&queue).await.is_empty());
-        let (_, state) = world.control("GET", "state", json!({})).await;
+        let state = world.state().await;
         assert_eq!((&state["events"]["held"], &state["events"]["delay"]), (&json!(3), &json!("PT20M")));
         // Twenty minutes last ten at this speed, counted from the event; one and a half have passed since the first.
         world.jump("PT8M29S").await;
@@ -95,7 +95,7 @@ fn late_events_follow_the_clock_and_are_never_lost() {
         world.jump("PT1S").await;
         assert_eq!(world.statuses(&queue).await, ["initiating"]);
         // Four times as fast, what is left takes a quarter of the time.
-        world.control("POST", "clock", json!({"speed": 8})).await;
+        world.clock(json!({"speed": 8})).await;
         world.jump("PT9S").await;
         assert_eq!(world.statuses(&queue).await, ["running", "completed"]);
         world.jumped("held").await;
@@ -108,13 +108,15 @@ fn late_events_follow_the_clock_and_are_never_lost() {
 
 #[test]
 fn late_events_come_when_nobody_calls() {
-    simulated(fast(), async |world| {
+    simulated(drowsy(fast()), async |world| {
         let queue = world.subscribed("aws.fis").await;
-        world.switched(json!({"delay": "PT2M"})).await;
+        world.switched(json!({"delay": "PT20M"})).await;
         let template = world.template([wait("w", MINUTE, &[])]).await;
+        let poll = world.polling(&queue).await;
         world.start(&template, "t").await;
-        // One long poll that looks once and is woken by each event.
-        assert_eq!(world.bodies(&queue, 3).await.len(), 3);
+        // The events are more than a second late: all that could bring them is the clock.
+        let received = poll.await.expect("no panic").expect("a receive");
+        assert_eq!(received.messages().len(), 1, "{received:?}");
         world
     });
 }
@@ -125,7 +127,7 @@ fn fates_depend_on_the_seed_alone() {
     for seed in [1, 1, 2] {
         simulated(Options { seed, ..still() }, async |world| {
             let queue = world.subscribed("aws.fis").await;
-            world.control("POST", "clock", json!({"frozen": true})).await;
+            world.freeze().await;
             world.switched(json!({"drop": 0.3, "duplicate": 0.3, "reorder": 0.3})).await;
             for round in 0..6 {
                 world.jumped(&format!("t{round}")).await;
@@ -155,7 +157,7 @@ fn switches_that_make_no_sense_are_refused() {
             let message = answer["message"].as_str().expect("a message");
             assert!(status == 400 && message.contains(place), "{switches}: {status} {message}");
         }
-        let (_, state) = world.control("GET", "state", json!({})).await;
+        let state = world.state().await;
         assert_eq!(state["events"]["drop"], json!(0.0));
         world
     });

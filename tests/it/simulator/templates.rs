@@ -1,9 +1,7 @@
 //! Templates: what is stored, what the catalogue shows, and what a template may not say.
 
-use super::{
-    wire::{Wire, on_wire, template, with},
-    *,
-};
+use super::*;
+use crate::support::wire::{template, with};
 
 #[test]
 fn templates_are_stored_changed_listed_and_deleted() {
@@ -37,23 +35,21 @@ fn templates_are_stored_changed_listed_and_deleted() {
 #[test]
 fn a_token_makes_one_template_as_long_as_that_is_kept() {
     simulated(fast(), async |world| {
-        on_wire(&world, |wire| {
-            let id = wire.template(&template("token"));
-            let path = format!("/experimentTemplates/{id}");
-            assert_eq!(wire.call("PATCH", &path, &json!({"description": "changed"})).status, 200);
-            let mut again = template("token");
-            again["unknown"] = json!("not of the model, so not of the request");
-            again["logConfiguration"] = Value::Null;
-            let reply = wire.call("POST", "/experimentTemplates", &again);
-            let found = &reply.body["experimentTemplate"];
-            assert_eq!((&found["id"], &found["description"]), (&json!(id), &json!("changed")));
-            let mut other = template("token");
-            other["description"] = json!("other");
-            wire.call("POST", "/experimentTemplates", &other).refuses(409, "client token", "another body");
-            assert_eq!(wire.call("DELETE", &path, &Value::Null).status, 200);
-            assert_ne!(wire.template(&template("token")), id);
-        })
-        .await;
+        let wire = &world.wire;
+        let id = wire.template(&template("token")).await;
+        let path = format!("/experimentTemplates/{id}");
+        assert_eq!(wire.call("PATCH", &path, &json!({"description": "changed"})).await.status, 200);
+        let mut again = template("token");
+        again["unknown"] = json!("not of the model, so not of the request");
+        again["logConfiguration"] = Value::Null;
+        let reply = wire.call("POST", "/experimentTemplates", &again).await;
+        let found = &reply.body["experimentTemplate"];
+        assert_eq!((&found["id"], &found["description"]), (&json!(id), &json!("changed")));
+        let mut other = template("token");
+        other["description"] = json!("other");
+        wire.call("POST", "/experimentTemplates", &other).await.refuses(409, "client token", "another body");
+        assert_eq!(wire.call("DELETE", &path, &Value::Null).await.status, 200);
+        assert_ne!(wire.template(&template("token")).await, id);
         world
     });
 }
@@ -61,28 +57,26 @@ fn a_token_makes_one_template_as_long_as_that_is_kept() {
 #[test]
 fn updates_take_what_the_model_lists() {
     simulated(fast(), async |world| {
-        on_wire(&world, |wire| {
-            let id = wire.template(&template("t"));
-            let path = format!("/experimentTemplates/{id}");
-            let update = json!({
-                "experimentOptions": {"accountTargeting": "multi-account", "emptyTargetResolutionMode": "skip"},
-                "logConfiguration": {"logSchemaVersion": 2, "s3Configuration": {"bucketName": "bucket", "moon": "full"}},
-                "tags": {"a": "b"}, "clientToken": 5, "description": null,
-            });
-            let mut expected = wire.call("GET", &path, &Value::Null).body;
-            let mut updated = wire.call("PATCH", &path, &update).body;
-            for shown in [&mut expected, &mut updated] {
-                shown["experimentTemplate"]["lastUpdateTime"] = Value::Null;
-            }
-            let template = &mut expected["experimentTemplate"];
-            template["experimentOptions"]["emptyTargetResolutionMode"] = json!("skip");
-            template["logConfiguration"] = json!({"logSchemaVersion": 2, "s3Configuration": {"bucketName": "bucket"}});
-            assert_eq!(updated, expected);
-            // The model lets an update leave an action's id out; what it would mean is not said.
-            let nameless = wire.call("PATCH", &path, &json!({"actions": {"a": {"targets": {"Instances": "t"}}}}));
-            nameless.refuses(400, "actions.a: missing field `actionId`", "no id");
-        })
-        .await;
+        let wire = &world.wire;
+        let id = wire.template(&template("t")).await;
+        let path = format!("/experimentTemplates/{id}");
+        let update = json!({
+            "experimentOptions": {"accountTargeting": "multi-account", "emptyTargetResolutionMode": "skip"},
+            "logConfiguration": {"logSchemaVersion": 2, "s3Configuration": {"bucketName": "bucket", "moon": "full"}},
+            "tags": {"a": "b"}, "clientToken": 5, "description": null,
+        });
+        let mut expected = wire.call("GET", &path, &Value::Null).await.body;
+        let mut updated = wire.call("PATCH", &path, &update).await.body;
+        for shown in [&mut expected, &mut updated] {
+            shown["experimentTemplate"]["lastUpdateTime"] = Value::Null;
+        }
+        let template = &mut expected["experimentTemplate"];
+        template["experimentOptions"]["emptyTargetResolutionMode"] = json!("skip");
+        template["logConfiguration"] = json!({"logSchemaVersion": 2, "s3Configuration": {"bucketName": "bucket"}});
+        assert_eq!(updated, expected);
+        // The model lets an update leave an action's id out; what it would mean is not said.
+        let nameless = wire.call("PATCH", &path, &json!({"actions": {"a": {"targets": {"Instances": "t"}}}})).await;
+        nameless.refuses(400, "actions.a: missing field `actionId`", "no id");
         world
     });
 }
@@ -111,18 +105,16 @@ fn actions_and_types_are_those_of_the_catalogue() {
 #[test]
 fn empty_optional_members_are_shown_as_aws_shows_them() {
     simulated(fast(), async |world| {
-        on_wire(&world, |wire| {
-            let id = wire.template(&template("t"));
-            let shown = wire.call("GET", &format!("/experimentTemplates/{id}"), &Value::Null).body;
-            let shown = &shown["experimentTemplate"];
-            assert_eq!((&shown["tags"], &shown["actions"]["a"]["parameters"]), (&json!({}), &json!({})));
-            let created = shown["creationTime"].to_string();
-            assert!(created.parse::<f64>().is_ok_and(|seconds| seconds > 1e9 && seconds < 1e10), "{created}");
-            assert!(created.split_once('.').is_some_and(|(_, fraction)| fraction.len() <= 3), "{created}");
-            let action = wire.call("GET", "/actions/aws%3Afis%3Await", &Value::Null).body;
-            assert_eq!((action["action"].get("targets"), &action["action"]["tags"]), (None, &json!({})));
-        })
-        .await;
+        let wire = &world.wire;
+        let id = wire.template(&template("t")).await;
+        let shown = wire.call("GET", &format!("/experimentTemplates/{id}"), &Value::Null).await.body;
+        let shown = &shown["experimentTemplate"];
+        assert_eq!((&shown["tags"], &shown["actions"]["a"]["parameters"]), (&json!({}), &json!({})));
+        let created = shown["creationTime"].to_string();
+        assert!(created.parse::<f64>().is_ok_and(|seconds| seconds > 1e9 && seconds < 1e10), "{created}");
+        assert!(created.split_once('.').is_some_and(|(_, fraction)| fraction.len() <= 3), "{created}");
+        let action = wire.call("GET", "/actions/aws%3Afis%3Await", &Value::Null).await.body;
+        assert_eq!((action["action"].get("targets"), &action["action"]["tags"]), (None, &json!({})));
         world
     });
 }
@@ -368,32 +360,32 @@ fn refused_rest() -> Vec<(Value, u16, &'static str)> {
 }
 
 /// Creates and updates with a body that is refused; the template that was there stays as it was.
-fn check_refused(wire: &Wire, (body, status, part): (Value, u16, &str)) {
-    wire.call("POST", "/experimentTemplates", &body).refuses(status, part, &body);
+async fn check_refused(wire: &Wire, (body, status, part): (Value, u16, &str)) {
+    wire.call("POST", "/experimentTemplates", &body).await.refuses(status, part, &body);
     if body.get("tags").is_some() {
         // An update has none.
         return;
     }
-    let id = wire.template(&template("whole"));
+    let id = wire.template(&template("whole")).await;
     let path = format!("/experimentTemplates/{id}");
-    let before = wire.call("GET", &path, &Value::Null).body;
+    let before = wire.call("GET", &path, &Value::Null).await.body;
     let mut update = body.clone();
     // Null leaves a member as it was, so that targets must be emptied.
     if update["targets"].is_null() {
         update["targets"] = json!({});
     }
-    wire.call("PATCH", &path, &update).refuses(status, part, &update);
-    assert_eq!(wire.call("GET", &path, &Value::Null).body, before);
+    wire.call("PATCH", &path, &update).await.refuses(status, part, &update);
+    assert_eq!(wire.call("GET", &path, &Value::Null).await.body, before);
 }
 
 #[test]
 fn refused_templates_say_where_and_why() {
     simulated(fast(), async |world| {
-        on_wire(&world, |wire| {
-            let cases = [refused_actions(), refused_targets(), refused_rest()];
-            cases.into_iter().flatten().for_each(|case| check_refused(wire, case));
-        })
-        .await;
+        let wire = &world.wire;
+        let cases = [refused_actions(), refused_targets(), refused_rest()];
+        for case in cases.into_iter().flatten() {
+            check_refused(wire, case).await;
+        }
         world
     });
 }
@@ -448,15 +440,13 @@ fn accepted() -> Vec<Value> {
 #[test]
 fn templates_at_the_edge_are_accepted() {
     simulated(fast(), async |world| {
-        on_wire(&world, |wire| {
-            for (index, mut body) in accepted().into_iter().enumerate() {
-                body["clientToken"] = json!(format!("t{index}"));
-                let id = wire.template(&body);
-                let update = wire.call("PATCH", &format!("/experimentTemplates/{id}"), &body);
-                assert_eq!(update.status, 200, "{body}: {update:?}");
-            }
-        })
-        .await;
+        let wire = &world.wire;
+        for (index, mut body) in accepted().into_iter().enumerate() {
+            body["clientToken"] = json!(format!("t{index}"));
+            let id = wire.template(&body).await;
+            let update = wire.call("PATCH", &format!("/experimentTemplates/{id}"), &body).await;
+            assert_eq!(update.status, 200, "{body}: {update:?}");
+        }
         world
     });
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::{BufRead, BufReader, Read, Seek},
     os::unix::{net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -15,7 +16,10 @@ use firedrill::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{eventually, within};
+use super::{eventually, looked, within};
+
+/// Longest time for a command that ends by itself: the longest holds the simulator against all of boto3 and the AWS CLI.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Most runs looked at.
 const MOST_RUNS: u32 = 100_000;
@@ -109,13 +113,9 @@ impl Home {
     }
 
     /// Runs a command to its end.
+    #[track_caller]
     pub fn run(&self, args: &[&str]) -> Said {
-        let output = self.command(args).output().expect("the binary runs");
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).expect("text"),
-            stderr: String::from_utf8(output.stderr).expect("text"),
-        }
+        Said::by(&mut self.command(args))
     }
 
     /// Runs a command that should succeed, and reads its JSON.
@@ -136,6 +136,22 @@ impl Home {
             .spawn()
             .expect("the binary runs");
         Agent { child }
+    }
+
+    /// Starts the simulator on a free port, and returns the line that it prints when it answers.
+    pub fn simulator(&self) -> (Agent, String) {
+        let log = File::options().create(true).append(true).open(self.log_file()).expect("a log");
+        let mut child = self
+            .command(&["simulator", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+        let output = child.stdout.take().expect("a pipe");
+        let simulator = Agent { child };
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        (simulator, line.trim().to_owned())
     }
 
     /// Starts an agent and waits until it answers.
@@ -190,9 +206,54 @@ impl Drop for Home {
     }
 }
 
+impl Said {
+    /// Runs a command in a process group of its own until it ends; a command that does not is killed with its group.
+    #[track_caller]
+    pub fn by(command: &mut Command) -> Self {
+        let (mut stdout, mut stderr) = (tempfile::tempfile().expect("a file"), tempfile::tempfile().expect("a file"));
+        let out = stdout.try_clone().expect("a file");
+        let err = stderr.try_clone().expect("a file");
+        let mut child = Agent::wrap(command.stdout(out).stderr(err).spawn().expect("the command runs"));
+        let status = looked(COMMAND_PATIENCE, || child.child.try_wait().expect("a child"));
+        if status.is_none() {
+            // What a simulator runs has a group of its own: the first signal is passed on to it, the second kills it.
+            for _signal in 0..2 {
+                child.signal("TERM");
+                if looked(Duration::from_secs(1), || child.child.try_wait().expect("a child")).is_some() {
+                    break;
+                }
+            }
+        }
+        drop(child);
+        let said = Self {
+            code: status.and_then(|status| status.code()).unwrap_or(-1),
+            stdout: whole(&mut stdout),
+            stderr: whole(&mut stderr),
+        };
+        assert!(status.is_some(), "not at its end after {COMMAND_PATIENCE:?}: {command:?}: {said:?}");
+        said
+    }
+}
+
+fn whole(file: &mut File) -> String {
+    let mut text = String::new();
+    file.rewind().expect("a file");
+    file.read_to_string(&mut text).expect("text");
+    text
+}
+
 impl Agent {
+    /// Takes a child that leads a process group.
     pub fn wrap(child: Child) -> Self {
         Self { child }
+    }
+
+    /// The most memory that it ever had, in bytes.
+    pub fn peak_memory(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
     }
 
     /// Sends a signal by name, such as `TERM`.

@@ -3,10 +3,13 @@
 //! Nothing here sets an environment variable or takes a fixed port.
 
 pub mod agent;
+pub mod chance;
 pub mod moto;
 pub mod otlp;
 pub mod runs;
 pub mod stage;
+pub mod venv;
+pub mod wire;
 pub mod world;
 
 use std::{
@@ -33,13 +36,17 @@ pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 
 /// As [`eventually`], with a bound of its own, for what is known to take its time.
 #[track_caller]
-pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn within<T>(patience: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
+    looked(patience, look).unwrap_or_else(|| panic!("waited {patience:?} in vain: {what}"))
+}
+
+fn looked<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let until = Instant::now() + patience;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= until {
             return found;
         }
-        assert!(Instant::now() < until, "waited {patience:?} in vain: {what}");
         std::thread::sleep(LOOK);
     }
 }

@@ -2,13 +2,14 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::mpsc,
     time::Duration,
 };
 
 use aws_smithy_http_client::tls;
+
+use super::venv::python;
 
 /// Longest wait for a Python server to come up on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -93,22 +94,4 @@ pub fn sdk(url: &str) -> aws_config::SdkConfig {
         .http_client(client)
         .endpoint_url(url)
         .build()
-}
-
-/// Finds the Python that moto and the AWS CLI are installed for.
-pub fn python() -> PathBuf {
-    let below_target = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("venv");
-    let venv = std::env::var_os("FIREDRILL_TEST_VENV").map_or_else(below_target, PathBuf::from);
-    let python = venv.join("bin/python3");
-    assert!(
-        venv.join("bin/moto_server").exists() && python.exists(),
-        "moto is not installed in {}: run `tests/run`, or set FIREDRILL_TEST_VENV to a virtual environment with it",
-        venv.display()
-    );
-    python
-}
-
-/// Finds the AWS CLI.
-pub fn aws_cli() -> PathBuf {
-    python().with_file_name("aws")
 }

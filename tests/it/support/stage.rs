@@ -2,36 +2,20 @@
 //!
 //! It is spoken to as AWS would be, without an SDK: the simulator checks no signatures unless asked to.
 
-use std::time::Duration;
-
 use firedrill::simulator::{self, ExperimentRecord, Options, Simulator};
-use reqwest::{
-    blocking::Client,
-    header::{AUTHORIZATION as AUTHORIZATION_NAME, HeaderValue},
-};
 use serde_json::{Value, json};
+
+use super::wire::{Reply, Wire, drill};
 
 /// A running simulator; it ends when dropped.
 pub struct Stage {
     runtime: tokio::runtime::Runtime,
     simulator: Option<Simulator>,
-    http: Client,
+    wire: Wire,
 }
 
 /// One waiting action of a template: its name, its length as ISO 8601 says it, and the names it starts after.
 pub type Act = (&'static str, &'static str, &'static [&'static str]);
-
-/// What a request must carry for the simulator to take it as one to AWS; it does not check the signature unless asked to.
-pub const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=simulator/20260301/us-east-1/fis/aws4_request, \
-                                 SignedHeaders=host;x-amz-date, Signature=0";
-
-/// A client without an SDK, with credentials. It needs a TLS provider even for plain HTTP.
-pub fn plain_client() -> Client {
-    // An error means that another test was first.
-    let _already_there = rustls::crypto::ring::default_provider().install_default();
-    let headers = [(AUTHORIZATION_NAME, HeaderValue::from_static(AUTHORIZATION))].into_iter().collect();
-    Client::builder().default_headers(headers).no_proxy().timeout(Duration::from_secs(30)).build().expect("a client")
-}
 
 impl Stage {
     /// Starts a simulator that is so many times as fast as AWS.
@@ -40,7 +24,8 @@ impl Stage {
         let runtime = runtime.expect("a runtime");
         let options = Options { speed, ..Options::default() };
         let simulator = runtime.block_on(simulator::start(options)).expect("a simulator");
-        Self { runtime, simulator: Some(simulator), http: plain_client() }
+        let wire = Wire::new(simulator.url());
+        Self { runtime, simulator: Some(simulator), wire }
     }
 
     fn simulator(&self) -> &Simulator {
@@ -56,16 +41,14 @@ impl Stage {
         self.simulator().experiments()
     }
 
-    fn answer(request: reqwest::blocking::RequestBuilder) -> Value {
-        let answer = request.send().expect("an answer");
-        let (status, text) = (answer.status(), answer.text().expect("text"));
-        assert!(status.is_success(), "{status}: {text}");
-        serde_json::from_str(&text).expect("JSON")
+    /// Waits for the answer to a request.
+    pub fn wait(&self, request: impl Future<Output = Reply>) -> Reply {
+        self.runtime.block_on(request)
     }
 
     /// Calls an operation of SQS (`AmazonSQS.…`) or EventBridge (`AWSEvents.…`).
     pub fn call(&self, target: &str, body: &Value) -> Value {
-        Self::answer(self.http.post(self.url()).header("x-amz-target", target).json(body))
+        self.wait(self.wire.target(target, body)).good()
     }
 
     /// Creates a template of actions that wait, and returns its id.
@@ -74,16 +57,10 @@ impl Stage {
             let action = json!({"actionId": "aws:fis:wait", "parameters": {"duration": length}, "startAfter": after});
             ((*name).to_owned(), action)
         };
-        let body = json!({
-            "clientToken": format!("{acts:?}").chars().filter(char::is_ascii_alphanumeric).take(60).collect::<String>(),
-            "description": "a drill",
-            "roleArn": "arn:aws:iam::123456789012:role/drill",
-            "stopConditions": [{"source": "none"}],
-            "actions": acts.iter().map(action).collect::<serde_json::Map<_, _>>(),
-            "tags": {},
-        });
-        let made = Self::answer(self.http.post(format!("{}/experimentTemplates", self.url())).json(&body));
-        made["experimentTemplate"]["id"].as_str().expect("an id").to_owned()
+        let token: String = format!("{acts:?}").chars().filter(char::is_ascii_alphanumeric).take(60).collect();
+        let mut body = drill(&token);
+        body["actions"] = acts.iter().map(action).collect::<serde_json::Map<_, _>>().into();
+        self.runtime.block_on(self.wire.template(&body))
     }
 
     /// Creates a queue whose messages come again soon, and returns its URL.
@@ -105,7 +82,7 @@ impl Stage {
     /// Messages that are in a queue, received or not.
     pub fn depth(&self, queue: &str) -> u64 {
         let name = queue.rsplit('/').next().expect("a name");
-        let state = Self::answer(self.http.get(format!("{}/_simulator/state", self.url())));
+        let state = self.wait(self.wire.get("/_simulator/state")).good();
         let depths = &state["queues"][name];
         ["visible", "inFlight", "delayed"].iter().map(|key| depths[key].as_u64().expect("a number")).sum()
     }
@@ -148,7 +125,7 @@ impl Stage {
     }
 
     fn control(&self, path: &str, body: &Value) {
-        Self::answer(self.http.post(format!("{}/_simulator/{path}", self.url())).json(body));
+        self.wait(self.wire.call("POST", &format!("/_simulator/{path}"), body)).good();
     }
 }
 

@@ -1,9 +1,10 @@
-//! Calls as JSON, and scripts: what is done to an experiment, and what it looks like after each step, with a clock that
+//! Scripts: what is done to an experiment, and what it looks like after each step, with a clock that
 //! stands still in between.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
+use crate::support::wire::drill;
 
 /// AWS's speed: the clock is made to jump.
 pub(super) fn slow() -> Options {
@@ -11,32 +12,13 @@ pub(super) fn slow() -> Options {
 }
 
 impl World {
-    /// Calls FIS.
-    pub(super) async fn api(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let url = format!("{}{path}", self.simulator.url());
-        let method = method.parse().expect("a method");
-        let request = tokio::task::spawn_blocking(move || {
-            let request = plain_client().request(method, url).json(&body);
-            let answer = request.send().expect("an answer");
-            (answer.status().as_u16(), answer.json::<Value>().expect("JSON"))
-        });
-        request.await.expect("the request ends")
-    }
-
     /// Creates a template with these members beside the usual ones.
     pub(super) async fn drafted(&self, parts: &Value) -> String {
-        let mut body = json!({
-            "clientToken": token(),
-            "description": "a drill",
-            "roleArn": "arn:aws:iam::123456789012:role/drill",
-            "stopConditions": [{"source": "none"}],
-        });
+        let mut body = drill(&token());
         for (key, value) in parts.as_object().expect("an object") {
             body[key] = value.clone();
         }
-        let (status, answer) = self.api("POST", "/experimentTemplates", body).await;
-        assert_eq!(status, 200, "{answer}");
-        answer["experimentTemplate"]["id"].as_str().expect("an id").to_owned()
+        self.wire.template(&body).await
     }
 
     /// Starts an experiment of a template.
@@ -44,25 +26,13 @@ impl World {
         let token = token();
         let options = json!({"actionsMode": mode});
         let body = json!({"clientToken": token, "experimentTemplateId": template, "experimentOptions": options});
-        let (status, answer) = self.api("POST", "/experiments", body).await;
-        assert_eq!(status, 200, "{answer}");
+        let answer = self.wire.call("POST", "/experiments", &body).await.good();
         answer["experiment"]["id"].as_str().expect("an id").to_owned()
     }
 
     /// GetExperiment's `experiment`.
     pub(super) async fn seen(&self, id: &str) -> Value {
-        let (status, mut answer) = self.api("GET", &format!("/experiments/{id}"), json!({})).await;
-        assert_eq!(status, 200, "{answer}");
-        answer["experiment"].take()
-    }
-
-    pub(super) async fn freeze(&self) {
-        assert_eq!(self.control("POST", "clock", json!({"frozen": true})).await.0, 200);
-    }
-
-    pub(super) async fn jump(&self, by: &str) {
-        let answer = self.control("POST", "clock", json!({"jump": by})).await;
-        assert_eq!(answer.0, 200, "{answer:?}");
+        self.wire.get(&format!("/experiments/{id}")).await.good()["experiment"].take()
     }
 
     /// Sets an alarm, which is made when it is not there, and returns its ARN.
@@ -77,13 +47,7 @@ impl World {
             "Threshold": 1.0,
             "ComparisonOperator": "GreaterThanThreshold",
         });
-        let url = self.simulator.url();
-        let made = tokio::task::spawn_blocking(move || {
-            let request =
-                plain_client().post(url).header("x-amz-target", "GraniteServiceVersion20100801.PutMetricAlarm");
-            request.json(&alarm).send().expect("an answer").status()
-        });
-        assert!(made.await.expect("the request ends").is_success());
+        self.wire.target("GraniteServiceVersion20100801.PutMetricAlarm", &alarm).await.good();
         let answer = self.control("POST", "alarms", json!({"name": name, "state": state})).await;
         assert_eq!(answer.0, 200, "{answer:?}");
         format!("arn:aws:cloudwatch:us-east-1:123456789012:alarm:{name}")
@@ -95,14 +59,14 @@ impl World {
         let answer = match words.as_slice() {
             ["wait"] => return,
             ["jump", by] => return self.jump(by).await,
-            ["stop"] => self.api("DELETE", &format!("/experiments/{id}"), json!({})).await,
+            ["stop"] => self.wire.call("DELETE", &format!("/experiments/{id}"), &Value::Null).await,
             ["fail", action] => {
                 let body = json!({"action": action, "reason": format!("{action} went wrong.")});
-                self.control("POST", &format!("experiments/{id}/fail-action"), body).await
+                self.wire.call("POST", &format!("/_simulator/experiments/{id}/fail-action"), &body).await
             }
             ["lever", status] => {
                 let body = json!({"state": {"status": status, "reason": "a test"}});
-                self.api("PATCH", "/safetyLevers/default/state", body).await
+                self.wire.call("PATCH", "/safetyLevers/default/state", &body).await
             }
             ["alarm", name, state] => {
                 self.alarm(name, state).await;
@@ -110,7 +74,7 @@ impl World {
             }
             _other => panic!("unknown step `{step}`"),
         };
-        assert_eq!(answer.0, 200, "{step}: {answer:?}");
+        assert_eq!(answer.status, 200, "{step}: {answer:?}");
     }
 
     /// Starts an experiment and follows a script: each line is `step => what it looks like then`; `+ step` goes before.
