@@ -51,6 +51,7 @@ fn requests_without_credentials_are_refused() {
                 ("GET", "/experiments".to_owned(), vec![authorization("AWS4-HMAC-SHA256 Credential=a")], incomplete),
                 ("GET", "/experiments".to_owned(), vec![authorization(AUTHORIZATION)], (200, "")),
                 ("GET", format!("/experiments{query}"), vec![], (200, "")),
+                ("GET", format!("/experiments{query}&X-Amz-Expires=soon"), vec![], incomplete),
                 ("GET", "/_simulator/state".to_owned(), vec![], (200, "")),
             ] {
                 let (status, code, body) = sent(&client, method, &format!("{url}{path}"), &headers);

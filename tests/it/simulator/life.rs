@@ -168,6 +168,7 @@ fn a_lever_that_is_engaging_cannot_be_moved() {
             (code, answer["safetyLever"]["state"].clone())
         };
         assert_eq!(moved("engaged").await, (200, json!({"status": "engaging", "reason": "why"})));
+        assert_eq!(world.control("GET", "state", json!({})).await.1["safetyLever"], "engaging");
         assert_eq!(moved("disengaged").await.0, 409);
         world.jump("PT5S").await;
         let (_, lever) = world.api("GET", "/safetyLevers/default", json!({})).await;
