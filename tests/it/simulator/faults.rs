@@ -61,7 +61,7 @@ fn faults_show_as_the_client_would_see_them() {
             ("reset-before", Seen::Reset, 0),
             ("reset-after", Seen::Reset, 1),
             ("hang-before", Seen::NoAnswer, 0),
-            ("hang", Seen::NoAnswer, 1),
+            ("hang-after", Seen::NoAnswer, 1),
             ("lost-reply", Seen::NoAnswer, 1),
             ("missing-members", Seen::Status("initiating".to_owned()), 1),
             ("null-in-map", Seen::Unreadable, 1),
