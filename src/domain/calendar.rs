@@ -23,7 +23,7 @@ const MAX_OCCURRENCES: usize = 100_000;
 const MAX_PERIODS: usize = 1_000_000;
 
 /// How far a transition is looked for, in steps of growing cost.
-const HORIZONS: [SignedDuration; 3] =
+pub const HORIZONS: [SignedDuration; 3] =
     [SignedDuration::from_hours(24 * 31), SignedDuration::from_hours(24 * 366), SignedDuration::from_hours(24 * 3_660)];
 
 /// A calendar.

@@ -182,7 +182,7 @@ impl Alarms {
             // An update leaves the state as it is (CloudWatch API reference, PutMetricAlarm).
             Some(alarm) => (alarm.kept, alarm.updated) = (kept, now),
             None => {
-                let arn = format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", scene.region, scene.account);
+                let arn = format!("{}:alarm:{name}", scene.arn("cloudwatch"));
                 let alarm = Alarm {
                     arn,
                     kept,
@@ -245,8 +245,9 @@ impl Alarms {
                 && request.state_value.is_none_or(|state| alarm.state == state)
                 && request.action_prefix.as_ref().is_none_or(|prefix| acts(alarm, prefix))
         });
-        let (shown, next) = page::page(found, |(name, _)| (*name).clone(), size, request.next_token.as_deref())
-            .ok_or_else(|| ApiError::bad("InvalidNextToken", "the next token is not valid"))?;
+        let (shown, next) =
+            page::page("MetricAlarms", found, |(name, _)| (*name).clone(), size, request.next_token.as_deref())
+                .ok_or_else(|| ApiError::bad("InvalidNextToken", "the next token is not valid"))?;
         let shown: Vec<_> = shown.into_iter().map(|(name, alarm)| alarm.rendered(name)).collect();
         let mut answer = json!({"MetricAlarms": shown, "CompositeAlarms": []});
         if let Some(token) = next {

@@ -189,6 +189,11 @@ fn change_clock(state: &mut State, body: &Value, now: Timestamp) -> Answer {
 
 fn rendered(state: &State, scene: &Scene, now: Timestamp) -> Value {
     let mut page = json!({
+        "region": scene.region,
+        "account": scene.account,
+        "seed": scene.seed,
+        "documents": state.documents.dump(),
+        "sessions": state.sessions.dump(),
         "clock": state.setting.clock.rendered(),
         "choices": state.setting.choices,
         "stuck": state.setting.stuck,

@@ -86,6 +86,17 @@ pub(super) fn check(
     }
 }
 
+/// Checks that a request is signed for the service that it calls.
+///
+/// # Errors
+/// 403 `InvalidSignatureException`.
+pub(super) fn check_service(parts: &Parts, service: &str) -> Result<(), ApiError> {
+    match signer(parts) {
+        Some(signer) if signer.service == service => Ok(()),
+        _other => Err(mismatch(format!("Credential should be scoped to correct service: '{service}'."))),
+    }
+}
+
 fn refused(code: &'static str, text: impl Into<String>) -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, code, text)
 }

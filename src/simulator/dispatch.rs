@@ -130,6 +130,19 @@ impl Wish {
         Ok(Self::Sts { operation, access_key })
     }
 
+    /// The service as signatures name it; `None` for the simulator's own interface.
+    pub(super) fn service(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Control { .. } => return None,
+            Self::Fis(_) => "fis",
+            Self::Sqs(_) => "sqs",
+            Self::EventBridge(_) => "events",
+            Self::CloudWatch(_) => "monitoring",
+            Self::Ssm(_) => "ssm",
+            Self::Sts { .. } => "sts",
+        })
+    }
+
     /// The name of the operation; `None` for the simulator's own interface.
     pub(super) fn operation(&self) -> Option<&'static str> {
         match self {
@@ -161,7 +174,7 @@ pub(super) async fn perform(shared: &Shared, wish: &Wish, body: &Value) -> Answe
         Wish::CloudWatch(operation) => {
             shared.with(|state, now| state.setting.alarms.perform(operation, body, scene, now))
         }
-        Wish::Ssm(operation) => shared.with(|state, now| state.documents.perform(operation, body, scene, now)),
+        Wish::Ssm(operation) => ssm::perform(shared, operation, body).await,
         Wish::Sts { operation, access_key } => {
             shared.with(|state, now| state.sessions.perform(operation, access_key, body, scene, &mut state.ids, now))
         }

@@ -344,7 +344,21 @@ impl Setting {
     }
 }
 
+/// The partition of a Region, as ARNs name it (AWS General Reference, ARNs).
+fn partition(region: &str) -> &'static str {
+    match region {
+        china if china.starts_with("cn-") => "aws-cn",
+        government if government.starts_with("us-gov-") => "aws-us-gov",
+        _other => "aws",
+    }
+}
+
 impl Scene {
+    /// The beginning of the ARN of a service's resource.
+    fn arn(&self, service: &str) -> String {
+        format!("arn:{}:{service}:{}:{}", partition(&self.region), self.region, self.account)
+    }
+
     fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
@@ -354,12 +368,12 @@ impl Scene {
     }
 
     fn bus_arn(&self, name: &str) -> String {
-        format!("arn:aws:events:{}:{}:event-bus/{name}", self.region, self.account)
+        format!("{}:event-bus/{name}", self.arn("events"))
     }
 
     /// A rule of a bus of its own carries the bus in its ARN.
     fn rule_arn(&self, bus: &str, name: &str) -> String {
         let bus = if bus == "default" { String::new() } else { format!("{bus}/") };
-        format!("arn:aws:events:{}:{}:rule/{bus}{name}", self.region, self.account)
+        format!("{}:rule/{bus}{name}", self.arn("events"))
     }
 }

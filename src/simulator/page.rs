@@ -1,33 +1,32 @@
 //! Pages of lists.
 //!
-//! A token names the last item shown, so that items added between pages shift nothing. It is opaque to clients.
+//! A token holds the key of the last item shown, and the next page begins behind that key, so that items that come or go
+//! between pages shift nothing. It is opaque to clients.
 
-use super::ids;
-
-/// Longest token, in characters (FIS API model).
-const MAX_TOKEN: usize = 1024;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// What a page shows, and the token of the next one when more follow.
 pub(super) type Page<T> = (Vec<T>, Option<String>);
 
-/// The page that begins behind the item that `token` names, of at most `size` items; `None` when it names none of them.
-/// Keys must be unique.
+/// The page of at most `size` items behind the key that `token` holds; `None` when it holds none of this list. Items are
+/// in the order of their keys, which are unique.
 pub(super) fn page<T>(
+    list: &str,
     items: impl IntoIterator<Item = T>,
     key: impl Fn(&T) -> String,
     size: usize,
     token: Option<&str>,
 ) -> Option<Page<T>> {
-    let mut items = items.into_iter();
-    if let Some(token) = token {
-        items.find(|item| named(&key(item)) == token)?;
-    }
+    let last = match token {
+        None => None,
+        Some(token) => {
+            let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+            Some(text.strip_prefix(list)?.strip_prefix('\0')?.to_owned())
+        }
+    };
+    let mut items = items.into_iter().skip_while(|item| last.as_ref().is_some_and(|last| key(item) <= *last));
     let shown: Vec<T> = items.by_ref().take(size).collect();
     let more = items.next().is_some();
-    let next = shown.last().filter(|_| more).map(|last| named(&key(last)));
+    let next = shown.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(format!("{list}\0{}", key(last))));
     Some((shown, next))
-}
-
-fn named(key: &str) -> String {
-    if key.len() <= MAX_TOKEN / 2 { ids::hex(key.as_bytes()) } else { ids::hex(&ids::rank(0, &[key])) }
 }

@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared, clock, control, credentials,
+    Shared, clock, control,
+    credentials::{self, Signatures},
     dispatch::{self, Wish},
     faults::{Effect, Interference},
     line::{Caller, Limits},
@@ -113,6 +114,9 @@ fn wish(shared: &Shared, parts: &Parts, bytes: &[u8], caller: &Caller) -> Result
     let body = wire::decoded(dispatch::protocol(parts), bytes);
     // An unknown route is told before an unreadable body.
     let wish = Wish::read(parts, body.as_ref().unwrap_or(&Value::Null))?;
+    if let Some(service) = wish.service().filter(|_| shared.signatures == Signatures::Verified) {
+        credentials::check_service(parts, service)?;
+    }
     if matches!(wish, Wish::Fis(_)) && !bytes.is_empty() {
         check_media_type(parts)?;
     }

@@ -13,6 +13,7 @@ use super::{
     clock::{later, whole_seconds},
     credentials::SECRET_KEY,
     ids::Ids,
+    partition,
     wire::{Answer, ApiError},
 };
 
@@ -41,6 +42,12 @@ struct Session {
 pub(super) const OPERATIONS: &[&str] = &["GetCallerIdentity", "AssumeRole"];
 
 impl Sessions {
+    /// Who assumed which role until when, for the state page.
+    pub(super) fn dump(&self) -> Value {
+        let shown = |session: &Session| json!({"arn": session.arn, "expires": session.expires.to_string()});
+        self.sessions.values().map(shown).collect()
+    }
+
     /// Performs an operation.
     ///
     /// # Errors
@@ -69,7 +76,7 @@ impl Sessions {
                 json!({"UserId": id, "Account": account, "Arn": arn})
             }
             None => {
-                let arn = format!("arn:aws:iam::{}:user/simulator", scene.account);
+                let arn = format!("arn:{}:iam::{}:user/simulator", partition(&scene.region), scene.account);
                 json!({"UserId": "AIDASIMULATOR1234567", "Account": scene.account, "Arn": arn})
             }
         }
@@ -91,7 +98,8 @@ impl Sessions {
             },
         };
         let expires = later(now, SignedDuration::from_secs(seconds));
-        let arn = format!("arn:aws:sts::{account}:assumed-role/{role}/{session}");
+        let partition = text("RoleArn").split(':').nth(1).unwrap_or("aws");
+        let arn = format!("arn:{partition}:sts::{account}:assumed-role/{role}/{session}");
         let id = format!("{}:{session}", upper_id("AROA", ids));
         let key = upper_id("ASIA", ids);
         if self.sessions.len() >= MAX_SESSIONS {

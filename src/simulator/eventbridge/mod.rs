@@ -198,7 +198,7 @@ fn page(body: &Value, member: &str, items: Vec<(String, Value)>) -> Answer {
         Some(_outside) => return Err(ApiError::validation("Limit must be between 1 and 100")),
     };
     let token = body.get("NextToken").and_then(Value::as_str);
-    let (shown, next) = page::page(items, |(key, _)| key.clone(), size, token)
+    let (shown, next) = page::page(member, items, |(key, _)| key.clone(), size, token)
         .ok_or_else(|| ApiError::validation("NextToken is not valid"))?;
     let mut answer = json!({ member: shown.into_iter().map(|(_, item)| item).collect::<Vec<_>>() });
     if let Some(token) = next {

@@ -223,7 +223,7 @@ impl Target {
             return Err(ApiError::validation("a target needs Id and Arn"));
         };
         check_name(id, "target id", MAX_NAME)?;
-        if !arn.starts_with("arn:aws:sqs:") || arn.len() > MAX_ARN {
+        if arn.split(':').nth(2) != Some("sqs") || arn.len() > MAX_ARN {
             return Err(ApiError::validation(format!("target {arn} is not an SQS queue of the simulator")));
         }
         let supported = |key: &str| matches!(key, "Id" | "Arn" | "RoleArn" | "SqsParameters" | "RetryPolicy");

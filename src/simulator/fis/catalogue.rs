@@ -11,10 +11,11 @@ use crate::{
     simulator::wire::{Answer, ApiError},
 };
 
-/// ListActions: actions without their parameters.
+/// ListActions: actions without their parameters, by id.
 pub(super) fn list_actions(fis: &Fis, world: World<'_>, input: &Input) -> Answer {
-    let key = |action: &&Action| action.id.clone();
-    page(input, "actions", &catalogue::all().actions, key, |action| summary(action, fis, world))
+    let mut actions: Vec<&Action> = catalogue::all().actions.iter().collect();
+    actions.sort_by_key(|action| &action.id);
+    page(input, "actions", actions, |action| action.id.clone(), |action| summary(action, fis, world))
 }
 
 /// GetAction: an action with its parameters.
@@ -25,12 +26,13 @@ pub(super) fn get_action(fis: &Fis, world: World<'_>, id: &str) -> Answer {
     Ok(json!({"action": body}))
 }
 
-/// ListTargetResourceTypes.
+/// ListTargetResourceTypes, by name.
 pub(super) fn list_types(input: &Input) -> Answer {
-    let key = |kind: &&TargetResourceType| kind.resource_type.clone();
+    let mut kinds: Vec<&TargetResourceType> = catalogue::all().target_resource_types.iter().collect();
+    kinds.sort_by_key(|kind| &kind.resource_type);
     let render =
         |kind: &TargetResourceType| json!({"resourceType": kind.resource_type, "description": described(kind)});
-    page(input, "targetResourceTypes", &catalogue::all().target_resource_types, key, render)
+    page(input, "targetResourceTypes", kinds, |kind| kind.resource_type.clone(), render)
 }
 
 /// GetTargetResourceType.

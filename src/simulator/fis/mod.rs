@@ -209,7 +209,8 @@ impl Fis {
         let wanted = input.optional("experimentTemplateId");
         let listed = self.experiments.iter().rev();
         let listed = listed.filter(|experiment| wanted.is_none_or(|id| experiment.template.id == id));
-        page(input, "experiments", listed, |experiment| experiment.id.clone(), Experiment::summary)
+        let key = |experiment: &&Experiment| format!("{:020}", u64::MAX - experiment.number);
+        page(input, "experiments", listed, key, Experiment::summary)
     }
 
     /// ListExperimentResolvedTargets.
@@ -218,7 +219,7 @@ impl Fis {
         let wanted = input.optional("targetName");
         let targets = experiment.resolved.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
         let items = targets.flat_map(|(name, found)| found.iter().enumerate().map(move |item| (name, item)));
-        let key = |(name, (index, _)): &(&String, (usize, &Resource))| format!("{name}/{index}");
+        let key = |(name, (index, _)): &(&String, (usize, &Resource))| format!("{name}\0{index:09}");
         let render = |(name, (_, resource)): (&String, (usize, &Resource))| {
             json!({
                 "resourceType": resource.resource_type,

@@ -11,8 +11,8 @@ use crate::simulator::{
 /// Page size when the client names none. AWS's own is not documented; a small one makes clients follow the pages.
 const DEFAULT_PAGE: usize = 20;
 
-/// Returns the page that is asked for, under `member`, with `nextToken` when more follow. Keys must be unique; only
-/// what is shown is rendered.
+/// Returns the page that is asked for, under `member`, with `nextToken` when more follow. Items are in the order of
+/// their keys, which are unique; only what is shown is rendered.
 ///
 /// # Errors
 /// `ValidationException` for a token that names nothing.
@@ -25,7 +25,7 @@ pub(super) fn page<T>(
 ) -> Answer {
     let asked = input.members().get("maxResults").and_then(Value::as_u64);
     let size = asked.and_then(|size| usize::try_from(size).ok()).unwrap_or(DEFAULT_PAGE);
-    let (shown, next) = page::page(items, key, size, input.optional("nextToken"))
+    let (shown, next) = page::page(member, items, key, size, input.optional("nextToken"))
         .ok_or_else(|| ApiError::validation("nextToken: is not one that this list has given"))?;
     let mut body = json!({ member: shown.into_iter().map(render).collect::<Vec<_>>() });
     if let Some(token) = next {

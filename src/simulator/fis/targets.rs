@@ -12,7 +12,7 @@ use super::{
 };
 use crate::simulator::{
     choices::{Choices, CountAboveFound, SomeArnsMissing},
-    ids,
+    ids, partition,
 };
 
 /// How many resources are made up for a selector without ARNs, in each account.
@@ -41,7 +41,7 @@ pub(in crate::simulator) struct Account<'a> {
 impl Account<'_> {
     /// Everything of a FIS ARN before the resource.
     pub(super) fn fis_arn(self) -> String {
-        format!("arn:aws:fis:{}:{}", self.region, self.account)
+        format!("arn:{}:fis:{}:{}", partition(self.region), self.region, self.account)
     }
 }
 
@@ -173,7 +173,8 @@ fn invented_arn(resource_type: &str, index: usize, search: Search<'_>, account: 
         "ebs-volume" => format!("volume/vol-0{tail}"),
         kind => format!("{kind}/demo-{tail}"),
     };
-    format!("arn:aws:{service}:{}:{account}:{name}", search.account.region)
+    let region = search.account.region;
+    format!("arn:{}:{service}:{region}:{account}:{name}", partition(region))
 }
 
 /// A resource as `targetInformation` of ListExperimentResolvedTargets.

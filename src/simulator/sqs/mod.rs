@@ -4,6 +4,7 @@
 //! protocol do not exist.
 
 mod attributes;
+mod budget;
 pub(super) mod content;
 mod messages;
 mod poll;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 pub(super) use self::poll::receive;
 use self::{
+    budget::Budget,
     content::Content,
     queue::{Queue, QueueKind},
 };
@@ -45,6 +47,7 @@ pub(super) struct Queues {
     queues: BTreeMap<String, Queue>,
     /// When queues were deleted, by name.
     deleted: BTreeMap<String, Timestamp>,
+    budget: Budget,
     /// Whether a message may have become receivable since the last look.
     news: bool,
 }
@@ -141,7 +144,7 @@ impl Queues {
         let fifo = request.attributes.get("FifoQueue").is_some_and(|value| value == "true");
         let kind = if fifo { QueueKind::Fifo } else { QueueKind::Standard };
         check_name(&name, kind)?;
-        let arn = format!("arn:aws:sqs:{}:{}:{name}", scene.region, scene.account);
+        let arn = format!("{}:{name}", scene.arn("sqs"));
         let redrive = self.check_attributes(&request.attributes, kind, &arn)?;
         check_tags(&request.tags)?;
         if let Some(queue) = self.queues.get(&name) {
@@ -163,7 +166,7 @@ impl Queues {
             return Err(ApiError::bad("QueueDeletedRecently", text)
                 .known_in_query_as("AWS.SimpleQueueService.QueueDeletedRecently"));
         }
-        let mut queue = Queue::new(name.clone(), arn, kind, now);
+        let mut queue = Queue::new(name.clone(), arn, kind, self.budget.clone(), now);
         (queue.redrive, queue.attributes, queue.tags) = (redrive, request.attributes, request.tags);
         self.queues.insert(name.clone(), queue);
         Ok(json!({"QueueUrl": scene.queue_url(&name)}))
@@ -278,7 +281,7 @@ fn page(body: &Value, member: &str, urls: Vec<String>) -> Answer {
     };
     let token = body.get("NextToken").and_then(Value::as_str);
     let (shown, next) =
-        page::page(urls, String::clone, size, token).ok_or_else(|| invalid("NextToken is not valid."))?;
+        page::page(member, urls, String::clone, size, token).ok_or_else(|| invalid("NextToken is not valid."))?;
     let mut answer = if shown.is_empty() { json!({}) } else { json!({ member: shown }) };
     if let Some(token) = next {
         answer["NextToken"] = token.into();

@@ -9,7 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{attributes, content::Content};
+use super::{
+    attributes,
+    budget::{Budget, Share},
+    content::Content,
+};
 use crate::simulator::{
     clock::later,
     ids::{Ids, hex},
@@ -56,8 +60,11 @@ pub(super) struct Queue {
     pub(super) modified: Timestamp,
     pub(super) purged: Option<Timestamp>,
     messages: VecDeque<Message>,
-    /// What was sent under a deduplication id, and when.
-    known: HashMap<String, (Timestamp, Sent)>,
+    /// What was sent under a deduplication id.
+    known: HashMap<String, Sent>,
+    /// When those ids were sent first, oldest first.
+    remembered: VecDeque<(Timestamp, String)>,
+    budget: Budget,
     sequence: u128,
 }
 
@@ -77,6 +84,7 @@ pub(super) struct Message {
     receipt: Option<String>,
     /// The queue it was moved from.
     dead_from: Option<String>,
+    _share: Share,
 }
 
 /// Answer to a send.
@@ -127,7 +135,7 @@ pub(super) enum SendProblem {
 
 impl Queue {
     /// An empty queue.
-    pub(super) fn new(name: String, arn: String, kind: QueueKind, now: Timestamp) -> Self {
+    pub(super) fn new(name: String, arn: String, kind: QueueKind, budget: Budget, now: Timestamp) -> Self {
         Self {
             name,
             arn,
@@ -140,6 +148,8 @@ impl Queue {
             purged: None,
             messages: VecDeque::new(),
             known: HashMap::new(),
+            remembered: VecDeque::new(),
+            budget,
             sequence: FIRST_SEQUENCE,
         }
     }
@@ -177,19 +187,21 @@ impl Queue {
             let made = || self.is("ContentBasedDeduplication", "true").then(|| sha256(&content.body));
             let id = content.dedupe.clone().or_else(made).ok_or(SendProblem::DedupeMissing)?;
             let scope = if self.is("DeduplicationScope", "messageGroup") { group } else { String::new() };
-            self.known.retain(|_, (sent, _)| later(*sent, DEDUPE_INTERVAL) > now);
+            self.forget_old(now);
             let key = format!("{scope}\n{id}");
-            if let Some((_, sent)) = self.known.get(&key) {
+            if let Some(sent) = self.known.get(&key) {
                 return Ok(sent.clone());
             }
             self.sequence += 256;
             sequence = Some(self.sequence.to_string());
             dedupe = Some((key, id));
         }
+        let share = self.budget.take(content.size()).ok_or(SendProblem::Full)?;
         let sent = Sent { id: ids.uuid(), sequence: sequence.clone() };
         let (key, dedupe) = dedupe.unzip();
         if let Some(key) = key {
-            self.known.insert(key, (now, sent.clone()));
+            self.remembered.push_back((now, key.clone()));
+            self.known.insert(key, sent.clone());
         }
         let delay = content.delay.unwrap_or_else(|| self.seconds("DelaySeconds"));
         self.messages.push_back(Message {
@@ -204,8 +216,19 @@ impl Queue {
             visible_at: later(now, delay),
             receipt: None,
             dead_from: None,
+            _share: share,
         });
         Ok(sent)
+    }
+
+    /// Forgets the deduplication ids whose time is over, and the oldest ones of too many.
+    fn forget_old(&mut self, now: Timestamp) {
+        let many = |queue: &Self| queue.remembered.len() > MAX_MESSAGES;
+        let over = |queue: &Self| queue.remembered.front().is_some_and(|(at, _)| later(*at, DEDUPE_INTERVAL) <= now);
+        while many(self) || over(self) {
+            let Some((_, key)) = self.remembered.pop_front() else { return };
+            self.known.remove(&key);
+        }
     }
 
     /// Takes a message that died in the queue `source`. Its id and count stay; a standard queue also keeps the time at

@@ -135,7 +135,7 @@ pub(in crate::simulator) struct Experiment {
     pub(super) resolved: BTreeMap<String, Vec<Resource>>,
     pub(super) report: Report,
     /// How many experiments were started before.
-    number: u64,
+    pub(super) number: u64,
     /// When the present state ends by itself at the latest; `None` when nothing follows.
     due: Option<Timestamp>,
     /// When it runs; `None` once its targets are resolved.
