@@ -129,18 +129,8 @@ fn options(args: &SimulatorArgs) -> Result<Options, Failure> {
 
 /// Sets choices by name; the defaults stand for the others.
 fn choices(set: &[(String, String)]) -> Result<Choices, Failure> {
-    let mut choices = Choices::default();
-    for (name, value) in set {
-        let mut all = serde_json::to_value(&choices).map_err(|error| Failure::internal(error.into()))?;
-        let names = all.as_object().into_iter().flat_map(|all| all.keys());
-        if all.get(name).is_none() {
-            let likely = names.max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
-            let hint = likely.map(|likely| format!("\n  hint: did you mean `{likely}`?")).unwrap_or_default();
-            return Err(Failure::say(Exit::Usage, format!("--choice {name}={value}: there is no such choice{hint}")));
-        }
-        all[name] = value.parse::<u64>().map_or_else(|_word| Value::from(value.as_str()), Value::from);
-        choices = serde_json::from_value(all)
-            .map_err(|error| Failure::say(Exit::Usage, format!("--choice {name}={value}: {error}")))?;
-    }
-    Ok(choices)
+    set.iter().try_fold(Choices::default(), |choices, (name, value)| {
+        let typed = value.parse::<u64>().map_or_else(|_word| Value::from(value.as_str()), Value::from);
+        choices.with(name, typed).map_err(|text| Failure::say(Exit::Usage, format!("--choice {name}={value}: {text}")))
+    })
 }

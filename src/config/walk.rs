@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use super::{
     path::{Index, KeyPath},
-    problem::{Place, Problem, did_you_mean},
+    problem::{Place, Problem},
 };
+use crate::domain::words::did_you_mean;
 
 /// What the comparison needs to know, and what it finds.
 pub struct Walk<'a> {

@@ -122,3 +122,15 @@ impl fmt::Display for Trigger {
         }
     }
 }
+
+/// Makes the hint for a word that is not one of those that are known, if one is like it.
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let lower = word.to_lowercase();
+    let farthest = (word.chars().count() / 3).clamp(1, 3);
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|&(distance, _)| distance <= farthest)
+        .min()
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::wire::{self, ApiError};
+use crate::domain::words::did_you_mean;
 
 /// All choices. The defaults are the stricter or the observed side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -153,16 +153,18 @@ impl Choices {
         text
     }
 
-    /// Sets some choices by name and leaves the others.
+    /// The same with one choice set by its name.
     ///
     /// # Errors
-    /// `ValidationException` for an unknown name or value; nothing is set then.
-    pub(super) fn set(&mut self, some: &Value) -> Result<(), ApiError> {
-        let mut merged = json!(self);
-        for (name, value) in some.as_object().into_iter().flatten() {
-            merged[name] = value.clone();
-        }
-        *self = wire::parsed(&merged)?;
-        Ok(())
+    /// Says which name or value is unknown, and which name may be meant.
+    pub fn with(&self, name: &str, value: Value) -> Result<Self, String> {
+        let mut all = json!(self);
+        let Some(place) = all.get_mut(name) else {
+            let names = all.as_object().into_iter().flat_map(|all| all.keys());
+            let hint = did_you_mean(name, names.map(String::as_str)).map(|hint| format!("; {hint}"));
+            return Err(format!("{name}: there is no such choice{}", hint.unwrap_or_default()));
+        };
+        *place = value;
+        serde_json::from_value(all).map_err(|error| format!("{name}: {error}"))
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! AWS's clock is a wall clock, and so is this one; it can be frozen and made to jump ahead, so that clients meet an
 //! AWS that does not agree with their own clock, and nobody waits for 120 days. Everything else takes `now` as an
-//! argument. Declared durations are divided by the pace, instants are not scaled.
+//! argument. Declared durations are divided by the pace, instants are not scaled. Only signatures are checked against the
+//! wall clock whatever this one shows, as clients sign with theirs.
 
 use std::time::Duration;
 
@@ -73,6 +74,11 @@ pub(super) fn wall() -> Timestamp {
 /// An instant after another one; the end of time when there is none.
 pub(super) fn later(at: Timestamp, time: SignedDuration) -> Timestamp {
     at.saturating_add(time).unwrap_or(Timestamp::MAX)
+}
+
+/// An instant in whole seconds, as most of AWS's records have it.
+pub(super) fn whole_seconds(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
 /// Real time from `now` until the next look: at `next`, if that comes within `look`.

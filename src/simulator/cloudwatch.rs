@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Scene,
+    Scene, page,
     wire::{self, Answer, ApiError, epoch_seconds},
 };
 
@@ -20,7 +20,7 @@ const MAX_ALARMS: usize = 5_000;
 const MAX_NAMES: usize = 100;
 /// Page of DescribeAlarms, by default and at most (CloudWatch API reference).
 const DEFAULT_PAGE: usize = 50;
-const MAX_PAGE: u64 = 100;
+const MAX_PAGE: usize = 100;
 
 /// Members of an alarm that are kept and given back.
 const KEPT: &[&str] = &[
@@ -77,7 +77,7 @@ struct Alarm {
 }
 
 /// State of an alarm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum AlarmState {
     /// Within its threshold.
@@ -86,6 +86,17 @@ pub(super) enum AlarmState {
     Alarm,
     /// Not known.
     InsufficientData,
+}
+
+impl AlarmState {
+    /// Its name at AWS.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Alarm => "ALARM",
+            Self::InsufficientData => "INSUFFICIENT_DATA",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -107,7 +118,7 @@ struct DescribeAlarms {
     action_prefix: Option<String>,
     children_of_alarm_name: Option<String>,
     parents_of_alarm_name: Option<String>,
-    max_records: Option<u64>,
+    max_records: Option<usize>,
     next_token: Option<String>,
 }
 
@@ -117,16 +128,19 @@ struct DeleteAlarms {
     alarm_names: Vec<String>,
 }
 
+/// The operations there are.
+pub(super) const OPERATIONS: &[&str] = &["PutMetricAlarm", "SetAlarmState", "DescribeAlarms", "DeleteAlarms"];
+
 impl Alarms {
-    /// Performs an operation; `None` for one that is not known.
-    pub(super) fn perform(&mut self, operation: &str, body: &Value, scene: &Scene, now: Timestamp) -> Option<Answer> {
-        Some(match operation {
+    /// Performs an operation.
+    pub(super) fn perform(&mut self, operation: &str, body: &Value, scene: &Scene, now: Timestamp) -> Answer {
+        match operation {
             "PutMetricAlarm" => self.put(body, scene, now),
             "SetAlarmState" => self.set(body, now),
             "DescribeAlarms" => self.describe(body),
             "DeleteAlarms" => self.delete(body),
-            _other => return None,
-        })
+            _other => Err(ApiError::unknown_operation()),
+        }
     }
 
     /// Sets the state of an alarm.
@@ -141,7 +155,7 @@ impl Alarms {
 
     /// States by name, for the state page.
     pub(super) fn rendered(&self) -> Value {
-        json!(self.alarms.iter().map(|(name, alarm)| (name, alarm.state)).collect::<BTreeMap<_, _>>())
+        json!(self.alarms.iter().map(|(name, alarm)| (name, alarm.state.as_str())).collect::<BTreeMap<_, _>>())
     }
 
     /// State of the alarm with an ARN; `None` when there is no such alarm.
@@ -214,15 +228,9 @@ impl Alarms {
         }
         let size = match request.max_records {
             None => DEFAULT_PAGE,
-            Some(size @ 1..=MAX_PAGE) => usize::try_from(size).unwrap_or(DEFAULT_PAGE),
+            Some(size @ 1..=MAX_PAGE) => size,
             Some(_outside) => return Err(validation("MaxRecords must be between 1 and 100")),
         };
-        let token = request.next_token.as_deref();
-        let last = |name: &&String| token == Some(super::ids::hex(name.as_bytes()).as_str());
-        let after = self.alarms.keys().find(last);
-        if token.is_some() && after.is_none() {
-            return Err(ApiError::bad("InvalidNextToken", "the next token is not valid"));
-        }
         // Without a word on types, composite alarms are left out.
         let metric = request.alarm_types.is_none_or(|types| types.iter().any(|kind| kind == "MetricAlarm"));
         let acts = |alarm: &Alarm, prefix: &String| {
@@ -236,15 +244,13 @@ impl Alarms {
                 && request.alarm_name_prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix))
                 && request.state_value.is_none_or(|state| alarm.state == state)
                 && request.action_prefix.as_ref().is_none_or(|prefix| acts(alarm, prefix))
-                && after.is_none_or(|after| *name > after)
         });
-        let mut found: Vec<_> = found.collect();
-        let more = found.len() > size;
-        found.truncate(size);
-        let shown: Vec<_> = found.iter().map(|(name, alarm)| alarm.rendered(name)).collect();
+        let (shown, next) = page::page(found, |(name, _)| (*name).clone(), size, request.next_token.as_deref())
+            .ok_or_else(|| ApiError::bad("InvalidNextToken", "the next token is not valid"))?;
+        let shown: Vec<_> = shown.into_iter().map(|(name, alarm)| alarm.rendered(name)).collect();
         let mut answer = json!({"MetricAlarms": shown, "CompositeAlarms": []});
-        if let (true, Some((name, _))) = (more, found.last()) {
-            answer["NextToken"] = super::ids::hex(name.as_bytes()).into();
+        if let Some(token) = next {
+            answer["NextToken"] = token.into();
         }
         Ok(answer)
     }
@@ -276,7 +282,7 @@ impl Alarm {
         members.insert("AlarmName".to_owned(), json!(name));
         members.insert("AlarmArn".to_owned(), json!(self.arn));
         members.insert("AlarmConfigurationUpdatedTimestamp".to_owned(), epoch_seconds(self.updated));
-        members.insert("StateValue".to_owned(), json!(self.state));
+        members.insert("StateValue".to_owned(), json!(self.state.as_str()));
         members.insert("StateReason".to_owned(), json!(self.reason));
         members.insert("StateUpdatedTimestamp".to_owned(), epoch_seconds(self.state_updated));
         members.insert("StateTransitionedTimestamp".to_owned(), epoch_seconds(self.transitioned));

@@ -33,7 +33,7 @@ pub const ENDPOINTS: &str = "  GET /_simulator/state      everything there is, a
   POST /_simulator/experiments/ID/fail-action {\"action\": \"stress\", \"reason\": \"by request\"}
 
 Faults: throttle (with milliseconds, as x-amz-retry-after), quota, denied, 500-before, 500-after,
-reset-before, reset-after, hang-before, hang (or lost-reply), latency (with milliseconds),
+reset-before, reset-after, hang-before, hang-after (or hang, lost-reply), latency (with milliseconds),
 null-in-map, unknown-status, missing-members. `before` and `after` stand to the effect.
 Events are lost, doubled and overtaken at rates from 0 to 1; a delay is divided by the speed.";
 
@@ -87,36 +87,27 @@ struct NewInventory {
 }
 
 /// Performs a request; `path` is what follows [`PREFIX`].
-pub(super) fn perform(
-    method: &str,
-    path: &str,
-    state: &mut State,
-    scene: &Scene,
-    body: &Value,
-    now: Timestamp,
-) -> Answer {
+pub(super) async fn perform(shared: &Shared, method: &str, path: &str, body: &Value) -> Answer {
     let segments: Vec<_> = path.split('/').collect();
     match (method, segments.as_slice()) {
-        ("GET", ["state"]) => Ok(rendered(state, scene, now)),
-        ("POST", ["faults"]) => state.faults.add(body).map(|()| json!({})),
+        ("GET", ["state"]) => Ok(shared.with(|state, now| rendered(state, &shared.scene, now))),
+        ("POST", ["faults"]) => shared.with(|state, _now| state.faults.add(body)).map(|()| json!({})),
         ("DELETE", ["faults"]) => {
-            state.faults.clear();
+            shared.with(|state, _now| state.faults.clear());
             Ok(json!({}))
         }
-        ("POST", ["clock"]) => change_clock(state, body, now),
-        ("PUT", ["events"]) => state.courier.set(body, now),
-        ("PUT", ["stuck"]) => set_stuck(state, body),
-        ("PATCH", ["choices"]) => {
-            state.setting.choices.set(body)?;
-            Ok(json!(state.setting.choices))
-        }
+        ("POST", ["clock"]) => shared.with(|state, now| change_clock(state, body, now)),
+        ("PUT", ["events"]) => shared.with(|state, now| state.courier.set(body, now)),
+        ("PUT", ["stuck"]) => shared.with(|state, _now| set_stuck(state, body)),
+        ("PATCH", ["choices"]) => shared.with(|state, _now| set_choices(state, body)),
         ("POST", ["alarms"]) => {
             let AlarmChange { name, state: new } = wire::parsed(body)?;
-            state.setting.alarms.set_state(&name, new, now).map(|()| json!({}))
+            shared.with(|state, now| state.setting.alarms.set_state(&name, new, now)).map(|()| json!({}))
         }
+        ("POST", ["inventory"]) => load_inventory(shared, body).await,
         ("POST", ["experiments", id, "fail-action"]) => {
             let FailAction { action, reason, code } = wire::parsed(body)?;
-            state.fis.fail_action(id, &action, FailureCause { code, reason }, now)
+            shared.with(|state, now| state.fis.fail_action(id, &action, FailureCause { code, reason }, now))
         }
         _other => {
             let mut unknown = ApiError::unknown_operation();
@@ -127,11 +118,8 @@ pub(super) fn perform(
 }
 
 /// Replaces the inventory: by the one given, else by what its file holds now. Experiments that have resolved their
-/// targets keep them.
-///
-/// # Errors
-/// `ValidationException` when there is none or it cannot be used; the old one stays then.
-pub(super) async fn load_inventory(shared: &Shared, body: &Value) -> Answer {
+/// targets keep them. When there is none or it cannot be used, the old one stays. The file is read outside of the lock.
+async fn load_inventory(shared: &Shared, body: &Value) -> Answer {
     let inventory = match (wire::parsed::<NewInventory>(body)?.resources, &shared.scene.inventory_file) {
         (Some(resources), _) => Inventory::from_list(resources)
             .map_err(|problems| ApiError::validation(format!("resources{}", problems.join("\nresources"))))?,
@@ -152,6 +140,16 @@ pub(super) async fn load_inventory(shared: &Shared, body: &Value) -> Answer {
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Sets some choices, all or none.
+fn set_choices(state: &mut State, body: &Value) -> Answer {
+    let mut choices = state.setting.choices.clone();
+    for (name, value) in body.as_object().into_iter().flatten() {
+        choices = choices.with(name, value.clone()).map_err(ApiError::validation)?;
+    }
+    state.setting.choices = choices;
+    Ok(json!(state.setting.choices))
 }
 
 fn set_stuck(state: &mut State, body: &Value) -> Answer {

@@ -49,8 +49,22 @@ struct Claim {
     signed_headers: String,
     signature: String,
     date: String,
-    /// Seconds that a signature in the query is good for; `None` for one in the header.
-    expires: Option<String>,
+    /// How long a signature in the query is good for; `None` for one in the header.
+    expires: Option<Duration>,
+}
+
+/// Who signed a request, and for which service: `KEY/DATE/REGION/SERVICE/aws4_request`.
+#[derive(Debug, Default)]
+pub(super) struct Signer {
+    pub(super) access_key: String,
+    pub(super) service: String,
+}
+
+/// Who signed a request, in its head or in its query, as far as it can be read.
+pub(super) fn signer(parts: &Parts) -> Option<Signer> {
+    let claim = Claim::read(parts).ok()?;
+    let mut scope = claim.credential.split('/').map(str::to_owned);
+    Some(Signer { access_key: scope.next()?, service: scope.nth(2)? })
 }
 
 /// Checks the credentials of a request to AWS's operations.
@@ -113,13 +127,16 @@ impl Claim {
         let (Some(credential), Some(signature)) = (part("X-Amz-Credential"), part("X-Amz-Signature")) else {
             return Err(refused("MissingAuthenticationToken", "Missing Authentication Token"));
         };
+        let seconds = query.get("X-Amz-Expires").and_then(|text| text.parse::<u32>().ok());
+        let seconds =
+            seconds.ok_or_else(|| refused("IncompleteSignature", "X-Amz-Expires must be a number of seconds"))?;
         Ok(Self {
             algorithm: part("X-Amz-Algorithm").unwrap_or_default(),
             credential,
             signed_headers: part("X-Amz-SignedHeaders").unwrap_or_default(),
             signature,
             date: part("X-Amz-Date").unwrap_or_default(),
-            expires: Some(part("X-Amz-Expires").unwrap_or_default()),
+            expires: Some(Duration::from_secs(seconds.into())),
         })
     }
 
@@ -142,8 +159,7 @@ impl Claim {
         if *scope_region != region {
             return Err(mismatch(format!("Credential should be scoped to the simulator's region, {region}.")));
         }
-        let lifetime = self.expires.as_deref().map(|text| text.parse().map(Duration::from_secs).unwrap_or_default());
-        let expected = self.expected(parts, body, (*scope_region, *service), signed_at.into(), lifetime);
+        let expected = self.expected(parts, body, (*scope_region, *service), signed_at.into());
         if expected.as_deref() != Some(self.signature.as_str()) {
             return Err(mismatch(
                 "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
@@ -160,13 +176,14 @@ impl Claim {
             refused("IncompleteSignature", "X-Amz-Date must be there and look like 20260301T020000Z")
         })?;
         let at = at.timestamp();
-        let lifetime = self.expires.as_deref().and_then(|text| text.parse().ok()).map(SignedDuration::from_secs);
-        if now.duration_since(at) > lifetime.unwrap_or(MAX_SKEW) {
-            return Err(mismatch(format!("Signature expired: {} is now earlier than {now} - 5 min.", self.date)));
+        let lifetime = self.expires.and_then(|time| SignedDuration::try_from(time).ok()).unwrap_or(MAX_SKEW);
+        if now.duration_since(at) > lifetime {
+            let text = format!("Signature expired: {} is now earlier than {now} - {lifetime:#}.", self.date);
+            return Err(mismatch(text));
         }
         if at.duration_since(now) > MAX_SKEW {
             return Err(mismatch(format!(
-                "Signature not yet current: {} is still later than {now} + 5 min.",
+                "Signature not yet current: {} is still later than {now} + {MAX_SKEW:#}.",
                 self.date
             )));
         }
@@ -180,7 +197,6 @@ impl Claim {
         body: &[u8],
         (region, service): (&str, &str),
         signed_at: SystemTime,
-        lifetime: Option<Duration>,
     ) -> Option<String> {
         let mut headers = Vec::new();
         for name in self.signed_headers.split(';') {
@@ -190,9 +206,9 @@ impl Claim {
         headers.iter().find(|(name, _)| *name == "host")?;
         let mut settings = SigningSettings::default();
         settings.excluded_headers = None;
-        if lifetime.is_some() {
+        if self.expires.is_some() {
             settings.signature_location = SignatureLocation::QueryParams;
-            settings.expires_in = lifetime;
+            settings.expires_in = self.expires;
         }
         let identity = Credentials::new(self.credential.split('/').next()?, SECRET_KEY, None, None, "simulator").into();
         let params = v4::SigningParams::builder()

@@ -7,10 +7,11 @@ use axum::http::{HeaderMap, request::Parts};
 use serde_json::Value;
 
 use super::{
-    Shared, control,
-    eventbridge::Delivery,
-    fis::routes::Call,
-    sqs,
+    Shared, cloudwatch, control,
+    credentials::{self, Signer},
+    eventbridge::{self, Delivery},
+    fis::routes::{self, Call},
+    sqs, ssm, sts,
     wire::{Answer, ApiError, Protocol},
 };
 
@@ -24,11 +25,27 @@ const SSM: &str = "AmazonSSM";
 pub(super) enum Wish {
     Control { method: String, path: String },
     Fis(Call),
-    Sqs(String),
-    EventBridge(String),
-    CloudWatch(String),
-    Ssm(String),
-    Sts { operation: String, access_key: String },
+    Sqs(&'static str),
+    EventBridge(&'static str),
+    CloudWatch(&'static str),
+    Ssm(&'static str),
+    Sts { operation: &'static str, access_key: String },
+}
+
+/// Every operation of every service.
+pub(super) fn operations() -> impl Iterator<Item = &'static str> {
+    let others = [sqs::OPERATIONS, eventbridge::OPERATIONS, cloudwatch::OPERATIONS, ssm::OPERATIONS, sts::OPERATIONS];
+    routes::operations().chain(others.into_iter().flatten().copied())
+}
+
+/// The operation of a name: only what a service lists is performed.
+fn listed(operations: &'static [&'static str], name: &str) -> Result<&'static str, ApiError> {
+    let known = operations.iter().find(|known| **known == name);
+    known.copied().ok_or_else(|| {
+        let mut unknown = ApiError::unknown_operation();
+        unknown.message = format!("{}: {name}", unknown.message);
+        unknown
+    })
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -47,14 +64,6 @@ fn rpc(parts: &Parts) -> Option<(&str, &str)> {
     parts.uri.path().strip_prefix("/service/")?.split_once("/operation/")
 }
 
-/// Access key and signing name of a signature: `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, …`.
-fn credential(headers: &HeaderMap) -> Option<(&str, &str)> {
-    let scope = header(headers, "authorization")?.split_once("Credential=")?.1;
-    let mut parts = scope.split([',', ' ']).next()?.split('/');
-    let key = parts.next()?;
-    Some((key, parts.nth(2)?))
-}
-
 /// The protocol of a request: what its head says, and otherwise what the service speaks that it is signed for.
 pub(super) fn protocol(parts: &Parts) -> Protocol {
     let headers = &parts.headers;
@@ -65,7 +74,8 @@ pub(super) fn protocol(parts: &Parts) -> Protocol {
     if rpc(parts).is_some() {
         return Protocol::Cbor;
     }
-    match (target(headers), credential(headers)) {
+    let signer = credentials::signer(parts);
+    match (target(headers), signer.as_ref().map(|signer| signer.service.as_str())) {
         (Some((SQS, _)), _) => Protocol::Json10 { namespace: "com.amazonaws.sqs" },
         (Some((CLOUDWATCH, _)), _) => Protocol::Json10 { namespace: "com.amazonaws.cloudwatch" },
         (Some((EVENTS | SSM, _)), _) => Protocol::Json11,
@@ -74,10 +84,10 @@ pub(super) fn protocol(parts: &Parts) -> Protocol {
         }
         (Some(_), _) => Protocol::Json11,
         (None, _) if content_type.starts_with("application/x-www-form-urlencoded") => Protocol::Query,
-        (None, Some((_, "sqs"))) => Protocol::Json10 { namespace: "com.amazonaws.sqs" },
-        (None, Some((_, "monitoring"))) => Protocol::Json10 { namespace: "com.amazonaws.cloudwatch" },
-        (None, Some((_, "events" | "ssm"))) => Protocol::Json11,
-        (None, Some((_, "sts"))) => Protocol::Query,
+        (None, Some("sqs")) => Protocol::Json10 { namespace: "com.amazonaws.sqs" },
+        (None, Some("monitoring")) => Protocol::Json10 { namespace: "com.amazonaws.cloudwatch" },
+        (None, Some("events" | "ssm")) => Protocol::Json11,
+        (None, Some("sts")) => Protocol::Query,
         (None, _fis) => Protocol::RestJson,
     }
 }
@@ -93,10 +103,12 @@ impl Wish {
             return Ok(Self::Control { method: method.to_owned(), path: path.to_owned() });
         }
         match (rpc(parts).or_else(|| target(&parts.headers)), protocol(parts)) {
-            (Some((SQS, operation)), Protocol::Json10 { .. }) => Ok(Self::Sqs(operation.to_owned())),
-            (Some((EVENTS, operation)), Protocol::Json11) => Ok(Self::EventBridge(operation.to_owned())),
-            (Some((CLOUDWATCH, operation)), _) => Ok(Self::CloudWatch(operation.to_owned())),
-            (Some((SSM, operation)), Protocol::Json11) => Ok(Self::Ssm(operation.to_owned())),
+            (Some((SQS, operation)), Protocol::Json10 { .. }) => listed(sqs::OPERATIONS, operation).map(Self::Sqs),
+            (Some((EVENTS, operation)), Protocol::Json11) => {
+                listed(eventbridge::OPERATIONS, operation).map(Self::EventBridge)
+            }
+            (Some((CLOUDWATCH, operation)), _) => listed(cloudwatch::OPERATIONS, operation).map(Self::CloudWatch),
+            (Some((SSM, operation)), Protocol::Json11) => listed(ssm::OPERATIONS, operation).map(Self::Ssm),
             (None, Protocol::Query) => Self::read_form(parts, body),
             (None, Protocol::RestJson) => Call::find(method, path, parts.uri.query().unwrap_or("")).map(Self::Fis),
             _other => Err(ApiError::unknown_operation()),
@@ -104,52 +116,77 @@ impl Wish {
     }
 
     fn read_form(parts: &Parts, body: &Value) -> Result<Self, ApiError> {
-        let (access_key, service) = credential(&parts.headers).unwrap_or_default();
-        if matches!(service, "sqs" | "monitoring") {
+        let Signer { access_key, service } = credentials::signer(parts).unwrap_or_default();
+        if matches!(service.as_str(), "sqs" | "monitoring") {
             let text =
                 format!("the simulator does not speak the former query protocol of {service}: use a newer client");
             return Err(ApiError::bad("InvalidAction", text));
         }
-        let operation = body.get("Action").and_then(Value::as_str).unwrap_or_default();
-        Ok(Self::Sts { operation: operation.to_owned(), access_key: access_key.to_owned() })
+        let text = |member: &str| body.get(member).and_then(Value::as_str).unwrap_or_default();
+        let (action, version) = (text("Action"), text("Version"));
+        let operation = listed(sts::OPERATIONS, action).map_err(|_unknown| {
+            ApiError::bad("InvalidAction", format!("Could not find operation {action} for version {version}"))
+        })?;
+        Ok(Self::Sts { operation, access_key })
     }
 
-    /// The name of the operation, empty for the simulator's own interface.
-    pub(super) fn operation(&self) -> &str {
+    /// The name of the operation; `None` for the simulator's own interface.
+    pub(super) fn operation(&self) -> Option<&'static str> {
         match self {
-            Self::Control { .. } => "",
-            Self::Fis(call) => call.operation,
+            Self::Control { .. } => None,
+            Self::Fis(call) => Some(call.operation),
             Self::Sqs(operation)
             | Self::EventBridge(operation)
             | Self::CloudWatch(operation)
             | Self::Ssm(operation)
-            | Self::Sts { operation, .. } => operation,
+            | Self::Sts { operation, .. } => Some(operation),
         }
     }
 }
 
 /// Performs a request.
 pub(super) async fn perform(shared: &Shared, wish: &Wish, body: &Value) -> Answer {
-    if matches!(wish, Wish::Sqs(operation) if operation == "ReceiveMessage") {
-        return sqs::receive(shared, body).await;
-    }
     let scene = &shared.scene;
-    shared.with(|state, now| match wish {
-        Wish::Control { method, path } => control::perform(method, path, state, scene, body, now),
-        Wish::Fis(call) => call.perform(state, scene, body, now),
-        Wish::Sqs(operation) => known(state.queues.perform(operation, body, scene, &mut state.ids, now)),
-        Wish::EventBridge(operation) => {
+    match wish {
+        Wish::Control { method, path } => control::perform(shared, method, path, body).await,
+        Wish::Fis(call) => shared.with(|state, now| call.perform(state, scene, body, now)),
+        Wish::Sqs("ReceiveMessage") => sqs::receive(shared, body).await,
+        Wish::Sqs(operation) => {
+            shared.with(|state, now| state.queues.perform(operation, body, scene, &mut state.ids, now))
+        }
+        Wish::EventBridge(operation) => shared.with(|state, now| {
             let mut delivery = Delivery { queues: &mut state.queues, ids: &mut state.ids, scene, now };
-            known(state.buses.perform(operation, body, &mut delivery))
+            state.buses.perform(operation, body, &mut delivery)
+        }),
+        Wish::CloudWatch(operation) => {
+            shared.with(|state, now| state.setting.alarms.perform(operation, body, scene, now))
         }
-        Wish::CloudWatch(operation) => known(state.setting.alarms.perform(operation, body, scene, now)),
-        Wish::Ssm(operation) => known(state.documents.perform(operation, body, scene, now)),
+        Wish::Ssm(operation) => shared.with(|state, now| state.documents.perform(operation, body, scene, now)),
         Wish::Sts { operation, access_key } => {
-            state.sessions.perform(operation, access_key, body, scene, &mut state.ids, now)
+            shared.with(|state, now| state.sessions.perform(operation, access_key, body, scene, &mut state.ids, now))
         }
-    })
+    }
 }
 
-fn known(answer: Option<Answer>) -> Answer {
-    answer.unwrap_or_else(|| Err(ApiError::unknown_operation()))
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::simulator::{Options, start};
+
+    #[tokio::test]
+    async fn every_operation_that_is_listed_is_performed() {
+        let simulator = start(Options::default()).await.expect("a simulator");
+        let sts = |operation| Wish::Sts { operation, access_key: String::new() };
+        let wishes = (sqs::OPERATIONS.iter().copied().map(Wish::Sqs))
+            .chain(eventbridge::OPERATIONS.iter().copied().map(Wish::EventBridge))
+            .chain(cloudwatch::OPERATIONS.iter().copied().map(Wish::CloudWatch))
+            .chain(ssm::OPERATIONS.iter().copied().map(Wish::Ssm))
+            .chain(sts::OPERATIONS.iter().copied().map(sts));
+        for wish in wishes {
+            let code = perform(&simulator.shared, &wish, &json!({})).await.err().map(|error| error.code);
+            assert_ne!(code, Some("UnknownOperationException"), "{:?}", wish.operation());
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    num::NonZeroUsize,
     time::Duration,
 };
 
@@ -12,10 +13,8 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    operations::{self, OPERATIONS},
-    wire::ApiError,
-};
+use super::{dispatch::operations, wire::ApiError};
+use crate::domain::words::did_you_mean;
 
 /// Most faults waiting for one operation.
 const MAX_WAITING: usize = 1_000;
@@ -45,8 +44,8 @@ pub(super) enum Fault {
     /// Nothing is done and no answer comes.
     HangBefore,
     /// The operation is done and no answer comes.
-    #[serde(alias = "lost-reply")]
-    Hang,
+    #[serde(alias = "hang", alias = "lost-reply")]
+    HangAfter,
     /// The operation is done, the answer comes late.
     Latency,
     /// The answer holds a null inside a map, which the Rust SDK cannot read.
@@ -102,14 +101,9 @@ pub(super) struct Faults {
 #[serde(deny_unknown_fields)]
 struct Request {
     operation: String,
-    #[serde(default = "one")]
-    count: usize,
+    count: Option<NonZeroUsize>,
     fault: Fault,
     milliseconds: Option<u32>,
-}
-
-fn one() -> usize {
-    1
 }
 
 impl Faults {
@@ -119,9 +113,9 @@ impl Faults {
     /// `ValidationException` when the request cannot be read.
     pub(super) fn add(&mut self, body: &Value) -> Result<(), ApiError> {
         let request: Request = super::wire::parsed(body)?;
-        if !OPERATIONS.contains(&request.operation.as_str()) {
-            let likely = operations::likeliest(&request.operation);
-            let text = format!("operation: the simulator has no `{}`; did you mean `{likely}`?", request.operation);
+        if !operations().any(|known| known == request.operation) {
+            let hint = did_you_mean(&request.operation, operations()).map(|hint| format!("; {hint}"));
+            let text = format!("operation: the simulator has no `{}`{}", request.operation, hint.unwrap_or_default());
             return Err(ApiError::validation(text));
         }
         match (request.fault, request.milliseconds) {
@@ -135,12 +129,13 @@ impl Faults {
                 return Err(ApiError::validation("milliseconds: only `latency` and `throttle` have some"));
             }
         }
+        let count = request.count.map_or(1, NonZeroUsize::get);
         let waiting = self.waiting.entry(request.operation).or_default();
-        if waiting.len().saturating_add(request.count) > MAX_WAITING {
+        if waiting.len().saturating_add(count) > MAX_WAITING {
             return Err(ApiError::validation(format!("at most {MAX_WAITING} faults can wait for one operation")));
         }
         let one = Waiting { fault: request.fault, milliseconds: request.milliseconds };
-        waiting.extend(std::iter::repeat_n(one, request.count));
+        waiting.extend(std::iter::repeat_n(one, count));
         Ok(())
     }
 
@@ -169,7 +164,7 @@ impl Faults {
             Fault::ResetBefore => Interference::Cut(Effect::NotDone),
             Fault::ResetAfter => Interference::Cut(Effect::Done),
             Fault::HangBefore => Interference::Silence(Effect::NotDone),
-            Fault::Hang => Interference::Silence(Effect::Done),
+            Fault::HangAfter => Interference::Silence(Effect::Done),
             Fault::Latency => Interference::Delay(Duration::from_millis(milliseconds.unwrap_or_default().into())),
             Fault::MissingMembers => Interference::Bend(missing_members),
             Fault::NullInMap => Interference::Bend(null_in_map),

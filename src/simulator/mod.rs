@@ -24,7 +24,7 @@ mod ids;
 mod line;
 mod logs;
 mod notice;
-mod operations;
+mod page;
 mod server;
 mod sqs;
 mod ssm;

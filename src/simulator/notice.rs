@@ -84,7 +84,7 @@ impl Notices {
 
 /// The name of what a request asks for; method and path when it is no operation of AWS's.
 pub(super) fn operation(wish: Option<&Wish>, parts: &Parts) -> String {
-    match wish.map(Wish::operation).filter(|operation| !operation.is_empty()) {
+    match wish.and_then(Wish::operation) {
         Some(operation) => operation.to_owned(),
         None => format!("{} {}", parts.method, parts.uri.path()),
     }

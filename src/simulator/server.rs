@@ -33,7 +33,7 @@ const MAX_BODY: usize = 1024 * 1024;
 const MAX_DISCARDED: usize = 16 * MAX_BODY;
 
 /// What became of a request.
-struct Told {
+struct Outcome {
     wish: Option<Wish>,
     body: Value,
     answer: Answer,
@@ -43,7 +43,7 @@ struct Told {
     unheard: bool,
 }
 
-impl Told {
+impl Outcome {
     fn early(answer: Answer) -> Self {
         Self { wish: None, body: Value::Null, answer, retry_after: None, unheard: false }
     }
@@ -56,7 +56,7 @@ pub(super) async fn serve(shared: &Shared, caller: &Caller, limits: Limits, requ
     let request_id = shared.with(|state, _now| state.ids.uuid());
     let told = tokio::select! {
         biased;
-        () = shared.stopping.cancelled() => Told::early(Err(ended())),
+        () = shared.stopping.cancelled() => Outcome::early(Err(ended())),
         told = told(shared, &parts, body, caller, limits) => told,
     };
     shared.notices.call(served(&told, &parts, begun), &told.answer);
@@ -75,7 +75,7 @@ fn ended() -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the simulator is stopping")
 }
 
-fn served(told: &Told, parts: &Parts, begun: Instant) -> Served {
+fn served(told: &Outcome, parts: &Parts, begun: Instant) -> Served {
     let wish = told.wish.as_ref();
     let status = told.answer.as_ref().map_or_else(|error| error.status, |_body| StatusCode::OK);
     Served {
@@ -89,7 +89,7 @@ fn served(told: &Told, parts: &Parts, begun: Instant) -> Served {
     }
 }
 
-async fn told(shared: &Shared, parts: &Parts, body: Body, caller: &Caller, limits: Limits) -> Told {
+async fn told(shared: &Shared, parts: &Parts, body: Body, caller: &Caller, limits: Limits) -> Outcome {
     // The body comes first, so that no refusal leaves half a request on the connection.
     let read = match read_body(body, limits.body).await {
         Ok(bytes) => wish(shared, parts, &bytes, caller),
@@ -98,7 +98,7 @@ async fn told(shared: &Shared, parts: &Parts, body: Body, caller: &Caller, limit
     match read {
         Ok((wish, body)) => perform(shared, parts, wish, body, caller).await,
         // Read once more, for its name alone: who is refused hears nothing of what is there.
-        Err(error) => Told { wish: Wish::read(parts, &Value::Null).ok(), ..Told::early(Err(error)) },
+        Err(error) => Outcome { wish: Wish::read(parts, &Value::Null).ok(), ..Outcome::early(Err(error)) },
     }
 }
 
@@ -119,41 +119,41 @@ fn wish(shared: &Shared, parts: &Parts, bytes: &[u8], caller: &Caller) -> Result
     Ok((wish, body?))
 }
 
-async fn perform(shared: &Shared, parts: &Parts, wish: Wish, body: Value, caller: &Caller) -> Told {
+async fn perform(shared: &Shared, parts: &Parts, wish: Wish, body: Value, caller: &Caller) -> Outcome {
     let begun = Instant::now();
-    let interference = shared.with(|state, _now| state.faults.take(wish.operation()));
-    let answered = |wish, body, answer| Told { wish: Some(wish), body, answer, retry_after: None, unheard: false };
+    let interference = wish.operation().and_then(|name| shared.with(|state, _now| state.faults.take(name)));
+    let answered = |wish, body, answer| Outcome { wish: Some(wish), body, answer, retry_after: None, unheard: false };
     match interference {
         None => {
-            let answer = act(shared, &wish, &body).await;
+            let answer = dispatch::perform(shared, &wish, &body).await;
             answered(wish, body, answer)
         }
-        Some(Interference::Refuse(error, retry_after)) => Told { retry_after, ..answered(wish, body, Err(error)) },
+        Some(Interference::Refuse(error, retry_after)) => Outcome { retry_after, ..answered(wish, body, Err(error)) },
         Some(Interference::Lie(error)) => {
             // The client is told of a failure of ours, whatever the operation said.
-            let _untold = act(shared, &wish, &body).await;
+            let _untold = dispatch::perform(shared, &wish, &body).await;
             answered(wish, body, Err(error))
         }
         Some(Interference::Bend(bend)) => {
-            let answer = act(shared, &wish, &body).await.map(|mut body| {
+            let answer = dispatch::perform(shared, &wish, &body).await.map(|mut body| {
                 bend(&mut body);
                 body
             });
             answered(wish, body, answer)
         }
         Some(Interference::Delay(time)) => {
-            let answer = act(shared, &wish, &body).await;
+            let answer = dispatch::perform(shared, &wish, &body).await;
             tokio::time::sleep(time).await;
             answered(wish, body, answer)
         }
         Some(Interference::Cut(effect)) => {
             let answer = perform_unheard(shared, &wish, &body, effect).await;
             caller.switch.cut();
-            Told { unheard: true, ..answered(wish, body, answer) }
+            Outcome { unheard: true, ..answered(wish, body, answer) }
         }
         Some(Interference::Silence(effect)) => {
             let answer = perform_unheard(shared, &wish, &body, effect).await;
-            let told = Told { unheard: true, ..answered(wish, body, answer) };
+            let told = Outcome { unheard: true, ..answered(wish, body, answer) };
             shared.notices.call(served(&told, parts, begun), &told.answer);
             std::future::pending().await
         }
@@ -163,18 +163,8 @@ async fn perform(shared: &Shared, parts: &Parts, wish: Wish, body: Value, caller
 /// Performs an operation, or does not, whose answer nobody hears.
 async fn perform_unheard(shared: &Shared, wish: &Wish, body: &Value, effect: Effect) -> Answer {
     match effect {
-        Effect::Done => act(shared, wish, body).await,
+        Effect::Done => dispatch::perform(shared, wish, body).await,
         Effect::NotDone => Ok(json!({})),
-    }
-}
-
-async fn act(shared: &Shared, wish: &Wish, body: &Value) -> Answer {
-    match wish {
-        // The one request that reads a file, which must not happen under the lock.
-        Wish::Control { method, path } if method == "POST" && path == "inventory" => {
-            control::load_inventory(shared, body).await
-        }
-        _other => dispatch::perform(shared, wish, body).await,
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     Scene,
+    clock::whole_seconds,
     wire::{self, Answer, ApiError, epoch_seconds},
 };
 use crate::domain::calendar::{Calendar, DefaultState};
@@ -73,17 +74,21 @@ struct GetCalendarState {
     at_time: Option<String>,
 }
 
+/// The operations there are.
+pub(super) const OPERATIONS: &[&str] =
+    &["CreateDocument", "UpdateDocument", "DeleteDocument", "GetDocument", "GetCalendarState"];
+
 impl Documents {
-    /// Performs an operation; `None` for one that is not known.
-    pub(super) fn perform(&mut self, operation: &str, body: &Value, scene: &Scene, now: Timestamp) -> Option<Answer> {
-        Some(match operation {
+    /// Performs an operation.
+    pub(super) fn perform(&mut self, operation: &str, body: &Value, scene: &Scene, now: Timestamp) -> Answer {
+        match operation {
             "CreateDocument" => self.create(body, now),
             "UpdateDocument" => self.update(body, now),
             "DeleteDocument" => self.delete(body, scene),
             "GetDocument" => self.get(body, scene),
             "GetCalendarState" => self.state(body, scene, now),
-            _other => return None,
-        })
+            _other => Err(ApiError::unknown_operation()),
+        }
     }
 
     fn create(&mut self, body: &Value, now: Timestamp) -> Answer {
@@ -175,9 +180,9 @@ impl Documents {
         let calendars = request.calendar_names.iter().map(|name| self.calendar(name, scene));
         let calendars = calendars.collect::<Result<Vec<_>, _>>()?;
         let open = all_open(&calendars, at)?;
-        let mut answer = json!({"State": if open { "OPEN" } else { "CLOSED" }, "AtTime": seconds(at)});
+        let mut answer = json!({"State": if open { "OPEN" } else { "CLOSED" }, "AtTime": whole_seconds(at)});
         if let Some(change) = next_change(&calendars, at, open)? {
-            answer["NextTransitionTime"] = seconds(change).into();
+            answer["NextTransitionTime"] = whole_seconds(change).into();
         }
         Ok(answer)
     }
@@ -271,10 +276,6 @@ fn next_change(
 fn short_name<'n>(name: &'n str, scene: &Scene) -> &'n str {
     let prefix = format!("arn:aws:ssm:{}:{}:document/", scene.region, scene.account);
     name.strip_prefix(&prefix).unwrap_or(name)
-}
-
-fn seconds(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
 fn missing(name: &str) -> ApiError {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Scene,
-    clock::later,
+    clock::{later, whole_seconds},
     credentials::SECRET_KEY,
     ids::Ids,
     wire::{Answer, ApiError},
@@ -37,11 +37,14 @@ struct Session {
     expires: Timestamp,
 }
 
+/// The operations there are.
+pub(super) const OPERATIONS: &[&str] = &["GetCallerIdentity", "AssumeRole"];
+
 impl Sessions {
     /// Performs an operation.
     ///
     /// # Errors
-    /// `InvalidAction` for one that is not known, `ValidationError` for input that does not fit.
+    /// `ValidationError` for input that does not fit.
     pub(super) fn perform(
         &mut self,
         operation: &str,
@@ -54,11 +57,7 @@ impl Sessions {
         let result = match operation {
             "GetCallerIdentity" => self.caller(access_key, scene),
             "AssumeRole" => self.assume(body, ids, now)?,
-            other => {
-                let version = body.get("Version").and_then(Value::as_str).unwrap_or_default();
-                let text = format!("Could not find operation {other} for version {version}");
-                return Err(ApiError::bad("InvalidAction", text));
-            }
+            _other => return Err(ApiError::unknown_operation()),
         };
         Ok(json!({ operation: result }))
     }
@@ -105,7 +104,7 @@ impl Sessions {
                 "AccessKeyId": key,
                 "SecretAccessKey": SECRET_KEY,
                 "SessionToken": ids.uuid(),
-                "Expiration": Timestamp::from_second(expires.as_second()).unwrap_or(expires).to_string(),
+                "Expiration": whole_seconds(expires),
             },
             "AssumedRoleUser": {"AssumedRoleId": id, "Arn": arn},
             "PackedPolicySize": 0,

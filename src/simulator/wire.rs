@@ -5,6 +5,7 @@
 mod cbor;
 mod xml;
 
+pub(super) use self::xml::is_unwritable;
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
@@ -181,6 +182,16 @@ pub(super) fn parsed<T: DeserializeOwned>(body: &Value) -> Result<T, ApiError> {
         let path = error.path().to_string();
         ApiError::validation(format!("{path}: {}", error.into_inner()))
     })
+}
+
+/// A member that is there; null counts as absent.
+pub(super) fn given<'b>(body: &'b Value, member: &str) -> Option<&'b Value> {
+    body.get(member).filter(|value| !value.is_null())
+}
+
+/// A number of things; `None` for what is none.
+pub(super) fn count(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|number| usize::try_from(number).ok())
 }
 
 /// A timestamp as FIS writes it: epoch seconds with milliseconds.

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use super::{
     super::{
         path::KeyPath,
-        problem::did_you_mean,
         raw::{RawExperiment, RawMissed, RawOverlap, RawPlace, RawSchedule, RawTrigger},
     },
     Check,
@@ -22,6 +21,7 @@ use crate::domain::{
     ids::{ExperimentName, Name},
     pattern::Pattern,
     schedule::{CronError, CronSchedule},
+    words::did_you_mean,
 };
 
 /// Names in cron expressions, for hints.

@@ -5,10 +5,10 @@ use std::{net::SocketAddr, ops::RangeInclusive};
 use jiff::{SignedDuration, Span, SpanRelativeTo, tz::TimeZone};
 
 use super::{
-    super::{path::KeyPath, problem::did_you_mean, raw::RawPlace},
+    super::{path::KeyPath, raw::RawPlace},
     Check,
 };
-use crate::domain::{experiment::Place, ids::Name};
+use crate::domain::{experiment::Place, ids::Name, words::did_you_mean};
 
 /// One second.
 pub const SECOND: SignedDuration = SignedDuration::from_secs(1);

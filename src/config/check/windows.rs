@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::{
     super::{
         path::KeyPath,
-        problem::did_you_mean,
         raw::{RawOnEntry, RawWindow, RawWindowKind},
         sources::Completeness,
     },
@@ -16,6 +15,7 @@ use crate::domain::{
     experiment::Experiment,
     ids::ExperimentName,
     window::{NameGlob, OnEntry, Scope, Span, SpanError, Window, WindowKind},
+    words::did_you_mean,
 };
 
 type Parser = fn(&str) -> Result<Span, SpanError>;

@@ -5,7 +5,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Buses, DEFAULT_BUS, Delivery, no_bus, short_bus_name};
-use crate::simulator::wire::{self, Answer, ApiError};
+use crate::simulator::{
+    clock::whole_seconds,
+    wire::{self, Answer, ApiError},
+};
 
 const MAX_ENTRIES: usize = 10;
 const MAX_SOURCE: usize = 256;
@@ -112,14 +115,13 @@ impl Envelope<'_> {
     /// The whole event (EventBridge user guide, events structure): `time` has whole seconds.
     pub(super) fn sealed(self, delivery: &mut Delivery<'_>) -> Value {
         let scene = delivery.scene;
-        let whole = Timestamp::from_second(self.at.as_second()).unwrap_or(self.at);
         json!({
             "version": "0",
             "id": delivery.ids.uuid(),
             "detail-type": self.detail_type,
             "source": self.source,
             "account": scene.account,
-            "time": whole.to_string(),
+            "time": whole_seconds(self.at),
             "region": scene.region,
             "resources": self.resources,
             "detail": self.detail,

@@ -15,20 +15,22 @@ use serde_json::{Value, json};
 
 use self::{
     events::{Envelope, Event},
-    rules::Rule,
+    rules::{Rule, RuleState, check_name},
 };
 use super::{
     Scene,
     fis::Emission,
-    ids::{Ids, hex},
+    ids::Ids,
+    page,
     sqs::{Queues, content::Content},
-    wire::{Answer, ApiError},
+    wire::{self, Answer, ApiError},
 };
 use crate::domain::pattern::Pattern;
 
 const DEFAULT_BUS: &str = "default";
 const MAX_BUSES: usize = 100;
-const MAX_PAGE: u64 = 100;
+const MAX_BUS_NAME: usize = 256;
+const MAX_PAGE: usize = 100;
 
 /// Members that an event to test must have (EventBridge API reference, TestEventPattern).
 const EVENT_MEMBERS: &[&str] = &["id", "account", "source", "time", "region", "resources", "detail-type"];
@@ -56,17 +58,37 @@ pub(super) struct Delivery<'a> {
     pub(super) now: Timestamp,
 }
 
+/// The operations there are.
+pub(super) const OPERATIONS: &[&str] = &[
+    "PutEvents",
+    "PutRule",
+    "DescribeRule",
+    "DeleteRule",
+    "EnableRule",
+    "DisableRule",
+    "ListRules",
+    "ListRuleNamesByTarget",
+    "PutTargets",
+    "RemoveTargets",
+    "ListTargetsByRule",
+    "TestEventPattern",
+    "CreateEventBus",
+    "DeleteEventBus",
+    "DescribeEventBus",
+    "ListEventBuses",
+];
+
 impl Buses {
-    /// Performs an operation; `None` for one that is not known.
-    pub(super) fn perform(&mut self, operation: &str, body: &Value, delivery: &mut Delivery<'_>) -> Option<Answer> {
+    /// Performs an operation.
+    pub(super) fn perform(&mut self, operation: &str, body: &Value, delivery: &mut Delivery<'_>) -> Answer {
         let scene = delivery.scene;
-        Some(match operation {
+        match operation {
             "PutEvents" => self.put_events(body, delivery),
             "PutRule" => self.put_rule(body, scene),
             "DescribeRule" => self.describe_rule(body, scene),
             "DeleteRule" => self.delete_rule(body),
-            "EnableRule" => self.switch_rule(body, "ENABLED"),
-            "DisableRule" => self.switch_rule(body, "DISABLED"),
+            "EnableRule" => self.switch_rule(body, RuleState::Enabled),
+            "DisableRule" => self.switch_rule(body, RuleState::Disabled),
             "ListRules" => self.list_rules(body, scene),
             "ListRuleNamesByTarget" => self.list_rules_of_target(body),
             "PutTargets" => self.put_targets(body),
@@ -77,8 +99,8 @@ impl Buses {
             "DeleteEventBus" => self.delete_bus(body),
             "DescribeEventBus" => self.describe_bus(body, scene),
             "ListEventBuses" => self.list_buses(body, scene),
-            _other => return None,
-        })
+            _other => Err(ApiError::unknown_operation()),
+        }
     }
 
     /// Puts an event about an experiment on the default bus, so many times with the same id: the one way for FIS's events.
@@ -113,10 +135,7 @@ impl Buses {
 
     fn create_bus(&mut self, body: &Value, scene: &Scene) -> Answer {
         let name = bus_name(body, "Name")?;
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if name.is_empty() || name.len() > 256 || !name.chars().all(allowed) {
-            return Err(ApiError::validation("Name must have 1 to 256 letters, digits, `.`, `-` or `_`"));
-        }
+        check_name(&name, "Name", MAX_BUS_NAME)?;
         if self.buses.contains_key(&name) {
             let text = format!("Event bus {name} already exists.");
             return Err(ApiError::bad("ResourceAlreadyExistsException", text));
@@ -160,24 +179,16 @@ impl Buses {
 
 /// One page of `(key, item)` under `member`; keys are unique and in order.
 fn page(body: &Value, member: &str, items: Vec<(String, Value)>) -> Answer {
-    let size = match body.get("Limit").filter(|limit| !limit.is_null()).map(Value::as_u64) {
+    let size = match wire::given(body, "Limit").map(wire::count) {
         None => MAX_PAGE,
         Some(Some(size @ 1..=MAX_PAGE)) => size,
         Some(_outside) => return Err(ApiError::validation("Limit must be between 1 and 100")),
     };
-    let begin = match body.get("NextToken").and_then(Value::as_str) {
-        None => 0,
-        Some(token) => match items.iter().position(|(key, _)| hex(key.as_bytes()) == token) {
-            Some(last) => last + 1,
-            None => return Err(ApiError::validation("NextToken is not valid")),
-        },
-    };
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let more = items.len() > begin.saturating_add(size);
-    let shown: Vec<_> = items.into_iter().skip(begin).take(size).collect();
-    let token = shown.last().filter(|_| more).map(|(key, _)| hex(key.as_bytes()));
+    let token = body.get("NextToken").and_then(Value::as_str);
+    let (shown, next) = page::page(items, |(key, _)| key.clone(), size, token)
+        .ok_or_else(|| ApiError::validation("NextToken is not valid"))?;
     let mut answer = json!({ member: shown.into_iter().map(|(_, item)| item).collect::<Vec<_>>() });
-    if let Some(token) = token {
+    if let Some(token) = next {
         answer["NextToken"] = token.into();
     }
     Ok(answer)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Buses, bus_name, no_bus, page, parsed_pattern};
@@ -21,8 +21,15 @@ const MAX_DESCRIPTION: usize = 512;
 const MAX_NAME: usize = 64;
 const MAX_ARN: usize = 1_600;
 
-/// States of a rule. The third one also gets the events of read-only API calls, of which the simulator has none.
-const STATES: &[&str] = &["ENABLED", "DISABLED", "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"];
+/// State of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum RuleState {
+    Enabled,
+    Disabled,
+    /// It also gets the events of read-only API calls, of which the simulator has none.
+    EnabledWithAllCloudtrailManagementEvents,
+}
 
 /// A rule.
 #[derive(Debug)]
@@ -31,7 +38,7 @@ pub(super) struct Rule {
     pattern: Pattern,
     pattern_text: String,
     description: Option<String>,
-    state: &'static str,
+    state: RuleState,
     /// By id.
     targets: BTreeMap<String, Target>,
 }
@@ -51,7 +58,7 @@ struct PutRule {
     name: String,
     event_pattern: Option<String>,
     schedule_expression: Option<String>,
-    state: Option<String>,
+    state: Option<RuleState>,
     description: Option<String>,
 }
 
@@ -74,13 +81,11 @@ impl Buses {
         if request.schedule_expression.is_some() {
             return Err(ApiError::validation("the simulator has rules with an EventPattern only"));
         }
-        check_name(&request.name, "name")?;
+        check_name(&request.name, "name", MAX_NAME)?;
         if request.description.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {
             return Err(ApiError::validation(format!("Description must have at most {MAX_DESCRIPTION} characters")));
         }
-        let state = request.state.as_deref().unwrap_or("ENABLED");
-        let state = STATES.iter().find(|known| **known == state);
-        let state = state.ok_or_else(|| ApiError::validation(format!("State must be one of {}", STATES.join(", "))))?;
+        let state = request.state.unwrap_or(RuleState::Enabled);
         let text = request.event_pattern.ok_or_else(|| {
             ApiError::validation("Parameter(s) EventPattern or ScheduleExpression must be specified.")
         })?;
@@ -129,7 +134,7 @@ impl Buses {
         Ok(json!({}))
     }
 
-    pub(super) fn switch_rule(&mut self, body: &Value, state: &'static str) -> Answer {
+    pub(super) fn switch_rule(&mut self, body: &Value, state: RuleState) -> Answer {
         self.rule(body)?.1.state = state;
         Ok(json!({}))
     }
@@ -186,7 +191,7 @@ impl Buses {
 impl Rule {
     /// The targets of an event; none when it does not match or the rule is disabled.
     pub(super) fn targets_of(&self, event: &Value) -> impl Iterator<Item = &Target> {
-        let matches = self.state != "DISABLED" && self.pattern.matches(event);
+        let matches = self.state != RuleState::Disabled && self.pattern.matches(event);
         self.targets.values().filter(move |_| matches)
     }
 
@@ -217,7 +222,7 @@ impl Target {
         let (Some(id), Some(arn)) = (text("Id"), text("Arn")) else {
             return Err(ApiError::validation("a target needs Id and Arn"));
         };
-        check_name(id, "target id")?;
+        check_name(id, "target id", MAX_NAME)?;
         if !arn.starts_with("arn:aws:sqs:") || arn.len() > MAX_ARN {
             return Err(ApiError::validation(format!("target {arn} is not an SQS queue of the simulator")));
         }
@@ -236,10 +241,10 @@ impl Target {
     }
 }
 
-fn check_name(name: &str, what: &str) -> Result<(), ApiError> {
+pub(super) fn check_name(name: &str, what: &str, most: usize) -> Result<(), ApiError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(allowed) {
-        return Err(ApiError::validation(format!("{what} must have 1 to {MAX_NAME} letters, digits, `.`, `-` or `_`")));
+    if name.is_empty() || name.len() > most || !name.chars().all(allowed) {
+        return Err(ApiError::validation(format!("{what} must have 1 to {most} letters, digits, `.`, `-` or `_`")));
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ fn asserted(spec: &ActionSpec, alarms: &Alarms) -> Course {
     };
     let states = listed("alarmStates");
     for arn in listed("alarmArns") {
-        match alarms.state_of(arn).map(state_text) {
+        match alarms.state_of(arn).map(AlarmState::as_str) {
             None => return Course::failing(INSTANT_WORK, format!("Alarm {arn} does not exist.")),
             Some(state) if !states.contains(&state) => {
                 let text = format!("Alarm {arn} is in state {state}, not in {}.", states.join(" or "));
@@ -114,12 +114,4 @@ fn asserted(spec: &ActionSpec, alarms: &Alarms) -> Course {
         }
     }
     Course::of(INSTANT_WORK)
-}
-
-fn state_text(state: AlarmState) -> &'static str {
-    match state {
-        AlarmState::Ok => "OK",
-        AlarmState::Alarm => "ALARM",
-        AlarmState::InsufficientData => "INSUFFICIENT_DATA",
-    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Fis, SafetyLever, targets};
+use super::{Fis, targets};
 
 impl Fis {
     /// Templates, experiments with what their targets resolved to, client tokens and the safety lever.
@@ -15,15 +15,11 @@ impl Fis {
             body["resolvedTargets"] = json!(resolved.collect::<std::collections::BTreeMap<_, _>>());
             body
         });
-        let lever = match &self.lever {
-            SafetyLever::Untouched | SafetyLever::Disengaged(_) => "disengaged",
-            SafetyLever::Engaged(_) => "engaged",
-        };
         json!({
             "templates": self.templates.values().map(|template| template.rendered()).collect::<Vec<_>>(),
             "experiments": experiments.collect::<Vec<_>>(),
             "clientTokens": self.tokens.len(),
-            "safetyLever": lever,
+            "safetyLever": self.lever_status(),
         })
     }
 }

@@ -13,10 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::pods;
-use crate::domain::catalogue;
-
-/// Greatest distance at which another type is worth a hint.
-const NEAR: usize = 6;
+use crate::domain::{catalogue, words::did_you_mean};
 
 /// Most problems told of one file.
 const MAX_TOLD: usize = 20;
@@ -173,11 +170,7 @@ fn known(resource_type: &str) -> Result<(), String> {
     if types.contains(resource_type) {
         return Ok(());
     }
-    let near = types.iter().map(|kind| (strsim::damerau_levenshtein(resource_type, kind), kind));
-    let hint = match near.min().filter(|(distance, _)| *distance <= NEAR) {
-        Some((_, kind)) => format!("; did you mean `{kind}`?"),
-        None => String::new(),
-    };
+    let hint = did_you_mean(resource_type, types).map(|hint| format!("; {hint}")).unwrap_or_default();
     Err(format!("unknown resource type `{resource_type}`{hint}"))
 }
 

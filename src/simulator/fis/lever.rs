@@ -53,15 +53,25 @@ impl SafetyLever {
 impl Fis {
     /// GetSafetyLever.
     pub(super) fn safety_lever(&self, id: &str, world: World<'_>) -> Answer {
-        let (status, reason) = match &self.lever {
-            _other if id != "default" => return Err(ApiError::not_found(format!("Safety lever {id} does not exist."))),
-            SafetyLever::Untouched => ("disengaged", ""),
-            SafetyLever::Disengaged(reason) => ("disengaged", reason.as_str()),
-            SafetyLever::Engaged(reason) if self.is_engaging() => ("engaging", reason.as_str()),
-            SafetyLever::Engaged(reason) => ("engaged", reason.as_str()),
+        if id != "default" {
+            return Err(ApiError::not_found(format!("Safety lever {id} does not exist.")));
+        }
+        let reason = match &self.lever {
+            SafetyLever::Untouched => "",
+            SafetyLever::Disengaged(reason) | SafetyLever::Engaged(reason) => reason.as_str(),
         };
+        let status = self.lever_status();
         let arn = format!("{}:safety-lever/default", world.account.fis_arn());
         Ok(json!({"safetyLever": {"id": id, "arn": arn, "state": {"status": status, "reason": reason}}}))
+    }
+
+    /// Where it stands, in AWS's words.
+    pub(super) fn lever_status(&self) -> &'static str {
+        match self.lever {
+            SafetyLever::Untouched | SafetyLever::Disengaged(_) => "disengaged",
+            SafetyLever::Engaged(_) if self.is_engaging() => "engaging",
+            SafetyLever::Engaged(_) => "engaged",
+        }
     }
 
     fn is_engaging(&self) -> bool {

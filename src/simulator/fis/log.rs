@@ -13,6 +13,7 @@ use super::{
     inventory::Resource,
     pods::{self, Information},
 };
+use crate::simulator::clock::whole_seconds as seconds;
 
 /// Most resolved targets in one record; more of them take further pages. AWS's own number is not documented.
 const PAGE: usize = 100;
@@ -264,9 +265,4 @@ impl<'a> From<&'a State> for StateDetail<'a> {
     fn from(state: &'a State) -> Self {
         Self { status: state.status.as_str(), reason: &state.reason }
     }
-}
-
-/// An instant in whole seconds, as every record has it.
-fn seconds(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }

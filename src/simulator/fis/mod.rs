@@ -195,7 +195,7 @@ impl Fis {
 
     /// StopExperiment.
     fn stop(&mut self, id: &str, world: World<'_>, now: Timestamp) -> Answer {
-        let experiment = self.experiment_mut(id)?;
+        let experiment = self.experiments.get_mut(id).ok_or_else(|| no_experiment(id))?;
         if !experiment.is_active() {
             if world.choices.stop_of_ended == StopOfEnded::Answer {
                 return self.get(id);
@@ -206,11 +206,7 @@ impl Fis {
         let change = experiment.stop("Experiment stopped.", world, now);
         let answer = json!({"experiment": experiment.rendered()});
         experiment.wind_down();
-        if let Some(change) = change {
-            let detail = experiment.change_detail(&change);
-            let resource = experiment.arn.clone();
-            self.outbox.push(Emission { at: change.at, resource, detail });
-        }
+        emit(&mut self.outbox, experiment, change, world.choices);
         Ok(answer)
     }
 

@@ -57,10 +57,30 @@ struct Structure {
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Shape {
     String(Text),
-    Integer { min: Option<i64>, max: Option<i64> },
-    List { member: String, max: Option<usize> },
-    Map { key: String, value: String, max: Option<usize> },
+    Integer {
+        #[serde(default = "least")]
+        min: i64,
+        #[serde(default = "most")]
+        max: i64,
+    },
+    List {
+        member: String,
+        max: Option<usize>,
+    },
+    Map {
+        key: String,
+        value: String,
+        max: Option<usize>,
+    },
     Structure(Structure),
+}
+
+fn least() -> i64 {
+    i64::MIN
+}
+
+fn most() -> i64 {
+    i64::MAX
 }
 
 /// Lengths are in characters, inclusive.
@@ -90,6 +110,11 @@ pub(super) struct Input(Map<String, Value>);
 
 /// What the path of a request holds: members with their values, decoded.
 pub(super) type Labels = Vec<(&'static str, String)>;
+
+/// The names of all operations.
+pub(super) fn operations() -> impl Iterator<Item = &'static str> {
+    MODEL.operations.keys().map(String::as_str)
+}
 
 /// Finds the operation of a method and a path.
 ///
@@ -179,12 +204,12 @@ fn checked(shape: &str, value: Value, place: Place<'_>) -> Result<Value, ApiErro
             text.check(&value, place)?;
             Ok(Value::String(value))
         }
-        (Shape::Integer { min, max }, Value::Number(number)) => match (number.as_i64(), min, max) {
-            (None, ..) => Err(place.wrong("must be an integer")),
-            (Some(number), Some(min), Some(max)) if !(*min..=*max).contains(&number) => {
+        (Shape::Integer { min, max }, Value::Number(number)) => match number.as_i64() {
+            None => Err(place.wrong("must be an integer")),
+            Some(number) if !(*min..=*max).contains(&number) => {
                 Err(place.wrong(format!("must be between {min} and {max}")))
             }
-            _within => Ok(Value::Number(number)),
+            Some(_within) => Ok(Value::Number(number)),
         },
         (Shape::List { member, max }, Value::Array(items)) => {
             at_most(items.len(), *max, "items", place)?;

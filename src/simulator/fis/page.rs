@@ -1,20 +1,15 @@
-//! Pages of lists.
-//!
-//! A token names the last item shown, so that items added between pages shift nothing. It is opaque to clients.
+//! FIS's lists, in pages.
 
 use serde_json::{Value, json};
 
 use super::model::Input;
 use crate::simulator::{
-    ids,
+    page,
     wire::{Answer, ApiError},
 };
 
 /// Page size when the client names none. AWS's own is not documented; a small one makes clients follow the pages.
 const DEFAULT_PAGE: usize = 20;
-
-/// Longest token, in characters (FIS API model).
-const MAX_TOKEN: usize = 1024;
 
 /// Returns the page that is asked for, under `member`, with `nextToken` when more follow. Keys must be unique; only
 /// what is shown is rendered.
@@ -30,24 +25,11 @@ pub(super) fn page<T>(
 ) -> Answer {
     let asked = input.members().get("maxResults").and_then(Value::as_u64);
     let size = asked.and_then(|size| usize::try_from(size).ok()).unwrap_or(DEFAULT_PAGE);
-    let mut items = items.into_iter();
-    if let Some(after) = input.optional("nextToken")
-        && !items.any(|item| token(&key(&item)) == after)
-    {
-        return Err(ApiError::validation("nextToken: is not one that this list has given"));
-    }
-    let (mut shown, mut last) = (Vec::new(), None);
-    for item in items.by_ref().take(size) {
-        last = Some(key(&item));
-        shown.push(render(item));
-    }
-    let mut body = json!({ member: shown });
-    if let Some(last) = last.filter(|_| items.next().is_some()) {
-        body["nextToken"] = token(&last).into();
+    let (shown, next) = page::page(items, key, size, input.optional("nextToken"))
+        .ok_or_else(|| ApiError::validation("nextToken: is not one that this list has given"))?;
+    let mut body = json!({ member: shown.into_iter().map(render).collect::<Vec<_>>() });
+    if let Some(token) = next {
+        body["nextToken"] = token.into();
     }
     Ok(body)
-}
-
-fn token(key: &str) -> String {
-    if key.len() <= MAX_TOKEN / 2 { ids::hex(key.as_bytes()) } else { ids::hex(&ids::rank(0, &[key])) }
 }

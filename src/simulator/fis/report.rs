@@ -42,7 +42,7 @@ impl Report {
     }
 
     /// Sets when a pending report is made, as its experiment has ended.
-    pub(super) fn expect(&mut self, configuration: &Value, pace: Pace, ended: Timestamp) {
+    pub(super) fn schedule(&mut self, configuration: &Value, pace: Pace, ended: Timestamp) {
         if let Self::Pending(due) = self {
             let post = configuration["postExperimentDuration"].as_str().and_then(|text| text.parse().ok());
             *due = Some(pace.after(ended, post.unwrap_or(DEFAULT_POST)));

@@ -26,6 +26,11 @@ pub(in crate::simulator) struct Call {
     query: Query,
 }
 
+/// The names of FIS's operations.
+pub(in crate::simulator) fn operations() -> impl Iterator<Item = &'static str> {
+    model::operations()
+}
+
 impl Call {
     /// Finds the operation of a request.
     ///

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Queues, invalid, queue::Queue};
+use super::{
+    Queues, invalid,
+    queue::{Queue, QueueKind, Redrive},
+};
 use crate::simulator::wire::{Answer, ApiError};
-
-use jiff::Timestamp;
 
 /// Largest and, unless set, the largest allowed message, in bytes.
 pub(super) const MAX_MESSAGE_BYTES: i64 = 1_048_576;
@@ -72,13 +74,6 @@ const COMPUTED: &[&str] = &[
     "LastModifiedTimestamp",
 ];
 
-/// Where a queue's messages go that were received too often.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Redrive {
-    pub(super) target: String,
-    pub(super) max_received: u32,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RedrivePolicy {
@@ -93,12 +88,6 @@ pub(super) fn value(queue: &Queue, name: &str) -> Option<String> {
         return None;
     }
     Some(queue.attributes.get(name).cloned().unwrap_or_else(|| settable.default.to_owned()))
-}
-
-/// The redrive policy of a queue.
-pub(super) fn redrive(queue: &Queue) -> Option<Redrive> {
-    let text = queue.attributes.get("RedrivePolicy").filter(|text| !text.is_empty())?;
-    parsed_redrive(text).ok()
 }
 
 /// Whether a queue lets another one use it as its dead-letter queue (SQS API reference, RedriveAllowPolicy).
@@ -133,10 +122,10 @@ fn parsed_redrive(text: &str) -> Result<Redrive, ApiError> {
     }
 }
 
-fn check(name: &str, value: &str, queue_is_fifo: bool) -> Result<(), ApiError> {
+fn check(name: &str, value: &str, kind: QueueKind) -> Result<(), ApiError> {
     let unknown = || ApiError::bad("InvalidAttributeName", format!("Unknown Attribute {name}."));
     let settable = SETTABLE.iter().find(|settable| settable.name == name).ok_or_else(unknown)?;
-    if settable.fifo_only && !queue_is_fifo {
+    if settable.fifo_only && kind != QueueKind::Fifo {
         return Err(unknown());
     }
     let fits = match &settable.kind {
@@ -152,7 +141,7 @@ fn check(name: &str, value: &str, queue_is_fifo: bool) -> Result<(), ApiError> {
 }
 
 impl Queues {
-    /// Checks attributes that a queue is to have.
+    /// Checks attributes that a queue is to have, and reads the redrive policy among them.
     ///
     /// # Errors
     /// `InvalidAttributeName`, `InvalidAttributeValue`, or `InvalidParameterValue` for a dead-letter queue that is
@@ -160,24 +149,24 @@ impl Queues {
     pub(super) fn check_attributes(
         &self,
         attributes: &BTreeMap<String, String>,
-        is_fifo: bool,
+        kind: QueueKind,
         source: &str,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Option<Redrive>, ApiError> {
         for (name, value) in attributes {
-            check(name, value, is_fifo)?;
+            check(name, value, kind)?;
         }
-        let Some(text) = attributes.get("RedrivePolicy").filter(|text| !text.is_empty()) else { return Ok(()) };
+        let Some(text) = attributes.get("RedrivePolicy").filter(|text| !text.is_empty()) else { return Ok(None) };
         let redrive = parsed_redrive(text)?;
         let refused = |reason: &str| {
             Err(invalid(format!("Value {text} for parameter RedrivePolicy is invalid. Reason: {reason}")))
         };
         match self.by_arn(&redrive.target) {
             None => refused("Dead letter target does not exist."),
-            Some(target) if target.fifo() != is_fifo => {
+            Some(target) if target.kind != kind => {
                 refused("Dead-letter queue must be same type of queue as the source.")
             }
             Some(target) if !allows(target, source) => refused("The dead-letter queue does not allow this source."),
-            Some(_) => Ok(()),
+            Some(_) => Ok(Some(redrive)),
         }
     }
 
@@ -212,13 +201,16 @@ impl Queues {
     pub(super) fn set_attributes(&mut self, body: &Value, now: Timestamp) -> Answer {
         let attributes: BTreeMap<String, String> = super::parsed(&body["Attributes"])?;
         let queue = self.named(body)?;
-        let (is_fifo, source) = (queue.fifo(), queue.arn.clone());
+        let (kind, source) = (queue.kind, queue.arn.clone());
         if attributes.contains_key("FifoQueue") {
             // A queue stays what it was made (SQS API reference, SetQueueAttributes).
             return Err(ApiError::bad("InvalidAttributeName", "Unknown Attribute FifoQueue."));
         }
-        self.check_attributes(&attributes, is_fifo, &source)?;
+        let redrive = self.check_attributes(&attributes, kind, &source)?;
         let queue = self.named(body)?;
+        if attributes.contains_key("RedrivePolicy") {
+            queue.redrive = redrive;
+        }
         queue.attributes.extend(attributes);
         queue.modified = now;
         Ok(json!({}))

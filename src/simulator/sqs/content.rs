@@ -10,7 +10,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::invalid;
-use crate::simulator::{ids::hex, wire::ApiError};
+use crate::simulator::{
+    ids::hex,
+    wire::{ApiError, is_unwritable},
+};
 
 const MAX_ATTRIBUTES: usize = 10;
 const MAX_NAME: usize = 256;
@@ -185,8 +188,7 @@ pub(super) fn trace_header(given: &Map<String, Value>) -> Result<(Option<String>
 /// # Errors
 /// `InvalidMessageContents`.
 pub(super) fn check_characters(text: &str) -> Result<(), ApiError> {
-    let forbidden = |c: char| matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}');
-    match text.chars().find(|c| forbidden(*c)) {
+    match text.chars().find(|c| is_unwritable(*c)) {
         None => Ok(()),
         Some(c) => {
             let text = format!("Invalid characters found in the message: #x{:X}.", u32::from(c));

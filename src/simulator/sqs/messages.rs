@@ -102,7 +102,7 @@ impl Queues {
             group: fifo_id(request.message_group_id, "MessageGroupId")?,
             dedupe: fifo_id(request.message_deduplication_id, "MessageDeduplicationId")?,
         };
-        let limit = queue.number("MaximumMessageSize", attributes::MAX_MESSAGE_BYTES);
+        let limit = queue.number("MaximumMessageSize");
         if i64::try_from(content.size()).is_ok_and(|size| size > limit) {
             let reason = format!("Message must be shorter than {limit} bytes.");
             return Err(invalid(format!("One or more parameters are invalid. Reason: {reason}")));
@@ -202,10 +202,10 @@ impl Queues {
         let wait = within(request.wait_time_seconds, MAX_WAIT_SECONDS, "WaitTimeSeconds")?;
         Ok(Receive {
             queue: queue.name.clone(),
-            wait: wait.unwrap_or_else(|| queue.seconds("ReceiveMessageWaitTimeSeconds", 0)),
+            wait: wait.unwrap_or_else(|| queue.seconds("ReceiveMessageWaitTimeSeconds")),
             wanted: Wanted {
                 limit,
-                hide: hide.unwrap_or_else(|| queue.seconds("VisibilityTimeout", 30)),
+                hide: hide.unwrap_or_else(|| queue.seconds("VisibilityTimeout")),
                 system: [request.attribute_names, request.message_system_attribute_names].concat(),
                 attributes: request.message_attribute_names,
             },
@@ -219,7 +219,7 @@ impl Queues {
     /// When the queue has been deleted.
     pub(super) fn receive(&mut self, receive: &Receive, now: Timestamp) -> Result<Found, ApiError> {
         let queue = self.queues.get(&receive.queue).ok_or_else(no_queue)?;
-        let redrive = attributes::redrive(queue).filter(|redrive| self.by_arn(&redrive.target).is_some());
+        let redrive = queue.redrive.clone().filter(|redrive| self.by_arn(&redrive.target).is_some());
         let max_received = redrive.as_ref().map(|redrive| redrive.max_received);
         let queue = self.queues.get_mut(&receive.queue).ok_or_else(no_queue)?;
         let taken = queue.receive(&receive.wanted, max_received, now);

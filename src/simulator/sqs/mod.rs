@@ -17,11 +17,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(super) use self::poll::receive;
-use self::{content::Content, queue::Queue};
+use self::{
+    content::Content,
+    queue::{Queue, QueueKind},
+};
 use super::{
     Scene,
     clock::later,
     ids::Ids,
+    page,
     wire::{self, Answer, ApiError},
 };
 
@@ -56,8 +60,30 @@ struct CreateQueue {
     tags: BTreeMap<String, String>,
 }
 
+/// The operations there are.
+pub(super) const OPERATIONS: &[&str] = &[
+    "CreateQueue",
+    "GetQueueUrl",
+    "ListQueues",
+    "DeleteQueue",
+    "PurgeQueue",
+    "SendMessage",
+    "ReceiveMessage",
+    "DeleteMessage",
+    "ChangeMessageVisibility",
+    "SendMessageBatch",
+    "DeleteMessageBatch",
+    "ChangeMessageVisibilityBatch",
+    "GetQueueAttributes",
+    "SetQueueAttributes",
+    "ListDeadLetterSourceQueues",
+    "ListQueueTags",
+    "TagQueue",
+    "UntagQueue",
+];
+
 impl Queues {
-    /// Performs an operation; `None` for one that is not known (ReceiveMessage among them).
+    /// Performs an operation; ReceiveMessage waits, see [`receive`].
     pub(super) fn perform(
         &mut self,
         operation: &str,
@@ -65,8 +91,8 @@ impl Queues {
         scene: &Scene,
         ids: &mut Ids,
         now: Timestamp,
-    ) -> Option<Answer> {
-        Some(match operation {
+    ) -> Answer {
+        match operation {
             "CreateQueue" => self.create(body, scene, now),
             "GetQueueUrl" => self.url(body, scene),
             "ListQueues" => self.list(body, scene),
@@ -84,8 +110,8 @@ impl Queues {
             "ListQueueTags" => self.named(body).map(|queue| json!({"Tags": queue.tags})),
             "TagQueue" => self.tag(body),
             "UntagQueue" => self.untag(body),
-            _other => return None,
-        })
+            _other => Err(ApiError::unknown_operation()),
+        }
     }
 
     /// Delivers an event to the queue of an ARN; `false` when there is none or it does not take it.
@@ -112,9 +138,11 @@ impl Queues {
     fn create(&mut self, body: &Value, scene: &Scene, now: Timestamp) -> Answer {
         let request: CreateQueue = parsed(body)?;
         let name = request.queue_name;
-        let is_fifo = checked_name(&name, request.attributes.get("FifoQueue").is_some_and(|value| value == "true"))?;
+        let fifo = request.attributes.get("FifoQueue").is_some_and(|value| value == "true");
+        let kind = if fifo { QueueKind::Fifo } else { QueueKind::Standard };
+        check_name(&name, kind)?;
         let arn = format!("arn:aws:sqs:{}:{}:{name}", scene.region, scene.account);
-        self.check_attributes(&request.attributes, is_fifo, &arn)?;
+        let redrive = self.check_attributes(&request.attributes, kind, &arn)?;
         check_tags(&request.tags)?;
         if let Some(queue) = self.queues.get(&name) {
             let differs = |(key, value): (&String, &String)| attributes::value(queue, key).as_ref() != Some(value);
@@ -135,8 +163,8 @@ impl Queues {
             return Err(ApiError::bad("QueueDeletedRecently", text)
                 .known_in_query_as("AWS.SimpleQueueService.QueueDeletedRecently"));
         }
-        let mut queue = Queue::new(name.clone(), arn, request.attributes, now);
-        queue.tags = request.tags;
+        let mut queue = Queue::new(name.clone(), arn, kind, now);
+        (queue.redrive, queue.attributes, queue.tags) = (redrive, request.attributes, request.tags);
         self.queues.insert(name.clone(), queue);
         Ok(json!({"QueueUrl": scene.queue_url(&name)}))
     }
@@ -155,7 +183,7 @@ impl Queues {
     /// Queues whose dead-letter queue is this one.
     fn sources(&mut self, body: &Value, scene: &Scene) -> Answer {
         let target = self.named(body)?.arn.clone();
-        let leads_here = |queue: &&Queue| attributes::redrive(queue).is_some_and(|redrive| redrive.target == target);
+        let leads_here = |queue: &&Queue| queue.redrive.as_ref().is_some_and(|redrive| redrive.target == target);
         let sources = self.queues.values().filter(leads_here);
         page(body, "queueUrls", sources.map(|queue| scene.queue_url(&queue.name)).collect())
     }
@@ -216,15 +244,14 @@ impl Queues {
     }
 }
 
-/// Tells whether a name is a FIFO queue's; it must be one exactly when a FIFO queue is asked for.
-fn checked_name(name: &str, fifo_wanted: bool) -> Result<bool, ApiError> {
-    let base = name.strip_suffix(".fifo");
+/// Checks a queue's name; it is a FIFO queue's exactly when a FIFO queue is asked for.
+fn check_name(name: &str, kind: QueueKind) -> Result<(), ApiError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let well_formed = |text: &str| !text.is_empty() && name.len() <= 80 && text.chars().all(allowed);
-    match (base, fifo_wanted) {
-        (Some(base), true) if well_formed(base) => Ok(true),
-        (None, false) if well_formed(name) => Ok(false),
-        (None, true) => Err(invalid(
+    match (name.strip_suffix(".fifo"), kind) {
+        (Some(base), QueueKind::Fifo) if well_formed(base) => Ok(()),
+        (None, QueueKind::Standard) if well_formed(name) => Ok(()),
+        (None, QueueKind::Fifo) => Err(invalid(
             "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo suffix and be 1 to 80 in length.",
         )),
         _other => Err(invalid("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")),
@@ -244,22 +271,17 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
 
 /// URLs under a member; in pages only when `MaxResults` is given (SQS API reference, ListQueues).
 fn page(body: &Value, member: &str, urls: Vec<String>) -> Answer {
-    let size = match body.get("MaxResults").map(|size| size.as_u64().and_then(|size| usize::try_from(size).ok())) {
+    let size = match wire::given(body, "MaxResults").map(wire::count) {
         None => MAX_QUEUES,
         Some(Some(size @ 1..=1_000)) => size,
         Some(_outside) => return Err(invalid("MaxResults must be an integer between 1 and 1000.")),
     };
     let token = body.get("NextToken").and_then(Value::as_str);
-    let after = |url: &String| token.is_none_or(|token| super::ids::hex(url.as_bytes()).as_str() > token);
-    let mut shown: Vec<String> = urls.into_iter().filter(after).collect();
-    let more = shown.len() > size;
-    shown.truncate(size);
-    let mut answer = json!({});
-    if let Some(last) = shown.last() {
-        if more {
-            answer["NextToken"] = super::ids::hex(last.as_bytes()).into();
-        }
-        answer[member] = json!(shown);
+    let (shown, next) =
+        page::page(urls, String::clone, size, token).ok_or_else(|| invalid("NextToken is not valid."))?;
+    let mut answer = if shown.is_empty() { json!({}) } else { json!({ member: shown }) };
+    if let Some(token) = next {
+        answer["NextToken"] = token.into();
     }
     Ok(answer)
 }

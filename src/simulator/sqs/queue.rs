@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::content::Content;
+use super::{attributes, content::Content};
 use crate::simulator::{
     clock::later,
     ids::{Ids, hex},
@@ -27,11 +27,29 @@ const MAX_HIDDEN: SignedDuration = SignedDuration::from_hours(12);
 /// A sequence number has 20 digits and never falls; the first one looks like AWS's.
 const FIRST_SEQUENCE: u128 = 18_849_496_460_467_696_128;
 
+/// What a queue promises; it stays what it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum QueueKind {
+    /// Messages in about their order, at least once.
+    Standard,
+    /// Messages in the order of their group, each once.
+    Fifo,
+}
+
+/// Where a queue's messages go that were received too often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Redrive {
+    pub(super) target: String,
+    pub(super) max_received: u32,
+}
+
 /// A queue.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) name: String,
     pub(super) arn: String,
+    pub(super) kind: QueueKind,
+    pub(super) redrive: Option<Redrive>,
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) created: Timestamp,
@@ -109,11 +127,13 @@ pub(super) enum SendProblem {
 
 impl Queue {
     /// An empty queue.
-    pub(super) fn new(name: String, arn: String, attributes: BTreeMap<String, String>, now: Timestamp) -> Self {
+    pub(super) fn new(name: String, arn: String, kind: QueueKind, now: Timestamp) -> Self {
         Self {
             name,
             arn,
-            attributes,
+            kind,
+            redrive: None,
+            attributes: BTreeMap::new(),
             tags: BTreeMap::new(),
             created: now,
             modified: now,
@@ -126,21 +146,21 @@ impl Queue {
 
     /// Whether it is a FIFO queue.
     pub(super) fn fifo(&self) -> bool {
-        self.is("FifoQueue", "true")
+        self.kind == QueueKind::Fifo
     }
 
     fn is(&self, attribute: &str, value: &str) -> bool {
         self.attributes.get(attribute).is_some_and(|set| set == value)
     }
 
-    /// An attribute that is a number; `default` when it was not set.
-    pub(super) fn number(&self, attribute: &str, default: i64) -> i64 {
-        self.attributes.get(attribute).and_then(|text| text.parse().ok()).unwrap_or(default)
+    /// An attribute that is a number, as set or by default.
+    pub(super) fn number(&self, attribute: &str) -> i64 {
+        attributes::value(self, attribute).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 
-    /// An attribute that is a number of seconds; `default` when it was not set.
-    pub(super) fn seconds(&self, attribute: &str, default: i64) -> SignedDuration {
-        SignedDuration::from_secs(self.number(attribute, default))
+    /// An attribute that is a number of seconds, as set or by default.
+    pub(super) fn seconds(&self, attribute: &str) -> SignedDuration {
+        SignedDuration::from_secs(self.number(attribute))
     }
 
     /// Adds a message. A FIFO queue takes one that it knows already, and keeps the first only.
@@ -171,7 +191,7 @@ impl Queue {
         if let Some(key) = key {
             self.known.insert(key, (now, sent.clone()));
         }
-        let delay = content.delay.unwrap_or_else(|| self.seconds("DelaySeconds", 0));
+        let delay = content.delay.unwrap_or_else(|| self.seconds("DelaySeconds"));
         self.messages.push_back(Message {
             id: sent.id.clone(),
             content,
@@ -202,7 +222,7 @@ impl Queue {
 
     /// Takes visible messages and hides them; those that were received `max_received` times are dead instead.
     pub(super) fn receive(&mut self, wanted: &Wanted, max_received: Option<u32>, now: Timestamp) -> Taken {
-        let retention = self.seconds("MessageRetentionPeriod", 345_600);
+        let retention = self.seconds("MessageRetentionPeriod");
         self.messages.retain(|message| later(message.sent, retention) > now);
         // A group of a FIFO queue waits while one of its messages is hidden, so that its order holds.
         let blocked: BTreeSet<String> = if self.fifo() {
@@ -284,7 +304,7 @@ impl Queue {
 
     /// Numbers of messages that are visible, in flight and delayed.
     pub(super) fn depths(&self, now: Timestamp) -> Depths {
-        let retention = self.seconds("MessageRetentionPeriod", 345_600);
+        let retention = self.seconds("MessageRetentionPeriod");
         let mut depths = Depths { visible: 0, in_flight: 0, delayed: 0 };
         for message in self.messages.iter().filter(|message| later(message.sent, retention) > now) {
             match (message.visible_at <= now, message.receipt.is_some()) {

@@ -98,6 +98,7 @@ fn queues_are_listed_in_pages() {
         let second = list().set_next_token(first.next_token.clone()).send().await.expect("a page");
         assert_eq!((first.queue_urls().len(), second.queue_urls().len()), (2, 1));
         assert!(second.next_token().is_none() && second.queue_urls()[0].ends_with("/a-3"));
+        list().next_token("moon").send().await.expect_err("a token of no page");
         world
     });
 }

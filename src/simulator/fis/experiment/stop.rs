@@ -110,7 +110,7 @@ impl Experiment {
             self.report.withdraw();
         }
         let configuration = json!(self.template.definition.experiment_report_configuration);
-        self.report.expect(&configuration, world.pace, at);
+        self.report.schedule(&configuration, world.pace, at);
         let change = self.turn(status, reason, at);
         if let Some(log) = &mut self.log {
             log.experiment_end(&self.state, at);

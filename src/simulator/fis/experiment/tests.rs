@@ -47,7 +47,7 @@ impl Scene {
             inventory_file: None,
             look: std::time::Duration::from_secs(1),
         };
-        alarms.perform("PutMetricAlarm", &alarm, &place, Timestamp::UNIX_EPOCH).expect("known").expect("accepted");
+        alarms.perform("PutMetricAlarm", &alarm, &place, Timestamp::UNIX_EPOCH).expect("accepted");
         Self { inventory, choices: Choices::default(), alarms, stuck: BTreeSet::new(), keep_log: KeepLog::Yes }
     }
 
