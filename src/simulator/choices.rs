@@ -17,6 +17,8 @@ pub struct Choices {
     pub stop_of_ended: StopOfEnded,
     /// A template that names an action which does not exist.
     pub unknown_action: UnknownAction,
+    /// Declared seconds from acceptance to the resolution of targets, at most those to `running`; 2 s are seen.
+    pub resolving_seconds: u32,
     /// Declared seconds from acceptance to `running`; about 10 s are seen.
     pub initiating_seconds: u32,
     /// Declared seconds from a stop to `stopped`, without post actions; up to 29 s are seen.
@@ -122,6 +124,7 @@ impl Default for Choices {
         Self {
             stop_of_ended: StopOfEnded::Refuse,
             unknown_action: UnknownAction::Invalid,
+            resolving_seconds: 2,
             initiating_seconds: 10,
             stopping_seconds: 5,
             cancelled_event: Told::No,

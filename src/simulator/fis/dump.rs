@@ -19,7 +19,7 @@ impl Fis {
             "templates": self.templates.values().map(|template| template.rendered()).collect::<Vec<_>>(),
             "experiments": experiments.collect::<Vec<_>>(),
             "clientTokens": self.tokens.len(),
-            "safetyLever": self.lever_status(),
+            "safetyLever": self.lever_state(),
         })
     }
 }

@@ -67,15 +67,19 @@ fn mesh_duration(document: &Value) -> Option<SignedDuration> {
     text.parse::<SignedDuration>().ok().filter(|duration| !duration.is_negative())
 }
 
+/// The experiments of an engine run one after the other, so their times add up.
 fn engine_duration(node: &Value) -> Option<SignedDuration> {
+    let sum = |nodes: &mut dyn Iterator<Item = &Value>| {
+        nodes.filter_map(engine_duration).reduce(SignedDuration::saturating_add)
+    };
     match node {
-        Value::Array(items) => items.iter().find_map(engine_duration),
+        Value::Array(items) => sum(&mut items.iter()),
         Value::Object(members) if members.get("name").is_some_and(|name| name == "TOTAL_CHAOS_DURATION") => {
             let value = members.get("value")?;
             let seconds = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())?;
             (seconds >= 0).then(|| SignedDuration::from_secs(seconds))
         }
-        Value::Object(members) => members.values().find_map(engine_duration),
+        Value::Object(members) => sum(&mut members.values()),
         _scalar => None,
     }
 }

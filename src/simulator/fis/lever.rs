@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Fis, emit,
@@ -18,8 +18,12 @@ pub(super) enum SafetyLever {
     #[default]
     Untouched,
     Disengaged(String),
-    /// Engaging until nothing runs any more, then engaged.
-    Engaged(String),
+    /// Engaging until what it ended has ended, then engaged.
+    Engaged {
+        reason: String,
+        /// Ids of the experiments that ran when it was engaged.
+        ended: Vec<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -44,7 +48,7 @@ impl SafetyLever {
     /// Where it stands for an experiment that is to begin.
     pub(super) fn position(&self) -> Lever {
         match self {
-            Self::Engaged(_) => Lever::Engaged,
+            Self::Engaged { .. } => Lever::Engaged,
             Self::Untouched | Self::Disengaged(_) => Lever::Disengaged,
         }
     }
@@ -56,26 +60,24 @@ impl Fis {
         if id != "default" {
             return Err(ApiError::not_found(format!("Safety lever {id} does not exist.")));
         }
-        let reason = match &self.lever {
-            SafetyLever::Untouched => "",
-            SafetyLever::Disengaged(reason) | SafetyLever::Engaged(reason) => reason.as_str(),
-        };
-        let status = self.lever_status();
         let arn = format!("{}:safety-lever/default", world.account.fis_arn());
-        Ok(json!({"safetyLever": {"id": id, "arn": arn, "state": {"status": status, "reason": reason}}}))
+        Ok(json!({"safetyLever": {"id": id, "arn": arn, "state": self.lever_state()}}))
     }
 
-    /// Where it stands, in AWS's words.
-    pub(super) fn lever_status(&self) -> &'static str {
-        match self.lever {
-            SafetyLever::Untouched | SafetyLever::Disengaged(_) => "disengaged",
-            SafetyLever::Engaged(_) if self.is_engaging() => "engaging",
-            SafetyLever::Engaged(_) => "engaged",
-        }
+    /// Status and reason of the lever.
+    pub(super) fn lever_state(&self) -> Value {
+        let (status, reason) = match &self.lever {
+            SafetyLever::Untouched => ("disengaged", ""),
+            SafetyLever::Disengaged(reason) => ("disengaged", reason.as_str()),
+            SafetyLever::Engaged { reason, .. } if self.is_engaging() => ("engaging", reason.as_str()),
+            SafetyLever::Engaged { reason, .. } => ("engaged", reason.as_str()),
+        };
+        json!({"status": status, "reason": reason})
     }
 
     fn is_engaging(&self) -> bool {
-        self.experiments.active().any(Experiment::is_ending)
+        let SafetyLever::Engaged { ended, .. } = &self.lever else { return false };
+        ended.iter().filter_map(|id| self.experiments.get(id)).any(Experiment::is_active)
     }
 
     /// UpdateSafetyLeverState. While it is engaging it cannot be changed.
@@ -83,13 +85,14 @@ impl Fis {
         let id = input.text("id");
         self.safety_lever(id, world)?;
         let Update { state: LeverState { status, reason } } = input.parsed()?;
-        if matches!(self.lever, SafetyLever::Engaged(_)) && self.is_engaging() {
+        if self.is_engaging() {
             return Err(ApiError::conflict("The safety lever is engaging."));
         }
         match status {
             Asked::Engaged => {
-                self.lever = SafetyLever::Engaged(reason);
                 self.end_all(world, now);
+                let ended = self.experiments.active().map(|experiment| experiment.id.clone()).collect();
+                self.lever = SafetyLever::Engaged { reason, ended };
             }
             Asked::Disengaged => self.lever = SafetyLever::Disengaged(reason),
         }

@@ -61,7 +61,7 @@ use crate::domain::fis::FisStatus;
 const MAX_ACTIVE: usize = 5;
 /// Log lines kept until somebody takes them; older ones are dropped.
 const MAX_LOG_LINES: usize = 100_000;
-/// Experiments kept; older ones that have ended are forgotten.
+/// Experiments kept; of more, those that ended first are forgotten.
 const MAX_KEPT: usize = 10_000;
 
 /// FIS's part of the state.
@@ -113,7 +113,8 @@ impl Fis {
             emit(outbox, experiment, changes, world.choices);
             record(log, experiment);
         });
-        for gone in self.experiments.outdated(world.pace, now) {
+        self.experiments.settle(world.pace);
+        while let Some(gone) = self.experiments.forget(MAX_KEPT, now) {
             self.tokens.forget(Kind::Experiment, &gone.client_token);
         }
     }
@@ -121,6 +122,7 @@ impl Fis {
     /// Moves what is still to come when the pace changes.
     pub(super) fn change_pace(&mut self, old: Pace, new: Pace, now: Timestamp) {
         self.experiments.for_open(|experiment| experiment.change_pace(old, new, now));
+        self.experiments.change_pace(old, new, now);
     }
 
     /// Next instant at which something happens by itself.
@@ -168,16 +170,8 @@ impl Fis {
         emit(&mut self.outbox, &experiment, change, world.choices);
         let answer = json!({"experiment": experiment.rendered()});
         self.tokens.remember(Kind::Experiment, &start.client_token, input, &experiment.id);
-        self.keep(experiment);
-        Ok(answer)
-    }
-
-    fn keep(&mut self, experiment: Experiment) {
-        let full = self.experiments.len() >= MAX_KEPT;
-        if let Some(forgotten) = self.experiments.pop_oldest_if(|oldest| full && !oldest.is_active()) {
-            self.tokens.forget(Kind::Experiment, &forgotten.client_token);
-        }
         self.experiments.push(experiment);
+        Ok(answer)
     }
 
     fn experiment(&self, id: &str) -> Result<&Experiment, ApiError> {

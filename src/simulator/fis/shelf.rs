@@ -18,7 +18,7 @@ pub(super) struct Shelf {
     places: HashMap<String, u64>,
     /// Places of those to which something happened yet at the last [`settle`](Self::settle), and of all since.
     open: BTreeSet<u64>,
-    /// Those that were put aside, by the time of their end.
+    /// Those that were put aside, by the time at which they are forgotten.
     over: BTreeSet<(Timestamp, u64)>,
     next: u64,
 }
@@ -30,11 +30,6 @@ impl Shelf {
         self.open.insert(self.next);
         self.all.insert(self.next, experiment);
         self.next += 1;
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
     }
 
     /// How many were ever added.
@@ -74,44 +69,32 @@ impl Shelf {
                 change(experiment);
             }
         }
-        self.settle();
     }
 
     /// Puts those that are over aside.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self, pace: Pace) {
         let (all, over) = (&self.all, &mut self.over);
         self.open.retain(|place| {
             let Some(experiment) = all.get(place) else { return false };
             if !experiment.is_open() {
-                over.extend(experiment.ended.map(|ended| (ended, *place)));
+                over.extend(experiment.ended.map(|ended| (pace.after(ended, RETENTION), *place)));
             }
             experiment.is_open()
         });
     }
 
-    /// Takes away those whose time is over.
-    pub(super) fn outdated(&mut self, pace: Pace, now: Timestamp) -> Vec<Experiment> {
-        let mut gone = Vec::new();
-        while let Some((_, place)) =
-            self.over.first().filter(|(ended, _)| pace.after(*ended, RETENTION) <= now).copied()
-        {
-            self.over.pop_first();
-            if let Some(experiment) = self.all.remove(&place) {
-                self.places.remove(&experiment.id);
-                gone.push(experiment);
-            }
-        }
-        gone
+    /// Moves the time at which those that are over are forgotten.
+    pub(super) fn change_pace(&mut self, old: Pace, new: Pace, now: Timestamp) {
+        let over = std::mem::take(&mut self.over);
+        self.over = over.into_iter().map(|(at, place)| (old.moved(at, new, now), place)).collect();
     }
 
-    /// Takes the oldest one away if `useless` says so.
-    pub(super) fn pop_oldest_if(&mut self, useless: impl FnOnce(&Experiment) -> bool) -> Option<Experiment> {
-        let oldest = self.all.first_entry().filter(|oldest| useless(oldest.get()))?;
-        let (place, experiment) = oldest.remove_entry();
-        self.open.remove(&place);
-        if let Some(ended) = experiment.ended {
-            self.over.remove(&(ended, place));
-        }
+    /// Takes away one whose time is over, or of more than `most` the one whose time is over first.
+    pub(super) fn forget(&mut self, most: usize, now: Timestamp) -> Option<Experiment> {
+        let full = self.all.len() > most;
+        let (_, place) = self.over.first().filter(|(at, _)| full || *at <= now).copied()?;
+        self.over.pop_first();
+        let experiment = self.all.remove(&place)?;
         self.places.remove(&experiment.id);
         Some(experiment)
     }

@@ -123,7 +123,7 @@ fn the_state_page_shows_everything() {
         assert_eq!(state["events"]["drop"], json!(0.0));
         // The template's token is the SDK's own.
         assert_eq!(state["clientTokens"], json!(2));
-        assert_eq!(state["safetyLever"], "disengaged");
+        assert_eq!(state["safetyLever"], json!({"status": "disengaged", "reason": ""}));
         assert_eq!(state["alarms"], json!({}));
         world
     });

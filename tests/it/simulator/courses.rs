@@ -20,9 +20,13 @@ fn single(id: &str, parameters: &Value) -> Value {
     json!({"actions": {"a": action}, "targets": targets})
 }
 
+/// An engine of two experiments; the first one takes a second.
 fn engine(seconds: &str, more: &Value) -> Value {
-    let env = json!([{"name": "X", "value": "1"}, {"name": "TOTAL_CHAOS_DURATION", "value": seconds}]);
-    let spec = json!({"experiments": [{"spec": {"components": {"env": env}}}]});
+    let experiment = |seconds: &str| {
+        let env = json!([{"name": "X", "value": "1"}, {"name": "TOTAL_CHAOS_DURATION", "value": seconds}]);
+        json!({"spec": {"components": {"env": env}}})
+    };
+    let spec = json!({"experiments": [experiment("1"), experiment(seconds)]});
     resource_of("litmuschaos.io/v1alpha1", "ChaosEngine", &spec, more)
 }
 
@@ -66,9 +70,9 @@ fn cases() -> Vec<(&'static str, Value, i64, &'static str)> {
         ("aws:ec2:send-spot-instance-interruptions", json!({"durationBeforeInterruption": "PT2M"}), 1, DONE),
         ("aws:ec2:send-spot-instance-interruptions", json!({"durationBeforeInterruption": "PT5M"}), 180, DONE),
         ("aws:ssm:start-automation-execution", json!({"documentArn": document, "maxDuration": "PT3M"}), 60, DONE),
-        (CUSTOM, engine("30", &json!({})), 40, DONE),
-        (CUSTOM, engine("110", &json!({})), 120, DONE),
-        (CUSTOM, engine("111", &json!({})), 120, EXCEEDED),
+        (CUSTOM, engine("30", &json!({})), 41, DONE),
+        (CUSTOM, engine("109", &json!({})), 120, DONE),
+        (CUSTOM, engine("110", &json!({})), 120, EXCEEDED),
         (CUSTOM, engine("30", &json!({"kubernetesKind": "ChaosPanther"})), 1, NO_RESOURCE),
         (CUSTOM, resource_of(MESH, "PodChaos", &json!({"duration": "1m"}), &json!({})), 70, DONE),
         (CUSTOM, resource_of(MESH, "PodChaos", &json!({"duration": "2m"}), &json!({})), 120, EXCEEDED),

@@ -138,6 +138,8 @@ pub(in crate::simulator) struct Experiment {
     number: u64,
     /// When the present state ends by itself at the latest; `None` when nothing follows.
     due: Option<Timestamp>,
+    /// When it runs; `None` once its targets are resolved.
+    begins: Option<Timestamp>,
     ending: Option<Ending>,
     /// Whether its status is one that is stuck.
     held: bool,
@@ -198,6 +200,8 @@ impl Experiment {
             Some(_) if order.mode == ActionsMode::SkipAll => Report::Cancelled,
             Some(_) => Report::Pending(None),
         };
+        let choices = world.choices;
+        let after = |seconds: u32| world.pace.after(now, SignedDuration::from_secs(seconds.into()));
         let mut experiment = Self {
             id: order.id,
             arn: order.arn,
@@ -213,7 +217,8 @@ impl Experiment {
             resolved: BTreeMap::new(),
             report,
             number: order.number,
-            due: Some(world.pace.after(now, SignedDuration::from_secs(world.choices.initiating_seconds.into()))),
+            due: Some(after(choices.resolving_seconds.min(choices.initiating_seconds))),
+            begins: Some(after(choices.initiating_seconds)),
             ending: None,
             held: false,
             log,
@@ -232,11 +237,6 @@ impl Experiment {
         self.is_active() || matches!(self.report, Report::Pending(_))
     }
 
-    /// Tells whether it is active but on its way to an end that is decided.
-    pub(super) fn is_ending(&self) -> bool {
-        self.is_active() && self.ending.is_some()
-    }
-
     /// The next instant at which something happens by itself.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         if self.held {
@@ -252,7 +252,7 @@ impl Experiment {
     fn instants(&mut self) -> impl Iterator<Item = &mut Timestamp> {
         let plans = self.actions.values_mut().filter_map(|run| run.plan.as_mut());
         let ends = plans.flat_map(|plan| [&mut plan.work_ends, &mut plan.ends]);
-        ends.chain(self.due.as_mut()).chain(self.report.due_mut())
+        ends.chain(self.due.as_mut()).chain(self.begins.as_mut()).chain(self.report.due_mut())
     }
 
     /// Moves what is still to come when the pace changes.
@@ -268,7 +268,7 @@ impl Experiment {
         while let Some(at) = self.next_due().filter(|at| *at <= now) {
             match &self.state.status {
                 FisStatus::Pending => changes.push(self.finish(FisStatus::Cancelled, CANCELLED, world, at)),
-                FisStatus::Initiating => self.begin(world, at, &mut changes),
+                FisStatus::Initiating => self.initiate(world, at, &mut changes),
                 FisStatus::Running | FisStatus::Stopping => self.run(world, at, &mut changes),
                 _ended => self.report = Report::Completed,
             }

@@ -47,20 +47,34 @@ enum Alarmed {
 }
 
 impl Experiment {
-    /// From `initiating` to `running`, or to an early end.
-    pub(super) fn begin(&mut self, world: World<'_>, at: Timestamp, changes: &mut Vec<Change>) {
-        let refusal = self.resolve(world, at).err();
-        let refusal = refusal.or_else(|| match self.alarmed(world) {
+    /// Through `initiating`: targets are resolved first, and a while later it runs, or comes to an early end.
+    pub(super) fn initiate(&mut self, world: World<'_>, at: Timestamp, changes: &mut Vec<Change>) {
+        match self.begins.take() {
+            Some(begins) => match self.resolve(world, at) {
+                Ok(()) => self.due = Some(begins.max(at)),
+                Err(refusal) => changes.push(self.refuse(refusal, world, at)),
+            },
+            None => self.begin(world, at, changes),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, world: World<'_>, at: Timestamp) -> Change {
+        let Refusal { code, reason, location } = refusal;
+        let account = world.account.account.to_owned();
+        self.error = Some(Failure { account, code: code.to_owned(), location });
+        self.finish(FisStatus::Failed, &reason, world, at)
+    }
+
+    fn begin(&mut self, world: World<'_>, at: Timestamp, changes: &mut Vec<Change>) {
+        let refusal = match self.alarmed(world) {
             Alarmed::Unknown(refusal) => Some(refusal),
             Alarmed::Yes if world.choices.alarm_at_start == AlarmAtStart::Fail => {
                 Some(Refusal { code: "ConfigurationFailure", reason: HALTED.to_owned(), location: None })
             }
             Alarmed::Yes | Alarmed::No => None,
-        });
-        if let Some(Refusal { code, reason, location }) = refusal {
-            let account = world.account.account.to_owned();
-            self.error = Some(Failure { account, code: code.to_owned(), location });
-            changes.push(self.finish(FisStatus::Failed, &reason, world, at));
+        };
+        if let Some(refusal) = refusal {
+            changes.push(self.refuse(refusal, world, at));
         } else if self.mode == ActionsMode::RunAll && matches!(self.alarmed(world), Alarmed::Yes) {
             changes.extend(self.stop(HALTED, world, at));
             self.wind_down();

@@ -109,6 +109,27 @@ fn accepted(
     Experiment::accept(order, lever, world, Timestamp::UNIX_EPOCH)
 }
 
+#[test]
+fn those_that_ended_first_are_forgotten_first() {
+    let scene = Scene::new(Inventory::Invented);
+    let wait = json!({"actions": {"w": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1H"}}}});
+    let mut shelf = crate::simulator::fis::shelf::Shelf::default();
+    for (id, ends) in [("runs", None), ("last", Some(9)), ("first", Some(5)), ("second", Some(7))] {
+        let (mut experiment, _) = accepted(template(&wait, &[]), Lever::Disengaged, ActionsMode::RunAll, scene.world());
+        experiment.id = id.to_owned();
+        if let Some(seconds) = ends {
+            let at = Timestamp::from_second(seconds).expect("a time");
+            experiment.finish(FisStatus::Failed, "Boom.", scene.world(), at);
+        }
+        shelf.push(experiment);
+    }
+    shelf.settle(scene.world().pace);
+    let now = Timestamp::from_second(10).expect("a time");
+    let forgotten = std::iter::from_fn(|| shelf.forget(2, now)).map(|gone| gone.id).collect::<Vec<_>>();
+    assert_eq!(forgotten, ["first", "second"]);
+    assert!(shelf.get("runs").is_some() && shelf.get("last").is_some() && shelf.get("first").is_none());
+}
+
 /// One thing that happens, after so many seconds.
 #[derive(Debug, Clone)]
 enum Happening {

@@ -50,7 +50,7 @@ const I2: &str = "arn:aws:ec2:us-east-1:123456789012:instance/i-2";
 /// A record so many seconds after the start; `+10` in the details stands for the instant ten seconds after it.
 fn record(kind: &str, seconds: i64, version: &str, details: &str) -> String {
     let at = |seconds| Timestamp::from_second(seconds).expect("an instant").to_string();
-    let details = [0, 10, 100, 101].into_iter().fold(details.to_owned(), |details, seconds| {
+    let details = [0, 2, 10, 100, 101].into_iter().fold(details.to_owned(), |details, seconds| {
         details.replace(&format!("\"+{seconds}\""), &format!("\"{}\"", at(seconds)))
     });
     let head = format!(r#""id":"EXP","log_type":"{kind}","event_timestamp":"{}","version":"{version}""#, at(seconds));
@@ -70,16 +70,16 @@ fn a_log_has_the_documented_records() {
         let done = r#""action_state":{"status":"completed","reason":"Action was completed."}"#;
         let mut expected = vec![
             record("experiment-start", 0, r#""experiment_template_id":"EXT","experiment_start_time":"+0""#),
-            record("target-resolution-start", 10, r#""target_resolution_start_time":"+10","target_name":"t""#),
+            record("target-resolution-start", 2, r#""target_resolution_start_time":"+2","target_name":"t""#),
             record(
                 "target-resolution-detail",
-                10,
-                r#""target_resolution_end_time":"+10","target_name":"t","target_type":"aws:ec2:instance","account_id":"123456789012","resolved_targets_count":2,"status":"completed""#,
+                2,
+                r#""target_resolution_end_time":"+2","target_name":"t","target_type":"aws:ec2:instance","account_id":"123456789012","resolved_targets_count":2,"status":"completed""#,
             ),
             record(
                 "target-resolution-end",
-                10,
-                &format!(r#""target_resolution_end_time":"+10","target_name":"t",{resolved},"page":1,"total_pages":1"#),
+                2,
+                &format!(r#""target_resolution_end_time":"+2","target_name":"t",{resolved},"page":1,"total_pages":1"#),
             ),
             record(
                 "action-start",
@@ -136,8 +136,8 @@ fn a_log_tells_of_failures() {
         "experiment-end",
     ];
     assert_eq!(kinds(&lines), ends);
-    let detail = r#""target_resolution_end_time":"+10","target_name":"t","target_type":"aws:ec2:instance","account_id":"123456789012","resolved_targets_count":0,"status":"failed","error_information":"Target resolution returned empty set.""#;
-    assert_eq!(lines[2], record("target-resolution-detail", 10, "2", detail));
+    let detail = r#""target_resolution_end_time":"+2","target_name":"t","target_type":"aws:ec2:instance","account_id":"123456789012","resolved_targets_count":0,"status":"failed","error_information":"Target resolution returned empty set.""#;
+    assert_eq!(lines[2], record("target-resolution-detail", 2, "2", detail));
 
     let lines = log(&parts(Some(1), "test"), ActionsMode::RunAll, Some("a"));
     assert!(!kinds(&lines).contains(&json!("action-error")), "schema 1 has no such record");
