@@ -175,6 +175,23 @@ fn the_lever_stops_what_runs_and_cancels_what_comes() {
 }
 
 #[test]
+fn an_engaged_lever_stays_so_when_a_later_experiment_is_stopped() {
+    simulated(slow(), async |world| {
+        world.freeze().await;
+        let lever = json!({"state": {"status": "engaged", "reason": "why"}});
+        assert_eq!(world.wire.call("PATCH", "/safetyLevers/default/state", &lever).await.status, 200);
+        let template = world.drafted(&chain()).await;
+        let late = world.begun(&template, "run-all").await;
+        assert_eq!(world.wire.call("DELETE", &format!("/experiments/{late}"), &Value::Null).await.status, 200);
+        let lever = world.wire.call("GET", "/safetyLevers/default", &Value::Null).await;
+        assert_eq!(lever.body["safetyLever"]["state"]["status"], "engaged");
+        let lever = json!({"state": {"status": "disengaged", "reason": "why"}});
+        assert_eq!(world.wire.call("PATCH", "/safetyLevers/default/state", &lever).await.status, 200);
+        world
+    });
+}
+
+#[test]
 fn twelve_hours_are_the_end() {
     let parts = json!({"actions": {"a": waits("PT12H", &[]), "b": waits("PT11H", &[]), "c": waits("PT2H", &["b"])}});
     let just = "

@@ -203,9 +203,6 @@ fn a_lever_that_is_engaging_cannot_be_moved() {
         let state = lever.state().expect("a state");
         assert_eq!((state.status(), state.reason()), (Some(&SafetyLeverStatus::Engaged), Some("why")));
         assert_eq!(lever.arn(), Some("arn:aws:fis:us-east-1:123456789012:safety-lever/default"));
-        // One that comes later and is stopped by somebody else leaves it engaged.
-        let late = world.start(&template, "late").await;
-        world.fis.stop_experiment().id(&late).send().await.expect("stopped");
         pull("default", SafetyLeverStatusInput::Disengaged).await.expect("it has engaged");
         let error = pull("other", SafetyLeverStatusInput::Engaged).await.expect_err("missing").into_service_error();
         assert!(error.is_resource_not_found_exception(), "{error:?}");
