@@ -129,7 +129,8 @@ pub struct SimulatorArgs {
     /// Write FIS's experiment logs here, one file each.
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
-    /// Check AWS signatures; access key and secret are both `simulator`. Otherwise any credentials will do.
+    /// Check AWS signatures, by the wall clock; access key and secret are both `simulator`. Otherwise any credentials
+    /// will do.
     #[arg(long)]
     pub verify_signatures: bool,
     /// Choose how to behave where AWS does not say how it does; may be repeated. --help lists them.

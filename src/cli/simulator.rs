@@ -131,6 +131,6 @@ fn options(args: &SimulatorArgs) -> Result<Options, Failure> {
 fn choices(set: &[(String, String)]) -> Result<Choices, Failure> {
     set.iter().try_fold(Choices::default(), |choices, (name, value)| {
         let typed = value.parse::<u64>().map_or_else(|_word| Value::from(value.as_str()), Value::from);
-        choices.with(name, typed).map_err(|text| Failure::say(Exit::Usage, format!("--choice {name}={value}: {text}")))
+        choices.with(name, typed).map_err(|text| Failure::say(Exit::Usage, format!("--choice {text}")))
     })
 }

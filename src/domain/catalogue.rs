@@ -43,9 +43,6 @@ pub struct Action {
     pub one_arn: bool,
     /// Most targets in an experiment that are not chosen by ARN (AWS FIS user guide, fis-quotas), where one is said.
     pub max_targets_by_tag: Option<usize>,
-    /// Whether AWS plans to remove it.
-    #[serde(default)]
-    pub deprecated: bool,
 }
 
 /// One way to choose the resources of a target.

@@ -127,9 +127,12 @@ impl Claim {
         let (Some(credential), Some(signature)) = (part("X-Amz-Credential"), part("X-Amz-Signature")) else {
             return Err(refused("MissingAuthenticationToken", "Missing Authentication Token"));
         };
-        let seconds = query.get("X-Amz-Expires").and_then(|text| text.parse::<u32>().ok());
-        let seconds =
-            seconds.ok_or_else(|| refused("IncompleteSignature", "X-Amz-Expires must be a number of seconds"))?;
+        // Without a lifetime a signature is good for no time at all.
+        let seconds: u32 = query
+            .get("X-Amz-Expires")
+            .unwrap_or("0")
+            .parse()
+            .map_err(|_text| refused("IncompleteSignature", "X-Amz-Expires must be a number of seconds"))?;
         Ok(Self {
             algorithm: part("X-Amz-Algorithm").unwrap_or_default(),
             credential,

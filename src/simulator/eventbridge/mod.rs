@@ -4,14 +4,13 @@
 //! inputs made of parts of an event, dead-letter queues of targets and targets other than SQS do not exist and are
 //! refused. A queue's policy is not asked: at AWS it must let `events.amazonaws.com` send.
 
-mod dump;
 mod events;
 mod rules;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use self::{
     events::{Envelope, Event},
@@ -116,6 +115,20 @@ impl Buses {
         for _copy in 0..copies {
             self.put(DEFAULT_BUS, &event, delivery);
         }
+    }
+
+    /// Every bus by name, with its rules and the targets of each, for the state page.
+    pub(super) fn dump(&self, scene: &Scene) -> Value {
+        let mut buses = Map::new();
+        for (name, rules) in &self.buses {
+            let rules = rules.values().map(|rule| {
+                let mut body = rule.rendered(name, scene);
+                body["Targets"] = rule.shown_targets().cloned().collect();
+                body
+            });
+            buses.insert(name.clone(), rules.collect());
+        }
+        json!({"buses": buses, "undelivered": self.undelivered})
     }
 
     fn put(&mut self, bus: &str, event: &Event, delivery: &mut Delivery<'_>) {

@@ -57,30 +57,10 @@ struct Structure {
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Shape {
     String(Text),
-    Integer {
-        #[serde(default = "least")]
-        min: i64,
-        #[serde(default = "most")]
-        max: i64,
-    },
-    List {
-        member: String,
-        max: Option<usize>,
-    },
-    Map {
-        key: String,
-        value: String,
-        max: Option<usize>,
-    },
+    Integer { min: Option<i64>, max: Option<i64> },
+    List { member: String, max: Option<usize> },
+    Map { key: String, value: String, max: Option<usize> },
     Structure(Structure),
-}
-
-fn least() -> i64 {
-    i64::MIN
-}
-
-fn most() -> i64 {
-    i64::MAX
 }
 
 /// Lengths are in characters, inclusive.
@@ -204,13 +184,14 @@ fn checked(shape: &str, value: Value, place: Place<'_>) -> Result<Value, ApiErro
             text.check(&value, place)?;
             Ok(Value::String(value))
         }
-        (Shape::Integer { min, max }, Value::Number(number)) => match number.as_i64() {
-            None => Err(place.wrong("must be an integer")),
-            Some(number) if !(*min..=*max).contains(&number) => {
-                Err(place.wrong(format!("must be between {min} and {max}")))
+        (Shape::Integer { min, max }, Value::Number(number)) => {
+            let (min, max) = (min.unwrap_or(i64::MIN), max.unwrap_or(i64::MAX));
+            match number.as_i64() {
+                None => Err(place.wrong("must be an integer")),
+                Some(within) if (min..=max).contains(&within) => Ok(Value::Number(number)),
+                Some(_outside) => Err(place.wrong(format!("must be between {min} and {max}"))),
             }
-            Some(_within) => Ok(Value::Number(number)),
-        },
+        }
         (Shape::List { member, max }, Value::Array(items)) => {
             at_most(items.len(), *max, "items", place)?;
             let items = items.into_iter().enumerate();

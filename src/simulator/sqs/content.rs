@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use jiff::SignedDuration;
 use md5::{Digest, Md5};
 use serde::Deserialize;
@@ -144,8 +145,8 @@ impl Attribute {
             }
             "Binary" => {
                 let text = given.binary_value.filter(|text| !text.is_empty()).ok_or_else(no_value)?;
-                let bytes = base64_decoded(&text);
-                (bytes.ok_or_else(|| invalid(format!("The message attribute '{name}' is not base64.")))?, true)
+                let bytes = BASE64_STANDARD.decode(&text);
+                (bytes.map_err(|_error| invalid(format!("The message attribute '{name}' is not base64.")))?, true)
             }
             _other => {
                 let text = format!(
@@ -195,30 +196,4 @@ pub(super) fn check_characters(text: &str) -> Result<(), ApiError> {
             Err(ApiError::bad("InvalidMessageContents", text))
         }
     }
-}
-
-/// Decodes base64 with padding (RFC 4648); `None` for any other text.
-fn base64_decoded(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
-        return None;
-    }
-    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0_u32);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _other => return None,
-        };
-        held = (held << 6 | u32::from(value)) & 0xffff;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits & 0xff) as u8);
-        }
-    }
-    Some(bytes)
 }

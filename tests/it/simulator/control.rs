@@ -63,6 +63,7 @@ fn changes_that_make_no_sense_are_refused_with_their_place() {
             ("POST", "faults", json!({"operation": "GetAction", "fault": "quota", "milliseconds": 1}), "milliseconds"),
             ("POST", "faults", json!({"operation": "GetAction", "fault": "quota", "times": 1}), "times"),
             ("POST", "faults", json!({"operation": "GetAction", "fault": "quota", "count": 1_000_000}), "1000 faults"),
+            ("POST", "faults", json!({"operation": "GetAction", "fault": "quota", "count": 0}), "count: "),
             ("PUT", "stuck", json!({"statuses": ["running"]}), "expected `initiating` or `stopping`"),
             ("PATCH", "choices", json!({"stop-of-ended": "shrug"}), "stop-of-ended"),
             ("PATCH", "choices", json!({"stop-of-end": "answer"}), "stop-of-end"),

@@ -27,7 +27,7 @@ async fn start_under(world: &World, fault: &str) -> (Seen, usize) {
         (state["faults"].get("StartExperiment").is_none_or(|left| *left == json!([]))).then_some(())
     })
     .await;
-    let hangs = ["hang-before", "hang", "lost-reply"].contains(&fault);
+    let hangs = ["hang-before", "hang-after", "lost-reply"].contains(&fault);
     let answer = tokio::time::timeout(if hangs { HANGING } else { PATIENCE }, &mut start).await;
     let Ok(answer) = answer else {
         start.abort();
@@ -61,7 +61,7 @@ fn faults_show_as_the_client_would_see_them() {
             ("reset-before", Seen::Reset, 0),
             ("reset-after", Seen::Reset, 1),
             ("hang-before", Seen::NoAnswer, 0),
-            ("hang", Seen::NoAnswer, 1),
+            ("hang-after", Seen::NoAnswer, 1),
             ("lost-reply", Seen::NoAnswer, 1),
             ("missing-members", Seen::Status("initiating".to_owned()), 1),
             ("null-in-map", Seen::Unreadable, 1),
