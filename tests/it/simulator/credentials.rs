@@ -15,7 +15,7 @@ fn requests_without_credentials_are_refused() {
     simulated(fast(), async |world| {
         let query = "?X-Amz-Credential=simulator%2F20260301%2Fus-east-1%2Ffis%2Faws4_request&X-Amz-Signature=0";
         let presigned = format!("/experiments{query}");
-        let never = format!("{presigned}&X-Amz-Expires=soon");
+        let odd = format!("{presigned}&X-Amz-Expires=soon");
         let missing = (403, "MissingAuthenticationToken");
         let incomplete = (403, "IncompleteSignature");
         let with = |text| Some(("authorization", text));
@@ -29,7 +29,7 @@ fn requests_without_credentials_are_refused() {
             ("GET", "/experiments", with("AWS4-HMAC-SHA256 Credential=a"), incomplete),
             ("GET", "/experiments", with(AUTHORIZATION), (200, "")),
             ("GET", &presigned, None, (200, "")),
-            ("GET", &never, None, incomplete),
+            ("GET", &odd, None, incomplete),
             ("GET", "/_simulator/state", None, (200, "")),
         ] {
             let reply = world.wire.send(method, path, header.as_slice(), "").await;
