@@ -12,7 +12,7 @@ use firedrill::domain::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    agent::Home,
+    agent::{Home, Said},
     eventually,
     moto::{Moto, sdk},
     otlp,
@@ -59,15 +59,15 @@ fn rules(moto: &Moto, queue: &str, template: &str) -> String {
 }
 
 fn get_experiment(stage: &Stage, id: &str) -> Value {
-    let output = Command::new(aws_cli())
+    let mut command = Command::new(aws_cli());
+    command
         .args(["fis", "get-experiment", "--id", id, "--endpoint-url", &stage.url(), "--region", "us-east-1"])
         .args(["--output", "json"])
         .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .output()
-        .expect("the AWS CLI runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
+        .env("AWS_SECRET_ACCESS_KEY", "test");
+    let said = Said::by(&mut command);
+    assert_eq!(said.code, 0, "{said:?}");
+    serde_json::from_str(&said.stdout).expect("JSON")
 }
 
 #[test]

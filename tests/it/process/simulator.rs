@@ -219,12 +219,10 @@ fn alone_it_prints_a_line_to_paste_and_serves_until_told() {
     let home = home();
     let (mut simulator, paste) = home.simulator();
     assert!(paste.starts_with("export AWS_ENDPOINT_URL=http://127.0.0.1:"), "{paste}");
-    let used = Command::new("sh")
-        .args(["-c", &format!("{paste}; \"$0\" fis get-experiment --id EXPnone"), &aws_cli().display().to_string()])
-        .env("HOME", home.path())
-        .output()
-        .expect("a shell");
-    assert!(String::from_utf8_lossy(&used.stderr).contains("ResourceNotFoundException"), "{used:?}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{paste}; {} fis get-experiment --id EXPnone", aws_cli().display())]);
+    let used = Said::by(shell.env("HOME", home.path()));
+    assert!(used.stderr.contains("ResourceNotFoundException"), "{used:?}");
     simulator.signal("TERM");
     assert_eq!(simulator.ends(PATIENCE).code(), Some(0));
     let told = home.log();

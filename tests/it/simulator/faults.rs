@@ -27,7 +27,7 @@ async fn start_under(world: &World, fault: &str) -> (Seen, usize) {
         (state["faults"].get("StartExperiment").is_none_or(|left| *left == json!([]))).then_some(())
     })
     .await;
-    let hangs = ["hang-before", "hang", "lost-reply"].contains(&fault);
+    let hangs = ["hang-before", "hang-after", "lost-reply"].contains(&fault);
     let answer = tokio::time::timeout(if hangs { HANGING } else { PATIENCE }, &mut start).await;
     let Ok(answer) = answer else {
         start.abort();

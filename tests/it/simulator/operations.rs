@@ -194,6 +194,7 @@ fn a_lever_that_is_engaging_cannot_be_moved() {
         };
         let lever = pull("default", SafetyLeverStatusInput::Engaged).await.expect("pulled").safety_lever.expect("it");
         assert_eq!(lever.state().and_then(|state| state.status()), Some(&SafetyLeverStatus::Engaging));
+        assert_eq!(world.state().await["safetyLever"]["status"], "engaging");
         for status in [SafetyLeverStatusInput::Disengaged, SafetyLeverStatusInput::Engaged] {
             let error = pull("default", status).await.expect_err("engaging").into_service_error();
             assert!(error.is_conflict_exception(), "{error:?}");

@@ -207,13 +207,14 @@ impl Drop for Home {
 }
 
 impl Said {
-    /// Runs a command in a process group of its own until it ends; a command that does not is killed with its group.
+    /// Runs a command until it ends; one that does not in time is killed with its group.
     #[track_caller]
     pub fn by(command: &mut Command) -> Self {
         let (mut stdout, mut stderr) = (tempfile::tempfile().expect("a file"), tempfile::tempfile().expect("a file"));
         let out = stdout.try_clone().expect("a file");
         let err = stderr.try_clone().expect("a file");
-        let mut child = Agent::wrap(command.stdout(out).stderr(err).spawn().expect("the command runs"));
+        let mut child =
+            Agent::wrap(command.process_group(0).stdout(out).stderr(err).spawn().expect("the command runs"));
         let status = looked(COMMAND_PATIENCE, || child.child.try_wait().expect("a child"));
         if status.is_none() {
             // What a simulator runs has a group of its own: the first signal is passed on to it, the second kills it.
