@@ -76,6 +76,19 @@ class Paging(Case):
         self.refused(VALIDATION, "ListTargetResourceTypes", nextToken=token)
         self.refused(VALIDATION, "ListActions", nextToken="x" * 1025)
 
+    def test_a_list_is_emptied_while_it_is_paged(self):
+        template = self.template(experimentOptions={"accountTargeting": "multi-account"})["id"]
+        for number in range(2 * COUNT):
+            configuration = {"experimentTemplateId": template, "accountId": f"20000000000{number}", "roleArn": ROLE}
+            call("CreateTargetAccountConfiguration", **configuration)
+        paginator = client("fis").get_paginator("list_target_account_configurations")
+        deleted = 0
+        for page in paginator.paginate(experimentTemplateId=template, PaginationConfig={"PageSize": 2}):
+            for item in page["targetAccountConfigurations"]:
+                call("DeleteTargetAccountConfiguration", experimentTemplateId=template, accountId=item["accountId"])
+                deleted += 1
+        self.assertEqual(deleted, 2 * COUNT)
+
     def test_what_is_added_between_pages_shifts_nothing(self):
         for _number in range(COUNT):
             self.template()

@@ -126,6 +126,10 @@ fn the_state_page_shows_everything() {
         assert_eq!(state["clientTokens"], json!(2));
         assert_eq!(state["safetyLever"], json!({"status": "disengaged", "reason": ""}));
         assert_eq!(state["alarms"], json!({}));
+        let keys: Vec<&str> = state.as_object().expect("an object").keys().map(String::as_str).collect();
+        let all = "account alarms choices clientTokens clock documents eventBridge events experiments faults logged queues \
+                   region safetyLever seed sessions stuck templates";
+        assert_eq!(keys.join(" "), all);
         world
     });
 }

@@ -114,6 +114,11 @@ fn what_is_signed_wrongly_is_refused() {
             changed.expect_err("refused").code().expect("a code").to_owned()
         };
         let mismatch = "InvalidSignatureException";
+        // Signed well, but for another service.
+        assert_eq!(
+            code(|request| drop(request.headers_mut().insert("x-amz-target", "AmazonSQS.ListQueues"))).await,
+            mismatch
+        );
         assert_eq!(
             code(|request| drop(request.headers_mut().insert("x-amz-date", "20200101T000000Z"))).await,
             mismatch

@@ -68,6 +68,19 @@ fn a_sixth_active_experiment_is_over_quota() {
 }
 
 #[test]
+fn arns_carry_the_partition_of_the_region() {
+    for (region, partition) in [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")] {
+        simulated(Options { region: region.to_owned(), ..fast() }, async |world| {
+            let template = world.template([wait("w", MINUTE, &[])]).await;
+            let shown = world.fis.get_experiment_template().id(&template).send().await.expect("found");
+            let arn = shown.experiment_template.and_then(|template| template.arn).expect("an ARN");
+            assert_eq!(arn, format!("arn:{partition}:fis:{region}:123456789012:experiment-template/{template}"));
+            world
+        });
+    }
+}
+
+#[test]
 fn lists_filter_and_page() {
     simulated(fast(), async |world| {
         let (one, two) =
