@@ -1,6 +1,6 @@
 //! The simulator's own interface under `/_simulator`, for tests and rehearsals; nothing of it is AWS's.
 //!
-//! [`ENDPOINTS`] lists it. Only callers on this machine get here, see [`super::credentials::check_local`].
+//! [`ENDPOINTS`] lists it. Only callers on this machine get here, see [`super::edge::credentials::check_local`].
 
 use std::collections::BTreeSet;
 

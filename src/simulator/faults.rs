@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{dispatch::operations, wire::ApiError};
+use super::{edge::dispatch::operations, wire::ApiError};
 use crate::domain::words::did_you_mean;
 
 /// Most faults waiting for one operation.

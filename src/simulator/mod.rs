@@ -5,27 +5,23 @@
 //! own interface answers anybody. Where AWS's behaviour is not documented, `choices` has a switch, or a comment at the
 //! place says that the choice is the simulator's.
 //!
-//! A request comes in at `line` and `server`, which ask `credentials`, read it by `wire` and find its operation in
-//! `dispatch`: one of `fis` (an experiment's life is the pure machine in `fis::experiment`), `sqs`, `eventbridge`,
-//! `cloudwatch`, `ssm`, `sts`, or of the simulator's own interface in `control` with its `faults`. FIS's events go by
-//! `courier` to the bus, its experiments' logs by `logs` to files, a line for each call by `notice` to whoever asked.
+//! A request comes in at `edge`, which reads it by `wire` and finds its operation: one of `fis` (an experiment's life is
+//! the pure machine in `fis::experiment`), `sqs`, `eventbridge`, `cloudwatch`, `ssm`, `sts`, or of the simulator's own
+//! interface in `control` with its `faults`. FIS's events go by `eventbridge::courier` to the bus, its experiments' logs
+//! by `log_files` to files, and `calls` tells of each call whoever asked.
 
+mod calls;
 mod choices;
 mod clock;
 mod cloudwatch;
 mod control;
-mod courier;
-mod credentials;
-mod dispatch;
+mod edge;
 mod eventbridge;
 mod faults;
 mod fis;
 mod ids;
-mod line;
-mod logs;
-mod notice;
+mod log_files;
 mod page;
-mod server;
 mod sqs;
 mod ssm;
 mod sts;
@@ -48,19 +44,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::{
-    choices::Choices,
-    control::ENDPOINTS,
-    credentials::{ACCESS_KEY, SECRET_KEY, Signatures},
-    fis::{ActionRecord, ExperimentRecord, Inventory, InventoryError, Resource},
-    line::Limits,
-    notice::{Notice, Served},
-};
 use self::{
+    calls::Notices,
     clock::{Clock, Pace},
     cloudwatch::Alarms,
-    courier::Courier,
-    eventbridge::{Buses, Delivery},
+    eventbridge::{Buses, Delivery, courier::Courier},
     faults::Faults,
     fis::{
         Fis, KeepLog,
@@ -68,11 +56,20 @@ use self::{
         targets::Account,
     },
     ids::Ids,
-    logs::Logs,
-    notice::Notices,
+    log_files::Logs,
     sqs::Queues,
     ssm::Documents,
     sts::Sessions,
+};
+pub use self::{
+    calls::{Notice, Served},
+    choices::Choices,
+    control::ENDPOINTS,
+    edge::{
+        connection::Limits,
+        credentials::{ACCESS_KEY, SECRET_KEY, Signatures},
+    },
+    fis::{ActionRecord, ExperimentRecord, Inventory, InventoryError, Resource},
 };
 use crate::domain::fis::FisStatus;
 
@@ -239,8 +236,8 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
         signatures: options.signatures,
     });
     let end = CancellationToken::new();
-    let serving = tokio::spawn(line::serve(listener, Arc::clone(&shared), options.limits));
-    let ticking = tokio::spawn(server::tick(Arc::clone(&shared), logs, end.clone()));
+    let serving = tokio::spawn(edge::connection::serve(listener, Arc::clone(&shared), options.limits));
+    let ticking = tokio::spawn(edge::server::tick(Arc::clone(&shared), logs, end.clone()));
     Ok(Simulator { shared, serving: Some(serving), ticking: Some(ticking), end })
 }
 

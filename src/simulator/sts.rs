@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Scene,
     clock::{later, whole_seconds},
-    credentials::SECRET_KEY,
+    edge::credentials::SECRET_KEY,
     ids::Ids,
     partition,
     wire::{Answer, ApiError},

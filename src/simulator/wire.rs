@@ -1,6 +1,6 @@
 //! The wire protocols: bodies, answers, errors and timestamps.
 //!
-//! Operations see JSON whatever the protocol, which [`super::dispatch`] finds.
+//! Operations see JSON whatever the protocol, which [`super::edge::dispatch`] finds.
 
 mod cbor;
 mod xml;

@@ -4,6 +4,7 @@
 //! inputs made of parts of an event, dead-letter queues of targets and targets other than SQS do not exist and are
 //! refused. A queue's policy is not asked: at AWS it must let `events.amazonaws.com` send.
 
+pub(super) mod courier;
 mod events;
 mod rules;
 

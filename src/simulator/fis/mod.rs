@@ -1,28 +1,21 @@
 //! FIS's state, and the operations on experiments.
 //!
-//! Which request is which operation is decided in [`routes`]; the other operations are in [`templates`], [`accounts`],
+//! Which request is which operation is decided in [`routes`]; the other operations are in [`template`], [`accounts`],
 //! [`lever`], [`tags`] and [`catalogue`]. How an experiment lives is decided in [`experiment`].
 
 mod accounts;
-mod actions;
 mod catalogue;
 mod dump;
 pub(super) mod experiment;
-mod inventory;
-mod kubernetes;
 mod lever;
-mod log;
 mod model;
 mod page;
-mod pods;
 mod render;
-mod report;
 pub(super) mod routes;
 mod shelf;
 mod tags;
 pub(super) mod targets;
 mod template;
-mod templates;
 mod tokens;
 
 use std::{
@@ -34,7 +27,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub(in crate::simulator) use self::log::KeepLog;
+pub(in crate::simulator) use self::experiment::log::KeepLog;
 use self::{
     experiment::{ActionsMode, Change, Experiment, FailureCause, Order, World},
     lever::SafetyLever,
@@ -46,8 +39,8 @@ use self::{
     tokens::{Kind, Tokens},
 };
 pub use self::{
-    inventory::{Inventory, InventoryError, Resource},
     render::{ActionRecord, ExperimentRecord},
+    targets::inventory::{Inventory, InventoryError, Resource},
 };
 use super::{
     choices::{Choices, StopOfEnded, Told},

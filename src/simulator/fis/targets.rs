@@ -3,13 +3,13 @@
 //! Done once, before any action (AWS FIS user guide, targets). Choices at random depend on the simulator's seed, on which
 //! experiment since the start it is and on the target's name, so that they can be repeated.
 
+pub(in crate::simulator) mod inventory;
+pub(super) mod pods;
+
 use serde_json::{Value, json};
 
-use super::{
-    inventory::{Inventory, Resource},
-    pods,
-    template::{Filter, SelectionMode, TargetSpec},
-};
+use self::inventory::{Inventory, Resource};
+use super::template::{Filter, SelectionMode, TargetSpec};
 use crate::simulator::{
     choices::{Choices, CountAboveFound, SomeArnsMissing},
     ids, partition,

@@ -7,6 +7,7 @@
 
 mod action;
 mod configuration;
+mod operations;
 mod sequence;
 mod target;
 

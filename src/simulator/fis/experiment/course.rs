@@ -3,18 +3,12 @@
 use jiff::Timestamp;
 
 use super::{
-    ActionsMode, Change, Ending, Experiment, Failure, FailureCause, Plan, State, World, resolution::NO_TARGETS,
+    ActionsMode, Change, Ending, Experiment, Failure, FailureCause, Plan, State, World,
+    log::Named,
+    resolution::NO_TARGETS,
+    work::{self, Course},
 };
-use crate::{
-    domain::fis::FisStatus,
-    simulator::{
-        choices::AtTwelveHours,
-        fis::{
-            actions::{self, Course},
-            log::Named,
-        },
-    },
-};
+use crate::{domain::fis::FisStatus, simulator::choices::AtTwelveHours};
 
 /// Reasons of experiments and actions.
 pub(super) const RUNNING: &str = "Experiment is running.";
@@ -55,7 +49,7 @@ impl Experiment {
             if run.state.status != FisStatus::Pending || !spec.start_after.iter().all(|other| settled.contains(other)) {
                 continue;
             }
-            let Course { work, post, failure } = actions::course(spec, world.alarms);
+            let Course { work, post, failure } = work::course(spec, world.alarms);
             let work_ends = world.pace.after(at, work);
             run.state = State::new(FisStatus::Running, "");
             run.started = Some(at);

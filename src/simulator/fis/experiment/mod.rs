@@ -6,10 +6,14 @@
 //! simulator's. What happens at the start is in [`resolution`], how actions go in [`course`], how all ends in [`stop`].
 
 mod course;
+pub(super) mod kubernetes;
+pub(super) mod log;
+pub(super) mod report;
 mod resolution;
 mod stop;
 #[cfg(test)]
 mod tests;
+pub(super) mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,11 +24,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    inventory::Resource,
+use self::{
     log::{KeepLog, Log},
     report::Report,
-    targets::Account,
+};
+use super::{
+    targets::{Account, inventory::Resource},
     template::Template,
 };
 use crate::{

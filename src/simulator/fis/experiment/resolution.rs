@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{
     ActionsMode, Change, Experiment, Failure, World,
     course::{RUNNING, TOO_LONG_AFTER},
+    log::Resolved,
     stop::HALTED,
 };
 use crate::{
@@ -13,9 +14,7 @@ use crate::{
         choices::{AlarmAtStart, SilentAlarm},
         cloudwatch::AlarmState,
         fis::{
-            inventory::Resource,
-            log::Resolved,
-            targets::{self, Search},
+            targets::{self, Search, inventory::Resource},
             template::{AccountTargeting, EmptyTargetMode, StopCondition, TargetSpec},
         },
     },

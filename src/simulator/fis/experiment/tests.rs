@@ -11,7 +11,7 @@ use crate::simulator::{
     self,
     choices::SilentAlarm,
     cloudwatch::AlarmState,
-    fis::{accounts::AccountConfiguration, inventory::Inventory},
+    fis::{accounts::AccountConfiguration, targets::inventory::Inventory},
 };
 
 const ALARM: &str = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:errors";

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{ActionSpec, TargetSpec, wrong};
 use crate::{
     domain::catalogue::{self, Action, Parameter},
-    simulator::{choices::UnknownAction, fis::actions::MAX_ACTION_DURATION, wire::ApiError},
+    simulator::{choices::UnknownAction, fis::experiment::work::MAX_ACTION_DURATION, wire::ApiError},
 };
 
 pub(super) fn check(

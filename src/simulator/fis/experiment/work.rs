@@ -5,14 +5,17 @@
 
 use jiff::SignedDuration;
 
-use super::{experiment::FailureCause, kubernetes, template::ActionSpec};
+use super::{FailureCause, kubernetes};
 use crate::{
     domain::catalogue::{self, Action, DurationKind},
-    simulator::cloudwatch::{AlarmState, Alarms},
+    simulator::{
+        cloudwatch::{AlarmState, Alarms},
+        fis::template::ActionSpec,
+    },
 };
 
 /// Time that a call without a hold time takes. The simulator's choice; AWS's own is some seconds.
-pub(super) const INSTANT_WORK: SignedDuration = SignedDuration::from_secs(1);
+pub(in crate::simulator::fis) const INSTANT_WORK: SignedDuration = SignedDuration::from_secs(1);
 
 /// Part of `maxDuration` that capped work takes when the parameters do not tell. The simulator's choice.
 const CAP_FRACTION: i32 = 3;
@@ -27,24 +30,24 @@ const NETWORK_RESTORATION: SignedDuration = SignedDuration::from_secs(10);
 const SPOT_NOTICE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Most of one action (AWS FIS user guide, fis-quotas).
-pub(super) const MAX_ACTION_DURATION: SignedDuration = SignedDuration::from_hours(12);
+pub(in crate::simulator::fis) const MAX_ACTION_DURATION: SignedDuration = SignedDuration::from_hours(12);
 
 /// Reason users report for a capped action that takes too long.
 const CAP_EXCEEDED: &str = "Action exceeded the specified maximum duration.";
 
 /// How an action will go when nothing disturbs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Course {
+pub(in crate::simulator::fis) struct Course {
     /// Declared time from its start until its work is over.
-    pub(super) work: SignedDuration,
+    pub(in crate::simulator::fis) work: SignedDuration,
     /// Declared time of the post action behind it, which a stop does not spare.
-    pub(super) post: SignedDuration,
+    pub(in crate::simulator::fis) post: SignedDuration,
     /// Why it ends badly, if it does.
-    pub(super) failure: Option<FailureCause>,
+    pub(in crate::simulator::fis) failure: Option<FailureCause>,
 }
 
 impl Course {
-    pub(super) fn of(work: SignedDuration) -> Self {
+    pub(in crate::simulator::fis) fn of(work: SignedDuration) -> Self {
         Self { work, post: SignedDuration::ZERO, failure: None }
     }
 
@@ -52,7 +55,7 @@ impl Course {
         Self { post, ..self }
     }
 
-    pub(super) fn failing(work: SignedDuration, reason: impl Into<String>) -> Self {
+    pub(in crate::simulator::fis) fn failing(work: SignedDuration, reason: impl Into<String>) -> Self {
         // Which of AWS's codes these failures carry is not documented.
         let cause = FailureCause { code: "ConfigurationFailure".to_owned(), reason: reason.into() };
         Self { failure: Some(cause), ..Self::of(work) }
@@ -60,7 +63,7 @@ impl Course {
 }
 
 /// Foresees the course of an action that starts now.
-pub(super) fn course(spec: &ActionSpec, alarms: &Alarms) -> Course {
+pub(in crate::simulator::fis) fn course(spec: &ActionSpec, alarms: &Alarms) -> Course {
     let known = catalogue::action(&spec.action_id);
     let declared = known.and_then(|action| declared_duration(action, spec));
     let kind = known.map_or(DurationKind::Instant, |action| action.duration_kind);
@@ -80,7 +83,7 @@ pub(super) fn course(spec: &ActionSpec, alarms: &Alarms) -> Course {
 }
 
 /// The time an action declares, if it does and it can be read.
-pub(super) fn declared_duration(action: &Action, spec: &ActionSpec) -> Option<SignedDuration> {
+pub(in crate::simulator::fis) fn declared_duration(action: &Action, spec: &ActionSpec) -> Option<SignedDuration> {
     let name = action.duration_parameter.as_deref()?;
     spec.parameters.get(name)?.parse().ok()
 }

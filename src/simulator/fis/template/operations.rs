@@ -1,6 +1,6 @@
 //! The operations on experiment templates.
 //!
-//! What a template may say is decided in [`super::template`].
+//! What a template may say is decided in [`super`].
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,16 +8,16 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Fis,
-    experiment::World,
-    model::Input,
-    page::page,
-    tags::{self, Tags},
-    template::{Definition, Template},
-    tokens::Kind,
-};
+use super::{Definition, Template};
 use crate::simulator::{
+    fis::{
+        Fis,
+        experiment::World,
+        model::Input,
+        page::page,
+        tags::{self, Tags},
+        tokens::Kind,
+    },
     ids::Ids,
     wire::{Answer, ApiError},
 };
@@ -33,7 +33,13 @@ struct Tagged {
 
 impl Fis {
     /// CreateExperimentTemplate.
-    pub(super) fn create_template(&mut self, input: &Input, world: World<'_>, ids: &mut Ids, now: Timestamp) -> Answer {
+    pub(in crate::simulator::fis) fn create_template(
+        &mut self,
+        input: &Input,
+        world: World<'_>,
+        ids: &mut Ids,
+        now: Timestamp,
+    ) -> Answer {
         let client_token = input.text("clientToken");
         if let Some(id) = self.tokens.repeated(Kind::Template, client_token, input)? {
             return self.get_template(&id);
@@ -61,13 +67,18 @@ impl Fis {
     }
 
     /// GetExperimentTemplate.
-    pub(super) fn get_template(&self, id: &str) -> Answer {
+    pub(in crate::simulator::fis) fn get_template(&self, id: &str) -> Answer {
         Ok(json!({"experimentTemplate": self.template(id)?.rendered()}))
     }
 
     /// UpdateExperimentTemplate: the members given replace those stored, options one by one. That a map of actions or
     /// targets is replaced as a whole is the simulator's choice.
-    pub(super) fn update_template(&mut self, input: &Input, world: World<'_>, now: Timestamp) -> Answer {
+    pub(in crate::simulator::fis) fn update_template(
+        &mut self,
+        input: &Input,
+        world: World<'_>,
+        now: Timestamp,
+    ) -> Answer {
         let id = input.text("id");
         let mut merged = json!(self.template(id)?.definition);
         for (key, value) in input.members() {
@@ -88,7 +99,7 @@ impl Fis {
     }
 
     /// DeleteExperimentTemplate. Experiments keep what they were started from.
-    pub(super) fn delete_template(&mut self, id: &str) -> Answer {
+    pub(in crate::simulator::fis) fn delete_template(&mut self, id: &str) -> Answer {
         let answer = self.get_template(id)?;
         if let Some(template) = self.templates.remove(id) {
             self.tokens.forget(Kind::Template, &template.client_token);
@@ -100,7 +111,7 @@ impl Fis {
     }
 
     /// ListExperimentTemplates, by id. AWS's order is not documented.
-    pub(super) fn list_templates(&self, input: &Input) -> Answer {
+    pub(in crate::simulator::fis) fn list_templates(&self, input: &Input) -> Answer {
         let render = |template: &Arc<Template>| -> Value { template.summary() };
         page(input, "experimentTemplates", self.templates.values(), |template| template.id.clone(), render)
     }
@@ -109,7 +120,7 @@ impl Fis {
     ///
     /// # Errors
     /// `ResourceNotFoundException`.
-    pub(super) fn template(&self, id: &str) -> Result<&Arc<Template>, ApiError> {
+    pub(in crate::simulator::fis) fn template(&self, id: &str) -> Result<&Arc<Template>, ApiError> {
         self.templates.get(id).ok_or_else(|| missing(id))
     }
 
@@ -117,7 +128,7 @@ impl Fis {
     ///
     /// # Errors
     /// `ResourceNotFoundException`.
-    pub(super) fn template_mut(&mut self, id: &str) -> Result<&mut Template, ApiError> {
+    pub(in crate::simulator::fis) fn template_mut(&mut self, id: &str) -> Result<&mut Template, ApiError> {
         self.templates.get_mut(id).map(Arc::make_mut).ok_or_else(|| missing(id))
     }
 }

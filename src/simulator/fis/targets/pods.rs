@@ -12,12 +12,12 @@ use serde_json::Value;
 use super::inventory::Resource;
 
 /// The type of pods.
-pub(super) const TYPE: &str = "aws:eks:pod";
+pub(in crate::simulator::fis) const TYPE: &str = "aws:eks:pod";
 
 /// What the API and the log show of a resolved target (AWS FIS user guide, monitoring-logging).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub(super) enum Information<'a> {
+pub(in crate::simulator::fis) enum Information<'a> {
     Resource {
         arn: &'a str,
     },
@@ -31,7 +31,7 @@ pub(super) enum Information<'a> {
 }
 
 /// Tells what is shown of a resource.
-pub(super) fn information(resource: &Resource) -> Information<'_> {
+pub(in crate::simulator::fis) fn information(resource: &Resource) -> Information<'_> {
     if resource.resource_type != TYPE {
         return Information::Resource { arn: &resource.arn };
     }
@@ -44,7 +44,7 @@ pub(super) fn information(resource: &Resource) -> Information<'_> {
 }
 
 /// Tells whether a pod is what the parameters of a target ask for.
-pub(super) fn fits(parameters: &BTreeMap<String, String>, pod: &Resource) -> bool {
+pub(in crate::simulator::fis) fn fits(parameters: &BTreeMap<String, String>, pod: &Resource) -> bool {
     let wanted = |name: &str| parameters.get(name).map_or("", String::as_str);
     let same_cluster = match text(pod, "clusterIdentifier") {
         Some(own) => same(own, wanted("clusterIdentifier")),
@@ -63,18 +63,18 @@ pub(super) fn fits(parameters: &BTreeMap<String, String>, pod: &Resource) -> boo
 }
 
 /// ARN of a pod that leaves it out, when its cluster is named by ARN.
-pub(super) fn arn(pod: &Resource) -> Option<String> {
+pub(in crate::simulator::fis) fn arn(pod: &Resource) -> Option<String> {
     let (prefix, cluster) = text(pod, "clusterIdentifier")?.split_once(":cluster/")?;
     Some(format!("{prefix}:pod/{cluster}/{}/{}", text(pod, "namespace")?, text(pod, "podName")?))
 }
 
 /// The container that is meant when a target names none.
-pub(super) fn default_container(pod: &Resource) -> Option<&str> {
+pub(in crate::simulator::fis) fn default_container(pod: &Resource) -> Option<&str> {
     containers(pod)?.first().copied()
 }
 
 /// Tells whether two names or ARNs are those of one resource.
-pub(super) fn same(one: &str, other: &str) -> bool {
+pub(in crate::simulator::fis) fn same(one: &str, other: &str) -> bool {
     one == other || ((!one.starts_with("arn:") || !other.starts_with("arn:")) && last(one) == last(other))
 }
 

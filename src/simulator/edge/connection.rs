@@ -27,7 +27,8 @@ use tokio::{
     time::Sleep,
 };
 
-use super::{Shared, server};
+use super::server;
+use crate::simulator::Shared;
 
 /// Pause after an accept that failed, so that a lack of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -60,9 +61,9 @@ impl Default for Limits {
 
 /// Who calls, as far as the connection tells.
 #[derive(Debug, Clone)]
-pub(super) struct Caller {
-    pub(super) address: IpAddr,
-    pub(super) switch: Switch,
+pub(in crate::simulator) struct Caller {
+    pub(in crate::simulator) address: IpAddr,
+    pub(in crate::simulator) switch: Switch,
 }
 
 /// One connection.
@@ -77,11 +78,11 @@ struct Line {
 
 /// Cuts one connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Switch(Arc<AtomicBool>);
+pub(in crate::simulator) struct Switch(Arc<AtomicBool>);
 
 impl Switch {
     /// Throws it: nothing more goes through the connection.
-    pub(super) fn cut(&self) {
+    pub(in crate::simulator) fn cut(&self) {
         self.0.store(true, Ordering::Release);
     }
 
@@ -91,7 +92,7 @@ impl Switch {
 }
 
 /// Serves connections until the simulator stops and all have ended. Dropped, it drops them too.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, limits: Limits) {
+pub(in crate::simulator) async fn serve(listener: TcpListener, shared: Arc<Shared>, limits: Limits) {
     let mut open = JoinSet::new();
     loop {
         tokio::select! {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{clock::Pace, fis::Emission, ids, wire::ApiError};
+use crate::simulator::{clock::Pace, fis::Emission, ids, wire::ApiError};
 
 /// Declared time after which an event that was to be overtaken goes on although none came after it.
 const LONGEST_OVERTAKING: SignedDuration = SignedDuration::from_mins(1);
@@ -31,7 +31,7 @@ struct Switches {
 
 /// Carries events from FIS to the bus.
 #[derive(Debug)]
-pub(super) struct Courier {
+pub(in crate::simulator) struct Courier {
     seed: u64,
     switches: Switches,
     /// Events since the switches were set.
@@ -53,14 +53,14 @@ struct Held {
 
 /// An event that has arrived, so many times.
 #[derive(Debug)]
-pub(super) struct Parcel {
-    pub(super) emission: Emission,
-    pub(super) copies: usize,
+pub(in crate::simulator) struct Parcel {
+    pub(in crate::simulator) emission: Emission,
+    pub(in crate::simulator) copies: usize,
 }
 
 impl Courier {
     /// A courier that loses nothing.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::simulator) fn new(seed: u64) -> Self {
         Self { seed, switches: Switches::default(), seen: 0, held: Vec::new(), waiting: None, next_place: 0 }
     }
 
@@ -68,7 +68,7 @@ impl Courier {
     ///
     /// # Errors
     /// `ValidationException` for a rate outside 0 to 1 or a delay below zero; nothing changes then.
-    pub(super) fn set(&mut self, body: &Value, now: Timestamp) -> Result<Value, ApiError> {
+    pub(in crate::simulator) fn set(&mut self, body: &Value, now: Timestamp) -> Result<Value, ApiError> {
         let switches: Switches = super::wire::parsed(body)?;
         for (name, rate) in [("drop", switches.drop), ("duplicate", switches.duplicate), ("reorder", switches.reorder)]
         {
@@ -87,7 +87,7 @@ impl Courier {
     }
 
     /// Takes events over.
-    pub(super) fn take(&mut self, emissions: Vec<Emission>, pace: Pace) {
+    pub(in crate::simulator) fn take(&mut self, emissions: Vec<Emission>, pace: Pace) {
         for emission in emissions {
             self.take_one(emission, pace);
         }
@@ -133,7 +133,7 @@ impl Courier {
     }
 
     /// Hands over the events that have arrived by `now`, in the order of their arrival.
-    pub(super) fn arrived(&mut self, now: Timestamp) -> Vec<Parcel> {
+    pub(in crate::simulator) fn arrived(&mut self, now: Timestamp) -> Vec<Parcel> {
         if self.held.iter().all(|held| held.due > now) {
             return Vec::new();
         }
@@ -145,19 +145,19 @@ impl Courier {
     }
 
     /// When the next event arrives.
-    pub(super) fn next_due(&self) -> Option<Timestamp> {
+    pub(in crate::simulator) fn next_due(&self) -> Option<Timestamp> {
         self.held.iter().map(|held| held.due).min()
     }
 
     /// Moves what is still to come when the pace changes.
-    pub(super) fn change_pace(&mut self, old: Pace, new: Pace, now: Timestamp) {
+    pub(in crate::simulator) fn change_pace(&mut self, old: Pace, new: Pace, now: Timestamp) {
         for held in &mut self.held {
             held.due = old.moved(held.due, new, now);
         }
     }
 
     /// The switches and how much is held, for the state page.
-    pub(super) fn rendered(&self) -> Value {
+    pub(in crate::simulator) fn rendered(&self) -> Value {
         let mut body = json!(self.switches);
         body["held"] = json!(self.held.len());
         body

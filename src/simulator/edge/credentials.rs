@@ -16,7 +16,7 @@ use aws_sigv4::{
 use axum::http::{StatusCode, header, request::Parts};
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::wire::{ApiError, Query, percent_decoded};
+use crate::simulator::wire::{ApiError, Query, percent_decoded};
 
 /// The access key that the simulator knows, and its secret.
 pub const ACCESS_KEY: &str = "simulator";
@@ -55,13 +55,13 @@ struct Claim {
 
 /// Who signed a request, and for which service: `KEY/DATE/REGION/SERVICE/aws4_request`.
 #[derive(Debug, Default)]
-pub(super) struct Signer {
-    pub(super) access_key: String,
-    pub(super) service: String,
+pub(in crate::simulator) struct Signer {
+    pub(in crate::simulator) access_key: String,
+    pub(in crate::simulator) service: String,
 }
 
 /// Who signed a request, in its head or in its query, as far as it can be read.
-pub(super) fn signer(parts: &Parts) -> Option<Signer> {
+pub(in crate::simulator) fn signer(parts: &Parts) -> Option<Signer> {
     let claim = Claim::read(parts).ok()?;
     let mut scope = claim.credential.split('/').map(str::to_owned);
     Some(Signer { access_key: scope.next()?, service: scope.nth(2)? })
@@ -72,7 +72,7 @@ pub(super) fn signer(parts: &Parts) -> Option<Signer> {
 /// # Errors
 /// 403: `MissingAuthenticationToken`, `IncompleteSignature`, and when signatures are verified
 /// `UnrecognizedClientException` or `InvalidSignatureException`.
-pub(super) fn check(
+pub(in crate::simulator) fn check(
     parts: &Parts,
     body: &[u8],
     signatures: Signatures,
@@ -90,7 +90,7 @@ pub(super) fn check(
 ///
 /// # Errors
 /// 403 `InvalidSignatureException`.
-pub(super) fn check_service(parts: &Parts, service: &str) -> Result<(), ApiError> {
+pub(in crate::simulator) fn check_service(parts: &Parts, service: &str) -> Result<(), ApiError> {
     match signer(parts) {
         Some(signer) if signer.service == service => Ok(()),
         _other => Err(mismatch(format!("Credential should be scoped to correct service: '{service}'."))),
@@ -257,7 +257,7 @@ fn signed_target(parts: &Parts) -> String {
 ///
 /// # Errors
 /// 403 `AccessDeniedException`.
-pub(super) fn check_local(parts: &Parts, caller: IpAddr) -> Result<(), ApiError> {
+pub(in crate::simulator) fn check_local(parts: &Parts, caller: IpAddr) -> Result<(), ApiError> {
     let refused = |text: &str| Err(refused("AccessDeniedException", text));
     if !caller.to_canonical().is_loopback() {
         return refused("the simulator's own interface answers callers on this machine only");

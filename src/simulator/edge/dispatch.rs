@@ -6,9 +6,9 @@
 use axum::http::{HeaderMap, request::Parts};
 use serde_json::Value;
 
-use super::{
+use super::credentials::{self, Signer};
+use crate::simulator::{
     Shared, cloudwatch, control,
-    credentials::{self, Signer},
     eventbridge::{self, Delivery},
     fis::routes::{self, Call},
     sqs, ssm, sts,
@@ -22,7 +22,7 @@ const CLOUDWATCH: &str = "GraniteServiceVersion20100801";
 const SSM: &str = "AmazonSSM";
 
 /// What a request asks for.
-pub(super) enum Wish {
+pub(in crate::simulator) enum Wish {
     Control { method: String, path: String },
     Fis(Call),
     Sqs(&'static str),
@@ -33,7 +33,7 @@ pub(super) enum Wish {
 }
 
 /// Every operation of every service.
-pub(super) fn operations() -> impl Iterator<Item = &'static str> {
+pub(in crate::simulator) fn operations() -> impl Iterator<Item = &'static str> {
     let others = [sqs::OPERATIONS, eventbridge::OPERATIONS, cloudwatch::OPERATIONS, ssm::OPERATIONS, sts::OPERATIONS];
     routes::operations().chain(others.into_iter().flatten().copied())
 }
@@ -65,7 +65,7 @@ fn rpc(parts: &Parts) -> Option<(&str, &str)> {
 }
 
 /// The protocol of a request: what its head says, and otherwise what the service speaks that it is signed for.
-pub(super) fn protocol(parts: &Parts) -> Protocol {
+pub(in crate::simulator) fn protocol(parts: &Parts) -> Protocol {
     let headers = &parts.headers;
     let content_type = header(headers, "content-type").unwrap_or_default();
     if parts.uri.path().starts_with(control::PREFIX) {
@@ -97,7 +97,7 @@ impl Wish {
     ///
     /// # Errors
     /// `UnknownOperationException`, or what the Query protocol says instead.
-    pub(super) fn read(parts: &Parts, body: &Value) -> Result<Self, ApiError> {
+    pub(in crate::simulator) fn read(parts: &Parts, body: &Value) -> Result<Self, ApiError> {
         let (method, path) = (parts.method.as_str(), parts.uri.path());
         if let Some(path) = path.strip_prefix(control::PREFIX) {
             return Ok(Self::Control { method: method.to_owned(), path: path.to_owned() });
@@ -131,7 +131,7 @@ impl Wish {
     }
 
     /// The service as signatures name it; `None` for the simulator's own interface.
-    pub(super) fn service(&self) -> Option<&'static str> {
+    pub(in crate::simulator) fn service(&self) -> Option<&'static str> {
         Some(match self {
             Self::Control { .. } => return None,
             Self::Fis(_) => "fis",
@@ -144,7 +144,7 @@ impl Wish {
     }
 
     /// The name of the operation; `None` for the simulator's own interface.
-    pub(super) fn operation(&self) -> Option<&'static str> {
+    pub(in crate::simulator) fn operation(&self) -> Option<&'static str> {
         match self {
             Self::Control { .. } => None,
             Self::Fis(call) => Some(call.operation),
@@ -158,7 +158,7 @@ impl Wish {
 }
 
 /// Performs a request.
-pub(super) async fn perform(shared: &Shared, wish: &Wish, body: &Value) -> Answer {
+pub(in crate::simulator) async fn perform(shared: &Shared, wish: &Wish, body: &Value) -> Answer {
     let scene = &shared.scene;
     match wish {
         Wish::Control { method, path } => control::perform(shared, method, path, body).await,

@@ -1,6 +1,6 @@
 //! From an HTTP request to an operation and back.
 //!
-//! Which operation a request is lies in [`super::dispatch`]; who may call, in [`super::credentials`]. Faults are applied
+//! Which operation a request is lies in [`crate::simulator::dispatch`]; who may call, in [`crate::simulator::credentials`]. Faults are applied
 //! here, and every wait ends when the simulator does.
 
 use std::{
@@ -18,13 +18,16 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared, clock, control,
+    connection::{Caller, Limits},
     credentials::{self, Signatures},
     dispatch::{self, Wish},
+};
+use crate::simulator::{
+    Shared,
+    calls::{self, Served},
+    clock, control,
     faults::{Effect, Interference},
-    line::{Caller, Limits},
-    logs::Logs,
-    notice::{self, Served},
+    log_files::Logs,
     wire::{self, Answer, ApiError},
 };
 
@@ -51,7 +54,12 @@ impl Outcome {
 }
 
 /// Answers a request.
-pub(super) async fn serve(shared: &Shared, caller: &Caller, limits: Limits, request: Request) -> Response<Body> {
+pub(in crate::simulator) async fn serve(
+    shared: &Shared,
+    caller: &Caller,
+    limits: Limits,
+    request: Request,
+) -> Response<Body> {
     let begun = Instant::now();
     let (parts, body) = request.into_parts();
     let request_id = shared.with(|state, _now| state.ids.uuid());
@@ -82,9 +90,9 @@ fn served(told: &Outcome, parts: &Parts, begun: Instant) -> Served {
     Served {
         at: clock::wall(),
         status: (!told.unheard).then_some(status.as_u16()),
-        operation: notice::operation(wish, parts),
-        subject: notice::subject(wish, parts, &told.body, &told.answer),
-        error: told.answer.as_ref().err().map(notice::told),
+        operation: calls::operation(wish, parts),
+        subject: calls::subject(wish, parts, &told.body, &told.answer),
+        error: told.answer.as_ref().err().map(calls::told),
         took: begun.elapsed(),
         dropped: 0,
     }
@@ -215,7 +223,7 @@ fn check_media_type(parts: &Parts) -> Result<(), ApiError> {
 }
 
 /// Keeps experiments going and their events and logs on time, also when nobody calls; `end` comes after the last call.
-pub(super) async fn tick(shared: Arc<Shared>, mut logs: Option<Logs>, end: CancellationToken) {
+pub(in crate::simulator) async fn tick(shared: Arc<Shared>, mut logs: Option<Logs>, end: CancellationToken) {
     loop {
         let (next, now) = shared.with(|state, now| (state.next_due(), now));
         if let Some(logs) = &mut logs {

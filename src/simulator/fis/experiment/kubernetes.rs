@@ -6,7 +6,7 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::template::ActionSpec;
+use crate::simulator::fis::template::ActionSpec;
 
 /// Kinds of `chaos-mesh.org/v1alpha1`.
 const CHAOS_MESH: &[&str] = &[
@@ -37,7 +37,7 @@ const NO_RESOURCE: &str = "Unable to get custom resource: Unexpected status.";
 
 /// What is known of an action's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
+pub(in crate::simulator::fis) enum Work {
     /// The action has nothing to do with Kubernetes.
     NotKubernetes,
     /// The spec does not say how long it takes.
@@ -50,7 +50,7 @@ pub(super) enum Work {
 
 /// Foresees the work of an action: `TOTAL_CHAOS_DURATION` of a Litmus ChaosEngine, wherever in the spec its `env` is, or
 /// `duration` of a Chaos Mesh object.
-pub(super) fn work(spec: &ActionSpec) -> Work {
+pub(in crate::simulator::fis) fn work(spec: &ActionSpec) -> Work {
     let parameter = |name: &str| spec.parameters.get(name).map(String::as_str);
     let Some(kind) = parameter("kubernetesKind") else { return Work::NotKubernetes };
     let document = parameter("kubernetesSpec").and_then(|text| serde_json::from_str::<Value>(text).ok());

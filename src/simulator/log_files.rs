@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::notice::Notices;
+use super::calls::Notices;
 
 /// The folder of the logs.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ const DEFAULT_POST: SignedDuration = SignedDuration::from_mins(20);
 
 /// Where a report stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Report {
+pub(in crate::simulator::fis) enum Report {
     /// None was asked for.
     Unwanted,
     /// It is made once the experiment has ended and, when set, this instant has come.
@@ -26,7 +26,7 @@ pub(super) enum Report {
 
 impl Report {
     /// When a pending report is made.
-    pub(super) fn due(&self) -> Option<Timestamp> {
+    pub(in crate::simulator::fis) fn due(&self) -> Option<Timestamp> {
         match self {
             Self::Pending(due) => *due,
             Self::Unwanted | Self::Completed | Self::Cancelled => None,
@@ -34,7 +34,7 @@ impl Report {
     }
 
     /// The same, to be moved.
-    pub(super) fn due_mut(&mut self) -> Option<&mut Timestamp> {
+    pub(in crate::simulator::fis) fn due_mut(&mut self) -> Option<&mut Timestamp> {
         match self {
             Self::Pending(due) => due.as_mut(),
             Self::Unwanted | Self::Completed | Self::Cancelled => None,
@@ -42,7 +42,7 @@ impl Report {
     }
 
     /// Sets when a pending report is made, as its experiment has ended.
-    pub(super) fn schedule(&mut self, configuration: &Value, pace: Pace, ended: Timestamp) {
+    pub(in crate::simulator::fis) fn schedule(&mut self, configuration: &Value, pace: Pace, ended: Timestamp) {
         if let Self::Pending(due) = self {
             let post = configuration["postExperimentDuration"].as_str().and_then(|text| text.parse().ok());
             *due = Some(pace.after(ended, post.unwrap_or(DEFAULT_POST)));
@@ -50,14 +50,14 @@ impl Report {
     }
 
     /// Gives it up, as its experiment was cancelled.
-    pub(super) fn withdraw(&mut self) {
+    pub(in crate::simulator::fis) fn withdraw(&mut self) {
         if let Self::Pending(_) = self {
             *self = Self::Cancelled;
         }
     }
 
     /// `experimentReport` of an experiment; `None` without a report configuration.
-    pub(super) fn rendered(&self, configuration: &Value, experiment: &str) -> Option<Value> {
+    pub(in crate::simulator::fis) fn rendered(&self, configuration: &Value, experiment: &str) -> Option<Value> {
         let (status, reason) = match self {
             Self::Unwanted => return None,
             Self::Pending(_) => ("pending", "Report generation is pending."),

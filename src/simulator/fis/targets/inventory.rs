@@ -194,12 +194,12 @@ fn well_formed(resource: &Resource) -> Result<(), String> {
 
 impl Resource {
     /// Account in its ARN; empty for the resources whose ARN has none, as that of a bucket.
-    pub(super) fn account(&self) -> &str {
+    pub(in crate::simulator::fis) fn account(&self) -> &str {
         self.arn.split(':').nth(4).unwrap_or("")
     }
 
     /// Whether it belongs to an account, as far as its ARN tells.
-    pub(super) fn is_of(&self, account: &str) -> bool {
+    pub(in crate::simulator::fis) fn is_of(&self, account: &str) -> bool {
         let own = self.account();
         own.is_empty() || own == account
     }

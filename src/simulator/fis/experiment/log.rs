@@ -8,12 +8,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    experiment::State,
-    inventory::Resource,
-    pods::{self, Information},
+use super::State;
+use crate::simulator::{
+    clock::whole_seconds as seconds,
+    fis::targets::{
+        inventory::Resource,
+        pods::{self, Information},
+    },
 };
-use crate::simulator::clock::whole_seconds as seconds;
 
 /// Most resolved targets in one record; more of them take further pages. AWS's own number is not documented.
 const PAGE: usize = 100;
@@ -38,7 +40,7 @@ enum Version {
 
 /// The log of one experiment, as far as it has not been taken.
 #[derive(Debug, Clone)]
-pub(super) struct Log {
+pub(in crate::simulator::fis) struct Log {
     id: String,
     version: Version,
     lines: Vec<String>,
@@ -128,26 +130,26 @@ struct StateDetail<'a> {
 
 /// A target that was resolved, or could not be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Resolved<'a> {
-    pub(super) name: &'a str,
-    pub(super) resource_type: &'a str,
-    pub(super) found: &'a [Resource],
+pub(in crate::simulator::fis) struct Resolved<'a> {
+    pub(in crate::simulator::fis) name: &'a str,
+    pub(in crate::simulator::fis) resource_type: &'a str,
+    pub(in crate::simulator::fis) found: &'a [Resource],
     /// Accounts that were looked into.
-    pub(super) accounts: &'a [&'a str],
-    pub(super) error: Option<&'a str>,
+    pub(in crate::simulator::fis) accounts: &'a [&'a str],
+    pub(in crate::simulator::fis) error: Option<&'a str>,
 }
 
 /// An action by its name and id.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Named<'a> {
-    pub(super) name: &'a str,
-    pub(super) id: &'a str,
+pub(in crate::simulator::fis) struct Named<'a> {
+    pub(in crate::simulator::fis) name: &'a str,
+    pub(in crate::simulator::fis) id: &'a str,
 }
 
 impl Log {
     /// Begins the log of an experiment with its first record; the configuration may name a schema version, else it is the
     /// current one.
-    pub(super) fn begin(id: &str, template: &str, configuration: &Value, at: Timestamp) -> Self {
+    pub(in crate::simulator::fis) fn begin(id: &str, template: &str, configuration: &Value, at: Timestamp) -> Self {
         let version = if configuration["logSchemaVersion"] == 1 { Version::One } else { Version::Two };
         let mut log = Self { id: id.to_owned(), version, lines: Vec::new() };
         let details = Details::ExperimentStart { experiment_template_id: template, experiment_start_time: seconds(at) };
@@ -156,7 +158,7 @@ impl Log {
     }
 
     /// Takes the lines made since the last call.
-    pub(super) fn take(&mut self) -> Vec<String> {
+    pub(in crate::simulator::fis) fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.lines)
     }
 
@@ -171,7 +173,7 @@ impl Log {
     }
 
     /// A target's resolution, from start to end.
-    pub(super) fn resolution<'a>(&mut self, target: Resolved<'a>, at: Timestamp) {
+    pub(in crate::simulator::fis) fn resolution<'a>(&mut self, target: Resolved<'a>, at: Timestamp) {
         let version = self.version;
         let Resolved { name, resource_type, found, accounts, error } = target;
         let started = Details::ResolutionStart { target_resolution_start_time: seconds(at), target_name: name };
@@ -208,7 +210,7 @@ impl Log {
     }
 
     /// An action begins.
-    pub(super) fn action_start(
+    pub(in crate::simulator::fis) fn action_start(
         &mut self,
         action: Named<'_>,
         targets: &BTreeMap<String, String>,
@@ -226,7 +228,13 @@ impl Log {
     }
 
     /// An action failed in an account.
-    pub(super) fn action_error(&mut self, action: Named<'_>, account: &str, state: &State, at: Timestamp) {
+    pub(in crate::simulator::fis) fn action_error(
+        &mut self,
+        action: Named<'_>,
+        account: &str,
+        state: &State,
+        at: Timestamp,
+    ) {
         if self.version == Version::One {
             return;
         }
@@ -240,7 +248,7 @@ impl Log {
     }
 
     /// An action that began has ended.
-    pub(super) fn action_end(&mut self, action: Named<'_>, state: &State, at: Timestamp) {
+    pub(in crate::simulator::fis) fn action_end(&mut self, action: Named<'_>, state: &State, at: Timestamp) {
         let details = Details::ActionEnd {
             action_name: action.name,
             action_id: action.id,
@@ -251,7 +259,7 @@ impl Log {
     }
 
     /// The experiment has ended. The guide's sample has no full stop where the API has one.
-    pub(super) fn experiment_end(&mut self, state: &State, at: Timestamp) {
+    pub(in crate::simulator::fis) fn experiment_end(&mut self, state: &State, at: Timestamp) {
         let mut shown = StateDetail::from(state);
         if shown.status == "completed" {
             shown.reason = shown.reason.trim_end_matches('.');

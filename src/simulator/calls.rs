@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
-    dispatch::Wish,
+    edge::dispatch::Wish,
     wire::{Answer, ApiError, percent_decoded},
 };
 
