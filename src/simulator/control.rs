@@ -203,6 +203,7 @@ fn rendered(state: &State, scene: &Scene, now: Timestamp) -> Value {
         "queues": state.queues.rendered(now),
         "eventBridge": state.buses.dump(scene),
         "faults": state.faults.rendered(),
+        "inventory": state.setting.inventory.dump(),
     });
     if let (Value::Object(page), Value::Object(fis)) = (&mut page, state.fis.dump()) {
         page.extend(fis);

@@ -129,11 +129,17 @@ impl Queues {
         std::mem::take(&mut self.news)
     }
 
-    /// Numbers of messages by queue, for the state page.
+    /// Every queue with its messages, for the state page.
     pub(super) fn rendered(&self, now: Timestamp) -> Value {
         let entry = |queue: &Queue| {
             let depths = queue.depths(now);
-            json!({"visible": depths.visible, "inFlight": depths.in_flight, "delayed": depths.delayed})
+            json!({
+                "visible": depths.visible,
+                "inFlight": depths.in_flight,
+                "delayed": depths.delayed,
+                "attributes": queue.attributes,
+                "messages": queue.dump(),
+            })
         };
         Value::Object(self.queues.values().map(|queue| (queue.name.clone(), entry(queue))).collect())
     }

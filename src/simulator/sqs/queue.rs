@@ -325,6 +325,19 @@ impl Queue {
         self.purged = Some(now);
     }
 
+    /// Every message that is kept, for the state page.
+    pub(super) fn dump(&self) -> Value {
+        let shown = |message: &Message| {
+            json!({
+                "id": message.id,
+                "body": message.content.body,
+                "received": message.received,
+                "visibleAt": message.visible_at.to_string(),
+            })
+        };
+        self.messages.iter().map(shown).collect()
+    }
+
     /// Numbers of messages that are visible, in flight and delayed.
     pub(super) fn depths(&self, now: Timestamp) -> Depths {
         let retention = self.seconds("MessageRetentionPeriod");

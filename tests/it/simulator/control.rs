@@ -117,6 +117,8 @@ fn the_state_page_shows_everything() {
         assert_eq!(state["eventBridge"]["buses"]["default"][0]["Name"], "all");
         assert!(state["eventBridge"]["buses"]["default"][0]["Targets"].to_string().contains(":events"));
         assert_eq!(state["queues"]["events"]["visible"], json!(3));
+        let bodies = state["queues"]["events"]["messages"].as_array().expect("messages");
+        assert!(bodies.len() == 3 && bodies[0]["body"].as_str().is_some_and(|body| body.contains(&id)), "{bodies:?}");
         assert_eq!(state["faults"], json!({"StartExperiment": ["throttle"]}));
         assert_eq!(state["stuck"], json!(["stopping"]));
         assert_eq!((&state["clock"]["frozen"], &state["clock"]["speed"]), (&json!(true), &json!(1.0)));
@@ -127,7 +129,7 @@ fn the_state_page_shows_everything() {
         assert_eq!(state["safetyLever"], json!({"status": "disengaged", "reason": ""}));
         assert_eq!(state["alarms"], json!({}));
         let keys: Vec<&str> = state.as_object().expect("an object").keys().map(String::as_str).collect();
-        let all = "account alarms choices clientTokens clock documents eventBridge events experiments faults logged queues \
+        let all = "account alarms choices clientTokens clock documents eventBridge events experiments faults inventory logged queues \
                    region safetyLever seed sessions stuck templates";
         assert_eq!(keys.join(" "), all);
         world
@@ -177,6 +179,7 @@ fn an_inventory_is_loaded_anew() {
         assert_eq!(found("still-one").await, 1, "nothing is read unasked");
         assert_eq!(world.control("POST", "inventory", json!({})).await.0, 200);
         assert_eq!(found("two").await, 2);
+        assert_eq!(world.state().await["inventory"].as_array().map(Vec::len), Some(2));
         std::fs::write(&file, "nonsense").expect("a file");
         let (status, answer) = world.control("POST", "inventory", json!({})).await;
         assert!(status == 400 && answer["message"].as_str().is_some_and(|text| text.contains("expected")), "{answer}");

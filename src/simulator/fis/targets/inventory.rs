@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::pods;
@@ -29,7 +29,7 @@ pub enum Inventory {
 }
 
 /// One resource.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
     /// FIS resource type, `aws:ec2:instance`.
     #[serde(rename = "type")]
@@ -105,6 +105,14 @@ impl Inventory {
             from_toml(&text).map_err(not_toml)?
         };
         checked(placed).map(Self::Listed).map_err(|problems| InventoryError::Wrong { path: path.to_owned(), problems })
+    }
+
+    /// The resources that are listed, for the state page; null while they are invented.
+    pub(in crate::simulator) fn dump(&self) -> Value {
+        match self {
+            Self::Invented => Value::Null,
+            Self::Listed(resources) => serde_json::json!(resources),
+        }
     }
 
     /// Takes a list that came without a file.
