@@ -3,6 +3,7 @@
 //! A check goes on after a mistake with a value that is never used, since one problem means no settings.
 
 mod experiments;
+mod limits;
 mod values;
 mod windows;
 
@@ -33,6 +34,8 @@ pub struct Check<'a> {
     completeness: Completeness,
     /// Names of all experiments, also of those with mistakes.
     declared: Vec<String>,
+    /// Names of all groups, also of those with mistakes.
+    declared_groups: Vec<String>,
     /// Mistakes.
     pub problems: Vec<Problem>,
     /// What is right but seldom meant.
@@ -42,7 +45,7 @@ pub struct Check<'a> {
 impl<'a> Check<'a> {
     /// Starts a check. Of what is at or below a spoiled path nothing more is said.
     pub fn new(index: &'a Index, spoiled: &'a [KeyPath], completeness: Completeness) -> Self {
-        Self { index, spoiled, completeness, declared: Vec::new(), problems: Vec::new(), warnings: Vec::new() }
+        Self { index, spoiled, completeness, declared: Vec::new(), declared_groups: Vec::new(), problems: Vec::new(), warnings: Vec::new() }
     }
 
     /// Checks everything.
@@ -52,6 +55,7 @@ impl<'a> Check<'a> {
         let queues = raw.queues.into_iter().filter_map(|(name, queue)| self.queue(&name, queue, &aws)).collect();
         let event_bus = raw.event_bus.and_then(|bus| self.event_bus(bus, &aws));
         self.declared = raw.experiments.keys().cloned().collect();
+        let groups = self.groups(raw.groups);
         let experiments = self.experiments(raw.experiments, &aws);
         let windows = self.windows(raw.windows, &experiments);
         let agent = root.key("agent");
@@ -59,7 +63,7 @@ impl<'a> Check<'a> {
         let history = root.key("history");
         let settings = Settings {
             state_directory: state_directory(raw.state_directory, env),
-            rules: Rules { experiments, windows },
+            rules: Rules { experiments, windows, groups },
             place: aws,
             queues,
             event_bus,

@@ -29,8 +29,18 @@ pub struct Raw {
     pub telemetry: RawTelemetry,
     /// Times at which nothing may run, or at which alone something may.
     pub windows: BTreeMap<String, RawWindow>,
+    /// Groups of experiments of which one runs at a time.
+    pub groups: BTreeMap<String, RawGroup>,
     /// Experiments.
     pub experiments: BTreeMap<String, RawExperiment>,
+}
+
+/// A group of experiments of which one runs at a time.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawGroup {
+    /// Least time from the end of a run to the start of the next one of the group. Default `0s`.
+    pub min_gap: Option<String>,
 }
 
 /// Where AWS is called.
@@ -175,6 +185,16 @@ pub struct RawExperiment {
     pub tags: BTreeMap<String, String>,
     /// What happens to a run that is due while another is going on. Default `skip`.
     pub overlap: Option<RawOverlap>,
+    /// How long a run may wait for its turn. Default `12h`.
+    pub queue_for: Option<String>,
+    /// Least time from the end of a run to the start of the next one. Default `0s`.
+    pub min_gap: Option<String>,
+    /// Groups it is in: of each, one experiment runs at a time. Default: none.
+    pub groups: Vec<String>,
+    /// Whether it may run beside an experiment with which it shares a target, if that says so too. Default `false`.
+    pub share_targets: Option<bool>,
+    /// What happens after a run that failed. Default `continue`.
+    pub on_failure: Option<RawOnFailure>,
     /// A run is stopped after this time. Default and most `12h`.
     pub max_duration: Option<String>,
     /// Cron schedules.
@@ -184,10 +204,21 @@ pub struct RawExperiment {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum RawOverlap {
     Skip,
+    QueueOne,
+    QueueAll,
+    StopOther,
     Allow,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawOnFailure {
+    Continue,
+    Pause,
+    Classify,
 }
 
 /// A cron schedule.

@@ -11,7 +11,8 @@ use super::{
     experiment::{Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
-    plan::{self, Effect, Halt, Mode, ScheduleKey, Snapshot, StopRequest},
+    ledger::{Definition, Ledger},
+    plan::{self, Effect, Halt, Mode, PauseRow, ScheduleKey, Snapshot, StopRequest},
     run::{Adopted, Observation, Run, RunState, StopRequestState, Trigger},
     template::{Estimate, TemplateFacts},
 };
@@ -30,6 +31,10 @@ pub struct Outlook {
     pub stops: BTreeMap<RunId, StopRequest>,
     /// The halt, if it is on; it is assumed to stay.
     pub halt: Option<Halt>,
+    /// What past runs left behind; the forecast adds its own.
+    pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    /// Experiments that are paused.
+    pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// What is known of templates, by experiment. Without it a run is assumed to take the experiment's `max_duration`.
     pub facts: BTreeMap<ExperimentName, TemplateFacts>,
 }
@@ -64,6 +69,8 @@ pub fn forecast(rules: &Rules, outlook: &Outlook, from: Timestamp, to: Timestamp
             runs: outlook.runs.clone(),
             halt: outlook.halt.clone(),
             stops: outlook.stops.clone(),
+            ledgers: outlook.ledgers.clone(),
+            pauses: outlook.pauses.clone(),
             mode: Mode::Active,
             busy: BTreeSet::new(),
         },
@@ -208,6 +215,9 @@ impl World<'_> {
             for observation in observations {
                 if let Ok(next) = run.clone().apply(observation, now) {
                     *run = next;
+                    let definition = self.snapshot.rules.experiments.get(&run.experiment).map(Definition::of);
+                    let ledger = self.snapshot.ledgers.entry(run.experiment.clone()).or_default();
+                    ledger.note(run, observation, now, definition.as_ref());
                 }
             }
         }
@@ -258,7 +268,7 @@ impl World<'_> {
             Trigger::Slot { at, .. } if at >= from => {
                 Some(Expected { slot: at, runs_from_to: ends.get(&run.id).copied(), run })
             }
-            Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } => None,
+            Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => None,
         };
         let mut runs: Vec<Expected> = over.into_iter().filter_map(expected).collect();
         runs.sort_by(|a, b| (a.slot, &a.run.experiment).cmp(&(b.slot, &b.run.experiment)));

@@ -97,7 +97,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn journal(&self, id: &RunId) -> Result<Vec<JournalEntry>, StoreError> {
-        let rows = sqlx::query_as("SELECT seq, at_us, run, observation FROM journal WHERE run = ? ORDER BY seq")
+        let rows = sqlx::query_as("SELECT seq, at_us, run, observation, explained FROM journal WHERE run = ? ORDER BY seq")
             .bind(id.as_str())
             .fetch_all(&self.pool)
             .await
@@ -164,7 +164,7 @@ impl SqliteStore {
     /// [`StoreError`] when the store cannot be read.
     pub async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
         let rows =
-            sqlx::query_as("SELECT seq, at_us, run, observation FROM journal WHERE seq > ? ORDER BY seq LIMIT ?")
+            sqlx::query_as("SELECT seq, at_us, run, observation, explained FROM journal WHERE seq > ? ORDER BY seq LIMIT ?")
                 .bind(seq)
                 .bind(limit)
                 .fetch_all(&self.pool)
@@ -237,11 +237,13 @@ impl SqliteStore {
     }
 }
 
-fn entry((seq, us, id, observation): (i64, i64, String, String)) -> Result<JournalEntry, StoreError> {
+fn entry(row: (i64, i64, String, String, Option<String>)) -> Result<JournalEntry, StoreError> {
+    let (seq, us, id, observation, explained) = row;
     Ok(JournalEntry {
         seq,
         at: from_us("journal", us)?,
         run: RunId::from_text(&id),
         observation: from_json("journal", &observation)?,
+        explained: explained.map(|text| from_json("journal", &text)).transpose()?.unwrap_or_default(),
     })
 }

@@ -25,6 +25,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of the agent: one writes, the others read for couriers and people.
 const MAX_CONNECTIONS: u32 = 4;
 
+/// Every migration: its number, its name and what it does.
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "rows", include_str!("migrations/0001_rows.sql")),
+    (3, "ledgers", include_str!("migrations/0003_ledgers.sql")),
+];
+
 /// An open store.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -156,6 +162,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 fn migrator() -> Migrator {
-    let sql = include_str!("migrations/0001_rows.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, Cow::Borrowed("rows"), MigrationType::Simple, sql, false)])
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect())
 }

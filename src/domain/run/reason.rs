@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     fis::FailureClass,
-    ids::{RunId, WindowName},
+    ids::{Name, RunId, ScheduleName, WindowName},
+    ledger::Trouble,
 };
 
 /// Why a run waits.
@@ -29,6 +30,38 @@ pub enum HoldReason {
         message: String,
         /// Reads that failed in a row, counting this one.
         failures: u32,
+    },
+    /// It waits for its turn: another run is in the way.
+    Busy {
+        /// Which.
+        with: RunId,
+        /// What both are in.
+        conflict: Conflict,
+    },
+    /// It waits for its turn: the last run ended too short a time ago.
+    Gap {
+        /// When it is over.
+        until: Timestamp,
+        /// The group whose gap it is; none for the experiment's own.
+        group: Option<Name>,
+    },
+}
+
+/// Why two runs may not go on at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub enum Conflict {
+    /// They are of the same experiment.
+    Experiment,
+    /// Their experiments are in the same group.
+    Group {
+        /// Which.
+        group: Name,
+    },
+    /// Their templates share a target.
+    Target {
+        /// What they share, in words.
+        target: String,
     },
 }
 
@@ -59,6 +92,11 @@ pub enum StopCause {
     },
     /// It went on longer than the experiment's `max_duration`.
     MaxDuration,
+    /// A newer run of the experiment takes its place.
+    Replaced {
+        /// Which.
+        by: RunId,
+    },
     /// The agent shuts down and is told to leave nothing behind.
     Shutdown,
     /// Somebody else called StopExperiment, or nobody can tell.
@@ -109,6 +147,50 @@ pub enum SkipReason {
         /// Which.
         with: RunId,
     },
+    /// A run of another experiment is going on that excludes this one.
+    Excluded {
+        /// Which.
+        with: RunId,
+        /// Why.
+        conflict: Conflict,
+    },
+    /// The last run ended too short a time ago.
+    Gap {
+        /// When it would be over.
+        until: Timestamp,
+        /// The group whose gap it is; none for the experiment's own.
+        group: Option<Name>,
+    },
+    /// As many runs as may are waiting for their turn.
+    QueueFull {
+        /// How many that is.
+        limit: usize,
+    },
+    /// The experiment is paused.
+    Paused {
+        /// By whom.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+        /// When the pause ends by itself, if it does.
+        until: Option<Timestamp>,
+    },
+    /// Runs of the experiment failed, and it waits for a change, for time, or for somebody who resumes it.
+    Failing {
+        /// What is wrong.
+        trouble: Trouble,
+        /// How many failed in a row.
+        failures: u32,
+        /// When it may run again by itself, if ever.
+        until: Option<Timestamp>,
+    },
+    /// Its schedule has begun as many runs as it may.
+    RunsUsedUp {
+        /// Which schedule.
+        schedule: ScheduleName,
+        /// How many that is.
+        limit: u32,
+    },
     /// The template cannot be used: missing, denied, ambiguous.
     Template {
         /// Kind of failure.
@@ -127,6 +209,18 @@ pub enum SkipReason {
     },
 }
 
+impl HoldReason {
+    /// Returns the name used in metrics, events and filters.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Closed { .. } => "closed",
+            Self::TemplateUnread { .. } => "template-unread",
+            Self::Busy { .. } => "busy",
+            Self::Gap { .. } => "gap",
+        }
+    }
+}
+
 impl SkipReason {
     /// Returns the name used in metrics, events and filters.
     pub fn as_str(&self) -> &'static str {
@@ -137,6 +231,12 @@ impl SkipReason {
             Self::Closed { .. } => "closed",
             Self::WouldCross { .. } => "would-cross",
             Self::Overlap { .. } => "overlap",
+            Self::Excluded { .. } => "excluded",
+            Self::Gap { .. } => "gap",
+            Self::QueueFull { .. } => "queue-full",
+            Self::Paused { .. } => "paused",
+            Self::Failing { .. } => "failing",
+            Self::RunsUsedUp { .. } => "runs-used-up",
             Self::Template { .. } => "template",
             Self::Removed => "removed",
             Self::Withdrawn { .. } => "withdrawn",
@@ -154,6 +254,7 @@ impl StopCause {
             Self::Halt { .. } => "halt",
             Self::Closed { .. } => "closed",
             Self::MaxDuration => "max-duration",
+            Self::Replaced { .. } => "replaced",
             Self::Shutdown => "shutdown",
             Self::Outside => "outside",
         }
