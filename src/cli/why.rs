@@ -137,7 +137,9 @@ async fn decided(store: &SqliteStore, name: &Name, at: Timestamp) -> Result<Opti
             (*first <= at && at <= *through).then_some(1)
         }
         (Trigger::Event { received_at, .. }, _) => (received_at.as_second() == at.as_second()).then_some(2),
-        (Trigger::Manual { .. } | Trigger::Backfill { .. }, _) => (run.opened_at.as_second() == at.as_second()).then_some(2),
+        (Trigger::Manual { .. } | Trigger::Backfill { .. }, _) => {
+            (run.opened_at.as_second() == at.as_second()).then_some(2)
+        }
         (Trigger::Slot { .. }, _) => None,
     };
     Ok(runs

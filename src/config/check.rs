@@ -45,7 +45,15 @@ pub struct Check<'a> {
 impl<'a> Check<'a> {
     /// Starts a check. Of what is at or below a spoiled path nothing more is said.
     pub fn new(index: &'a Index, spoiled: &'a [KeyPath], completeness: Completeness) -> Self {
-        Self { index, spoiled, completeness, declared: Vec::new(), declared_groups: Vec::new(), problems: Vec::new(), warnings: Vec::new() }
+        Self {
+            index,
+            spoiled,
+            completeness,
+            declared: Vec::new(),
+            declared_groups: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Checks everything.

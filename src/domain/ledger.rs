@@ -163,7 +163,11 @@ impl Ledger {
             let surplus = self.lengths.len().saturating_sub(KEPT_LENGTHS);
             self.lengths.drain(..surplus);
         }
-        let minutes: u64 = fis.actions.values().filter_map(|action| Some(minutes(action.started_at?, action.ended_at.unwrap_or(end)))).sum();
+        let minutes: u64 = fis
+            .actions
+            .values()
+            .filter_map(|action| Some(minutes(action.started_at?, action.ended_at.unwrap_or(end))))
+            .sum();
         if minutes > 0 {
             let spent = self.action_minutes.entry(month(at)).or_default();
             *spent = spent.saturating_add(minutes);
@@ -188,9 +192,9 @@ pub fn month(at: Timestamp) -> String {
 /// What is wrong when a run ended so. The safety lever, operators, windows and shutdowns say nothing about the experiment.
 fn trouble(outcome: &Outcome) -> Option<Trouble> {
     match outcome {
-        Outcome::NotStarted { class: FailureClass::Denied | FailureClass::NotFound | FailureClass::Invalid, .. } => {
-            Some(Trouble::Configuration)
-        }
+        Outcome::NotStarted {
+            class: FailureClass::Denied | FailureClass::NotFound | FailureClass::Invalid, ..
+        } => Some(Trouble::Configuration),
         Outcome::Failed { .. } | Outcome::Lost { .. } | Outcome::Stopped { cause: StopCause::StopCondition } => {
             Some(Trouble::Unhealthy)
         }

@@ -212,8 +212,7 @@ async fn backfill<S: Store>(
 
 /// Reads a name out of a path or a wish.
 fn named(text: &str) -> Result<Name, Box<Response>> {
-    Name::parse(text)
-        .map_err(|invalid| Box::new(problem(StatusCode::BAD_REQUEST, "not a name", &invalid.to_string())))
+    Name::parse(text).map_err(|invalid| Box::new(problem(StatusCode::BAD_REQUEST, "not a name", &invalid.to_string())))
 }
 
 async fn reload<S: Store>(State(api): State<Api<S>>) -> Response {
@@ -277,9 +276,9 @@ fn answer(result: Result<(), ManualError>) -> Response {
 
 fn refused(error: &ManualError) -> Response {
     let status = match error {
-        ManualError::UnknownExperiment { .. } | ManualError::UnknownRun { .. } | ManualError::UnknownSchedule { .. } => {
-            StatusCode::NOT_FOUND
-        }
+        ManualError::UnknownExperiment { .. }
+        | ManualError::UnknownRun { .. }
+        | ManualError::UnknownSchedule { .. } => StatusCode::NOT_FOUND,
         ManualError::Range
         | ManualError::NoSlot
         | ManualError::TooManySlots { .. }

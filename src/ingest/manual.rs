@@ -116,7 +116,7 @@ fn backfilled(
     };
     let mut runs = Vec::new();
     let mut after = from.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(from);
-    while let Some(slot) = declared.next_after(after).filter(|slot| slot.at <= to) {
+    while let Some(slot) = declared.cron.next_after(after).filter(|slot| slot.at <= to) {
         if runs.len() >= MAX_QUEUED {
             return Err(ManualError::TooManySlots { limit: MAX_QUEUED });
         }
@@ -197,7 +197,8 @@ impl<S: Store> ManualIngest<S> {
     pub async fn backfill(&self, wish: Backfill, asker: Asker, now: Timestamp) -> Result<Vec<Run>, ManualError> {
         let name = self.known(wish.experiment)?;
         let rules = self.rules.borrow().clone();
-        let runs = backfilled(&rules.experiments[&name], &wish.schedule, wish.from..=wish.to, &wish.request, &asker, now)?;
+        let runs =
+            backfilled(&rules.experiments[&name], &wish.schedule, wish.from..=wish.to, &wish.request, &asker, now)?;
         for run in &runs {
             self.store.request_run(run.clone()).await?;
         }

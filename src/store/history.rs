@@ -97,11 +97,12 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn journal(&self, id: &RunId) -> Result<Vec<JournalEntry>, StoreError> {
-        let rows = sqlx::query_as("SELECT seq, at_us, run, observation, explained FROM journal WHERE run = ? ORDER BY seq")
-            .bind(id.as_str())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(read_failed)?;
+        let rows =
+            sqlx::query_as("SELECT seq, at_us, run, observation, explained FROM journal WHERE run = ? ORDER BY seq")
+                .bind(id.as_str())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(read_failed)?;
         rows.into_iter().map(entry).collect()
     }
 
@@ -163,13 +164,14 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
-        let rows =
-            sqlx::query_as("SELECT seq, at_us, run, observation, explained FROM journal WHERE seq > ? ORDER BY seq LIMIT ?")
-                .bind(seq)
-                .bind(limit)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(read_failed)?;
+        let rows = sqlx::query_as(
+            "SELECT seq, at_us, run, observation, explained FROM journal WHERE seq > ? ORDER BY seq LIMIT ?",
+        )
+        .bind(seq)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(read_failed)?;
         rows.into_iter().map(entry).collect()
     }
 

@@ -163,12 +163,14 @@ impl Store for SqliteStore {
             .await
             .map_err(read_failed)?;
         let row: PauseRow = body.map(|body| from_json("pauses", &body)).transpose()?.unwrap_or_default();
-        sqlx::query("INSERT INTO pauses (experiment, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body")
-            .bind(experiment.as_str())
-            .bind(to_json("pauses", &row.after(change))?)
-            .execute(&mut *tx)
-            .await
-            .map_err(write_failed)?;
+        sqlx::query(
+            "INSERT INTO pauses (experiment, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
+        )
+        .bind(experiment.as_str())
+        .bind(to_json("pauses", &row.after(change))?)
+        .execute(&mut *tx)
+        .await
+        .map_err(write_failed)?;
         tx.commit().await.map_err(write_failed)
     }
 }

@@ -51,6 +51,7 @@ fn experiment(label: &str) -> Experiment {
         place: Place::default(),
         tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
         overlap: Overlap::Skip,
+        limits: Default::default(),
         max_duration: FIS_MAX_DURATION,
         schedules: Vec::new(),
         triggers: Vec::new(),

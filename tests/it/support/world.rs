@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
     event::{self, Event},
-    experiment::{EventTrigger, Experiment, MissedPolicy, Overlap, Place, Rules, Schedule, TemplateSelector},
+    experiment::{EventTrigger, Experiment, Limits, MissedPolicy, Overlap, Place, Rules, Schedule, TemplateSelector},
     fis::{FisExperiment, FisStatus},
-    ids::RunId,
+    ids::{ExperimentName, RunId},
+    ledger::Ledger,
     pattern::Pattern,
-    plan::{self, Effect, Halt, HaltRunning, Mode, ScheduleKey, Snapshot, StopRequest},
+    plan::{self, Effect, Halt, HaltRunning, Mode, PauseRow, ScheduleKey, Snapshot, StopRequest},
     run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, Trigger},
     schedule::CronSchedule,
     template::{TemplateAction, TemplateFacts},
@@ -37,6 +38,8 @@ pub struct World {
     pub runs: Vec<Run>,
     pub halt: Option<Halt>,
     pub stops: BTreeMap<RunId, StopRequest>,
+    pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    pub pauses: BTreeMap<ExperimentName, PauseRow>,
     pub mode: Mode,
     pub busy: BTreeSet<RunId>,
 }
@@ -44,6 +47,7 @@ pub struct World {
 /// An experiment `probe` without triggers, at most an hour long.
 pub fn experiment() -> Experiment {
     Experiment {
+        limits: Limits::default(),
         name: name("probe"),
         template: TemplateSelector::Id("EXT1".to_owned()),
         place: Place::default(),
@@ -128,7 +132,7 @@ pub fn slot_run(at: &str) -> Run {
 pub fn event_run(at: &str, trigger: EventTrigger) -> Run {
     let rules = Rules {
         experiments: BTreeMap::from([(name("probe"), Experiment { triggers: vec![trigger], ..experiment() })]),
-        windows: Vec::new(),
+        ..Rules::default()
     };
     let body = serde_json::json!({ "source": "deploy", "detail-type": "Done", "id": at });
     let event: Event = event::read(&body.to_string(), "message-1").expect("an event");
@@ -166,7 +170,7 @@ impl World {
     /// A world with one experiment and its runs.
     pub fn of(experiment: Experiment, runs: Vec<Run>) -> Self {
         let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
-        Self { rules: Rules { experiments, windows: Vec::new() }, runs, ..Self::default() }
+        Self { rules: Rules { experiments, ..Rules::default() }, runs, ..Self::default() }
     }
 
     pub fn with_window(mut self, window: Window) -> Self {
@@ -200,6 +204,8 @@ impl World {
             runs: self.runs.clone(),
             halt: self.halt.clone(),
             stops: self.stops.clone(),
+            ledgers: self.ledgers.clone(),
+            pauses: self.pauses.clone(),
             mode: self.mode,
             busy: self.busy.clone(),
         }
