@@ -8,6 +8,7 @@
 
 mod event;
 mod lines;
+pub mod reading;
 mod rule;
 
 use std::collections::{BTreeMap, BTreeSet};
