@@ -9,10 +9,10 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ids::{ExperimentName, Name, ScheduleName},
+    ids::{ExperimentName, Name},
     pattern::Pattern,
-    schedule::CronSchedule,
-    window::Window,
+    schedule::Schedule,
+    window::Windows,
 };
 
 /// FIS ends every experiment after twelve hours (AWS FIS user guide, fis-quotas).
@@ -24,7 +24,7 @@ pub struct Rules {
     /// Experiments by name.
     pub experiments: BTreeMap<ExperimentName, Experiment>,
     /// Blackout and allowed windows of all scopes, in name order.
-    pub windows: Vec<Window>,
+    pub windows: Windows,
     /// Groups of experiments of which one runs at a time, by name; one that is not here has no gap.
     pub groups: BTreeMap<Name, Group>,
 }
@@ -47,6 +47,10 @@ pub struct Experiment {
     pub place: Place,
     /// Our own labels: windows select by them, and they are put on the FIS experiment as tags.
     pub tags: BTreeMap<String, String>,
+    /// What it is about, in a word of the configuration's own; windows select by it. `None` means none of them.
+    pub environment: Option<String>,
+    /// AWS account that it runs in, 12 digits; `None` when it is not known.
+    pub account: Option<String>,
     /// What happens when a run of it is due while another is going on.
     pub overlap: Overlap,
     /// What else bounds its runs.
@@ -54,7 +58,7 @@ pub struct Experiment {
     /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
     /// [`FIS_MAX_DURATION`].
     pub max_duration: SignedDuration,
-    /// Cron schedules, names unique within the experiment.
+    /// Schedules, names unique within the experiment.
     pub schedules: Vec<Schedule>,
     /// Event triggers; an event starts at most one run of the experiment, by the first trigger that matches.
     pub triggers: Vec<EventTrigger>,
@@ -69,6 +73,8 @@ impl Experiment {
             template: TemplateSelector::Tags(BTreeMap::new()),
             place: Place::default(),
             tags: BTreeMap::new(),
+            environment: None,
+            account: None,
             overlap: Overlap::Skip,
             limits: Limits::default(),
             max_duration: FIS_MAX_DURATION,
@@ -166,38 +172,6 @@ pub enum OnFailure {
     /// By kind: what only a change of the configuration can mend waits for one (or for somebody who resumes it), what time
     /// may mend waits longer after each failure.
     Classify,
-}
-
-/// One cron schedule of an experiment.
-#[derive(Debug, Clone)]
-pub struct Schedule {
-    /// Its identity: the cursor and every slot are kept under it.
-    pub name: ScheduleName,
-    /// Cron expression, zone and rule for clock changes.
-    pub cron: CronSchedule,
-    /// What happens to slots that passed unseen.
-    pub missed: MissedPolicy,
-    /// How long after its slot a run may still start (inclusive).
-    pub start_deadline: SignedDuration,
-}
-
-impl Schedule {
-    /// Returns the name under which its cursor is kept. It changes with the expression and the zone: an edited schedule is
-    /// a new one, to which no slot before the edit matters.
-    pub fn timetable(&self) -> ScheduleName {
-        let zone = self.cron.zone().iana_name().unwrap_or_default();
-        self.name.detailed(&[self.cron.expression(), zone])
-    }
-}
-
-/// What happens to slots that passed while the agent was away (not within a few seconds, as every tick is late by some).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum MissedPolicy {
-    /// None of them is run.
-    Skip,
-    /// Only the latest of them is run, if still within its start deadline.
-    #[default]
-    Latest,
 }
 
 /// One event trigger of an experiment.

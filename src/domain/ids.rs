@@ -87,6 +87,8 @@ pub type ExperimentName = Name;
 pub type ScheduleName = Name;
 /// Name of a window, unique in the configuration.
 pub type WindowName = Name;
+/// Name of a calendar in the configuration.
+pub type CalendarName = Name;
 
 /// Identity of a run: a digest of its experiment and trigger.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -137,6 +139,13 @@ impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+/// Draws a number that the parts decide and that looks random otherwise: the same for ever, on every machine.
+pub fn draw(parts: &[&str]) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&digest(parts)[..8]);
+    u64::from_be_bytes(number)
 }
 
 /// Digest of parts, each preceded by its length, so that no two lists of parts share a digest input.

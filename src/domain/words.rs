@@ -65,21 +65,22 @@ impl fmt::Display for SkipReason {
                 let least = if *count >= MISSED_COUNT_LIMIT { "at least " } else { "" };
                 write!(f, "{least}{count} slots up to {} passed while the agent was away", second(*through))
             }
+            Self::NotDrawn { one_in } => write!(f, "one slot in {one_in} is taken, and this one was not drawn"),
             Self::Late { start_by, waited_for: None } => write!(f, "it could not start by {}", second(*start_by)),
             Self::Late { start_by, waited_for: Some(reason) } => {
                 write!(f, "it could not start by {}: {reason}", second(*start_by))
             }
             Self::Halted { by } => write!(f, "all chaos is halted by {by}"),
-            Self::Closed { window, until: end } => {
+            Self::Closed { window, until: end, unknown } => {
                 write!(f, "window `{window}` forbids it")?;
-                until(f, end.as_ref())
+                until(f, end.as_ref())?;
+                because(f, unknown.as_ref())
             }
-            Self::WouldCross { window, opens, ends } => write!(
-                f,
-                "it could run until {}, but window `{window}` forbids it from {}",
-                second(*ends),
-                second(*opens)
-            ),
+            Self::WouldCross { window, opens, ends, unknown } => {
+                let (ends, opens) = (second(*ends), second(*opens));
+                write!(f, "it could run until {ends}, but window `{window}` forbids it from {opens}")?;
+                because(f, unknown.as_ref())
+            }
             Self::Overlap { with } => write!(f, "run {with} of the same experiment is going on"),
             Self::Excluded { with, conflict } => write!(f, "run {with} is going on and shares {conflict} with it"),
             Self::Gap { until: end, group } => gap(f, group.as_ref(), *end),
@@ -107,9 +108,10 @@ impl fmt::Display for SkipReason {
 impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed { window, until: end } => {
+            Self::Closed { window, until: end, unknown } => {
                 write!(f, "window `{window}` forbids it")?;
-                until(f, end.as_ref())
+                until(f, end.as_ref())?;
+                because(f, unknown.as_ref())
             }
             Self::TemplateUnread { class, message, failures } => {
                 write!(f, "the template could not be read ({class}, {failures} times): {message}")
@@ -130,7 +132,10 @@ impl fmt::Display for StopCause {
                 because(f, reason.as_ref())
             }
             Self::Halt { by } => write!(f, "a halt by {by}"),
-            Self::Closed { window } => write!(f, "window `{window}`"),
+            Self::Closed { window, unknown } => {
+                write!(f, "window `{window}`")?;
+                because(f, unknown.as_ref())
+            }
             Self::MaxDuration => write!(f, "its `max_duration`"),
             Self::Replaced { by } => write!(f, "run {by}, which takes its place"),
             Self::Shutdown => write!(f, "the agent's shutdown"),

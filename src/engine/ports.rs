@@ -67,6 +67,7 @@ pub struct Rows {
 }
 
 /// One change of rows.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on its way to the disk")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Sets the cursor of a schedule that has none.
@@ -101,7 +102,7 @@ pub enum Change {
         /// Whether it goes into the journal.
         journal: Journaled,
         /// What the experiment runs by now; `None` when it is no longer configured.
-        definition: Option<Definition>,
+        definition: Option<Box<Definition>>,
         /// What each guard said, where it is a decision.
         explained: Vec<Explained>,
         /// When.

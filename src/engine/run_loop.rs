@@ -272,7 +272,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 return Err(StoreError::Row { row: invalid.run.to_string(), source: Box::new(invalid) });
             }
         };
-        let definition = self.rules.borrow().experiments.get(&run.experiment).map(Definition::of);
+        let definition = self.rules.borrow().experiments.get(&run.experiment).map(|of| Box::new(Definition::of(of)));
         let (run_after, seen) = (Box::new(run.clone()), observation.clone());
         let change = Change::Advance { run: run_after, observation: seen, journal, definition, explained, at };
         match self.write(change).await? {

@@ -106,23 +106,23 @@ fn backfilled(
         return Err(ManualError::Range);
     }
     let found = match (schedule, experiment.schedules.as_slice()) {
-        (Some(name), all) => all.iter().find(|declared| declared.name == *name),
+        (Some(name), all) => all.iter().find(|declared| declared.name() == name),
         (None, [only]) => Some(only),
         (None, _) => None,
     };
     let Some(declared) = found else {
-        let known = experiment.schedules.iter().map(|declared| declared.name.clone()).collect();
+        let known = experiment.schedules.iter().map(|declared| declared.name().clone()).collect();
         return Err(ManualError::UnknownSchedule { experiment: experiment.name.clone(), known });
     };
     let mut runs = Vec::new();
     let mut after = from.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(from);
-    while let Some(slot) = declared.cron.next_after(after).filter(|slot| slot.at <= to) {
+    while let Some(slot) = declared.next_after(after).filter(|slot| slot.at <= to) {
         if runs.len() >= MAX_QUEUED {
             return Err(ManualError::TooManySlots { limit: MAX_QUEUED });
         }
         after = slot.at;
         let trigger = Trigger::Backfill {
-            schedule: declared.name.clone(),
+            schedule: declared.name().clone(),
             at: slot.at,
             request: request.to_owned(),
             by: asker.by.clone(),

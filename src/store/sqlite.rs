@@ -72,7 +72,7 @@ impl Store for SqliteStore {
                 let committed = update_run(&mut tx, &run, at).await?;
                 if committed == Committed::Done && journal == Journaled::Yes {
                     append(&mut tx, &run.id, &observation, &explained, at).await?;
-                    note(&mut tx, &run, &observation, definition.as_ref(), at).await?;
+                    note(&mut tx, &run, &observation, definition.as_deref(), at).await?;
                 }
                 committed
             }

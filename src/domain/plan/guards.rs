@@ -221,17 +221,16 @@ fn waiting(experiment: &Experiment, failing: &Failing, now: Timestamp) -> Option
         }
     };
     let is_over = until.is_some_and(|until| now >= until);
-    (!is_over).then(|| SkipReason::Failing { trouble: failing.trouble, failures: failing.count, until })
+    (!is_over).then_some(SkipReason::Failing { trouble: failing.trouble, failures: failing.count, until })
 }
 
 /// How many runs the run's schedule has begun, and how many it may.
 fn runs_of_schedule(case: &Case<'_>) -> Option<(u32, u32)> {
     let Trigger::Slot { schedule, .. } = &case.run.trigger else { return None };
-    let declared = case.experiment.schedules.iter().find(|declared| declared.name == *schedule)?;
+    let declared = case.experiment.schedules.iter().find(|declared| declared.name() == schedule)?;
     let ledger = case.snapshot.ledgers.get(&case.experiment.name);
     let begun = ledger.and_then(|ledger| ledger.begun.get(schedule)).copied().unwrap_or_default();
-    let _later = declared;
-    None::<u32>.map(|limit| (begun, limit))
+    Some((begun, declared.max_runs?))
 }
 
 fn runs_left(case: &Case<'_>) -> Judgement {
@@ -261,9 +260,16 @@ fn window_now(case: &Case<'_>) -> Judgement {
     match case.run.hold_until {
         Some(hold_until) if case.now < hold_until => {
             let look_at = closure.until.map_or(hold_until, |until| until.min(hold_until));
-            Judgement::Hold(HoldReason::Closed { window: closure.window, until: closure.until }, look_at)
+            Judgement::Hold(
+                HoldReason::Closed { window: closure.window, until: closure.until, unknown: closure.unknown },
+                look_at,
+            )
         }
-        _ => Judgement::Skip(SkipReason::Closed { window: closure.window, until: closure.until }),
+        _ => Judgement::Skip(SkipReason::Closed {
+            window: closure.window,
+            until: closure.until,
+            unknown: closure.unknown,
+        }),
     }
 }
 

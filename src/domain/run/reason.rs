@@ -21,6 +21,9 @@ pub enum HoldReason {
         window: WindowName,
         /// When it lifts, if known.
         until: Option<Timestamp>,
+        /// Why nobody knows whether it is open, when that is what closes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<String>,
     },
     /// The template could not be read now.
     TemplateUnread {
@@ -89,6 +92,9 @@ pub enum StopCause {
     Closed {
         /// Which.
         window: WindowName,
+        /// Why nobody knows whether it is open, when that is what closes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<String>,
     },
     /// It went on longer than the experiment's `max_duration`.
     MaxDuration,
@@ -114,6 +120,11 @@ pub enum SkipReason {
         /// How many, up to a limit.
         count: u32,
     },
+    /// Its schedule takes one slot in so many, and this is none of them.
+    NotDrawn {
+        /// In how many.
+        one_in: u32,
+    },
     /// It could not start within its deadline.
     Late {
         /// The deadline.
@@ -132,6 +143,9 @@ pub enum SkipReason {
         window: WindowName,
         /// When it lifts, if known.
         until: Option<Timestamp>,
+        /// Why nobody knows whether it is open, when that is what closes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<String>,
     },
     /// It could still be running when a window opens.
     WouldCross {
@@ -141,6 +155,9 @@ pub enum SkipReason {
         opens: Timestamp,
         /// When the run would have ended at the latest, the time to stop it included.
         ends: Timestamp,
+        /// Why nobody knows whether it is open from then on, when that is what closes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<String>,
     },
     /// Another run of the experiment is going on.
     Overlap {
@@ -226,6 +243,7 @@ impl SkipReason {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Missed { .. } => "missed",
+            Self::NotDrawn { .. } => "not-drawn",
             Self::Late { .. } => "late",
             Self::Halted { .. } => "halted",
             Self::Closed { .. } => "closed",

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{
-        EventTrigger, Experiment, FIS_MAX_DURATION, Limits, MissedPolicy, Overlap, Place, Rules, Schedule,
-        TemplateSelector,
-    },
+    experiment::{EventTrigger, Experiment, FIS_MAX_DURATION, Limits, Overlap, Place, Rules, TemplateSelector},
     ids::Name,
     pattern::Pattern,
-    schedule::CronSchedule,
+    schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
     window::{NameGlob, OnEntry, Scope, Span, Window, WindowKind},
 };
@@ -152,6 +149,8 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
         template,
         place: Place { region, ..Place::default() },
         tags: BTreeMap::from([("team".to_owned(), team)]),
+        environment: None,
+        account: None,
         overlap: c.pick(&[Overlap::Skip, Overlap::Skip, Overlap::Allow]),
         limits: Limits::default(),
         max_duration: max_duration(c),
@@ -165,12 +164,11 @@ fn max_duration(c: &mut Chance) -> SignedDuration {
 }
 
 fn schedule(c: &mut Chance, n: u64, base: Timestamp) -> Schedule {
-    Schedule {
-        name: name(&format!("s{n}")),
-        cron: cron(c, base),
-        missed: c.pick(&[MissedPolicy::Latest, MissedPolicy::Latest, MissedPolicy::Skip]),
-        start_deadline: SignedDuration::from_secs(c.pick(&[20, 60, 300, 1_800, 7_200])),
-    }
+    let label = name(&format!("s{n}"));
+    let mut schedule = Schedule::new(&name("any"), label, Timing::Cron(cron(c, base)), Bounds::default());
+    schedule.missed = c.pick(&[MissedPolicy::Latest, MissedPolicy::Latest, MissedPolicy::Skip]);
+    schedule.start_deadline = SignedDuration::from_secs(c.pick(&[20, 60, 300, 1_800, 7_200]));
+    schedule
 }
 
 fn cron(c: &mut Chance, base: Timestamp) -> CronSchedule {
@@ -186,7 +184,7 @@ fn cron(c: &mut Chance, base: Timestamp) -> CronSchedule {
         5 => "30 1-3 * * *".to_owned(),
         _ => "0 30 2 * * *".to_owned(),
     };
-    CronSchedule::parse(&expression, zone).expect("a schedule")
+    CronSchedule::parse(&expression, zone, "").expect("a schedule")
 }
 
 fn trigger(c: &mut Chance) -> EventTrigger {
@@ -225,8 +223,10 @@ pub fn window(c: &mut Chance, n: u64, near: Timestamp) -> Window {
         kind: if is_allowed { WindowKind::Allowed } else { WindowKind::Blackout },
         scope,
         on_entry: if c.one_in(3) { OnEntry::Finish } else { OnEntry::Stop { lead } },
+        lead: SignedDuration::ZERO,
         zone,
         spans: vec![span.expect("a span")],
+        calendars: Vec::new(),
     }
 }
 
@@ -237,9 +237,10 @@ pub fn changed(c: &mut Chance, rules: &Rules, now: Timestamp) -> Rules {
     match c.between(0, 7) {
         0..=2 => {
             let n = 10 + c.between(0, 99);
-            rules.windows.push(window(c, n, now));
+            let window = window(c, n, now);
+            rules.windows = rules.windows.iter().cloned().chain([window]).collect();
         }
-        3 => rules.windows.truncate(1),
+        3 => rules.windows = rules.windows.iter().take(1).cloned().collect(),
         4 => {
             let n = c.between(0, 3);
             rules.experiments.insert(experiment_name(n), experiment(c, n, now));

@@ -32,7 +32,7 @@ pub enum Durable {
     Opened { key: ScheduleKey, before: Option<Timestamp>, after: Timestamp },
     Halted,
     Resumed,
-    Paused { experiment: ExperimentName, row: PauseRow },
+    Paused,
 }
 
 #[derive(Debug, Default)]
@@ -209,7 +209,7 @@ impl Store for MemoryStore {
     async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {
         self.write(move |tables, ms| {
             let row = tables.pauses.remove(&experiment).unwrap_or_default().after(change);
-            tables.log.push((ms, Durable::Paused { experiment: experiment.clone(), row: row.clone() }));
+            tables.log.push((ms, Durable::Paused));
             tables.pauses.insert(experiment, row);
         })
         .await
@@ -256,7 +256,7 @@ impl Tables {
             }
             Change::Advance { run, observation, journal, definition, explained, at } => {
                 let entry = JournalEntry { seq: 0, at, run: run.id.clone(), observation, explained };
-                self.advance(*run, entry, journal, definition.as_ref(), ms)
+                self.advance(*run, entry, journal, definition.as_deref(), ms)
             }
         }
     }

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
     event::{self, Event},
-    experiment::{EventTrigger, Experiment, Limits, MissedPolicy, Overlap, Place, Rules, Schedule, TemplateSelector},
+    experiment::{EventTrigger, Experiment, Limits, Overlap, Place, Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     ledger::Ledger,
     pattern::Pattern,
     plan::{self, Effect, Halt, HaltRunning, Mode, PauseRow, ScheduleKey, Snapshot, StopRequest},
     run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, Trigger},
-    schedule::CronSchedule,
+    schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
     window::{OnEntry, Scope, Span, Window, WindowKind},
 };
@@ -52,6 +52,8 @@ pub fn experiment() -> Experiment {
         template: TemplateSelector::Id("EXT1".to_owned()),
         place: Place::default(),
         tags: BTreeMap::new(),
+        environment: None,
+        account: None,
         overlap: Overlap::Skip,
         max_duration: SignedDuration::from_hours(1),
         schedules: Vec::new(),
@@ -61,8 +63,10 @@ pub fn experiment() -> Experiment {
 
 /// A schedule in UTC that may start ten minutes late.
 pub fn schedule(label: &str, cron: &str, missed: MissedPolicy) -> Schedule {
-    let cron = CronSchedule::parse(cron, TimeZone::UTC).expect("a cron expression");
-    Schedule { name: name(label), cron, missed, start_deadline: SignedDuration::from_mins(10) }
+    let cron = CronSchedule::parse(cron, TimeZone::UTC, label).expect("a cron expression");
+    let mut schedule = Schedule::new(&name("probe"), name(label), Timing::Cron(cron), Bounds::default());
+    schedule.missed = missed;
+    schedule
 }
 
 /// A trigger on everything that `source` sends.
@@ -79,7 +83,16 @@ pub fn trigger(source: &str, settle_s: i64, hold_s: i64) -> EventTrigger {
 pub fn window(label: &str, kind: WindowKind, from: &str, to: &str, on_entry: OnEntry) -> Window {
     let full = |time: &str| if time.contains('T') { time.to_owned() } else { format!("{DAY}{time}") };
     let span = Span::parse_dates(&format!("{} - {}", full(from), full(to))).expect("dates");
-    Window { name: name(label), kind, scope: Scope::default(), on_entry, zone: TimeZone::UTC, spans: vec![span] }
+    Window {
+        name: name(label),
+        kind,
+        scope: Scope::default(),
+        on_entry,
+        lead: SignedDuration::ZERO,
+        zone: TimeZone::UTC,
+        spans: vec![span],
+        calendars: Vec::new(),
+    }
 }
 
 /// A blackout that stops runs without a lead.
@@ -174,7 +187,7 @@ impl World {
     }
 
     pub fn with_window(mut self, window: Window) -> Self {
-        self.rules.windows.push(window);
+        self.rules.windows = self.rules.windows.iter().cloned().chain([window]).collect();
         self
     }
 
@@ -191,8 +204,8 @@ impl World {
     }
 
     pub fn with_cursor(mut self, schedule: &str, at: &str) -> Self {
-        let declared = self.rules.experiments[&name("probe")].schedules.iter().find(|s| s.name == name(schedule));
-        let timetable = declared.map_or_else(|| name(schedule), Schedule::timetable);
+        let declared = self.rules.experiments[&name("probe")].schedules.iter().find(|s| *s.name() == name(schedule));
+        let timetable = declared.map_or_else(|| name(schedule), |declared| declared.timetable().clone());
         self.cursors.insert((name("probe"), timetable), t(at));
         self
     }
