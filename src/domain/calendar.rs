@@ -9,6 +9,7 @@
 mod event;
 pub mod export;
 mod lines;
+pub mod reading;
 mod rule;
 
 use std::{

@@ -14,7 +14,7 @@ use super::{
 use crate::domain::{
     experiment::Experiment,
     ids::ExperimentName,
-    window::{NameGlob, OnEntry, Scope, Span, SpanError, Window, WindowKind},
+    window::{NameGlob, OnEntry, Scope, Span, SpanError, Window, WindowKind, Windows},
     words::did_you_mean,
 };
 
@@ -26,7 +26,7 @@ impl Check<'_> {
         &mut self,
         raw: BTreeMap<String, RawWindow>,
         experiments: &BTreeMap<ExperimentName, Experiment>,
-    ) -> Vec<Window> {
+    ) -> Windows {
         let windows = raw.into_iter();
         windows.filter_map(|(name, raw)| self.window(&name, raw, experiments)).collect()
     }
@@ -49,7 +49,11 @@ impl Check<'_> {
             let hint = "write `weekly`, `dates` or `month_days`; `weekly = [\"always\"]` is all the time".to_owned();
             self.problem(&path, "names no time, so it is never".to_owned(), Some(hint));
         }
-        let scope = Scope { experiments: raw.experiments.iter().map(|n| NameGlob::new(n)).collect(), tags: raw.tags };
+        let scope = Scope {
+            experiments: raw.experiments.iter().map(|n| NameGlob::new(n)).collect(),
+            tags: raw.tags,
+            ..Scope::default()
+        };
         self.scope(&path, &scope, experiments);
         let finishes = matches!(raw.on_entry, Some(RawOnEntry::Finish));
         if finishes && raw.stop_lead.is_some() {
@@ -65,8 +69,10 @@ impl Check<'_> {
             },
             scope,
             on_entry: if finishes { OnEntry::Finish } else { OnEntry::Stop { lead } },
+            lead: jiff::SignedDuration::ZERO,
             zone: zone?,
             spans,
+            calendars: Vec::new(),
         })
     }
 
