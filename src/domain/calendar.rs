@@ -3,11 +3,13 @@
 //! Pure, and fails closed: a calendar with anything in it that is not understood is refused as a whole, with the line,
 //! since an event that is left out would open or close a window silently. Spans are half-open `[start, end)`. An event
 //! that begins in a skipped hour is read with the offset before the gap, so that 02:30 becomes 03:30 (RFC 5545, 3.3.5;
-//! weekly windows begin at 03:00 then, see [`super::window`]), one in a repeated hour begins in its first pass. Change
-//! calendars of AWS are read by it; blackout windows from calendar files will be. What a line may hold is in `lines`, an event in `event`, a recurrence rule in `rule`.
+//! weekly windows begin at 03:00 then, see [`super::window`]), one in a repeated hour begins in its first pass. What a line may
+//! hold is in `lines`, an event in `event`, a recurrence rule in `rule`; what a source said of a calendar is in [`found`],
+//! whether that may still be believed in [`reading`], and our own calendars are written by [`export`].
 
 mod event;
 pub mod export;
+pub mod found;
 mod lines;
 pub mod reading;
 mod rule;
@@ -20,6 +22,9 @@ use std::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use self::{event::Event, lines::Component};
+
+/// Longest text of a calendar, in bytes.
+pub const MAX_TEXT: usize = 4 * 1024 * 1024;
 
 /// Most occurrences that one question may look at.
 const MAX_OCCURRENCES: usize = 100_000;
@@ -154,7 +159,7 @@ pub enum Problem {
         part: String,
     },
     /// More occurrences than can be looked at.
-    #[error("the calendar has more than {limit} occurrences")]
+    #[error("the calendar has more than {limit} occurrences to look at: let the event begin later, or recur less often")]
     TooMany {
         /// Most occurrences.
         limit: usize,
