@@ -2,12 +2,13 @@
 //!
 //! A check goes on after a mistake with a value that is never used, since one problem means no settings.
 
+mod calendars;
 mod experiments;
 mod limits;
 mod values;
 mod windows;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::SignedDuration;
 
@@ -18,7 +19,10 @@ use super::{
     settings::{EventBus, LogFormat, OnShutdown, Queue, Settings, Telemetry},
     sources::Completeness,
 };
-use crate::domain::experiment::{Place, Rules};
+use crate::domain::{
+    calendar::reading::Reading,
+    experiment::{Place, Rules},
+};
 use values::{DAY, HOUR, MINUTE, SECOND};
 
 /// Folder of the store when nothing names one.
@@ -36,6 +40,10 @@ pub struct Check<'a> {
     declared: Vec<String>,
     /// Names of all groups, also of those with mistakes.
     declared_groups: Vec<String>,
+    /// Names of all calendars, also of those with mistakes.
+    declared_calendars: Vec<String>,
+    /// What is known of the calendars without mistakes, by name.
+    readings: BTreeMap<String, Reading>,
     /// Mistakes.
     pub problems: Vec<Problem>,
     /// What is right but seldom meant.
@@ -51,6 +59,8 @@ impl<'a> Check<'a> {
             completeness,
             declared: Vec::new(),
             declared_groups: Vec::new(),
+            declared_calendars: Vec::new(),
+            readings: BTreeMap::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
         }
@@ -65,6 +75,7 @@ impl<'a> Check<'a> {
         self.declared = raw.experiments.keys().cloned().collect();
         let groups = self.groups(raw.groups);
         let experiments = self.experiments(raw.experiments, &aws);
+        let calendars = self.calendars(raw.calendars, &aws);
         let windows = self.windows(raw.windows, &experiments);
         let agent = root.key("agent");
         let drain = agent.key("drain_timeout");
@@ -72,6 +83,7 @@ impl<'a> Check<'a> {
         let settings = Settings {
             state_directory: state_directory(raw.state_directory, env),
             rules: Rules { experiments, windows, groups },
+            calendars,
             place: aws,
             queues,
             event_bus,
@@ -130,6 +142,13 @@ impl<'a> Check<'a> {
         }
         if settings.rules.experiments.is_empty() {
             self.warn(&experiments, "there is no experiment, so nothing will ever run".to_owned());
+        }
+        for calendar in &settings.calendars {
+            let mut used = settings.rules.windows.iter().flat_map(|window| &window.calendars);
+            if !used.any(|reading| reading.calendar == calendar.name) {
+                let path = KeyPath::default().key("calendars").key(calendar.name.as_str());
+                self.warn(&path, "no window refers to it".to_owned());
+            }
         }
         if settings.queues.is_empty() {
             for experiment in settings.rules.experiments.values().filter(|e| !e.triggers.is_empty()) {

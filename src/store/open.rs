@@ -25,12 +25,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of the agent: one writes, the others read for couriers and people.
 const MAX_CONNECTIONS: u32 = 4;
 
-/// Every migration: its number, its name and what it does.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
-    (1, "rows", include_str!("migrations/0001_rows.sql")),
-    (3, "ledgers", include_str!("migrations/0003_ledgers.sql")),
-];
-
 /// An open store.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -162,8 +156,12 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 fn migrator() -> Migrator {
-    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+    let step = |version, name, sql: &'static str| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect())
+    Migrator::with_migrations(vec![
+        step(1, "rows", include_str!("migrations/0001_rows.sql")),
+        step(2, "calendars", include_str!("migrations/0002_calendars.sql")),
+        step(3, "ledgers", include_str!("migrations/0003_ledgers.sql")),
+    ])
 }
