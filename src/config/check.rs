@@ -2,6 +2,7 @@
 //!
 //! A check goes on after a mistake with a value that is never used, since one problem means no settings.
 
+mod budget;
 mod experiments;
 mod values;
 mod windows;
@@ -59,7 +60,7 @@ impl<'a> Check<'a> {
         let history = root.key("history");
         let settings = Settings {
             state_directory: state_directory(raw.state_directory, env),
-            rules: Rules { experiments, windows },
+            rules: Rules { experiments, windows, budget: self.budget(raw.budget) },
             place: aws,
             queues,
             event_bus,

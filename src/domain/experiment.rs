@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    cost::Budget,
     ids::{ExperimentName, ScheduleName},
     pattern::Pattern,
     schedule::CronSchedule,
@@ -25,6 +26,8 @@ pub struct Rules {
     pub experiments: BTreeMap<ExperimentName, Experiment>,
     /// Blackout and allowed windows of all scopes, in name order.
     pub windows: Vec<Window>,
+    /// What runs may cost.
+    pub budget: Budget,
 }
 
 /// One declared experiment: a FIS template, what starts it, and its limits.
@@ -43,6 +46,8 @@ pub struct Experiment {
     /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
     /// [`FIS_MAX_DURATION`].
     pub max_duration: SignedDuration,
+    /// Which estimate of a run's length a start is judged by.
+    pub estimate: EstimateKind,
     /// Cron schedules, names unique within the experiment.
     pub schedules: Vec<Schedule>,
     /// Event triggers; an event starts at most one run of the experiment, by the first trigger that matches.
@@ -60,6 +65,7 @@ impl Experiment {
             tags: BTreeMap::new(),
             overlap: Overlap::Skip,
             max_duration: FIS_MAX_DURATION,
+            estimate: EstimateKind::Ceiling,
             schedules: Vec::new(),
             triggers: Vec::new(),
         }
@@ -95,6 +101,18 @@ pub enum Overlap {
     Skip,
     /// Both go on.
     Allow,
+}
+
+/// Which estimate of a run's length a start is judged by; the ceiling wherever the chosen one is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EstimateKind {
+    /// The longest time that the template allows.
+    #[default]
+    Ceiling,
+    /// The time that the documents inside it were told to take.
+    Nominal,
+    /// The time that nineteen of twenty past runs kept to.
+    Learned,
 }
 
 /// One cron schedule of an experiment.

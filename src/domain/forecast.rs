@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    estimate,
     experiment::{Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     plan::{self, Effect, Halt, Mode, ScheduleKey, Snapshot, StopRequest},
     run::{Adopted, Observation, Run, RunState, StopRequestState, Trigger},
-    template::{Estimate, TemplateFacts},
+    template::TemplateFacts,
 };
 
 /// Most passes of one forecast; beyond, it ends early and says so.
@@ -99,7 +100,7 @@ impl World<'_> {
         for run in &self.snapshot.runs {
             let (RunState::Running { since, .. } | RunState::Stopping { since, .. }) = &run.state else { continue };
             let experiment = self.snapshot.rules.experiments.get(&run.experiment);
-            let expected = experiment.zip(run.facts.as_ref()).map(|(e, facts)| plan::expected(e, facts));
+            let expected = experiment.zip(run.facts.as_ref()).map(|(e, facts)| estimate::expected(e, facts, None));
             let end = after(*since, expected.unwrap_or(SignedDuration::ZERO)).max(self.now);
             self.ends.insert(run.id.clone(), (*since, end));
         }
@@ -230,9 +231,9 @@ impl World<'_> {
     }
 
     fn begin(&mut self, id: &RunId, template_id: &str) -> FisExperiment {
-        let takes = self.find(id).and_then(|run| match run.facts.as_ref()?.estimate() {
-            Estimate::Ceiling(length) => Some(length),
-            Estimate::Unknown => Some(self.snapshot.rules.experiments.get(&run.experiment)?.max_duration),
+        let takes = self.find(id).and_then(|run| match run.facts.as_ref()?.ceiling().known() {
+            Some(length) => Some(length),
+            None => Some(self.snapshot.rules.experiments.get(&run.experiment)?.max_duration),
         });
         let end = after(self.now, takes.unwrap_or(SignedDuration::ZERO));
         self.ends.insert(id.clone(), (self.now, end));
@@ -268,17 +269,9 @@ impl World<'_> {
 
 /// Stands for a template that was never read: one action of unknown length.
 fn unknown_template(id: String, now: Timestamp) -> TemplateFacts {
-    let action = super::template::TemplateAction {
-        action_id: "unknown".to_owned(),
-        parameters: BTreeMap::new(),
-        start_after: Vec::new(),
-    };
-    TemplateFacts {
-        id,
-        description: String::new(),
-        actions: BTreeMap::from([("unknown".to_owned(), action)]),
-        read_at: now,
-    }
+    let action = super::template::TemplateAction { action_id: "unknown".to_owned(), ..Default::default() };
+    let actions = BTreeMap::from([("unknown".to_owned(), action)]);
+    TemplateFacts { id, actions, read_at: now, ..TemplateFacts::default() }
 }
 
 fn after(at: Timestamp, length: SignedDuration) -> Timestamp {
