@@ -99,11 +99,10 @@ fn print(forecast: &Forecast, settings: &Settings, from: Timestamp, to: Timestam
 fn local_time(settings: &Settings, expected: &Expected) -> String {
     let crate::domain::run::Trigger::Slot { schedule, at } = &expected.run.trigger else { return String::new() };
     let experiment = settings.rules.experiments.get(&expected.run.experiment);
-    let schedule = experiment.and_then(|experiment| experiment.schedules.iter().find(|s| s.name == *schedule));
+    let schedule = experiment.and_then(|experiment| experiment.schedules.iter().find(|s| s.name() == schedule));
     schedule.map_or_else(String::new, |schedule| {
-        let local = at.to_zoned(schedule.cron.zone().clone()).strftime("%a %H:%M:%S %Z").to_string();
-        let before = at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(*at);
-        let shifted = schedule.cron.next_after(before).is_some_and(|slot| slot.at == *at && slot.shifted);
+        let local = at.to_zoned(schedule.zone().clone()).strftime("%a %H:%M:%S %Z").to_string();
+        let shifted = schedule.slot_at(*at).is_some_and(|slot| slot.shifted);
         if shifted { format!("{local} (shifted)") } else { local }
     })
 }

@@ -24,7 +24,7 @@ use super::{
     run::{Observation, Run, RunState, StopCause},
 };
 
-/// Key of a schedule's cursor: the experiment and the schedule's [`timetable`](super::experiment::Schedule::timetable).
+/// Key of a schedule's cursor: the experiment and the schedule's [`timetable`](super::schedule::Schedule::timetable).
 pub type ScheduleKey = (ExperimentName, ScheduleName);
 
 /// All rows that decisions rest on, at one instant.
@@ -175,9 +175,10 @@ pub fn next_wake(snapshot: &Snapshot<'_>, now: Timestamp) -> Option<Timestamp> {
     survey.wake.into_iter().chain(survey.poll).min().map(|wake| wake.max(now))
 }
 
-/// As [`next_wake`] for someone who knows how FIS's experiments go on: polls do not count.
-pub fn next_decision(snapshot: &Snapshot<'_>, now: Timestamp) -> Option<Timestamp> {
-    survey(snapshot, now).wake.map(|wake| wake.max(now))
+/// As [`plan`] and [`next_wake`] in one, for someone who knows how FIS's experiments go on: polls do not count.
+pub fn look(snapshot: &Snapshot<'_>, now: Timestamp) -> (Vec<Effect>, Option<Timestamp>) {
+    let survey = survey(snapshot, now);
+    (survey.effects, survey.wake.map(|wake| wake.max(now)))
 }
 
 /// What is due, and when something else will be.

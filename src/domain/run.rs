@@ -86,17 +86,28 @@ impl Run {
     /// # Errors
     /// [`InvalidTransition`] when it cannot follow the run's state; the run is not changed then.
     pub fn apply(mut self, observation: &Observation, at: Timestamp) -> Result<Self, InvalidTransition> {
+        self.take(observation, at)?;
+        Ok(self)
+    }
+
+    /// As [`apply`](Self::apply), in place.
+    ///
+    /// # Errors
+    /// [`InvalidTransition`] when it cannot follow the run's state; the run is not changed then.
+    pub fn take(&mut self, observation: &Observation, at: Timestamp) -> Result<(), InvalidTransition> {
         use Observation as O;
-        let refused =
-            InvalidTransition { run: self.id.clone(), state: self.state.as_str(), observation: observation.as_str() };
+        let Some(state) = self.state.clone().after(observation, at) else {
+            let (state, observation) = (self.state.as_str(), observation.as_str());
+            return Err(InvalidTransition { run: self.id.clone(), state, observation });
+        };
         match observation {
             O::TemplateRead { facts } => self.facts = Some(facts.clone()),
             O::Started { fis, .. } | O::Polled { fis } => self.fis = Some(fis.clone()),
             _ => {}
         }
-        self.state = self.state.after(observation, at).ok_or(refused)?;
+        self.state = state;
         self.revision += 1;
-        Ok(self)
+        Ok(())
     }
 
     /// Returns what opening the run amounts to: a run may be over as soon as it is recorded.

@@ -6,7 +6,8 @@ use firedrill::{
     config::{Loaded, load, problem::Problems, schema},
     domain::{
         cost::{Budget, OnExceeded, Usd},
-        experiment::{EstimateKind, MissedPolicy, Overlap, TemplateSelector},
+        experiment::{EstimateKind, Overlap, TemplateSelector},
+        schedule::MissedPolicy,
         window::{OnEntry, WindowKind},
     },
 };
