@@ -72,7 +72,16 @@ pub fn trigger(source: &str, settle_s: i64, hold_s: i64) -> EventTrigger {
 pub fn window(label: &str, kind: WindowKind, from: &str, to: &str, on_entry: OnEntry) -> Window {
     let full = |time: &str| if time.contains('T') { time.to_owned() } else { format!("{DAY}{time}") };
     let span = Span::parse_dates(&format!("{} - {}", full(from), full(to))).expect("dates");
-    Window { name: name(label), kind, scope: Scope::default(), on_entry, zone: TimeZone::UTC, spans: vec![span] }
+    Window {
+        name: name(label),
+        kind,
+        scope: Scope::default(),
+        on_entry,
+        lead: SignedDuration::ZERO,
+        zone: TimeZone::UTC,
+        spans: vec![span],
+        calendars: Vec::new(),
+    }
 }
 
 /// A blackout that stops runs without a lead.
@@ -167,7 +176,7 @@ impl World {
     }
 
     pub fn with_window(mut self, window: Window) -> Self {
-        self.rules.windows.push(window);
+        self.rules.windows = self.rules.windows.iter().cloned().chain([window]).collect();
         self
     }
 
