@@ -2,6 +2,7 @@
 //!
 //! A check goes on after a mistake with a value that is never used, since one problem means no settings.
 
+mod budget;
 mod calendars;
 mod experiments;
 mod limits;
@@ -82,7 +83,7 @@ impl<'a> Check<'a> {
         let history = root.key("history");
         let settings = Settings {
             state_directory: state_directory(raw.state_directory, env),
-            rules: Rules { experiments, windows, groups },
+            rules: Rules { experiments, windows, groups, budget: self.budget(raw.budget) },
             calendars,
             place: aws,
             queues,

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    cost::Budget,
     ids::{ExperimentName, Name},
     pattern::Pattern,
     schedule::Schedule,
@@ -27,6 +28,8 @@ pub struct Rules {
     pub windows: Windows,
     /// Groups of experiments of which one runs at a time, by name; one that is not here has no gap.
     pub groups: BTreeMap<Name, Group>,
+    /// What runs may cost.
+    pub budget: Budget,
 }
 
 /// A group of experiments of which one runs at a time.
@@ -58,6 +61,8 @@ pub struct Experiment {
     /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
     /// [`FIS_MAX_DURATION`].
     pub max_duration: SignedDuration,
+    /// Which estimate of a run's length a start is judged by.
+    pub estimate: EstimateKind,
     /// Schedules, names unique within the experiment.
     pub schedules: Vec<Schedule>,
     /// Event triggers; an event starts at most one run of the experiment, by the first trigger that matches.
@@ -78,6 +83,7 @@ impl Experiment {
             overlap: Overlap::Skip,
             limits: Limits::default(),
             max_duration: FIS_MAX_DURATION,
+            estimate: EstimateKind::Ceiling,
             schedules: Vec::new(),
             triggers: Vec::new(),
         }
@@ -172,6 +178,18 @@ pub enum OnFailure {
     /// By kind: what only a change of the configuration can mend waits for one (or for somebody who resumes it), what time
     /// may mend waits longer after each failure.
     Classify,
+}
+
+/// Which estimate of a run's length a start is judged by; the ceiling wherever the chosen one is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EstimateKind {
+    /// The longest time that the template allows.
+    #[default]
+    Ceiling,
+    /// The time that the documents inside it were told to take.
+    Nominal,
+    /// The time that nineteen of twenty past runs kept to.
+    Learned,
 }
 
 /// One event trigger of an experiment.

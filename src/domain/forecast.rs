@@ -5,16 +5,18 @@
 //! time. Experiments that cannot influence each other are forecast apart ([`clusters`]), so that a caller may spread them
 //! over its cores; `world` is one such cluster's virtual time.
 
+mod cluster;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+pub use self::cluster::{Cluster, clusters};
 use self::world::World;
 use super::{
-    experiment::{Experiment, Rules},
-    ids::{ExperimentName, Name, RunId},
+    experiment::Rules,
+    ids::{ExperimentName, RunId},
     ledger::Ledger,
     plan::{Halt, PauseRow, ScheduleKey, StopRequest},
     run::Run,
@@ -69,43 +71,9 @@ pub struct Expected {
     pub runs_from_to: Option<(Timestamp, Timestamp)>,
 }
 
-/// Experiments that may influence each other: all of them, or none, have to be forecast together. In name order.
-pub type Cluster = BTreeSet<ExperimentName>;
-
 /// Forecasts every slot in `[from, to)`.
 pub fn forecast(rules: &Rules, outlook: &Outlook, from: Timestamp, to: Timestamp) -> Forecast {
     of(rules, outlook, &clusters(rules, outlook), from, to)
-}
-
-/// Finds which experiments can influence each other, in name order; those of runs that are going on, but are no longer
-/// declared, included.
-pub fn clusters(rules: &Rules, outlook: &Outlook) -> Vec<Cluster> {
-    let names: BTreeSet<&ExperimentName> =
-        rules.experiments.keys().chain(outlook.runs.iter().map(|run| &run.experiment)).collect();
-    // Each cluster is known by its first name; who shares a bond with an earlier one joins its cluster.
-    let mut clusters: BTreeMap<&ExperimentName, Cluster> = BTreeMap::new();
-    let mut heads: BTreeMap<Bond<'_>, &ExperimentName> = BTreeMap::new();
-    for name in names {
-        let bonds = rules.experiments.get(name).map(bonds).unwrap_or_default();
-        let joined: BTreeSet<&ExperimentName> = bonds.iter().filter_map(|bond| heads.get(bond).copied()).collect();
-        let head = joined.first().copied().unwrap_or(name);
-        let mut members: Cluster = joined.iter().filter_map(|head| clusters.remove(head)).flatten().collect();
-        members.insert(name.clone());
-        clusters.insert(head, members);
-        heads.values_mut().filter(|of| joined.contains(*of)).for_each(|of| *of = head);
-        heads.extend(bonds.into_iter().map(|bond| (bond, head)));
-    }
-    clusters.into_values().collect()
-}
-
-/// What makes two experiments influence each other.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Bond<'a> {
-    Group(&'a Name),
-}
-
-fn bonds(experiment: &Experiment) -> Vec<Bond<'_>> {
-    experiment.limits.groups.iter().map(Bond::Group).collect()
 }
 
 /// Forecasts the slots of some clusters in `[from, to)`.

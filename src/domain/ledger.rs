@@ -9,15 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    cost,
+    estimate::{self, MOST_LEARNED_FROM},
     experiment::{Experiment, Place, TemplateSelector},
     fis::{FailureClass, FisExperiment},
     ids::ScheduleName,
     outcome::Outcome,
     run::{Observation, Run, RunState, SkipReason, StopCause, Trigger},
 };
-
-/// Lengths of completed runs that are kept, the newest ones.
-pub const KEPT_LENGTHS: usize = 50;
 
 /// Months of spending that are kept, the newest ones.
 const KEPT_MONTHS: usize = 13;
@@ -34,7 +33,7 @@ pub struct Ledger {
     pub failing: Option<Failing>,
     /// How long completed runs took, the newest last.
     pub lengths: Vec<Length>,
-    /// Action-minutes by month (`2026-11`, UTC), each action rounded up as AWS bills it.
+    /// Action-minutes by month (`2026-11`, UTC), as AWS bills them.
     pub action_minutes: BTreeMap<String, u64>,
 }
 
@@ -128,7 +127,8 @@ impl Ledger {
             }
             Observation::Finished { outcome } => {
                 if let Some(fis) = &run.fis {
-                    self.ended(fis, outcome, at);
+                    let accounts = run.facts.as_ref().map_or(1, |facts| facts.target_accounts.max(1));
+                    self.ended(fis, accounts, outcome, at);
                 }
                 match trouble(outcome) {
                     Some(trouble) => self.failed(trouble, at, definition),
@@ -143,9 +143,10 @@ impl Ledger {
         Noted::Changed
     }
 
-    /// Returns the lengths of completed runs of a template, the newest last.
-    pub fn lengths_of(&self, template_id: &str) -> Vec<SignedDuration> {
-        self.lengths.iter().filter(|length| length.template_id == template_id).map(|length| length.took).collect()
+    /// Returns what nineteen of twenty completed runs of a template kept to, once there are enough of them.
+    pub fn learned(&self, template_id: &str) -> Option<SignedDuration> {
+        let lengths = self.lengths.iter().filter(|length| length.template_id == template_id);
+        estimate::learned_p95(&lengths.map(|length| length.took).collect::<Vec<_>>())
     }
 
     fn failed(&mut self, trouble: Trouble, at: Timestamp, definition: Option<&Definition>) {
@@ -154,20 +155,16 @@ impl Ledger {
         self.failing = Some(Failing { trouble, count, at, of: definition.cloned() });
     }
 
-    fn ended(&mut self, fis: &FisExperiment, outcome: &Outcome, at: Timestamp) {
+    fn ended(&mut self, fis: &FisExperiment, accounts: u64, outcome: &Outcome, at: Timestamp) {
         let end = fis.ended_at.unwrap_or(at);
         self.ended_at = Some(self.ended_at.map_or(end, |known| known.max(end)));
         if let (Outcome::Completed, Some(start)) = (outcome, fis.started_at.or(fis.created_at)) {
             let took = end.duration_since(start).max(SignedDuration::ZERO);
             self.lengths.push(Length { template_id: fis.template_id.clone(), took });
-            let surplus = self.lengths.len().saturating_sub(KEPT_LENGTHS);
+            let surplus = self.lengths.len().saturating_sub(MOST_LEARNED_FROM);
             self.lengths.drain(..surplus);
         }
-        let minutes: u64 = fis
-            .actions
-            .values()
-            .filter_map(|action| Some(minutes(action.started_at?, action.ended_at.unwrap_or(end))))
-            .sum();
+        let minutes = cost::billed_minutes(fis).saturating_mul(accounts);
         if minutes > 0 {
             let spent = self.action_minutes.entry(month(at)).or_default();
             *spent = spent.saturating_add(minutes);
@@ -176,12 +173,6 @@ impl Ledger {
             self.action_minutes.pop_first();
         }
     }
-}
-
-/// Minutes of an action as AWS bills them: rounded up (AWS FIS pricing).
-fn minutes(from: Timestamp, to: Timestamp) -> u64 {
-    let seconds = u64::try_from(to.duration_since(from).as_secs()).unwrap_or_default();
-    seconds.div_ceil(60)
 }
 
 /// The month of an instant (UTC), as ledgers name it.

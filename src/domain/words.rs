@@ -92,6 +92,9 @@ impl fmt::Display for SkipReason {
                 because(f, reason.as_ref())
             }
             Self::Failing { trouble, failures, until: end } => failing(f, *trouble, *failures, end.as_ref()),
+            Self::Budget { spent, cost, limit } => {
+                write!(f, "it may cost {cost} USD, and {spent} of the month's {limit} USD are spent or going on")
+            }
             Self::RunsUsedUp { schedule, limit } => {
                 write!(f, "schedule `{schedule}` has begun all {limit} runs that it may")
             }

@@ -14,10 +14,13 @@ use super::{
     turn,
 };
 use crate::domain::{
+    cost::{self, OnExceeded, Usd},
+    estimate,
     experiment::{Experiment, OnFailure},
     ids::ExperimentName,
-    ledger::{Definition, Failing, Ledger, Trouble},
+    ledger::{self, Definition, Failing, Ledger, Trouble},
     run::{HoldReason, Run, RunState, SkipReason, Trigger, WindowRule},
+    template::TemplateFacts,
     window,
 };
 
@@ -79,7 +82,7 @@ struct Guard {
 }
 
 /// All guards, in the order in which they are asked.
-const GUARDS: [Guard; 13] = [
+const GUARDS: [Guard; 14] = [
     Guard {
         rule: "withdrawn",
         ask: withdrawn,
@@ -101,6 +104,7 @@ const GUARDS: [Guard; 13] = [
     Guard { rule: "gap", ask: turn::gap, input: turn::gap_input },
     Guard { rule: "template", ask: template, input: template_input },
     Guard { rule: "look-ahead", ask: ahead, input: ahead_input },
+    Guard { rule: "budget", ask: budget, input: budget_input },
     Guard { rule: "targets", ask: turn::targets, input: turn::targets_input },
     Guard { rule: "replace", ask: turn::replace, input: |case| format!("overlap {:?}", turn::policy(case)) },
 ];
@@ -310,7 +314,52 @@ fn ahead_input(case: &Case<'_>) -> String {
         return "overridden".to_owned();
     }
     found(case.run.facts.as_ref(), |facts| {
-        let length = super::expected(case.experiment, facts);
-        format!("expected to take at most {length:#}")
+        let length = length(case.snapshot, case.experiment, facts);
+        format!("expected to take {length:#} by its {:?} estimate", case.experiment.estimate)
+    })
+}
+
+/// How long a run of an experiment is judged to take, by the estimate that it chose.
+pub(super) fn length(snapshot: &Snapshot<'_>, experiment: &Experiment, facts: &TemplateFacts) -> SignedDuration {
+    let ledger = snapshot.ledgers.get(&experiment.name);
+    estimate::expected(experiment, facts, ledger.and_then(|ledger| ledger.learned(&facts.id)))
+}
+
+/// What the month's runs have cost, what those that go on may cost, and what this one may.
+fn costs(case: &Case<'_>) -> Option<(Usd, Usd, Usd)> {
+    let rules = case.snapshot.rules;
+    let month = ledger::month(case.now);
+    let spent = case.snapshot.ledgers.iter().map(|(name, ledger)| {
+        let region = rules.experiments.get(name).and_then(|declared| declared.place.region.as_deref());
+        let minutes = ledger.action_minutes.get(&month).copied().unwrap_or_default();
+        cost::price(&rules.budget, region).times(minutes)
+    });
+    let most = |run: &Run| {
+        let declared = rules.experiments.get(&run.experiment)?;
+        Some(cost::cost(declared, run.facts.as_ref()?, &rules.budget).most_usd())
+    };
+    let others = case.going.iter().filter(|other| other.id != case.run.id);
+    let going = others.filter_map(|other| most(other)).fold(Usd::ZERO, Usd::plus);
+    Some((spent.fold(Usd::ZERO, Usd::plus), going, most(case.run)?))
+}
+
+fn budget(case: &Case<'_>) -> Judgement {
+    let budget = &case.snapshot.rules.budget;
+    let Some(limit) = budget.monthly.filter(|_| budget.on_exceeded == OnExceeded::Refuse) else {
+        return Judgement::Clear;
+    };
+    match costs(case) {
+        Some((spent, going, cost)) if spent.plus(going).plus(cost) > limit => {
+            Judgement::Skip(SkipReason::Budget { spent: spent.plus(going), cost, limit })
+        }
+        _ => Judgement::Clear,
+    }
+}
+
+fn budget_input(case: &Case<'_>) -> String {
+    let Some(limit) = case.snapshot.rules.budget.monthly else { return "no limit".to_owned() };
+    let policy = format!("{:?}", case.snapshot.rules.budget.on_exceeded).to_lowercase();
+    found(costs(case), |(spent, going, cost)| {
+        format!("{spent} USD spent this month, {going} going on, {cost} for this run, of {limit}; {policy}")
     })
 }

@@ -16,7 +16,7 @@ use crate::domain::{
     outcome::Outcome,
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
     run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
-    template::{Estimate, TemplateFacts},
+    template::TemplateFacts,
     window::{self, Closure},
 };
 
@@ -227,7 +227,7 @@ pub(super) fn look_ahead(
     run: &Run,
     now: Timestamp,
 ) -> Judgement {
-    let ends = after(after(now, expected(experiment, facts)), longest_lead(snapshot));
+    let ends = after(after(now, guards::length(snapshot, experiment, facts)), longest_lead(snapshot));
     match window::first_closure(&snapshot.rules.windows, experiment, now, ends) {
         None => Judgement::Clear,
         Some(Closure { window, opens, until, unknown, .. }) => match (run.hold_until, until) {
@@ -236,14 +236,6 @@ pub(super) fn look_ahead(
             }
             _ => Judgement::Skip(SkipReason::WouldCross { window, opens, ends, unknown }),
         },
-    }
-}
-
-/// The longest time a run may take: its template's, but never more than its limit, at which it is stopped.
-pub fn expected(experiment: &Experiment, facts: &TemplateFacts) -> SignedDuration {
-    match facts.estimate() {
-        Estimate::Ceiling(length) => length.min(experiment.max_duration),
-        Estimate::Unknown => experiment.max_duration,
     }
 }
 

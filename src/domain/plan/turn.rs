@@ -13,7 +13,7 @@ use crate::domain::{
     experiment::{Experiment, MAX_QUEUED, Overlap, Targets},
     ids::Name,
     run::{Conflict, HoldReason, Run, RunState, SkipReason, StopCause, Trigger},
-    template::TemplateFacts,
+    target,
 };
 
 /// What happens to a run while another is in its way.
@@ -149,13 +149,9 @@ fn sharing<'a>(case: &'a Case<'_>) -> Option<(&'a Run, String)> {
         let declared = case.snapshot.rules.experiments.get(&other.experiment);
         let both = case.experiment.limits.targets == Targets::Shared
             && declared.is_some_and(|declared| declared.limits.targets == Targets::Shared);
-        let shared: String = shares_target(facts, other.facts.as_ref()?)?;
+        let shared = target::shares_target(facts, other.facts.as_ref()?)?;
         (!both).then(|| (other, shared.to_string()))
     })
-}
-
-fn shares_target(_: &TemplateFacts, _: &TemplateFacts) -> Option<String> {
-    None
 }
 
 /// Asks whether a run of another experiment acts on the same targets.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
+    cost::Usd,
     fis::FailureClass,
     ids::{Name, RunId, ScheduleName, WindowName},
     ledger::Trouble,
@@ -201,6 +202,15 @@ pub enum SkipReason {
         /// When it may run again by itself, if ever.
         until: Option<Timestamp>,
     },
+    /// It could cost more than is left of the month's budget.
+    Budget {
+        /// What runs of the month have cost, and those that go on may.
+        spent: Usd,
+        /// What this one may.
+        cost: Usd,
+        /// What all of a month may.
+        limit: Usd,
+    },
     /// Its schedule has begun as many runs as it may.
     RunsUsedUp {
         /// Which schedule.
@@ -254,6 +264,7 @@ impl SkipReason {
             Self::QueueFull { .. } => "queue-full",
             Self::Paused { .. } => "paused",
             Self::Failing { .. } => "failing",
+            Self::Budget { .. } => "budget",
             Self::RunsUsedUp { .. } => "runs-used-up",
             Self::Template { .. } => "template",
             Self::Removed => "removed",

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{EventTrigger, Experiment, FIS_MAX_DURATION, Limits, Overlap, Place, Rules, TemplateSelector},
+    experiment::{
+        EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Limits, Overlap, Place, Rules, TemplateSelector,
+    },
     ids::Name,
     pattern::Pattern,
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
@@ -113,10 +115,10 @@ pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<(BTreeMap<String, Strin
         let action = TemplateAction {
             action_id: action_id.to_owned(),
             parameters: BTreeMap::from([("duration".to_owned(), duration)]),
-            start_after: Vec::new(),
+            ..TemplateAction::default()
         };
         let actions = BTreeMap::from([("latency".to_owned(), action)]);
-        let facts = TemplateFacts { id: format!("EXT{n}"), description: String::new(), actions, read_at: base };
+        let facts = TemplateFacts { id: format!("EXT{n}"), actions, read_at: base, ..TemplateFacts::default() };
         (BTreeMap::from([("drill".to_owned(), format!("d{n}"))]), facts)
     };
     (0..4).map(|n| template(n, c)).collect()
@@ -154,6 +156,7 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
         overlap: c.pick(&[Overlap::Skip, Overlap::Skip, Overlap::Allow]),
         limits: Limits::default(),
         max_duration: max_duration(c),
+        estimate: EstimateKind::Ceiling,
         schedules,
         triggers,
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
     event::{self, Event},
-    experiment::{EventTrigger, Experiment, Limits, Overlap, Place, Rules, TemplateSelector},
+    experiment::{EventTrigger, Experiment, Place, Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     ledger::Ledger,
@@ -47,17 +47,9 @@ pub struct World {
 /// An experiment `probe` without triggers, at most an hour long.
 pub fn experiment() -> Experiment {
     Experiment {
-        limits: Limits::default(),
-        name: name("probe"),
         template: TemplateSelector::Id("EXT1".to_owned()),
-        place: Place::default(),
-        tags: BTreeMap::new(),
-        environment: None,
-        account: None,
-        overlap: Overlap::Skip,
         max_duration: SignedDuration::from_hours(1),
-        schedules: Vec::new(),
-        triggers: Vec::new(),
+        ..Experiment::gone(name("probe"))
     }
 }
 
@@ -105,13 +97,13 @@ pub fn facts(takes_s: i64, read_at: Timestamp) -> TemplateFacts {
     let wait = TemplateAction {
         action_id: "aws:fis:wait".to_owned(),
         parameters: BTreeMap::from([("duration".to_owned(), format!("PT{}S", takes_s - 30))]),
-        start_after: Vec::new(),
+        ..TemplateAction::default()
     };
     TemplateFacts {
         id: "EXT1".to_owned(),
-        description: String::new(),
         actions: BTreeMap::from([("wait".to_owned(), wait)]),
         read_at,
+        ..TemplateFacts::default()
     }
 }
 
