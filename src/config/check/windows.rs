@@ -40,13 +40,15 @@ impl Check<'_> {
         let path = KeyPath::default().key("windows").key(name);
         let checked_name = self.name(&path, name);
         let zone = self.zone(&path.key("timezone"), raw.timezone);
-        let written = raw.weekly.len() + raw.dates.len() + raw.month_days.len();
+        let written = raw.weekly.len() + raw.dates.len() + raw.month_days.len() + raw.calendars.len();
+        let calendars = self.readings(&path.key("calendars"), &raw.calendars);
         let mut spans = self.spans(&path.key("weekly"), &raw.weekly, Span::parse_weekly);
         spans.extend(self.spans(&path.key("dates"), &raw.dates, Span::parse_dates));
         spans.extend(self.spans(&path.key("month_days"), &raw.month_days, Span::parse_month_days));
-        let times = ["weekly", "dates", "month_days"].map(|key| path.key(key));
+        let times = ["weekly", "dates", "month_days", "calendars"].map(|key| path.key(key));
         if written == 0 && !times.iter().any(|key| self.spoiled.contains(key)) {
-            let hint = "write `weekly`, `dates` or `month_days`; `weekly = [\"always\"]` is all the time".to_owned();
+            let hint = "write `weekly`, `dates`, `month_days` or `calendars`; `weekly = [\"always\"]` is all the time"
+                .to_owned();
             self.problem(&path, "names no time, so it is never".to_owned(), Some(hint));
         }
         let scope = Scope {
@@ -72,7 +74,7 @@ impl Check<'_> {
             lead: jiff::SignedDuration::ZERO,
             zone: zone?,
             spans,
-            calendars: Vec::new(),
+            calendars,
         })
     }
 
