@@ -40,10 +40,13 @@ pub struct Windows {
 /// What was computed.
 #[derive(Default)]
 struct Memo {
-    by_experiment: RwLock<HashMap<ExperimentName, Vec<(Facts, Arc<Group>)>>>,
+    by_experiment: RwLock<HashMap<ExperimentName, Vec<Known>>>,
     by_members: RwLock<HashMap<Vec<usize>, Arc<Group>>>,
     strips: RwLock<BTreeMap<i64, HashMap<usize, Arc<Strip>>>>,
 }
+
+/// The windows that are about an experiment of which this is known.
+type Known = (Facts, Arc<Group>);
 
 /// Everything that scopes look at, besides the name.
 #[derive(Debug)]
