@@ -6,7 +6,7 @@ mod oracle;
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
+    experiment::Experiment,
     ids::Name,
     window::{
         self, NameGlob, OnEntry, Scope, Span, SpanError, Window, WindowKind, Windows, closed_at, first_closure,
@@ -57,18 +57,8 @@ fn blackout(zone: &str, spans: Vec<Span>) -> Window {
 }
 
 fn experiment(label: &str) -> Experiment {
-    Experiment {
-        name: name(label),
-        template: TemplateSelector::Id("EXT1".to_owned()),
-        place: Place::default(),
-        tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
-        environment: None,
-        account: None,
-        overlap: Overlap::Skip,
-        max_duration: FIS_MAX_DURATION,
-        schedules: Vec::new(),
-        triggers: Vec::new(),
-    }
+    let tags = BTreeMap::from([("team".to_owned(), "payments".to_owned())]);
+    Experiment { tags, ..Experiment::gone(name(label)) }
 }
 
 /// Checks the stretches of a window in UTC between two instants.
