@@ -229,7 +229,7 @@ fn budget_is_money_without_drift() {
     "#);
     let estimate = format!("{GOOD}estimate = \"nominl\"\n");
     insta::assert_snapshot!(refused(&[("a.toml", &estimate)], &[]), @r#"
-    a.toml:3:12 experiments.checkout.estimate: `nominl` is not one of `ceiling` or `nominal` or `learned`
+    a.toml:3:12 experiments.checkout.estimate: `nominl` is not one of `ceiling`, `nominal` or `learned`
       hint: did you mean `nominal`?
     "#);
 }
