@@ -1,5 +1,8 @@
 //! Windows: what their texts mean, exact edges through clock changes, and closures against a look at every minute.
 
+mod closures;
+mod oracle;
+
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
@@ -61,7 +64,7 @@ fn experiment(label: &str) -> Experiment {
 /// Checks the stretches of a window in UTC between two instants.
 fn check(window: &Window, from: &str, to: &str, expected: &[(&str, &str)]) {
     let found = window.intervals(at(from), at(to));
-    let found: Vec<_> = found.iter().map(|i| (i.start.to_string(), i.end.to_string())).collect();
+    let found: Vec<_> = found.as_slice().iter().map(|i| (i.start.to_string(), i.end.to_string())).collect();
     let found: Vec<_> = found.iter().map(|(start, end)| (start.as_str(), end.as_str())).collect();
     assert_eq!(found, expected);
 }
