@@ -9,14 +9,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cost,
-    estimate::{self, MOST_LEARNED_FROM},
+    cost, estimate,
     experiment::{Experiment, Place, TemplateSelector},
     fis::{FailureClass, FisExperiment},
     ids::ScheduleName,
     outcome::Outcome,
     run::{Observation, Run, RunState, SkipReason, StopCause, Trigger},
+    template::TemplateFacts,
 };
+
+/// Lengths of completed runs that are kept, the newest ones.
+const KEPT_LENGTHS: usize = 100;
 
 /// Months of spending that are kept, the newest ones.
 const KEPT_MONTHS: usize = 13;
@@ -40,8 +43,8 @@ pub struct Ledger {
 /// How long a completed run took.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Length {
-    /// `EXT…`.
-    pub template_id: String,
+    /// The template's [`shape`](TemplateFacts::shape).
+    pub shape: String,
     /// From its start to its end by FIS's own times.
     pub took: SignedDuration,
 }
@@ -128,7 +131,10 @@ impl Ledger {
             Observation::Finished { outcome } => {
                 if let Some(fis) = &run.fis {
                     let accounts = run.facts.as_ref().map_or(1, |facts| facts.target_accounts.max(1));
-                    self.ended(fis, accounts, outcome, at);
+                    self.ended(fis, accounts, at);
+                    if let (Outcome::Completed, Some(facts)) = (outcome, &run.facts) {
+                        self.took(fis, facts, at);
+                    }
                 }
                 match trouble(outcome) {
                     Some(trouble) => self.failed(trouble, at, definition),
@@ -144,8 +150,12 @@ impl Ledger {
     }
 
     /// Returns what nineteen of twenty completed runs of a template kept to, once there are enough of them.
-    pub fn learned(&self, template_id: &str) -> Option<SignedDuration> {
-        let lengths = self.lengths.iter().filter(|length| length.template_id == template_id);
+    pub fn learned(&self, facts: &TemplateFacts) -> Option<SignedDuration> {
+        if self.lengths.len() < estimate::LEAST_LEARNED_FROM {
+            return None;
+        }
+        let shape = facts.shape();
+        let lengths = self.lengths.iter().filter(|length| length.shape == shape);
         estimate::learned_p95(&lengths.map(|length| length.took).collect::<Vec<_>>())
     }
 
@@ -155,15 +165,17 @@ impl Ledger {
         self.failing = Some(Failing { trouble, count, at, of: definition.cloned() });
     }
 
-    fn ended(&mut self, fis: &FisExperiment, accounts: u64, outcome: &Outcome, at: Timestamp) {
+    fn took(&mut self, fis: &FisExperiment, facts: &TemplateFacts, at: Timestamp) {
+        let Some(start) = fis.started_at.or(fis.created_at) else { return };
+        let took = fis.ended_at.unwrap_or(at).duration_since(start).max(SignedDuration::ZERO);
+        self.lengths.push(Length { shape: facts.shape(), took });
+        let surplus = self.lengths.len().saturating_sub(KEPT_LENGTHS);
+        self.lengths.drain(..surplus);
+    }
+
+    fn ended(&mut self, fis: &FisExperiment, accounts: u64, at: Timestamp) {
         let end = fis.ended_at.unwrap_or(at);
         self.ended_at = Some(self.ended_at.map_or(end, |known| known.max(end)));
-        if let (Outcome::Completed, Some(start)) = (outcome, fis.started_at.or(fis.created_at)) {
-            let took = end.duration_since(start).max(SignedDuration::ZERO);
-            self.lengths.push(Length { template_id: fis.template_id.clone(), took });
-            let surplus = self.lengths.len().saturating_sub(MOST_LEARNED_FROM);
-            self.lengths.drain(..surplus);
-        }
         let minutes = cost::billed_minutes(fis).saturating_mul(accounts);
         if minutes > 0 {
             let spent = self.action_minutes.entry(month(at)).or_default();

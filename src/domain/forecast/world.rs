@@ -192,7 +192,10 @@ impl<'a> World<'a> {
                 if run.take(observation, now).is_err() {
                     break;
                 }
+                // What is assumed of lengths teaches nothing.
+                let lengths = std::mem::take(&mut ledger.lengths);
                 ledger.note(run, observation, now, definition.as_ref());
+                ledger.lengths = lengths;
             }
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     PauseRow, Snapshot,
-    start::{after, deadline, has_fresh_facts, look_ahead},
+    start::{after, deadline, has_fresh_facts, longest_lead},
     turn,
 };
 use crate::domain::{
@@ -21,7 +21,7 @@ use crate::domain::{
     ledger::{self, Definition, Failing, Ledger, Trouble},
     run::{HoldReason, Run, RunState, SkipReason, Trigger, WindowRule},
     template::TemplateFacts,
-    window,
+    window::{self, Closure},
 };
 
 /// First wait after a run that failed, with `on_failure = "classify"`; doubled with each further one.
@@ -302,10 +302,22 @@ fn template_input(case: &Case<'_>) -> String {
     })
 }
 
+/// Refuses what could still be running when a window opens, or moves it to the first time that fits.
 fn ahead(case: &Case<'_>) -> Judgement {
-    match &case.run.facts {
-        Some(facts) if !is_overridden(case) => look_ahead(case.snapshot, case.experiment, facts, case.run, case.now),
-        _ => Judgement::Clear,
+    let Some(facts) = case.run.facts.as_ref().filter(|_| !is_overridden(case)) else { return Judgement::Clear };
+    let windows = &case.snapshot.rules.windows;
+    let takes = length(case.snapshot, case.experiment, facts).saturating_add(longest_lead(case.snapshot));
+    let ends = after(case.now, takes);
+    let Some(Closure { window, opens, until, unknown, .. }) =
+        window::first_closure(windows, case.experiment, case.now, ends)
+    else {
+        return Judgement::Clear;
+    };
+    let patience = case.run.hold_until.map(|hold_until| hold_until.duration_since(case.now));
+    let fits = patience.filter(|patience| patience.is_positive());
+    match fits.and_then(|patience| window::free_slot(windows, case.experiment, takes, case.now, patience)) {
+        Some(at) => Judgement::Hold(HoldReason::Closed { window, until, unknown }, at),
+        None => Judgement::Skip(SkipReason::WouldCross { window, opens, ends, unknown }),
     }
 }
 
@@ -322,7 +334,7 @@ fn ahead_input(case: &Case<'_>) -> String {
 /// How long a run of an experiment is judged to take, by the estimate that it chose.
 pub(super) fn length(snapshot: &Snapshot<'_>, experiment: &Experiment, facts: &TemplateFacts) -> SignedDuration {
     let ledger = snapshot.ledgers.get(&experiment.name);
-    estimate::expected(experiment, facts, ledger.and_then(|ledger| ledger.learned(&facts.id)))
+    estimate::expected(experiment, facts, ledger.and_then(|ledger| ledger.learned(facts)))
 }
 
 /// What the month's runs have cost, what those that go on may cost, and what this one may.

@@ -17,7 +17,7 @@ use crate::domain::{
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
     run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
     template::TemplateFacts,
-    window::{self, Closure},
+    window,
 };
 
 /// What a template said is good for this long; older (or from the future, after a clock step) it is read again.
@@ -63,6 +63,9 @@ pub(super) fn survey(
                 survey.record(run, Observation::Held { reason, look_at });
             } else {
                 survey.wake_at(look_at);
+                // Another window may be the reason by then.
+                let change = window::next_change(&snapshot.rules.windows, experiment, now);
+                change.into_iter().for_each(|change| survey.wake_at(change));
             }
         }
         Judgement::Skip(reason) => survey.record(run, Observation::Skipped { reason }),
@@ -217,26 +220,6 @@ pub(super) fn deadline(experiment: &Experiment, run: &Run) -> Timestamp {
     let is_held = !matches!(run.state, RunState::Requested | RunState::Settling);
     let waits = run.hold_until.into_iter().chain(turn::queued_until(experiment, run));
     waits.filter(|_| is_held).fold(run.start_by, Timestamp::max)
-}
-
-/// Refuses what could still be running when a window opens.
-pub(super) fn look_ahead(
-    snapshot: &Snapshot<'_>,
-    experiment: &Experiment,
-    facts: &TemplateFacts,
-    run: &Run,
-    now: Timestamp,
-) -> Judgement {
-    let ends = after(after(now, guards::length(snapshot, experiment, facts)), longest_lead(snapshot));
-    match window::first_closure(&snapshot.rules.windows, experiment, now, ends) {
-        None => Judgement::Clear,
-        Some(Closure { window, opens, until, unknown, .. }) => match (run.hold_until, until) {
-            (Some(hold_until), Some(until)) if now < hold_until && until <= hold_until => {
-                Judgement::Hold(HoldReason::Closed { window, until: Some(until), unknown }, until)
-            }
-            _ => Judgement::Skip(SkipReason::WouldCross { window, opens, ends, unknown }),
-        },
-    }
 }
 
 /// The longest lead of any window: how much earlier than its opening a run might have to be stopped.
