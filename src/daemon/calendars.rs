@@ -73,11 +73,14 @@ enum Tried {
     Now,
 }
 
+/// What a source said, and what that means.
+type Known = (Arc<Found>, Content);
+
 /// A read that has ended.
 struct Read {
     calendar: Calendar,
     at: Timestamp,
-    result: Result<(Arc<Found>, Content), String>,
+    result: Result<Known, String>,
 }
 
 impl Entry {
@@ -205,7 +208,7 @@ impl Calendars {
     }
 
     /// Marks the calendars that are due as being read, and returns them with what is known of them.
-    fn due(&self, now: Timestamp) -> Vec<(Calendar, Option<(Arc<Found>, Content)>)> {
+    fn due(&self, now: Timestamp) -> Vec<(Calendar, Option<Known>)> {
         let mut entries = self.entries();
         let due = entries.values_mut().filter(|entry| entry.is_due(now));
         let begun = due.map(|entry| {
@@ -326,7 +329,7 @@ fn say(entry: &Entry, read: &Read) {
 }
 
 /// Reads a calendar once. What it says is computed anew only if it differs from what is known.
-async fn read(places: Arc<Places>, calendar: Calendar, known: Option<(Arc<Found>, Content)>, at: Timestamp) -> Read {
+async fn read(places: Arc<Places>, calendar: Calendar, known: Option<Known>, at: Timestamp) -> Read {
     let asked = timeout(READ_TIMEOUT, ask(&places, &calendar.source, at)).await;
     let found = asked.unwrap_or_else(|_| Err(format!("no answer within {} s", READ_TIMEOUT.as_secs())));
     let result = match found {
@@ -339,7 +342,7 @@ async fn read(places: Arc<Places>, calendar: Calendar, known: Option<(Arc<Found>
     Read { calendar, at, result }
 }
 
-async fn content(found: Found, at: Timestamp) -> Result<(Arc<Found>, Content), String> {
+async fn content(found: Found, at: Timestamp) -> Result<Known, String> {
     // Rules of a large calendar take their time.
     let made = tokio::task::spawn_blocking(move || found.content(at).map(|content| (Arc::new(found), content))).await;
     made.map_err(|died| died.to_string())?.map_err(|error| error.to_string())
