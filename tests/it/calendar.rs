@@ -4,6 +4,7 @@ use firedrill::domain::calendar::{Calendar, DefaultState};
 use jiff::Timestamp;
 
 mod agent;
+mod bombs;
 mod config;
 mod export;
 mod rfc;
