@@ -195,13 +195,21 @@ pub enum Problem {
 }
 
 impl Calendar {
-    /// Reads a calendar.
+    /// Reads a calendar; dates, and times without a zone, are in UTC unless it says `X-WR-TIMEZONE`.
     ///
     /// # Errors
     /// [`CalendarError`] for the first thing that is not understood.
     pub fn parse(text: &str) -> Result<Self, CalendarError> {
+        Self::parse_in(text, &TimeZone::UTC)
+    }
+
+    /// As [`Calendar::parse`], with another zone than UTC.
+    ///
+    /// # Errors
+    /// As [`Calendar::parse`].
+    pub fn parse_in(text: &str, zone: &TimeZone) -> Result<Self, CalendarError> {
         let root = lines::parsed(text)?;
-        let zones = event::Zones::of(text, &root)?;
+        let zones = event::Zones::of(text, &root, zone)?;
         let mut searched = 0_usize;
         let mut events = Vec::new();
         let mut replaced: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();

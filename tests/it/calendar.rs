@@ -7,6 +7,7 @@ mod agent;
 mod bombs;
 mod config;
 mod export;
+mod files;
 mod rfc;
 
 /// A calendar around some lines.

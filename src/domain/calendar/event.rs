@@ -68,11 +68,12 @@ pub(super) struct Zones {
 
 impl Zones {
     /// Finds every zone that the calendar names. What a `VTIMEZONE` says of itself is not followed: its name must lead
-    /// to a zone of the tz database, also by one of the names that Windows uses.
+    /// to a zone of the tz database, also by one of the names that Windows uses. What names none, in a calendar that does
+    /// not either, is in the zone `otherwise`.
     ///
     /// # Errors
     /// [`Problem::Zone`].
-    pub(super) fn of(text: &str, root: &Component) -> Result<Self, CalendarError> {
+    pub(super) fn of(text: &str, root: &Component, otherwise: &TimeZone) -> Result<Self, CalendarError> {
         let calendar = ICalendar::parse(text).map_err(|_| CalendarError { line: 1, problem: Problem::NotACalendar })?;
         let resolver = calendar.build_tz_resolver();
         let zone = |name: &str, property: &Property| {
@@ -82,7 +83,7 @@ impl Zones {
         };
         let default = match root.one("X-WR-TIMEZONE")? {
             Some(property) => zone(property.value.trim(), property)?,
-            None => TimeZone::UTC,
+            None => otherwise.clone(),
         };
         let mut named = BTreeMap::new();
         let properties =
