@@ -3,6 +3,7 @@
 //! A check goes on after a mistake with a value that is never used, since one problem means no settings.
 
 mod experiments;
+mod schedules;
 mod values;
 mod windows;
 
