@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{ids::ExperimentName, pattern::Pattern, schedule::Schedule, window::Window};
+use super::{cost::Budget, ids::ExperimentName, pattern::Pattern, schedule::Schedule, window::Windows};
 
 /// FIS ends every experiment after twelve hours (AWS FIS user guide, fis-quotas).
 pub const FIS_MAX_DURATION: SignedDuration = SignedDuration::from_hours(12);
@@ -19,7 +19,9 @@ pub struct Rules {
     /// Experiments by name.
     pub experiments: BTreeMap<ExperimentName, Experiment>,
     /// Blackout and allowed windows of all scopes, in name order.
-    pub windows: Vec<Window>,
+    pub windows: Windows,
+    /// What runs may cost.
+    pub budget: Budget,
 }
 
 /// One declared experiment: a FIS template, what starts it, and its limits.
@@ -33,11 +35,17 @@ pub struct Experiment {
     pub place: Place,
     /// Our own labels: windows select by them, and they are put on the FIS experiment as tags.
     pub tags: BTreeMap<String, String>,
+    /// What it is about, in a word of the configuration's own; windows select by it. `None` means none of them.
+    pub environment: Option<String>,
+    /// AWS account that it runs in, 12 digits; `None` when it is not known.
+    pub account: Option<String>,
     /// What happens when a run of it is due while another is going on.
     pub overlap: Overlap,
     /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
     /// [`FIS_MAX_DURATION`].
     pub max_duration: SignedDuration,
+    /// Which estimate of a run's length a start is judged by.
+    pub estimate: EstimateKind,
     /// Schedules, names unique within the experiment.
     pub schedules: Vec<Schedule>,
     /// Event triggers; an event starts at most one run of the experiment, by the first trigger that matches.
@@ -53,8 +61,11 @@ impl Experiment {
             template: TemplateSelector::Tags(BTreeMap::new()),
             place: Place::default(),
             tags: BTreeMap::new(),
+            environment: None,
+            account: None,
             overlap: Overlap::Skip,
             max_duration: FIS_MAX_DURATION,
+            estimate: EstimateKind::Ceiling,
             schedules: Vec::new(),
             triggers: Vec::new(),
         }
@@ -90,6 +101,18 @@ pub enum Overlap {
     Skip,
     /// Both go on.
     Allow,
+}
+
+/// Which estimate of a run's length a start is judged by; the ceiling wherever the chosen one is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EstimateKind {
+    /// The longest time that the template allows.
+    #[default]
+    Ceiling,
+    /// The time that the documents inside it were told to take.
+    Nominal,
+    /// The time that nineteen of twenty past runs kept to.
+    Learned,
 }
 
 /// One event trigger of an experiment.

@@ -8,13 +8,13 @@ use serde_json::Value;
 use super::{
     super::{
         path::KeyPath,
-        raw::{RawExperiment, RawOverlap, RawPlace, RawTrigger},
+        raw::{RawEstimate, RawExperiment, RawOverlap, RawPlace, RawTrigger},
     },
     Check,
     values::{DAY, MAX_DELAY, MINUTE, SECOND},
 };
 use crate::domain::{
-    experiment::{EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
+    experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
     ids::ExperimentName,
     pattern::Pattern,
 };
@@ -59,8 +59,15 @@ impl Check<'_> {
             template: template?,
             place,
             tags: raw.tags,
+            environment: None,
+            account: None,
             overlap,
             max_duration,
+            estimate: match raw.estimate {
+                None | Some(RawEstimate::Ceiling) => EstimateKind::Ceiling,
+                Some(RawEstimate::Nominal) => EstimateKind::Nominal,
+                Some(RawEstimate::Learned) => EstimateKind::Learned,
+            },
             schedules,
             triggers,
         })

@@ -8,12 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Cluster, Expected, Outlook};
 use crate::domain::{
+    estimate,
     experiment::{Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     plan::{self, Effect, Mode, Snapshot},
     run::{Adopted, Observation, Run, RunState, StopRequestState, Trigger},
-    template::{Estimate, TemplateAction, TemplateFacts},
+    template::{TemplateAction, TemplateFacts},
 };
 
 pub(super) struct World<'a> {
@@ -59,7 +60,7 @@ impl<'a> World<'a> {
         for run in &self.snapshot.runs {
             let (RunState::Running { since, .. } | RunState::Stopping { since, .. }) = &run.state else { continue };
             let experiment = self.snapshot.rules.experiments.get(&run.experiment);
-            let expected = experiment.zip(run.facts.as_ref()).map(|(e, facts)| plan::expected(e, facts));
+            let expected = experiment.zip(run.facts.as_ref()).map(|(e, facts)| estimate::expected(e, facts, None));
             let end = after(*since, expected.unwrap_or(SignedDuration::ZERO)).max(self.now);
             self.ends.insert(run.id.clone(), (*since, end));
         }
@@ -200,9 +201,9 @@ impl<'a> World<'a> {
     }
 
     fn begin(&mut self, id: &RunId, template_id: &str) -> FisExperiment {
-        let takes = self.find(id).and_then(|run| match run.facts.as_ref()?.estimate() {
-            Estimate::Ceiling(length) => Some(length),
-            Estimate::Unknown => Some(self.snapshot.rules.experiments.get(&run.experiment)?.max_duration),
+        let takes = self.find(id).and_then(|run| match run.facts.as_ref()?.ceiling().known() {
+            Some(length) => Some(length),
+            None => Some(self.snapshot.rules.experiments.get(&run.experiment)?.max_duration),
         });
         let end = after(self.now, takes.unwrap_or(SignedDuration::ZERO));
         self.ends.insert(id.clone(), (self.now, end));
@@ -224,14 +225,9 @@ impl<'a> World<'a> {
 
 /// Stands for a template that was never read: one action of unknown length.
 fn unknown_template(id: String, now: Timestamp) -> TemplateFacts {
-    let action =
-        TemplateAction { action_id: "unknown".to_owned(), parameters: BTreeMap::new(), start_after: Vec::new() };
-    TemplateFacts {
-        id,
-        description: String::new(),
-        actions: BTreeMap::from([("unknown".to_owned(), action)]),
-        read_at: now,
-    }
+    let action = TemplateAction { action_id: "unknown".to_owned(), ..TemplateAction::default() };
+    let actions = BTreeMap::from([("unknown".to_owned(), action)]);
+    TemplateFacts { id, actions, read_at: now, ..TemplateFacts::default() }
 }
 
 fn after(at: Timestamp, length: SignedDuration) -> Timestamp {

@@ -140,7 +140,7 @@ fn row_22_a_thousand_schedules_at_midnight_open_in_one_pass_in_a_stable_order() 
         )
     });
     let mut world =
-        World { rules: Rules { experiments: experiments.collect(), windows: Vec::new() }, ..World::default() };
+        World { rules: Rules { experiments: experiments.collect(), ..Rules::default() }, ..World::default() };
     assert_eq!(opened_at(&mut world, "2026-03-01T12:00:00Z"), []);
     let order = |world: &World| -> Vec<String> {
         let effects = plan(&world.snapshot(), t("00:00:00"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, Rules, TemplateSelector},
+    experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, Rules, TemplateSelector},
     ids::Name,
     pattern::Pattern,
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
@@ -113,10 +113,10 @@ pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<(BTreeMap<String, Strin
         let action = TemplateAction {
             action_id: action_id.to_owned(),
             parameters: BTreeMap::from([("duration".to_owned(), duration)]),
-            start_after: Vec::new(),
+            ..TemplateAction::default()
         };
         let actions = BTreeMap::from([("latency".to_owned(), action)]);
-        let facts = TemplateFacts { id: format!("EXT{n}"), description: String::new(), actions, read_at: base };
+        let facts = TemplateFacts { id: format!("EXT{n}"), actions, read_at: base, ..TemplateFacts::default() };
         (BTreeMap::from([("drill".to_owned(), format!("d{n}"))]), facts)
     };
     (0..4).map(|n| template(n, c)).collect()
@@ -127,7 +127,7 @@ pub fn rules(c: &mut Chance, base: Timestamp) -> Rules {
     let count = c.between(1, 4);
     let experiments = (0..count).map(|n| experiment(c, n, base)).map(|e| (e.name.clone(), e)).collect();
     let windows = (0..c.between(0, 4)).map(|n| window(c, n, base)).collect();
-    Rules { experiments, windows }
+    Rules { experiments, windows, ..Rules::default() }
 }
 
 pub fn experiment_name(n: u64) -> Name {
@@ -149,8 +149,11 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
         template,
         place: Place { region, ..Place::default() },
         tags: BTreeMap::from([("team".to_owned(), team)]),
+        environment: None,
+        account: None,
         overlap: c.pick(&[Overlap::Skip, Overlap::Skip, Overlap::Allow]),
         max_duration: max_duration(c),
+        estimate: EstimateKind::Ceiling,
         schedules,
         triggers,
     }
@@ -220,8 +223,10 @@ pub fn window(c: &mut Chance, n: u64, near: Timestamp) -> Window {
         kind: if is_allowed { WindowKind::Allowed } else { WindowKind::Blackout },
         scope,
         on_entry: if c.one_in(3) { OnEntry::Finish } else { OnEntry::Stop { lead } },
+        lead: SignedDuration::ZERO,
         zone,
         spans: vec![span.expect("a span")],
+        calendars: Vec::new(),
     }
 }
 
@@ -232,9 +237,10 @@ pub fn changed(c: &mut Chance, rules: &Rules, now: Timestamp) -> Rules {
     match c.between(0, 7) {
         0..=2 => {
             let n = 10 + c.between(0, 99);
-            rules.windows.push(window(c, n, now));
+            let window = window(c, n, now);
+            rules.windows = rules.windows.iter().cloned().chain([window]).collect();
         }
-        3 => rules.windows.truncate(1),
+        3 => rules.windows = rules.windows.iter().take(1).cloned().collect(),
         4 => {
             let n = c.between(0, 3);
             rules.experiments.insert(experiment_name(n), experiment(c, n, now));

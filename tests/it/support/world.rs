@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
     event::{self, Event},
-    experiment::{EventTrigger, Experiment, Overlap, Place, Rules, TemplateSelector},
+    experiment::{EventTrigger, Experiment, Place, Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::RunId,
     pattern::Pattern,
@@ -44,14 +44,9 @@ pub struct World {
 /// An experiment `probe` without triggers, at most an hour long.
 pub fn experiment() -> Experiment {
     Experiment {
-        name: name("probe"),
         template: TemplateSelector::Id("EXT1".to_owned()),
-        place: Place::default(),
-        tags: BTreeMap::new(),
-        overlap: Overlap::Skip,
         max_duration: SignedDuration::from_hours(1),
-        schedules: Vec::new(),
-        triggers: Vec::new(),
+        ..Experiment::gone(name("probe"))
     }
 }
 
@@ -77,7 +72,16 @@ pub fn trigger(source: &str, settle_s: i64, hold_s: i64) -> EventTrigger {
 pub fn window(label: &str, kind: WindowKind, from: &str, to: &str, on_entry: OnEntry) -> Window {
     let full = |time: &str| if time.contains('T') { time.to_owned() } else { format!("{DAY}{time}") };
     let span = Span::parse_dates(&format!("{} - {}", full(from), full(to))).expect("dates");
-    Window { name: name(label), kind, scope: Scope::default(), on_entry, zone: TimeZone::UTC, spans: vec![span] }
+    Window {
+        name: name(label),
+        kind,
+        scope: Scope::default(),
+        on_entry,
+        lead: SignedDuration::ZERO,
+        zone: TimeZone::UTC,
+        spans: vec![span],
+        calendars: Vec::new(),
+    }
 }
 
 /// A blackout that stops runs without a lead.
@@ -90,13 +94,13 @@ pub fn facts(takes_s: i64, read_at: Timestamp) -> TemplateFacts {
     let wait = TemplateAction {
         action_id: "aws:fis:wait".to_owned(),
         parameters: BTreeMap::from([("duration".to_owned(), format!("PT{}S", takes_s - 30))]),
-        start_after: Vec::new(),
+        ..TemplateAction::default()
     };
     TemplateFacts {
         id: "EXT1".to_owned(),
-        description: String::new(),
         actions: BTreeMap::from([("wait".to_owned(), wait)]),
         read_at,
+        ..TemplateFacts::default()
     }
 }
 
@@ -130,7 +134,7 @@ pub fn slot_run(at: &str) -> Run {
 pub fn event_run(at: &str, trigger: EventTrigger) -> Run {
     let rules = Rules {
         experiments: BTreeMap::from([(name("probe"), Experiment { triggers: vec![trigger], ..experiment() })]),
-        windows: Vec::new(),
+        ..Rules::default()
     };
     let body = serde_json::json!({ "source": "deploy", "detail-type": "Done", "id": at });
     let event: Event = event::read(&body.to_string(), "message-1").expect("an event");
@@ -186,11 +190,11 @@ impl World {
     /// A world with one experiment and its runs.
     pub fn of(experiment: Experiment, runs: Vec<Run>) -> Self {
         let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
-        Self { rules: Rules { experiments, windows: Vec::new() }, runs, ..Self::default() }
+        Self { rules: Rules { experiments, ..Rules::default() }, runs, ..Self::default() }
     }
 
     pub fn with_window(mut self, window: Window) -> Self {
-        self.rules.windows.push(window);
+        self.rules.windows = self.rules.windows.iter().cloned().chain([window]).collect();
         self
     }
 
