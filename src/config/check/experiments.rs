@@ -11,6 +11,7 @@ use super::{
         raw::{RawEstimate, RawExperiment, RawOverlap, RawPlace, RawTrigger},
     },
     Check,
+    limits::WrittenLimits,
     values::{DAY, MAX_DELAY, MINUTE, SECOND},
 };
 use crate::domain::{
@@ -48,8 +49,19 @@ impl Check<'_> {
         self.tags(&path.key("tags"), &raw.tags);
         let overlap = match raw.overlap {
             None | Some(RawOverlap::Skip) => Overlap::Skip,
+            Some(RawOverlap::QueueOne) => Overlap::QueueOne,
+            Some(RawOverlap::QueueAll) => Overlap::QueueAll,
+            Some(RawOverlap::StopOther) => Overlap::StopOther,
             Some(RawOverlap::Allow) => Overlap::Allow,
         };
+        let written = WrittenLimits {
+            queue_for: raw.queue_for,
+            min_gap: raw.min_gap,
+            groups: raw.groups,
+            share_targets: raw.share_targets,
+            on_failure: raw.on_failure,
+        };
+        let limits = self.limits(&path, overlap, written);
         let schedules = self.schedules(&path.key("schedules"), name, overlap, raw.schedules);
         let triggers = raw.triggers.into_iter().enumerate();
         let triggers = triggers.filter_map(|(n, raw)| self.trigger(&path.key("triggers").item(n), raw)).collect();
@@ -62,6 +74,7 @@ impl Check<'_> {
             environment: None,
             account: None,
             overlap,
+            limits,
             max_duration,
             estimate: match raw.estimate {
                 None | Some(RawEstimate::Ceiling) => EstimateKind::Ceiling,
