@@ -122,6 +122,6 @@ fn mistakes_in_schedules_are_named_with_place_and_hint() {
       hint: write `2026-03-01T10:00` (in `timezone`), `2026-03-01T10:00:00Z` or `2026-03-01`
     a.toml:68:1 experiments.checkout.schedules[15].cron: is missing
       hint: say when: `cron = "30 2 * * MON-FRI"`, `every = "36h"` or `at = "2026-03-01T10:00"`
-    a.toml:74:10 experiments.checkout.schedules[16].missed: `later` is not one of `latest` or `skip` or `all`
+    a.toml:74:10 experiments.checkout.schedules[16].missed: `later` is not one of `latest`, `skip` or `all`
     "#);
 }
