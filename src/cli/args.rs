@@ -56,6 +56,12 @@ pub enum Command {
     /// Show what is going to run in the next days, and what is not and why.
     #[command(after_help = "Example:\n  firedrill plan --days 14 --experiment checkout-nightly")]
     Plan(PlanArgs),
+    /// Work with schedules.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  firedrill schedule next '30 2 * * MON-FRI' --timezone Europe/Berlin --count 3"
+    )]
+    Schedule(ScheduleCommand),
     /// List runs, newest first.
     #[command(after_help = "Example:\n  firedrill runs --experiment checkout-nightly --limit 5")]
     Runs(RunsArgs),
@@ -76,8 +82,20 @@ pub enum Command {
     /// Halt all chaos: nothing starts, what runs is stopped, until `resume`; survives restarts.
     #[command(after_help = "Example:\n  firedrill halt --reason 'incident 4711'")]
     Halt(HaltArgs),
-    /// Lift the halt.
-    Resume,
+    /// Pause an experiment: nothing of it starts until `resume`, or until a time; what runs goes on.
+    #[command(after_help = "Example:\n  firedrill pause checkout-nightly --for 2d --reason 'migration'")]
+    Pause(PauseArgs),
+    /// Lift the halt; with an experiment, its pause, and forgive its failures.
+    #[command(after_help = "Examples:\n  firedrill resume\n  firedrill resume checkout-nightly")]
+    Resume {
+        /// Which experiment.
+        experiment: Option<String>,
+    },
+    /// Run slots of the past again, one after the other.
+    #[command(
+        after_help = "Example:\n  firedrill backfill checkout-nightly --from 2026-03-01T00:00:00Z --to 2026-03-03T00:00:00Z --reason 'agent was down'"
+    )]
+    Backfill(BackfillArgs),
     /// Load the configuration anew; with mistakes in it the old one stays.
     Reload,
     /// Show how the running agent is.
@@ -192,6 +210,49 @@ pub struct PlanArgs {
     pub from: Option<jiff::Timestamp>,
 }
 
+/// `schedule`.
+#[derive(Debug, Subcommand)]
+pub enum ScheduleCommand {
+    /// Show the next instants that an expression names.
+    #[command(
+        after_help = "Examples:\n  firedrill schedule next '0 4 * * *' --timezone Europe/Berlin\n  firedrill schedule next 'every 36h' --after 2026-03-01T00:00:00Z\n  echo '{\"cron\": \"@daily\", \"count\": 2}' | firedrill schedule next --jsonl"
+    )]
+    Next(ScheduleNextArgs),
+}
+
+/// `schedule next`.
+#[derive(Debug, Args)]
+pub struct ScheduleNextArgs {
+    /// A cron expression, a macro such as @hourly, or `every 36h`.
+    #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]
+    pub expression: Option<String>,
+    /// IANA time zone.
+    #[arg(long, default_value = "UTC", value_name = "ZONE")]
+    pub timezone: String,
+    /// Strictly after this instant; a local time is one of the zone. Default: now.
+    #[arg(long, value_name = "TIME")]
+    pub after: Option<String>,
+    /// How many, up to 100000.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub count: u32,
+    /// What happens to a time that clocks skip.
+    #[arg(long, value_enum, default_value_t = Dst::Shift)]
+    pub dst: Dst,
+    /// Read lines such as {"cron": "30 2 * * *", "timezone": "Europe/Berlin", "after": "2026-03-28T12:00:00Z", "count": 3}
+    /// from stdin and answer each with {"fires": […]} in UTC or {"error": "…"}.
+    #[arg(long)]
+    pub jsonl: bool,
+}
+
+/// What happens to a time that clocks skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dst {
+    /// It is made up for right after the gap.
+    Shift,
+    /// It is dropped.
+    Skip,
+}
+
 /// `runs`.
 #[derive(Debug, Args)]
 pub struct RunsArgs {
@@ -231,6 +292,44 @@ pub struct StartArgs {
     /// Longest time to wait, such as 90m.
     #[arg(long, default_value = "13h", value_name = "TIME", requires = "wait")]
     pub timeout: String,
+    /// Why; it is recorded.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Identity of the request: asked again with the same text, nothing starts twice.
+    #[arg(long, value_name = "TEXT")]
+    pub request: Option<String>,
+    /// Start over every window, and let none stop it. Needs a reason; both are recorded.
+    #[arg(long, requires = "reason")]
+    pub override_windows: bool,
+}
+
+/// `pause`.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    /// Which experiment.
+    pub experiment: String,
+    /// End the pause by itself after this time, such as 36h or 2d.
+    #[arg(long = "for", value_name = "TIME")]
+    pub length: Option<String>,
+    /// Why; it is recorded.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// `backfill`.
+#[derive(Debug, Args)]
+pub struct BackfillArgs {
+    /// Which experiment.
+    pub experiment: String,
+    /// First instant (inclusive).
+    #[arg(long, value_name = "RFC3339")]
+    pub from: jiff::Timestamp,
+    /// Last instant (inclusive), in the past.
+    #[arg(long, value_name = "RFC3339")]
+    pub to: jiff::Timestamp,
+    /// Which schedule; may be left out when there is one only.
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<String>,
     /// Why; it is recorded.
     #[arg(long)]
     pub reason: Option<String>,

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod render;
 pub mod run;
 pub mod runs;
+pub mod schedule;
 pub mod simulator;
 pub mod status;
 pub mod why;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use self::{
-    args::{Arguments, Command},
+    args::{Arguments, Command, ScheduleCommand},
     context::Context,
     exit::{Exit, Failure},
 };
@@ -57,13 +58,16 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Simulator(simulator) => block_on(simulator::run(&simulator)),
         Command::Check(check) => check::run(&context, &check),
         Command::Plan(plan) => block_on(plan::run(&context, &plan)),
+        Command::Schedule(ScheduleCommand::Next(next)) => schedule::next(&context, &next),
         Command::Runs(runs) => block_on(runs::list(&context, &runs)),
         Command::Show(show) => block_on(runs::show(&context, &show)),
         Command::Why(why) => block_on(why::run(&context, &why)),
         Command::Start(start) => block_on(act::start(&context, &start)),
         Command::Stop(stop) => block_on(act::stop(&context, &stop)),
         Command::Halt(halt) => block_on(act::halt(&context, &halt)),
-        Command::Resume => block_on(act::resume(&context)),
+        Command::Pause(pause) => block_on(act::pause(&context, &pause)),
+        Command::Resume { experiment } => block_on(act::resume(&context, experiment.as_deref())),
+        Command::Backfill(backfill) => block_on(act::backfill(&context, &backfill)),
         Command::Reload => block_on(act::reload(&context)),
         Command::Status => block_on(status::run(&context)),
         Command::Completions { shell } => {

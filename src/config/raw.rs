@@ -31,10 +31,20 @@ pub struct Raw {
     pub calendars: BTreeMap<String, RawCalendar>,
     /// Times at which nothing may run, or at which alone something may.
     pub windows: BTreeMap<String, RawWindow>,
+    /// Groups of experiments of which one runs at a time.
+    pub groups: BTreeMap<String, RawGroup>,
     /// What runs may cost.
     pub budget: RawBudget,
     /// Experiments.
     pub experiments: BTreeMap<String, RawExperiment>,
+}
+
+/// A group of experiments of which one runs at a time.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawGroup {
+    /// Least time from the end of a run to the start of the next one of the group. Default `0s`.
+    pub min_gap: Option<String>,
 }
 
 /// Where AWS is called.
@@ -157,7 +167,7 @@ pub struct RawCalendar {
     /// How old what was read may be. Default `1h`.
     pub max_age: Option<String>,
     /// What happens when it cannot be read for longer than that. Default `closed`.
-    pub on_failure: Option<RawOnFailure>,
+    pub on_failure: Option<RawUnread>,
     /// How long what was last read holds with `on_failure = "last-known"`. Default `24h`.
     pub last_known_for: Option<String>,
     /// AWS Region. Default: that of `aws`.
@@ -170,7 +180,7 @@ pub struct RawCalendar {
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum RawOnFailure {
+pub enum RawUnread {
     Closed,
     LastKnown,
 }
@@ -233,21 +243,42 @@ pub struct RawExperiment {
     pub tags: BTreeMap<String, String>,
     /// What happens to a run that is due while another is going on. Default `skip`.
     pub overlap: Option<RawOverlap>,
+    /// How long a run may wait for its turn. Default `12h`.
+    pub queue_for: Option<String>,
+    /// Least time from the end of a run to the start of the next one. Default `0s`.
+    pub min_gap: Option<String>,
+    /// Groups it is in: of each, one experiment runs at a time. Default: none.
+    pub groups: Vec<String>,
+    /// Whether it may run beside an experiment with which it shares a target, if that says so too. Default `false`.
+    pub share_targets: Option<bool>,
+    /// What happens after a run that failed. Default `continue`.
+    pub on_failure: Option<RawOnFailure>,
     /// A run is stopped after this time. Default and most `12h`.
     pub max_duration: Option<String>,
     /// Which estimate of a run's length a start is judged by. Default `ceiling`.
     pub estimate: Option<RawEstimate>,
-    /// Cron schedules.
+    /// Schedules.
     pub schedules: Vec<RawSchedule>,
     /// Event triggers.
     pub triggers: Vec<RawTrigger>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum RawOverlap {
     Skip,
+    QueueOne,
+    QueueAll,
+    StopOther,
     Allow,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawOnFailure {
+    Continue,
+    Pause,
+    Classify,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -258,20 +289,51 @@ pub enum RawEstimate {
     Learned,
 }
 
-/// A cron schedule.
+/// A schedule. Exactly one of `cron`, `every` and `at` says when.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawSchedule {
     /// Name, under which its slots are kept. Default: made of `cron` and `timezone`.
     pub name: Option<String>,
-    /// Cron expression of five fields, six fields (seconds first), or a macro such as `@daily`.
+    /// Cron expression of five fields, six (seconds first) or seven (year last), or a macro such as `@daily`.
     pub cron: Option<String>,
+    /// Time between two slots, such as `36h`: elapsed time, whatever clocks do.
+    pub every: Option<String>,
+    /// First slot of `every`. Default: `start_date`, else 1970-01-01T00:00:00Z.
+    pub anchor: Option<String>,
+    /// The only slot: a local time or an instant.
+    pub at: Option<String>,
     /// IANA time zone. Default `UTC`.
     pub timezone: Option<String>,
+    /// What happens to a slot of `cron` whose local time clocks skip. Default `shift`.
+    pub dst: Option<RawDst>,
+    /// Nothing is a slot before it. Default: none.
+    pub start_date: Option<String>,
+    /// Nothing is a slot from it on; a day is included as a whole. Default: none.
+    pub end_date: Option<String>,
+    /// A run is due at a random time up to so long after its slot. Default: at the slot.
+    pub jitter: Option<String>,
+    /// A run is due, and must start, at a random time inside such a span from its slot on. Default: at the slot.
+    pub within: Option<String>,
+    /// Mean number of slots from one that is taken to the next. Default `1`: every slot.
+    pub mtbf: Option<i64>,
+    /// Most runs that the schedule may ever start. Default: no limit.
+    pub max_runs: Option<i64>,
     /// What happens to slots that passed unseen. Default `latest`.
     pub missed: Option<RawMissed>,
-    /// How long after its slot a run may still start. Default `10m`.
+    /// With `missed = "all"`: at most so many are made up for. Default `10`.
+    pub max_missed: Option<i64>,
+    /// How long after it is due a run may still start. Default `10m`.
     pub start_deadline: Option<String>,
+    /// How long a run may wait for a blackout to lift. Default `0s`: it is skipped.
+    pub hold_for: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawDst {
+    Shift,
+    Skip,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -279,6 +341,7 @@ pub struct RawSchedule {
 pub enum RawMissed {
     Latest,
     Skip,
+    All,
 }
 
 /// An event trigger.

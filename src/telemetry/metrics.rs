@@ -18,7 +18,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use super::names;
 use crate::domain::{
     outcome::Outcome,
-    run::{HoldReason, Observation, Run, RunState, Trigger},
+    run::{Observation, Run, RunState, Trigger},
 };
 
 /// Where things stand, for the gauges.
@@ -73,7 +73,11 @@ impl Metrics {
             decisions: counter(names::METRIC_DECISIONS, names::UNIT_DECISIONS, "Decisions over runs"),
             runs: counter(names::METRIC_RUNS, names::UNIT_RUNS, "Runs that ended"),
             run_duration: seconds(names::METRIC_RUN_DURATION, &names::RUN_SECONDS, "Length of FIS experiments"),
-            fire_lateness: seconds(names::METRIC_FIRE_LATENESS, &names::LATE_SECONDS, "From a slot to its start"),
+            fire_lateness: seconds(
+                names::METRIC_FIRE_LATENESS,
+                &names::LATE_SECONDS,
+                "From when a slot is due to its start",
+            ),
             events: counter(names::METRIC_EVENTS, names::UNIT_EVENTS, "Deployment events received"),
             event_lag: seconds(names::METRIC_EVENT_LAG, &names::LATE_SECONDS, "From an event to its receipt"),
             fis_calls: counter(names::METRIC_FIS_CALLS, names::UNIT_CALLS, "Calls to FIS"),
@@ -86,7 +90,7 @@ impl Metrics {
     /// Counts a committed transition. `run` is the run after it, `at` the instant it was observed.
     pub fn observed(&self, run: &Run, observation: &Observation, at: Timestamp) {
         match observation {
-            Observation::Held { reason, .. } => self.decided(run, "hold", hold_reason(reason)),
+            Observation::Held { reason, .. } => self.decided(run, "hold", reason.as_str()),
             Observation::Skipped { reason } => self.decided(run, "skip", reason.as_str()),
             Observation::StartAsked { .. } => {
                 // Further attempts carry out the same decision.
@@ -138,8 +142,8 @@ impl Metrics {
     }
 
     fn fired(&self, run: &Run, at: Timestamp) {
-        if let Trigger::Slot { at: slot, .. } = &run.trigger {
-            self.0.fire_lateness.record(seconds_between(*slot, at), &[]);
+        if let Trigger::Slot { .. } = &run.trigger {
+            self.0.fire_lateness.record(seconds_between(run.not_before, at), &[]);
         }
     }
 
@@ -200,14 +204,6 @@ fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
             }
         }))
         .build();
-}
-
-/// Names the kind of a hold.
-fn hold_reason(reason: &HoldReason) -> &'static str {
-    match reason {
-        HoldReason::Closed { .. } => "closed",
-        HoldReason::TemplateUnread { .. } => "template-unread",
-    }
 }
 
 fn experiment(run: &Run) -> KeyValue {

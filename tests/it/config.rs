@@ -1,5 +1,7 @@
 //! Configuration: every mistake at once with its place, merging, overrides, and the shipped reference.
 
+mod schedules;
+
 use std::{fs, path::Path};
 
 use firedrill::{
@@ -86,12 +88,13 @@ listen = "localhost:80"
     team.toml:9:8 windows.weekend.kind: `blackot` is not one of `blackout` or `allowed`
       hint: did you mean `blackout`?
     team.toml:11:12 experiments.checkout.template: expected a text in quotes, found the number 7
-    team.toml:12:11 experiments.checkout.overlap: expected a text in quotes, one of `skip` or `allow`, found the boolean true
+    team.toml:12:11 experiments.checkout.overlap: expected a text in quotes, one of `skip`, `queue-one`, `queue-all`, `stop-other` or `allow`, found the boolean true
     team.toml:13:16 experiments.checkout.max_duration: `13h` is out of range: from 1s to 12h is possible
     team.toml:15:8 experiments.checkout.schedules[0].cron: `30 2 30 2 *` never fires: no date matches it
     team.toml:16:12 experiments.checkout.schedules[0].timezone: `Berlin` is not a time zone
       hint: did you mean `Europe/Berlin`?
     team.toml:17:1 experiments.checkout.schedules[1].cron: is missing
+      hint: say when: `cron = "30 2 * * MON-FRI"`, `every = "36h"` or `at = "2026-03-01T10:00"`
     team.toml:19:18 experiments.checkout.schedules[1].start_deadline: `10` is not a duration
       hint: write numbers with units, such as `90s`, `1h 30m` or `90d`
     team.toml:20:1 experiments.checkout.triggers[0].pattern: is missing
@@ -129,7 +132,7 @@ fn names_of_schedules_are_unique() {
     let twice = "[[experiments.checkout.schedules]]\ncron = \"@daily\"\n";
     insta::assert_snapshot!(refused(&[("a.toml", &format!("{GOOD}{twice}{twice}"))], &[]), @r#"
     a.toml:5:1 experiments.checkout.schedules[1]: a schedule named `cron-bf7afa6d` stands before it in this experiment
-      hint: give each its own `name`; without one it is made of `cron` and `timezone`
+      hint: give each its own `name`; without one it is made of what it says of times
     "#);
 }
 
@@ -229,7 +232,7 @@ fn budget_is_money_without_drift() {
     "#);
     let estimate = format!("{GOOD}estimate = \"nominl\"\n");
     insta::assert_snapshot!(refused(&[("a.toml", &estimate)], &[]), @r#"
-    a.toml:3:12 experiments.checkout.estimate: `nominl` is not one of `ceiling` or `nominal` or `learned`
+    a.toml:3:12 experiments.checkout.estimate: `nominl` is not one of `ceiling`, `nominal` or `learned`
       hint: did you mean `nominal`?
     "#);
 }

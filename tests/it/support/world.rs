@@ -8,9 +8,10 @@ use firedrill::domain::{
     event::{self, Event},
     experiment::{EventTrigger, Experiment, Place, Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
-    ids::RunId,
+    ids::{ExperimentName, RunId},
+    ledger::Ledger,
     pattern::Pattern,
-    plan::{self, Effect, Halt, HaltRunning, Mode, ScheduleKey, Snapshot, StopRequest},
+    plan::{self, Effect, Halt, HaltRunning, Mode, PauseRow, ScheduleKey, Snapshot, StopRequest},
     run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, Trigger},
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
@@ -37,6 +38,8 @@ pub struct World {
     pub runs: Vec<Run>,
     pub halt: Option<Halt>,
     pub stops: BTreeMap<RunId, StopRequest>,
+    pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    pub pauses: BTreeMap<ExperimentName, PauseRow>,
     pub mode: Mode,
     pub busy: BTreeSet<RunId>,
 }
@@ -164,6 +167,24 @@ pub fn running(run: Run, at: &str) -> Run {
     applied(asked(run, at), &[(at, Observation::Started { fis, adopted: Adopted::No })])
 }
 
+/// Does what the planner asks for of slots, pass after pass, and returns every run that was opened.
+pub fn opened_at(world: &mut World, now: &str) -> Vec<Run> {
+    let mut opened = Vec::new();
+    for effect in plan::plan(&world.snapshot(), t(now)) {
+        match effect {
+            Effect::AdoptSchedule { schedule, at } => _ = world.cursors.insert(schedule, at),
+            Effect::ForgetSchedule { schedule } => _ = world.cursors.remove(&schedule),
+            Effect::OpenSlots { schedule, cursor, runs } => {
+                world.cursors.insert(schedule, cursor);
+                opened.extend(runs);
+            }
+            other if world.runs.is_empty() => panic!("about no slot: {other:?}"),
+            _ => {}
+        }
+    }
+    opened
+}
+
 pub fn halt(running: HaltRunning) -> Option<Halt> {
     Some(Halt { at: t("00:00:00"), by: "ann".to_owned(), reason: None, running })
 }
@@ -206,6 +227,8 @@ impl World {
             runs: self.runs.clone(),
             halt: self.halt.clone(),
             stops: self.stops.clone(),
+            ledgers: self.ledgers.clone(),
+            pauses: self.pauses.clone(),
             mode: self.mode,
             busy: self.busy.clone(),
         }
