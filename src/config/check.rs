@@ -5,6 +5,7 @@
 mod budget;
 mod calendars;
 mod experiments;
+mod spans;
 mod values;
 mod windows;
 

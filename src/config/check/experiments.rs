@@ -12,7 +12,7 @@ use super::{
         raw::{RawEstimate, RawExperiment, RawMissed, RawOverlap, RawPlace, RawSchedule, RawTrigger},
     },
     Check,
-    values::{DAY, MINUTE, SECOND},
+    values::{DAY, MINUTE, SECOND, account_of},
 };
 use crate::domain::{
     experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
@@ -64,6 +64,8 @@ impl Check<'_> {
         let limits = SECOND..=FIS_MAX_DURATION;
         let max_duration = self.duration(&path.key("max_duration"), raw.max_duration, FIS_MAX_DURATION, limits);
         self.tags(&path.key("tags"), &raw.tags);
+        let environment = raw.environment.and_then(|name| self.name(&path.key("environment"), &name));
+        let account = raw.account.and_then(|account| self.account(&path.key("account"), account));
         let schedules = self.schedules(&path.key("schedules"), name, raw.schedules);
         let triggers = raw.triggers.into_iter().enumerate();
         let triggers = triggers.filter_map(|(n, raw)| self.trigger(&path.key("triggers").item(n), raw)).collect();
@@ -71,14 +73,14 @@ impl Check<'_> {
             // Without a name nothing is used, but everything is still to be checked.
             name: checked_name?,
             template: template?,
-            place,
             tags: raw.tags,
-            environment: None,
-            account: None,
+            environment: environment.map(|name| name.to_string()),
+            account: account.or_else(|| account_of(&place)),
             overlap: match raw.overlap {
                 None | Some(RawOverlap::Skip) => Overlap::Skip,
                 Some(RawOverlap::Allow) => Overlap::Allow,
             },
+            place,
             max_duration,
             estimate: match raw.estimate {
                 None | Some(RawEstimate::Ceiling) => EstimateKind::Ceiling,
@@ -185,7 +187,8 @@ impl Check<'_> {
         zone.map(|_| schedule)
     }
 
-    fn cron(&mut self, path: &KeyPath, expression: &str, zone: TimeZone, seed: &str) -> Option<CronSchedule> {
+    /// Reads a cron expression; `seed` spreads its hash fields.
+    pub fn cron(&mut self, path: &KeyPath, expression: &str, zone: TimeZone, seed: &str) -> Option<CronSchedule> {
         match CronSchedule::parse(expression, zone, seed) {
             Ok(cron) => {
                 if cron.has_two_day_fields() {
