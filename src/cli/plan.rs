@@ -26,7 +26,7 @@ use crate::{
 /// # Errors
 /// [`Exit::Usage`] for a configuration with mistakes or an unknown experiment.
 pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
-    let mut settings = context.load()?.settings;
+    let mut settings = context.settings().await?;
     if let Some(name) = &args.experiment {
         let known = Name::parse(name).ok().filter(|name| settings.rules.experiments.contains_key(name));
         let name = known.ok_or_else(|| Failure::say(Exit::NotFound, format!("there is no experiment `{name}`")))?;

@@ -121,7 +121,7 @@ async fn slot(context: &Context, experiment: &str, time: &str) -> Result<Exit, F
     {
         return explain(context, store, &run).await;
     }
-    let settings = context.load()?.settings;
+    let settings = context.settings().await?;
     let said = undecided(&settings, &name, at).await?;
     if context.output == Output::Json {
         render::json(&json!({ "experiment": name, "at": at, "decided": false, "expected": said }))?;
