@@ -119,6 +119,11 @@ impl Window {
         })
     }
 
+    /// Tells whether all that the window names lies before an instant, so that it never comes again.
+    pub fn is_over(&self, at: Timestamp) -> bool {
+        self.calendars.is_empty() && self.spans.iter().all(|span| span.is_over(self.zone.to_datetime(at)))
+    }
+
     /// Lists the stretches that meet `[from, to)`, clipped to it; `to` is taken as at most [`HORIZON`] later.
     pub fn intervals(&self, from: Timestamp, to: Timestamp) -> Intervals {
         let to = to.min(from.saturating_add(HORIZON).unwrap_or(to));
