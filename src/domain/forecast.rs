@@ -5,17 +5,20 @@
 //! time. Experiments that cannot influence each other are forecast apart ([`clusters`]), so that a caller may spread them
 //! over its cores; `world` is one such cluster's virtual time.
 
+mod cluster;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+pub use self::cluster::{Cluster, clusters};
 use self::world::World;
 use super::{
     experiment::Rules,
     ids::{ExperimentName, RunId},
-    plan::{Halt, ScheduleKey, StopRequest},
+    ledger::Ledger,
+    plan::{Halt, PauseRow, ScheduleKey, StopRequest},
     run::Run,
     template::TemplateFacts,
 };
@@ -37,6 +40,10 @@ pub struct Outlook {
     pub stops: BTreeMap<RunId, StopRequest>,
     /// The halt, if it is on; it is assumed to stay.
     pub halt: Option<Halt>,
+    /// What past runs left behind; the forecast adds its own.
+    pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    /// Experiments that are paused.
+    pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// What is known of templates, by experiment. Without it a run is assumed to take the experiment's `max_duration`.
     pub facts: BTreeMap<ExperimentName, TemplateFacts>,
 }
@@ -64,20 +71,9 @@ pub struct Expected {
     pub runs_from_to: Option<(Timestamp, Timestamp)>,
 }
 
-/// Experiments that may influence each other: all of them, or none, have to be forecast together. In name order.
-pub type Cluster = BTreeSet<ExperimentName>;
-
 /// Forecasts every slot in `[from, to)`.
 pub fn forecast(rules: &Rules, outlook: &Outlook, from: Timestamp, to: Timestamp) -> Forecast {
     of(rules, outlook, &clusters(rules, outlook), from, to)
-}
-
-/// Finds which experiments can influence each other, in name order; those of runs that are going on, but are no longer
-/// declared, included.
-pub fn clusters(rules: &Rules, outlook: &Outlook) -> Vec<Cluster> {
-    let names: BTreeSet<&ExperimentName> =
-        rules.experiments.keys().chain(outlook.runs.iter().map(|run| &run.experiment)).collect();
-    names.into_iter().map(|name| Cluster::from([name.clone()])).collect()
 }
 
 /// Forecasts the slots of some clusters in `[from, to)`.

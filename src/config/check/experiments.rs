@@ -12,6 +12,7 @@ use super::{
         raw::{RawEstimate, RawExperiment, RawMissed, RawOverlap, RawPlace, RawSchedule, RawTrigger},
     },
     Check,
+    limits::WrittenLimits,
     values::{DAY, MINUTE, SECOND, account_of},
 };
 use crate::domain::{
@@ -66,6 +67,21 @@ impl Check<'_> {
         self.tags(&path.key("tags"), &raw.tags);
         let environment = raw.environment.and_then(|name| self.name(&path.key("environment"), &name));
         let account = raw.account.and_then(|account| self.account(&path.key("account"), account));
+        let overlap = match raw.overlap {
+            None | Some(RawOverlap::Skip) => Overlap::Skip,
+            Some(RawOverlap::QueueOne) => Overlap::QueueOne,
+            Some(RawOverlap::QueueAll) => Overlap::QueueAll,
+            Some(RawOverlap::StopOther) => Overlap::StopOther,
+            Some(RawOverlap::Allow) => Overlap::Allow,
+        };
+        let written = WrittenLimits {
+            queue_for: raw.queue_for,
+            min_gap: raw.min_gap,
+            groups: raw.groups,
+            share_targets: raw.share_targets,
+            on_failure: raw.on_failure,
+        };
+        let limits = self.limits(&path, overlap, written);
         let schedules = self.schedules(&path.key("schedules"), name, raw.schedules);
         let triggers = raw.triggers.into_iter().enumerate();
         let triggers = triggers.filter_map(|(n, raw)| self.trigger(&path.key("triggers").item(n), raw)).collect();
@@ -76,11 +92,9 @@ impl Check<'_> {
             tags: raw.tags,
             environment: environment.map(|name| name.to_string()),
             account: account.or_else(|| account_of(&place)),
-            overlap: match raw.overlap {
-                None | Some(RawOverlap::Skip) => Overlap::Skip,
-                Some(RawOverlap::Allow) => Overlap::Allow,
-            },
             place,
+            overlap,
+            limits,
             max_duration,
             estimate: match raw.estimate {
                 None | Some(RawEstimate::Ceiling) => EstimateKind::Ceiling,
