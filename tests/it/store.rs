@@ -122,7 +122,7 @@ async fn changes_of_one_transaction_are_each_made_or_stale(store: &impl Store) {
     store.request_run(known.clone()).await.expect("a write");
     let (asked, start) =
         advance(&known, Observation::StartAsked { place: Default::default(), template_id: "E".into() });
-    let (_, outdated) = advance(&asked, skip());
+    let (_, opened_and_over) = advance(&slot_run("10:00:00"), skip());
     let (_, unknown) = advance(&slot_run("08:00:00"), skip());
     let opened = vec![known.clone(), slot_run("10:00:00"), slot_run("11:00:00")];
     let changes =
@@ -135,7 +135,7 @@ async fn changes_of_one_transaction_are_each_made_or_stale(store: &impl Store) {
     assert_eq!(all.cursors[&(name("probe"), name("nightly"))], t("11:00:00"));
     assert_eq!(all.ledgers[&known.experiment].begun[&name("nightly")], 1);
     let forget = Change::ForgetSchedule { schedule: (name("probe"), name("nightly")) };
-    assert_eq!(store.commit(&[outdated, forget]).await.expect("a commit"), [Done, Done]);
+    assert_eq!(store.commit(&[opened_and_over, forget]).await.expect("a commit"), [Done, Done]);
     assert_eq!(store.commit(&[]).await.expect("a commit"), []);
     assert_eq!(rows(store).await.cursors, BTreeMap::new());
 }
