@@ -5,18 +5,20 @@
 //! time. Experiments that cannot influence each other are forecast apart ([`clusters`]), so that a caller may spread them
 //! over its cores; `world` is one such cluster's virtual time.
 
+pub mod diff;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use self::world::World;
 use super::{
     experiment::Rules,
     ids::{ExperimentName, RunId},
     plan::{Halt, ScheduleKey, StopRequest},
-    run::Run,
+    run::{HoldReason, Run},
     template::TemplateFacts,
 };
 
@@ -62,6 +64,21 @@ pub struct Expected {
     pub run: Run,
     /// When it starts and ends at the latest; `None` when it is not started.
     pub runs_from_to: Option<(Timestamp, Timestamp)>,
+    /// What its end rests on.
+    pub basis: Basis,
+    /// What it waited for last, if it had to.
+    pub waited_for: Option<HoldReason>,
+}
+
+/// What an expected end rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// The template as it was last read.
+    Template,
+    /// The experiment's `max_duration`: the template was never read, or does not tell.
+    #[serde(rename = "max-duration")]
+    Limit,
 }
 
 /// Experiments that may influence each other: all of them, or none, have to be forecast together. In name order.

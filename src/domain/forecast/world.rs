@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cluster, Expected, Outlook};
+use super::{Basis, Cluster, Expected, Outlook};
 use crate::domain::{
     experiment::{Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     plan::{self, Effect, Mode, Snapshot},
-    run::{Adopted, Observation, Run, RunState, StopRequestState, Trigger},
+    run::{Adopted, HoldReason, Observation, Run, RunState, StopRequestState, Trigger},
     template::{Estimate, TemplateAction, TemplateFacts},
 };
 
@@ -21,6 +21,10 @@ pub(super) struct World<'a> {
     facts: &'a BTreeMap<ExperimentName, TemplateFacts>,
     /// When each started run began and ends.
     ends: BTreeMap<RunId, (Timestamp, Timestamp)>,
+    /// Runs whose template does not tell their end.
+    endless: BTreeSet<RunId>,
+    /// What runs wait for, or waited for.
+    held: BTreeMap<RunId, HoldReason>,
     expected: Vec<Expected>,
     from: Timestamp,
     now: Timestamp,
@@ -48,8 +52,16 @@ impl<'a> World<'a> {
             mode: Mode::Active,
             busy: BTreeSet::new(),
         };
-        let mut world =
-            Self { snapshot, facts: &outlook.facts, ends: BTreeMap::new(), expected: Vec::new(), from, now: from };
+        let mut world = Self {
+            snapshot,
+            facts: &outlook.facts,
+            ends: BTreeMap::new(),
+            endless: BTreeSet::new(),
+            held: BTreeMap::new(),
+            expected: Vec::new(),
+            from,
+            now: from,
+        };
         world.take_up();
         world
     }
@@ -93,10 +105,12 @@ impl<'a> World<'a> {
     fn put_away(&mut self, chosen: fn(&Run) -> bool) {
         for mut run in self.snapshot.runs.extract_if(.., |run| chosen(run)) {
             let runs_from_to = self.ends.remove(&run.id);
+            let waited_for = self.held.remove(&run.id);
+            let basis = if self.endless.remove(&run.id) { Basis::Limit } else { Basis::Template };
             (run.facts, run.fis) = (None, None);
             match run.trigger {
                 Trigger::Slot { at: slot, .. } if slot >= self.from => {
-                    self.expected.push(Expected { slot, run, runs_from_to });
+                    self.expected.push(Expected { slot, run, runs_from_to, basis, waited_for });
                 }
                 Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } => {}
             }
@@ -144,7 +158,12 @@ impl<'a> World<'a> {
                 self.snapshot.cursors.insert(schedule, cursor);
                 self.snapshot.runs.extend(runs);
             }
-            Effect::Record { run, observation } => self.apply(&run, &[observation]),
+            Effect::Record { run, observation } => {
+                if let Observation::Held { reason, .. } = &observation {
+                    self.held.insert(run.clone(), reason.clone());
+                }
+                self.apply(&run, &[observation]);
+            }
             Effect::ReadTemplate { run, template, .. } => {
                 let facts = self.facts_of(&run, &template);
                 self.apply(&run, &[Observation::TemplateRead { facts }]);
@@ -201,10 +220,16 @@ impl<'a> World<'a> {
 
     fn begin(&mut self, id: &RunId, template_id: &str) -> FisExperiment {
         let takes = self.find(id).and_then(|run| match run.facts.as_ref()?.estimate() {
-            Estimate::Ceiling(length) => Some(length),
-            Estimate::Unknown => Some(self.snapshot.rules.experiments.get(&run.experiment)?.max_duration),
+            Estimate::Ceiling(length) => Some((length, Basis::Template)),
+            Estimate::Unknown => {
+                Some((self.snapshot.rules.experiments.get(&run.experiment)?.max_duration, Basis::Limit))
+            }
         });
-        let end = after(self.now, takes.unwrap_or(SignedDuration::ZERO));
+        let (takes, basis) = takes.unwrap_or((SignedDuration::ZERO, Basis::Limit));
+        if basis == Basis::Limit {
+            self.endless.insert(id.clone());
+        }
+        let end = after(self.now, takes);
         self.ends.insert(id.clone(), (self.now, end));
         FisExperiment {
             id: "forecast".to_owned(),
