@@ -48,7 +48,9 @@ pub fn of_answer(code: Option<&str>, status: u16) -> FailureClass {
         }
         "ServiceQuotaExceededException" => FailureClass::Quota,
         "ConflictException" => FailureClass::Conflict,
-        "ResourceNotFoundException" => FailureClass::NotFound,
+        "ResourceNotFoundException" | "InvalidDocument" => FailureClass::NotFound,
+        // Services that speak AWS JSON answer it with status 400.
+        "AccessDeniedException" | "AccessDenied" => FailureClass::Denied,
         "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => FailureClass::Credentials,
         "InternalFailure" | "InternalException" | "InternalServerError" | "ServiceUnavailable" => {
             FailureClass::Unavailable

@@ -7,6 +7,7 @@
 //! calendars of AWS are read by it; blackout windows from calendar files will be. What a line may hold is in `lines`, an event in `event`, a recurrence rule in `rule`.
 
 mod event;
+pub mod export;
 mod lines;
 mod rule;
 

@@ -3,6 +3,8 @@
 use firedrill::domain::calendar::{Calendar, DefaultState};
 use jiff::Timestamp;
 
+mod export;
+
 /// A calendar around some lines.
 fn calendar(lines: &str) -> String {
     let lines = lines.trim().lines().map(str::trim).collect::<Vec<_>>().join("\r\n");

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::support::runs::{instant, name};
 
 /// Every action that the agent calls, or that AWS asks for when it does.
-const ACTIONS: [&str; 12] = [
+const ACTIONS: [&str; 14] = [
     "events:PutEvents",
     "fis:GetExperiment",
     "fis:GetExperimentTemplate",
@@ -29,6 +29,8 @@ const ACTIONS: [&str; 12] = [
     "iam:CreateServiceLinkedRole",
     "sqs:DeleteMessage",
     "sqs:ReceiveMessage",
+    "ssm:GetCalendarState",
+    "ssm:GetDocument",
 ];
 
 /// Called only where a role is configured.

@@ -48,6 +48,8 @@ fn answers_are_classed_by_code_and_then_by_status() {
         (Some("RequestTimeout"), 400, "timeout"),
         (Some("ValidationException"), 400, "invalid"),
         (Some("AccessDeniedException"), 403, "denied"),
+        (Some("AccessDeniedException"), 400, "denied"),
+        (Some("InvalidDocument"), 400, "not-found"),
         (Some("InternalServerException"), 500, "unavailable"),
         (Some("SomethingNew"), 400, "invalid"),
         (Some("SomethingNew"), 503, "unavailable"),
