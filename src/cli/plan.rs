@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use jiff::{SignedDuration, Timestamp, civil::date, tz::TimeZone};
 
-use self::ahead::Ahead;
+use self::ahead::{Ahead, Line};
 use super::{
     args::{Form, PlanArgs},
     context::{Context, now, told},
@@ -22,8 +22,9 @@ use super::{
 use crate::{
     config::{self, settings::Settings},
     domain::{
+        calendar::export::{self, Item, Status},
         experiment::Rules,
-        forecast::{self, Cluster, Forecast, Outlook},
+        forecast::{self, Basis, Cluster, Forecast, Outlook},
         ids::ExperimentName,
         window::NameGlob,
         words::did_you_mean,
@@ -56,10 +57,32 @@ pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
     let ahead = Ahead::new(&settings, &outlook, &forecast, &chosen, from, to);
     match args.output {
         Form::Json => render::json(&ahead.report(args.totals))?,
-        Form::Ics => return Err(Failure::say(Exit::Usage, "not yet")),
+        Form::Ics => render::text(&calendar(&ahead, now()))?,
         Form::Table => table::print(&ahead, args)?,
     }
     Ok(Exit::Done)
+}
+
+/// Writes what starts as a calendar that others can read.
+fn calendar(ahead: &Ahead<'_>, now: Timestamp) -> String {
+    let item = |line: &Line<'_>| {
+        let (start, end) = (line.starts?, line.ends_by?);
+        let assumed = match line.end_rests_on {
+            Some(Basis::Limit) => "The end is the experiment's `max_duration`, since its template does not tell one.\n",
+            Some(Basis::Template) | None => "",
+        };
+        Some(Item {
+            uid: format!("{}@firedrill", line.run),
+            start,
+            end,
+            summary: format!("Chaos: {}", line.experiment),
+            description: format!("{assumed}Schedule {}, slot {}", line.schedule, render::instant(line.slot)),
+            status: Status::Tentative,
+            categories: vec!["chaos".to_owned()],
+        })
+    };
+    let items: Vec<Item> = ahead.lines.iter().filter_map(item).collect();
+    export::export(&items, now)
 }
 
 /// Finds the range asked for, `[from, to)`.

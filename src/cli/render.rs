@@ -27,6 +27,14 @@ pub fn line(text: &str) -> Result<(), Failure> {
     seen(writeln!(std::io::stdout(), "{text}"))
 }
 
+/// Prints a text as it is.
+///
+/// # Errors
+/// When stdout cannot be written to.
+pub fn text(text: &str) -> Result<(), Failure> {
+    seen(write!(std::io::stdout(), "{text}"))
+}
+
 fn seen(written: std::io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(Exit::Internal, error)),

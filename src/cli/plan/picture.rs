@@ -18,6 +18,7 @@ use super::{
 use crate::{
     cli::args::Picture,
     domain::{
+        civil::{self, Instants},
         experiment::Experiment,
         ids::ExperimentName,
         window::{self, Window},
@@ -170,9 +171,8 @@ impl Grid {
     }
 
     fn shade(&self, row: usize, cell: usize, ahead: &Ahead<'_>, closed: &[Spans]) -> Shade {
-        let instant = |local| self.zone.to_timestamp(local).unwrap_or(Timestamp::MAX);
-        let from = instant(self.begin(row, cell)).max(ahead.from);
-        let to = instant(self.begin(row, cell + 1)).min(ahead.to);
+        let from = self.instant(self.begin(row, cell)).max(ahead.from);
+        let to = self.instant(self.begin(row, cell + 1)).min(ahead.to);
         if from >= to {
             return Shade::Outside;
         }
@@ -184,6 +184,14 @@ impl Grid {
             0 => Shade::Open,
             all if all == closed.len() => Shade::ClosedToAll,
             _ => Shade::ClosedToSome,
+        }
+    }
+
+    /// Finds the first instant of a local time, the end of the gap for one that clocks skip.
+    fn instant(&self, local: DateTime) -> Timestamp {
+        match civil::instants(&self.zone, local) {
+            Some(Instants::One(at) | Instants::Gap { end: at, .. } | Instants::Overlap { first: at, .. }) => at,
+            None => Timestamp::MAX,
         }
     }
 
@@ -291,6 +299,7 @@ fn legend(grid: &Grid, named: &[&ExperimentName], has_windows: bool) -> String {
         for (letter, name) in ('A'..='Z').zip(named) {
             text.push_str(&format!("{letter} {name}  "));
         }
+        text.truncate(text.trim_end().len());
         text.push_str("\nA starts, a does not; 2-9 so many start, + more; ! several do not");
     } else {
         text.push_str("1-9 so many start, + more; ! does not");
