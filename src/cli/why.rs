@@ -13,10 +13,10 @@ use super::{
 use crate::{
     config::settings::Settings,
     domain::{
-        experiment::Schedule,
         forecast,
         ids::Name,
         run::{Run, RunState, SkipReason, Trigger},
+        schedule::Schedule,
     },
     engine::ports::StoreError,
     store::{
@@ -75,7 +75,11 @@ fn sentence(run: &Run) -> String {
             format!("`{name}` waits: {reason}; it is judged again at {}.", render::instant(*look_at))
         }
         RunState::Settling => {
-            format!("`{name}` waits until {} for the rollout to settle.", render::instant(run.not_before))
+            let what = match run.trigger {
+                Trigger::Slot { .. } => "the time that its schedule drew",
+                Trigger::Event { .. } | Trigger::Manual { .. } => "the rollout to settle",
+            };
+            format!("`{name}` waits until {} for {what}.", render::instant(run.not_before))
         }
         other => format!("`{name}` is {}.", other.as_str()),
     }
@@ -153,15 +157,14 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<St
     let Some(declared) = settings.rules.experiments.get(name) else {
         return unknown(format!("there is no experiment `{name}`, and no run of it"));
     };
-    let before = at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(at);
-    let names_it = |schedule: &&Schedule| schedule.cron.next_after(before).is_some_and(|slot| slot.at == at);
+    let names_it = |schedule: &&Schedule| schedule.slot_at(at).is_some();
     let Some(schedule) = declared.schedules.iter().find(names_it) else {
-        let next = declared.schedules.iter().filter_map(|s| s.cron.next_after(at)).map(|slot| slot.at).min();
+        let next = declared.schedules.iter().filter_map(|s| s.next_after(at)).map(|slot| slot.at).min();
         let next = next.map_or_else(String::new, |next| format!("; the next slot is {}", render::instant(next)));
         return unknown(format!("no schedule of `{name}` names {}{next}", render::instant(at)));
     };
     let mut outlook = plan::outlook(settings).await?;
-    let cursor = outlook.cursors.get(&(name.clone(), schedule.timetable()));
+    let cursor = outlook.cursors.get(&(name.clone(), schedule.timetable().clone()));
     match cursor {
         Some(cursor) if at <= *cursor => {
             return unknown(format!(

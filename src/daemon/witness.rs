@@ -82,7 +82,7 @@ impl Witness for Teller {
             *open_runs.entry(run.state.as_str().to_owned()).or_default() += 1;
         }
         let next = |experiment: &crate::domain::experiment::Experiment| {
-            experiment.schedules.iter().filter_map(|schedule| schedule.cron.next_after(at)).map(|slot| slot.at).min()
+            experiment.schedules.iter().filter_map(|schedule| schedule.next_after(at)).map(|slot| slot.at).min()
         };
         let next_slots: BTreeMap<_, _> =
             rules.experiments.values().filter_map(|e| Some((e.name.clone(), next(e)?))).collect();

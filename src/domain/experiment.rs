@@ -8,12 +8,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ids::{ExperimentName, ScheduleName},
-    pattern::Pattern,
-    schedule::CronSchedule,
-    window::Window,
-};
+use super::{ids::ExperimentName, pattern::Pattern, schedule::Schedule, window::Window};
 
 /// FIS ends every experiment after twelve hours (AWS FIS user guide, fis-quotas).
 pub const FIS_MAX_DURATION: SignedDuration = SignedDuration::from_hours(12);
@@ -43,7 +38,7 @@ pub struct Experiment {
     /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
     /// [`FIS_MAX_DURATION`].
     pub max_duration: SignedDuration,
-    /// Cron schedules, names unique within the experiment.
+    /// Schedules, names unique within the experiment.
     pub schedules: Vec<Schedule>,
     /// Event triggers; an event starts at most one run of the experiment, by the first trigger that matches.
     pub triggers: Vec<EventTrigger>,
@@ -95,38 +90,6 @@ pub enum Overlap {
     Skip,
     /// Both go on.
     Allow,
-}
-
-/// One cron schedule of an experiment.
-#[derive(Debug, Clone)]
-pub struct Schedule {
-    /// Its identity: the cursor and every slot are kept under it.
-    pub name: ScheduleName,
-    /// Cron expression, zone and rule for clock changes.
-    pub cron: CronSchedule,
-    /// What happens to slots that passed unseen.
-    pub missed: MissedPolicy,
-    /// How long after its slot a run may still start (inclusive).
-    pub start_deadline: SignedDuration,
-}
-
-impl Schedule {
-    /// Returns the name under which its cursor is kept. It changes with the expression and the zone: an edited schedule is
-    /// a new one, to which no slot before the edit matters.
-    pub fn timetable(&self) -> ScheduleName {
-        let zone = self.cron.zone().iana_name().unwrap_or_default();
-        self.name.detailed(&[self.cron.expression(), zone])
-    }
-}
-
-/// What happens to slots that passed while the agent was away (not within a few seconds, as every tick is late by some).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum MissedPolicy {
-    /// None of them is run.
-    Skip,
-    /// Only the latest of them is run, if still within its start deadline.
-    #[default]
-    Latest,
 }
 
 /// One event trigger of an experiment.

@@ -139,6 +139,13 @@ impl fmt::Display for RunId {
     }
 }
 
+/// Draws a number that the parts decide and that looks random otherwise: the same for ever, on every machine.
+pub fn draw(parts: &[&str]) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&digest(parts)[..8]);
+    u64::from_be_bytes(number)
+}
+
 /// Digest of parts, each preceded by its length, so that no two lists of parts share a digest input.
 fn digest(parts: &[&str]) -> [u8; 32] {
     let mut hasher = Sha256::new();

@@ -24,7 +24,7 @@ use super::{
     run::{Observation, Run, RunState, StopCause},
 };
 
-/// Key of a schedule's cursor: the experiment and the schedule's [`timetable`](super::experiment::Schedule::timetable).
+/// Key of a schedule's cursor: the experiment and the schedule's [`timetable`](super::schedule::Schedule::timetable).
 pub type ScheduleKey = (ExperimentName, ScheduleName);
 
 /// All rows that decisions rest on, at one instant.

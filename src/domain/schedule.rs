@@ -1,185 +1,208 @@
-//! Cron schedules: which instants a schedule names, by Debian cron's rule for clock changes.
+//! Schedules: which instants an experiment is due at, and what becomes of each.
 //!
-//! Pure. croner reads the expression and matches *local* times, which know no clock changes; the way from local
-//! times to instants is ours. A *fixed* schedule (neither its minute nor its hour field begins with `*`; lists and
-//! ranges are fixed) fires once at the first instant after a gap that swallowed its time, and only in the first pass
-//! of an overlap. Any other is an *interval* schedule: it follows elapsed time, so it has nothing in a gap and both
-//! passes of an overlap. One fire an instant. A gap of [`CORRECTION`] or more loses its slots.
+//! Pure. A [`Schedule`] names *nominal* slots, which are its identity: a cursor and a run are kept under them. The
+//! [`Spread`] moves only when the run of a slot may start, and is drawn from the slot itself, so that a restarted agent
+//! and the forecast arrive at the same instant. The instants themselves come from [`cron`] (with its rule for clock
+//! changes) and [`every`].
 
-use std::sync::Arc;
+pub mod cron;
+pub mod every;
+mod memo;
 
-use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use super::civil::{self, Instants};
+use self::memo::Memo;
+pub use self::{
+    cron::{CronError, CronSchedule},
+    every::Every,
+};
+use super::ids::{self, ExperimentName, ScheduleName};
 
-/// A gap of this length or more is a correction of the calendar and not a change of the clock (Debian cron(8)).
-pub const CORRECTION: SignedDuration = SignedDuration::from_hours(3);
+/// Least time that is left of a span to start in, half of the span where that is shorter.
+const SPAN_SPARE: SignedDuration = SignedDuration::from_secs(60);
 
-/// Most stretches between two clock changes that one search looks at: centuries, in every zone there is.
-const MAX_STRETCHES: usize = 4_096;
+/// Slots looked at for the shortest time between two.
+const INTERVALS_LOOKED_AT: usize = 500;
 
-/// The fields: name, and what may stand there.
-const FIELDS: [(&str, &str); 6] = [
-    ("second", "0-59"),
-    ("minute", "0-59"),
-    ("hour", "0-23"),
-    ("day of month", "1-31, `L`, `15W` or `LW`"),
-    ("month", "1-12 or JAN-DEC"),
-    ("day of week", "0-7 (0 and 7 are Sunday), SUN-SAT, `FRI#2` or `FRIL`"),
-];
-
-/// A parsed cron expression with its zone. Cheap to clone.
+/// One schedule of an experiment.
 #[derive(Debug, Clone)]
-pub struct CronSchedule {
-    expression: Arc<str>,
-    zone: TimeZone,
-    pattern: Arc<croner::Cron>,
-    form: Form,
-    days: DayFields,
+pub struct Schedule {
+    name: ScheduleName,
+    timetable: ScheduleName,
+    experiment: ExperimentName,
+    timing: Timing,
+    bounds: Bounds,
+    known: Memo,
+    /// When inside or after its slot a run is due.
+    pub spread: Spread,
+    /// One slot in so many is taken, by a draw that the slot itself decides; 1 is every slot.
+    pub mtbf: u32,
+    /// Most runs that it may ever start; `None` sets no limit.
+    pub max_runs: Option<u32>,
+    /// What happens to slots that passed unseen.
+    pub missed: MissedPolicy,
+    /// How long after it is due a run may still start (inclusive).
+    pub start_deadline: SignedDuration,
+    /// How long a run may wait for a blackout to lift; zero means it is skipped.
+    pub hold_for: SignedDuration,
 }
 
-/// How a schedule passes a clock change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Fixed,
-    Interval,
+/// Which instants a schedule names.
+#[derive(Debug, Clone)]
+pub enum Timing {
+    /// Those of a cron expression.
+    Cron(CronSchedule),
+    /// Those that lie a whole number of periods after an anchor.
+    Every(Every),
+    /// One.
+    At {
+        /// When.
+        at: Timestamp,
+        /// The zone it was written in.
+        zone: TimeZone,
+    },
 }
 
-/// Which of the two day fields restrict the day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DayFields {
-    AtMostOne,
-    Both,
+/// The instants `[from, until)` outside of which a schedule names nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first instant that may be a slot (inclusive).
+    pub from: Option<Timestamp>,
+    /// The first instant that may be none any more (exclusive).
+    pub until: Option<Timestamp>,
+}
+
+/// When inside or after its slot a run is due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Spread {
+    /// At the slot.
+    #[default]
+    None,
+    /// At a random whole second in `[slot, slot + jitter)`.
+    Jitter(SignedDuration),
+    /// At a random whole second inside `[slot, slot + span)`, and it must start inside of it.
+    Within(SignedDuration),
+}
+
+/// What happens to slots that passed while the agent was away (not within a few seconds, as every tick is late by some).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MissedPolicy {
+    /// None of them is run.
+    Skip,
+    /// Only the latest of them is run, if still within its start deadline.
+    #[default]
+    Latest,
+    /// Each of the latest ones is run that is still within its start deadline, oldest first.
+    All {
+        /// At most so many.
+        most: u32,
+    },
 }
 
 /// An instant that a schedule names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
-    /// When it is due.
+    /// The instant: the slot's identity.
     pub at: Timestamp,
     /// Whether a clock change moved it from the local time that the expression names.
     pub shifted: bool,
+    /// Whether a time that the expression names was lost between the slot before it and this one: clocks skipped it and
+    /// nothing was to be moved.
+    pub after_lost: bool,
 }
 
-/// A cron expression that names no schedule.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CronError {
-    /// There is no text.
-    #[error("the cron expression is empty")]
-    Empty,
-    /// A macro that has no instants of its own, or that nobody knows.
-    #[error("`{name}` is not supported: use @hourly, @daily, @weekly, @monthly, @yearly or five or six fields")]
-    Macro {
-        /// The macro as written.
-        name: String,
-    },
-    /// Too few or too many fields.
-    #[error("a cron expression has five fields (minute first) or six (second first), this one has {found}")]
-    FieldCount {
-        /// How many there are.
-        found: usize,
-    },
-    /// A field that names no times.
-    #[error("`{text}` cannot stand in the {field} field: it takes {takes}, with `*` `,` `-` `/`")]
-    Field {
-        /// Name of the field.
-        field: &'static str,
-        /// What may stand there.
-        takes: &'static str,
-        /// The field as written.
-        text: String,
-    },
-    /// The fields do not make sense.
-    #[error("`{expression}` is not a cron expression: {reason}")]
-    Syntax {
-        /// The expression as written.
-        expression: String,
-        /// What the parser says.
-        reason: String,
-    },
-    /// No date matches.
-    #[error("`{expression}` never fires: no date matches it")]
-    Never {
-        /// The expression as written.
-        expression: String,
-    },
+impl Slot {
+    /// A slot that no clock change touched.
+    pub const fn plain(at: Timestamp) -> Self {
+        Self { at, shifted: false, after_lost: false }
+    }
 }
 
-impl CronSchedule {
-    /// Parses an expression of five fields, six fields (seconds first) or a macro such as `@daily`.
-    ///
-    /// Names (`MON`, `JAN`), `L`, `W`, `LW`, `FRI#2` and `FRIL` are understood. With both day fields set either may
-    /// match; both must when one of them begins with `*`, or when the day of week begins with `+`.
-    ///
-    /// # Errors
-    /// [`CronError`] for text that is no schedule, and for one that never fires.
-    pub fn parse(expression: &str, zone: TimeZone) -> Result<Self, CronError> {
-        let expression = expression.trim();
-        let fields = expand_macro(expression)?;
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let from_minute = match fields.len() {
-            5 => fields.as_slice(),
-            6 => &fields[1..],
-            found => return Err(CronError::FieldCount { found }),
-        };
-        check_fields(&fields)?;
-
-        let begins_with_star = |field: usize| from_minute[field].starts_with(['*', '?']);
-        let day_starred = begins_with_star(2) || begins_with_star(4);
-        let syntax = |reason: croner::errors::CronError| CronError::Syntax {
-            expression: expression.to_owned(),
-            reason: reason.to_string().trim_end_matches('.').to_owned(),
-        };
-        let pattern = croner::parser::CronParser::builder()
-            .year(croner::parser::Year::Disallowed)
-            .dom_and_dow(day_starred)
-            .build()
-            .parse(&fields.join(" "))
-            .map_err(syntax)?;
-        let form = if begins_with_star(0) || begins_with_star(1) { Form::Interval } else { Form::Fixed };
-        let days = if day_starred { DayFields::AtMostOne } else { DayFields::Both };
-        let schedule = Self { expression: expression.into(), zone, pattern: Arc::new(pattern), form, days };
-        if schedule.local_after(DateTime::constant(2000, 1, 1, 0, 0, 0, 0), Edge::Included).is_none() {
-            return Err(CronError::Never { expression: expression.to_owned() });
+impl Schedule {
+    /// Makes a schedule that takes every slot at its instant, the latest of missed ones, with a deadline of ten minutes.
+    pub fn new(experiment: &ExperimentName, name: ScheduleName, timing: Timing, bounds: Bounds) -> Self {
+        let mut details = timing.identity();
+        // Without dates nothing is added, so that these names stay what they were before there were dates.
+        details.extend(bounds.from.map(|from| format!("from {from}")));
+        details.extend(bounds.until.map(|until| format!("until {until}")));
+        let details: Vec<&str> = details.iter().map(String::as_str).collect();
+        Self {
+            timetable: name.detailed(&details),
+            experiment: experiment.clone(),
+            name,
+            timing,
+            bounds,
+            known: Memo::default(),
+            spread: Spread::None,
+            mtbf: 1,
+            max_runs: None,
+            missed: MissedPolicy::Latest,
+            start_deadline: SignedDuration::from_mins(10),
+            hold_for: SignedDuration::ZERO,
         }
-        Ok(schedule)
     }
 
-    /// Returns the expression as written.
-    pub fn expression(&self) -> &str {
-        &self.expression
+    /// Returns its identity: the slots of its runs are kept under it.
+    pub fn name(&self) -> &ScheduleName {
+        &self.name
     }
 
-    /// Returns the zone in which dates are computed.
+    /// Returns the name under which its cursor is kept. It changes with the instants that the schedule names: an edited
+    /// schedule is a new one, to which no slot before the edit matters.
+    pub fn timetable(&self) -> &ScheduleName {
+        &self.timetable
+    }
+
+    /// Returns which instants it names, in words: a cron expression, `every 36h`, `at 2026-03-01T10:00:00Z`.
+    pub fn expression(&self) -> String {
+        match &self.timing {
+            Timing::Cron(cron) => cron.expression().to_owned(),
+            Timing::Every(every) => format!("every {:#}", every.period()),
+            Timing::At { at, .. } => format!("at {at}"),
+        }
+    }
+
+    /// Returns the zone in which it was written.
     pub fn zone(&self) -> &TimeZone {
-        &self.zone
-    }
-
-    /// Tells whether the schedule is fixed (see the head of this file) and not an interval schedule.
-    pub fn is_fixed(&self) -> bool {
-        self.form == Form::Fixed
-    }
-
-    /// Tells whether both day of month and day of week are set, so that either may match: seldom meant.
-    pub fn has_two_day_fields(&self) -> bool {
-        self.days == DayFields::Both
-    }
-
-    /// Finds the first slot strictly after an instant; `None` when there is none in the searched years.
-    pub fn next_after(&self, after: Timestamp) -> Option<Slot> {
-        match self.form {
-            Form::Fixed => self.fixed_after(after),
-            Form::Interval => self.interval_after(after),
+        match &self.timing {
+            Timing::Cron(cron) => cron.zone(),
+            Timing::Every(every) => every.zone(),
+            Timing::At { zone, .. } => zone,
         }
+    }
+
+    /// Finds the first slot strictly after an instant; `None` when there is none.
+    ///
+    /// The answer is kept: the planner asks for every schedule in every pass, mostly about the same stretch of time.
+    pub fn next_after(&self, after: Timestamp) -> Option<Slot> {
+        self.known.answer(after, || self.search_after(after))
+    }
+
+    fn search_after(&self, after: Timestamp) -> Option<Slot> {
+        let from = match self.bounds.from {
+            Some(from) if after < from => from.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(after),
+            _ => after,
+        };
+        let next = match &self.timing {
+            Timing::Cron(cron) => cron.next_after(from),
+            Timing::Every(every) => every.next_after(from).map(Slot::plain),
+            Timing::At { at, .. } => (*at > from).then_some(Slot::plain(*at)),
+        };
+        next.filter(|slot| self.bounds.until.is_none_or(|until| slot.at < until))
     }
 
     /// Finds the latest slot in `(after, until]`, at a cost that does not grow with the number of slots in it.
     pub fn latest_in(&self, after: Timestamp, until: Timestamp) -> Option<Slot> {
-        let latest = match self.form {
-            Form::Fixed => self.fixed_until(until),
-            Form::Interval => self.interval_until(until),
+        let until = match self.bounds.until {
+            Some(end) if until >= end => end.checked_sub(SignedDuration::from_nanos(1)).ok()?,
+            _ => until,
         };
-        latest.filter(|slot| slot.at > after)
+        let latest = match &self.timing {
+            Timing::Cron(cron) => cron.latest_until(until),
+            Timing::Every(every) => every.latest_until(until).map(Slot::plain),
+            Timing::At { at, .. } => (*at <= until).then_some(Slot::plain(*at)),
+        };
+        latest.filter(|slot| slot.at > after && self.bounds.from.is_none_or(|from| slot.at >= from))
     }
 
     /// Counts the slots in `(after, until]`, up to `limit`.
@@ -187,7 +210,7 @@ impl CronSchedule {
         let mut count = 0;
         let mut from = after;
         while count < limit {
-            match self.next_after(from) {
+            match self.search_after(from) {
                 Some(slot) if slot.at <= until => from = slot.at,
                 _ => break,
             }
@@ -196,157 +219,79 @@ impl CronSchedule {
         count
     }
 
-    fn fixed_after(&self, after: Timestamp) -> Option<Slot> {
-        let mut from = self.zone.to_datetime(after);
-        let mut edge = Edge::Excluded;
-        for _ in 0..MAX_STRETCHES {
-            let local = self.local_after(from, edge)?;
-            match civil::instants(&self.zone, local)? {
-                Instants::One(at) if at > after => return Some(Slot { at, shifted: false }),
-                Instants::Gap { end, length } if length < CORRECTION && end > after => {
-                    return Some(self.slot_after_gap(end));
-                }
-                Instants::Gap { end, .. } => from = self.zone.to_datetime(end),
-                Instants::Overlap { first, .. } if first > after => return Some(Slot { at: first, shifted: false }),
-                Instants::Overlap { turn, .. } => from = self.end_of_overlap(turn),
-                Instants::One(_) => {
-                    (from, edge) = (local, Edge::Excluded);
-                    continue;
-                }
-            }
-            edge = Edge::Included;
-        }
-        None
+    /// Returns the slot at an instant, if there is one.
+    pub fn slot_at(&self, at: Timestamp) -> Option<Slot> {
+        let before = at.checked_sub(SignedDuration::from_nanos(1)).ok()?;
+        // From the slot before it on, so that a time that was lost between the two is noticed.
+        let from = self.latest_in(Timestamp::MIN, before).map_or(before, |slot| slot.at);
+        self.search_after(from).filter(|slot| slot.at == at)
     }
 
-    fn fixed_until(&self, until: Timestamp) -> Option<Slot> {
-        let local_until = self.zone.to_datetime(until);
-        let (mut from, mut edge) = match civil::instants(&self.zone, local_until)? {
-            // The second pass: everything that the overlap holds has fired in the first.
-            Instants::Overlap { turn, .. } if until >= turn => (self.end_of_overlap(turn), Edge::Excluded),
-            _ => (local_until, Edge::Included),
+    /// Returns when the run of a slot is due: the slot itself, or a later instant that only the slot decides.
+    pub fn due(&self, slot: Timestamp) -> Timestamp {
+        let length = match self.spread {
+            Spread::None => return slot,
+            Spread::Jitter(jitter) => jitter,
+            Spread::Within(span) => span.checked_sub(SPAN_SPARE.min(span / 2)).unwrap_or(span),
         };
-        for _ in 0..MAX_STRETCHES {
-            let local = self.local_before(from, edge)?;
-            match civil::instants(&self.zone, local)? {
-                Instants::One(at) | Instants::Overlap { first: at, .. } => return Some(Slot { at, shifted: false }),
-                Instants::Gap { end, length } if length < CORRECTION => return Some(self.slot_after_gap(end)),
-                Instants::Gap { end, length } => {
-                    from = self.zone.to_datetime(end).checked_sub(length).ok()?;
-                    edge = Edge::Excluded;
-                }
-            }
-        }
-        None
+        let seconds = u64::try_from(length.as_secs()).unwrap_or_default().max(1);
+        let offset = i64::try_from(self.draw("spread", slot) % seconds).unwrap_or_default();
+        slot.saturating_add(SignedDuration::from_secs(offset)).unwrap_or(Timestamp::MAX)
     }
 
-    /// Makes the slot that a gap moved to its end, which may be a time that the expression names anyway.
-    fn slot_after_gap(&self, end: Timestamp) -> Slot {
-        let local = self.zone.to_datetime(end);
-        Slot { at: end, shifted: self.local_after(local, Edge::Included) != Some(local) }
-    }
-
-    /// Finds the first local time after those that an overlap repeats: what clocks showed when they were put back.
-    fn end_of_overlap(&self, turn: Timestamp) -> DateTime {
-        let before = turn.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(turn);
-        self.zone.to_offset(before).to_datetime(turn)
-    }
-
-    fn interval_after(&self, after: Timestamp) -> Option<Slot> {
-        let (mut stretch, mut edge) = (after, Edge::Excluded);
-        for _ in 0..MAX_STRETCHES {
-            let offset = self.zone.to_offset(stretch);
-            let end = self.zone.following(stretch).next().map(|change| change.timestamp());
-            let at = offset.to_timestamp(self.local_after(offset.to_datetime(stretch), edge)?).ok()?;
-            match end {
-                Some(end) if at >= end => (stretch, edge) = (end, Edge::Included),
-                _ => return Some(Slot { at, shifted: false }),
-            }
-        }
-        None
-    }
-
-    fn interval_until(&self, until: Timestamp) -> Option<Slot> {
-        let (mut stretch, mut edge) = (until, Edge::Included);
-        for _ in 0..MAX_STRETCHES {
-            // With the edge excluded `stretch` is the change that ends the stretch asked about.
-            let inside = match edge {
-                Edge::Included => stretch,
-                Edge::Excluded => stretch.checked_sub(SignedDuration::from_nanos(1)).ok()?,
-            };
-            let offset = self.zone.to_offset(inside);
-            let just_after = inside.checked_add(SignedDuration::from_nanos(1)).ok()?;
-            let start = self.zone.preceding(just_after).next().map(|change| change.timestamp());
-            let at = offset.to_timestamp(self.local_before(offset.to_datetime(stretch), edge)?).ok()?;
-            match start {
-                Some(start) if at < start => (stretch, edge) = (start, Edge::Excluded),
-                _ => return Some(Slot { at, shifted: false }),
-            }
-        }
-        None
-    }
-
-    /// Finds the first matching local time after `from`, or at it when that edge is included.
-    fn local_after(&self, from: DateTime, edge: Edge) -> Option<DateTime> {
-        // A fraction of a second lies between two local times that can match.
-        let whole = whole_second(from);
-        let included = edge == Edge::Included && whole == from;
-        self.pattern.find_next_occurrence(&whole, included).ok()
-    }
-
-    /// Finds the last matching local time before `from`, or at it when that edge is included.
-    fn local_before(&self, from: DateTime, edge: Edge) -> Option<DateTime> {
-        let whole = whole_second(from);
-        let included = edge == Edge::Included || whole != from;
-        self.pattern.find_previous_occurrence(&whole, included).ok()
-    }
-}
-
-/// Whether a search may answer with the time it starts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Edge {
-    Included,
-    Excluded,
-}
-
-fn whole_second(local: DateTime) -> DateTime {
-    local.with().subsec_nanosecond(0).build().unwrap_or(local)
-}
-
-/// Replaces a macro by its fields.
-fn expand_macro(expression: &str) -> Result<&str, CronError> {
-    if expression.is_empty() {
-        return Err(CronError::Empty);
-    }
-    if !expression.starts_with('@') {
-        return Ok(expression);
-    }
-    match expression.to_ascii_lowercase().as_str() {
-        "@yearly" | "@annually" => Ok("0 0 1 1 *"),
-        "@monthly" => Ok("0 0 1 * *"),
-        "@weekly" => Ok("0 0 * * SUN"),
-        "@daily" | "@midnight" => Ok("0 0 * * *"),
-        "@hourly" => Ok("0 * * * *"),
-        _ => Err(CronError::Macro { name: expression.to_owned() }),
-    }
-}
-
-/// Refuses the first field that croner does not read, or would take for another, such as `MON` for a minute.
-fn check_fields(fields: &[&str]) -> Result<(), CronError> {
-    let known = &FIELDS[FIELDS.len() - fields.len()..];
-    for (number, (text, (field, takes))) in fields.iter().zip(known).enumerate() {
-        let letters = |c: char| match *field {
-            "day of month" => matches!(c.to_ascii_uppercase(), 'L' | 'W' | '?'),
-            "month" => c.is_ascii_alphabetic(),
-            "day of week" => c.is_ascii_alphabetic() || matches!(c, '#' | '?' | '+'),
-            _ => false,
+    /// Returns the last instant at which the run of a slot may start (inclusive).
+    pub fn start_by(&self, slot: Timestamp) -> Timestamp {
+        let (from, length) = match self.spread {
+            Spread::Within(span) => (slot, span),
+            Spread::None | Spread::Jitter(_) => (self.due(slot), self.start_deadline),
         };
-        let right_characters = text.chars().all(|c| c.is_ascii_digit() || "*,-/".contains(c) || letters(c));
-        let mut alone = vec!["*"; fields.len()];
-        alone[number] = text;
-        if !right_characters || croner::parser::CronParser::new().parse(&alone.join(" ")).is_err() {
-            return Err(CronError::Field { field, takes, text: (*text).to_owned() });
+        from.saturating_add(length).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Returns until when the run of a slot may wait for a blackout to lift; `None` when it may not.
+    pub fn hold_until(&self, slot: Timestamp) -> Option<Timestamp> {
+        let held = self.due(slot).saturating_add(self.hold_for).unwrap_or(Timestamp::MAX);
+        let until = match self.spread {
+            Spread::Within(_) => held.min(self.start_by(slot)),
+            Spread::None | Spread::Jitter(_) => held,
+        };
+        self.hold_for.is_positive().then_some(until)
+    }
+
+    /// Tells whether a slot is taken: one in [`mtbf`](Self::mtbf) is, and only the slot decides which.
+    pub fn is_taken(&self, slot: Timestamp) -> bool {
+        self.mtbf <= 1 || self.draw("mtbf", slot).is_multiple_of(u64::from(self.mtbf))
+    }
+
+    /// Finds the shortest time between two neighbouring slots, by looking at the first ones.
+    pub fn shortest_interval(&self) -> Option<SignedDuration> {
+        let mut from = Timestamp::UNIX_EPOCH.max(self.bounds.from.unwrap_or(Timestamp::MIN));
+        let mut shortest: Option<SignedDuration> = None;
+        let mut last = None;
+        for _ in 0..INTERVALS_LOOKED_AT {
+            let Some(slot) = self.search_after(from) else { break };
+            if let Some(last) = last {
+                let interval = slot.at.duration_since(last);
+                shortest = Some(shortest.map_or(interval, |shortest| shortest.min(interval)));
+            }
+            (from, last) = (slot.at, Some(slot.at));
+        }
+        shortest
+    }
+
+    fn draw(&self, purpose: &str, slot: Timestamp) -> u64 {
+        ids::draw(&[purpose, self.experiment.as_str(), self.name.as_str(), &slot.as_second().to_string()])
+    }
+}
+
+impl Timing {
+    /// Everything that decides which instants these are.
+    fn identity(&self) -> Vec<String> {
+        let of_zone = |zone: &TimeZone| zone.iana_name().unwrap_or_default().to_owned();
+        match self {
+            Self::Cron(cron) => vec![cron.expression().to_owned(), of_zone(cron.zone())],
+            Self::Every(every) => vec![format!("every {}", every.period()), format!("from {}", every.anchor())],
+            Self::At { at, .. } => vec![format!("at {at}")],
         }
     }
-    Ok(())
 }

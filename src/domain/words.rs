@@ -33,6 +33,7 @@ impl fmt::Display for SkipReason {
                 let least = if *count >= MISSED_COUNT_LIMIT { "at least " } else { "" };
                 write!(f, "{least}{count} slots up to {} passed while the agent was away", second(*through))
             }
+            Self::NotDrawn { one_in } => write!(f, "one slot in {one_in} is taken, and this one was not drawn"),
             Self::Late { start_by, waited_for: None } => write!(f, "it could not start by {}", second(*start_by)),
             Self::Late { start_by, waited_for: Some(reason) } => {
                 write!(f, "it could not start by {}: {reason}", second(*start_by))

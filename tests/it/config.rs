@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use firedrill::{
     config::{Loaded, load, problem::Problems, schema},
     domain::{
-        experiment::{MissedPolicy, Overlap, TemplateSelector},
+        experiment::{Overlap, TemplateSelector},
+        schedule::MissedPolicy,
         window::{OnEntry, WindowKind},
     },
 };

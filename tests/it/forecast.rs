@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{Experiment, MissedPolicy, Overlap, Rules, Schedule, TemplateSelector},
+    experiment::{Experiment, Overlap, Rules, TemplateSelector},
     forecast::{self, Expected, Forecast, Outlook},
     plan::HaltRunning,
     run::RunState,
-    schedule::CronSchedule,
+    schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     window::{OnEntry, Span, Window, WindowKind},
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -144,7 +144,7 @@ fn halt_is_taken_to_stay() {
 #[test]
 fn slots_before_the_forecast_are_not_counted_as_missed() {
     let rules_at_ten = rules(cron("0 10 * * *"), Vec::new());
-    let key = (name("probe"), rules_at_ten.experiments[&name("probe")].schedules[0].timetable());
+    let key = (name("probe"), rules_at_ten.experiments[&name("probe")].schedules[0].timetable().clone());
     let outlook = Outlook { cursors: BTreeMap::from([(key.clone(), instant("2026-01-01T00:00:00Z"))]), ..known(600) };
     check(&rules(cron("0 10 * * *"), Vec::new()), &outlook, &["10:00:00 completed 10:00:00-10:10:00"]);
     // One that the daemon has handled already is not expected again.
@@ -163,8 +163,8 @@ fn run_that_goes_on_at_the_end_is_there_with_its_expected_end() {
 #[test]
 fn month_with_a_change_of_the_clock_has_one_fire_a_night() {
     let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
-    let nightly = CronSchedule::parse("30 2 * * *", berlin.clone()).expect("an expression");
-    let schedules = vec![Schedule { cron: nightly, ..schedule("nightly", "@daily", MissedPolicy::Latest) }];
+    let nightly = CronSchedule::parse("30 2 * * *", berlin.clone(), "").expect("an expression");
+    let schedules = vec![Schedule::new(&name("probe"), name("nightly"), Timing::Cron(nightly), Bounds::default())];
     let friday = Window {
         spans: vec![Span::parse_weekly("Fri 18:00 - Sat 12:00").expect("a span")],
         zone: berlin.clone(),

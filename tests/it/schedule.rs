@@ -1,6 +1,9 @@
 //! Schedules: Debian cron's rule through gaps and overlaps, and the searches against a walk over every second.
 
-use firedrill::domain::schedule::{CronError, CronSchedule, Slot};
+use firedrill::domain::{
+    ids::Name,
+    schedule::{Bounds, CronError, CronSchedule, Schedule, Slot, Timing},
+};
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use proptest::prelude::*;
 
@@ -8,8 +11,17 @@ fn zone(name: &str) -> TimeZone {
     TimeZone::get(name).expect("a known zone")
 }
 
-fn schedule(expression: &str, zone_name: &str) -> CronSchedule {
-    CronSchedule::parse(expression, zone(zone_name)).expect("a good expression")
+fn cron(expression: &str, zone_name: &str) -> CronSchedule {
+    CronSchedule::parse(expression, zone(zone_name), "").expect("a good expression")
+}
+
+fn of(cron: CronSchedule) -> Schedule {
+    let name = |text| Name::parse(text).expect("a name");
+    Schedule::new(&name("probe"), name("nightly"), Timing::Cron(cron), Bounds::default())
+}
+
+fn schedule(expression: &str, zone_name: &str) -> Schedule {
+    of(cron(expression, zone_name))
 }
 
 fn at(text: &str) -> Timestamp {
@@ -153,7 +165,7 @@ fn row_13_rare_days_are_found_and_impossible_ones_refused() {
     check("0 0 29 2 *", "UTC", "2096-03-01T00:00:00Z", &["2104-02-29 00:00:00 +00:00"]);
     check("* * 29 2 *", "Europe/Berlin", "2096-03-01T00:00:00Z", &["2104-02-29 00:00:00 +01:00"]);
     check("0 0 31 * *", "UTC", "2026-03-31T00:00:00Z", &["2026-05-31 00:00:00 +00:00"]);
-    let never = CronSchedule::parse("30 2 30 2 *", TimeZone::UTC);
+    let never = CronSchedule::parse("30 2 30 2 *", TimeZone::UTC, "");
     assert!(matches!(never, Err(CronError::Never { .. })), "{never:?}");
 }
 
@@ -163,8 +175,8 @@ fn row_14_both_day_fields_are_or_unless_one_begins_with_a_star() {
     check("0 0 13 * FRI", "UTC", "2026-06-01T00:00:00Z", &either);
     let both = ["2026-06-05 00:00:00 +00:00", "2026-06-19 00:00:00 +00:00"];
     check("0 0 */2 * FRI", "UTC", "2026-06-01T00:00:00Z", &both);
-    assert!(schedule("0 0 13 * FRI", "UTC").has_two_day_fields());
-    assert!(!schedule("0 0 */2 * FRI", "UTC").has_two_day_fields());
+    assert!(cron("0 0 13 * FRI", "UTC").has_two_day_fields());
+    assert!(!cron("0 0 */2 * FRI", "UTC").has_two_day_fields());
 }
 
 #[test]
@@ -187,14 +199,14 @@ fn names_seconds_and_macros_are_understood() {
     check("0 0 1 JAN *", "UTC", "2026-08-01T00:00:00Z", &["2027-01-01 00:00:00 +00:00"]);
     check("@midnight", "UTC", "2026-08-01T00:00:00Z", &["2026-08-02 00:00:00 +00:00"]);
     check("@Weekly", "UTC", "2026-08-01T00:00:00Z", &["2026-08-02 00:00:00 +00:00"]);
-    assert!(schedule("@daily", "UTC").is_fixed());
-    assert!(!schedule("@hourly", "UTC").is_fixed());
-    assert!(schedule("* 0-30 2,3 * * *", "UTC").is_fixed());
+    assert!(cron("@daily", "UTC").is_fixed());
+    assert!(!cron("@hourly", "UTC").is_fixed());
+    assert!(cron("* 0-30 2,3 * * *", "UTC").is_fixed());
 }
 
 #[test]
 fn bad_expressions_say_what_is_wrong() {
-    let error = |text: &str| CronSchedule::parse(text, TimeZone::UTC).expect_err("a bad expression").to_string();
+    let error = |text: &str| CronSchedule::parse(text, TimeZone::UTC, "").expect_err("a bad expression").to_string();
     let texts = ["", "@reboot", "@every 5m", "0 0 * *", "0 0 * * * * 2026", "MON 0 * * *", "61 0 * * *", "0 0 * * FRY"];
     insta::assert_snapshot!(texts.map(error).join("\n"), @r#"
     the cron expression is empty
@@ -278,7 +290,7 @@ fn croner_of(expression: &str) -> croner::Cron {
     croner::parser::CronParser::builder().dom_and_dow(starred).build().parse(expression).expect("a good expression")
 }
 
-fn walked(schedule: &CronSchedule, after: Timestamp, until: Timestamp) -> Vec<Slot> {
+fn walked(schedule: &Schedule, after: Timestamp, until: Timestamp) -> Vec<Slot> {
     let mut slots = Vec::new();
     let mut from = after;
     while let Some(slot) = schedule.next_after(from).filter(|slot| slot.at <= until) {
@@ -294,11 +306,12 @@ proptest! {
 
     #[test]
     fn walk_agrees_with_every_minute((zone, start) in starts(), expression in expressions()) {
-        let schedule = schedule(&expression, ZONES[zone]);
+        let cron = cron(&expression, ZONES[zone]);
+        let schedule = of(cron.clone());
         let after = Timestamp::from_second(start / 60 * 60).expect("an instant");
         let until = after + SignedDuration::from_hours(24 * 6);
         let found: Vec<Timestamp> = walked(&schedule, after, until).iter().map(|slot| slot.at).collect();
-        prop_assert_eq!(found, minute_by_minute(&schedule, after, 24 * 60 * 6), "{} in {}", expression, ZONES[zone]);
+        prop_assert_eq!(found, minute_by_minute(&cron, after, 24 * 60 * 6), "{} in {}", expression, ZONES[zone]);
     }
 
     #[test]
@@ -314,7 +327,8 @@ proptest! {
     #[test]
     fn any_text_is_parsed_or_refused(text in "[-*/,0-9LW#?+A-Z@ ]{0,24}", fields in "([-*/,0-9LW#?]{1,5} ){4}[-*0-9,L#]{1,4}") {
         for text in [text, fields] {
-            if let Ok(schedule) = CronSchedule::parse(&text, zone("Europe/Berlin")) {
+            if let Ok(cron) = CronSchedule::parse(&text, zone("Europe/Berlin"), "") {
+                let schedule = of(cron);
                 let after = at("2026-03-28T12:00:00Z");
                 let next = schedule.next_after(after).expect("a slot");
                 prop_assert!(next.at > after);

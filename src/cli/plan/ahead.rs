@@ -9,10 +9,10 @@ use crate::{
     cli::render,
     config::settings::Settings,
     domain::{
-        experiment::Schedule,
         forecast::{Basis, Cluster, Expected, Forecast, Outlook},
         ids::{ExperimentName, RunId, ScheduleName},
         run::{HoldReason, RunState, SkipReason, Trigger},
+        schedule::Schedule,
     },
 };
 
@@ -197,9 +197,7 @@ pub fn decision(expected: &Expected) -> (Decision, Option<Why<'_>>, Option<Strin
     let waits = expected.waited_for.as_ref();
     match (expected.runs_from_to, &expected.run.state) {
         (Some((start, _)), _) if start > expected.run.not_before => {
-            let at = format!("at {}", render::instant(start));
-            let reason = waits.map_or_else(|| at.clone(), |reason| format!("{at}; before, {reason}"));
-            (Decision::Shift, waits.map(Why::Waits), Some(reason))
+            (Decision::Shift, waits.map(Why::Waits), waits.map(|reason| format!("waits: {reason}")))
         }
         (Some(_), _) => (Decision::Start, None, None),
         (None, RunState::Skipped { reason, .. }) => {
@@ -212,8 +210,8 @@ pub fn decision(expected: &Expected) -> (Decision, Option<Why<'_>>, Option<Strin
 fn line<'a>(settings: &'a Settings, changes: &[ClockChange], expected: &'a Expected) -> Option<Line<'a>> {
     let Trigger::Slot { schedule, at } = &expected.run.trigger else { return None };
     let experiment = settings.rules.experiments.get(&expected.run.experiment)?;
-    let declared = experiment.schedules.iter().find(|declared| declared.name == *schedule);
-    let zone = declared.map_or(TimeZone::UTC, |declared| declared.cron.zone().clone());
+    let declared = experiment.schedules.iter().find(|declared| declared.name() == schedule);
+    let zone = declared.map_or(TimeZone::UTC, |declared| declared.zone().clone());
     let (decision, why, reason) = decision(expected);
     Some(Line {
         slot: *at,
@@ -233,16 +231,14 @@ fn line<'a>(settings: &'a Settings, changes: &[ClockChange], expected: &'a Expec
 
 /// Tells whether a clock change moved a slot: only slots at the very change can be.
 fn is_moved(schedule: &Schedule, changes: &[ClockChange], at: Timestamp) -> bool {
-    let before = at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(at);
     let first = changes.partition_point(|change| change.at < at);
-    changes.get(first).is_some_and(|change| change.at == at)
-        && schedule.cron.next_after(before).is_some_and(|slot| slot.at == at && slot.shifted)
+    changes.get(first).is_some_and(|change| change.at == at) && schedule.slot_at(at).is_some_and(|slot| slot.shifted)
 }
 
 /// Lists the clock changes of every zone that a schedule of the experiments is in.
 fn clock_changes(settings: &Settings, chosen: &Cluster, from: Timestamp, to: Timestamp) -> Vec<ClockChange> {
     let experiments = chosen.iter().filter_map(|name| settings.rules.experiments.get(name));
-    let zones = experiments.flat_map(|experiment| &experiment.schedules).map(|schedule| schedule.cron.zone());
+    let zones = experiments.flat_map(|experiment| &experiment.schedules).map(Schedule::zone);
     let zones: BTreeMap<&str, &TimeZone> = zones.filter_map(|zone| Some((zone.iana_name()?, zone))).collect();
     let mut changes: Vec<ClockChange> =
         zones.into_iter().flat_map(|(name, zone)| changes_of(name, zone, from, to)).collect();

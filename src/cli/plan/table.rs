@@ -1,5 +1,7 @@
 //! The plan as a table for people, with its sums and its doubts.
 
+use jiff::Timestamp;
+
 use super::{
     ahead::{Ahead, ClockChange, Line},
     picture,
@@ -34,18 +36,28 @@ pub fn print(ahead: &Ahead<'_>, args: &PlanArgs) -> Result<(), Failure> {
 }
 
 fn table(lines: &[Line<'_>]) -> String {
-    let mut table = render::table(&["slot (utc)", "local", "experiment", "decision", "ends by (utc)", "reason"]);
+    // Most slots start when they are due, which need not be said twice.
+    let has_starts = lines.iter().any(|line| starts_otherwise(line).is_some());
+    let mut header = vec!["slot (utc)", "local", "experiment", "decision"];
+    header.extend(has_starts.then_some("starts (utc)"));
+    header.extend(["ends by (utc)", "reason"]);
+    let mut table = render::table(&header);
     for line in lines {
-        table.add_row([
+        let mut row = vec![
             render::instant(line.slot),
             local(line),
             line.experiment.to_string(),
             line.decision.as_str().to_owned(),
-            ends(line),
-            line.reason.clone().unwrap_or_default(),
-        ]);
+        ];
+        row.extend(has_starts.then(|| starts_otherwise(line).map_or_else(String::new, render::instant)));
+        row.extend([ends(line), line.reason.clone().unwrap_or_default()]);
+        table.add_row(row);
     }
     table.trim_fmt()
+}
+
+fn starts_otherwise(line: &Line<'_>) -> Option<Timestamp> {
+    line.starts.filter(|starts| *starts != line.slot)
 }
 
 /// Returns the local time of a slot, marked when a clock change moved it.

@@ -15,12 +15,10 @@ use super::{
     values::{DAY, MINUTE, SECOND},
 };
 use crate::domain::{
-    experiment::{
-        EventTrigger, Experiment, FIS_MAX_DURATION, MissedPolicy, Overlap, Place, Schedule, TemplateSelector,
-    },
+    experiment::{EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
     ids::{ExperimentName, Name},
     pattern::Pattern,
-    schedule::{CronError, CronSchedule},
+    schedule::{Bounds, CronError, CronSchedule, MissedPolicy, Schedule, Timing},
     words::did_you_mean,
 };
 
@@ -66,7 +64,7 @@ impl Check<'_> {
         let limits = SECOND..=FIS_MAX_DURATION;
         let max_duration = self.duration(&path.key("max_duration"), raw.max_duration, FIS_MAX_DURATION, limits);
         self.tags(&path.key("tags"), &raw.tags);
-        let schedules = self.schedules(&path.key("schedules"), raw.schedules);
+        let schedules = self.schedules(&path.key("schedules"), name, raw.schedules);
         let triggers = raw.triggers.into_iter().enumerate();
         let triggers = triggers.filter_map(|(n, raw)| self.trigger(&path.key("triggers").item(n), raw)).collect();
         Some(Experiment {
@@ -137,16 +135,16 @@ impl Check<'_> {
         }
     }
 
-    fn schedules(&mut self, path: &KeyPath, raw: Vec<RawSchedule>) -> Vec<Schedule> {
+    fn schedules(&mut self, path: &KeyPath, experiment: &str, raw: Vec<RawSchedule>) -> Vec<Schedule> {
         let mut names: BTreeSet<Name> = BTreeSet::new();
         let mut schedules = Vec::new();
         for (number, raw) in raw.into_iter().enumerate() {
             let path = path.item(number);
-            let Some(schedule) = self.schedule(&path, raw) else { continue };
-            if names.insert(schedule.name.clone()) {
+            let Some(schedule) = self.schedule(&path, experiment, raw) else { continue };
+            if names.insert(schedule.name().clone()) {
                 schedules.push(schedule);
             } else {
-                let message = format!("a schedule named `{}` stands before it in this experiment", schedule.name);
+                let message = format!("a schedule named `{}` stands before it in this experiment", schedule.name());
                 let hint = "give each its own `name`; without one it is made of `cron` and `timezone`".to_owned();
                 self.problem(&path, message, Some(hint));
             }
@@ -154,7 +152,7 @@ impl Check<'_> {
         schedules
     }
 
-    fn schedule(&mut self, path: &KeyPath, raw: RawSchedule) -> Option<Schedule> {
+    fn schedule(&mut self, path: &KeyPath, experiment: &str, raw: RawSchedule) -> Option<Schedule> {
         let zone_name = raw.timezone.clone().unwrap_or_else(|| "UTC".to_owned());
         let zone = self.zone(&path.key("timezone"), raw.timezone);
         let expression = self.required(&path.key("cron"), raw.cron);
@@ -163,20 +161,25 @@ impl Check<'_> {
         let start_deadline = self.duration(&deadline, raw.start_deadline, DEFAULT_START_DEADLINE, SECOND..=MAX_DELAY);
         let expression = expression?;
         // A mistake in the zone does not hide one in the expression.
-        let cron = self.cron(&path.key("cron"), &expression, zone.clone().unwrap_or(TimeZone::UTC))?;
         let name = match given {
             Some(name) => name?,
             None => self.name(path, &derived_name(&expression, &zone_name))?,
         };
+        let zone_or_utc = zone.clone().unwrap_or(TimeZone::UTC);
+        let cron = self.cron(&path.key("cron"), &expression, zone_or_utc, &format!("{experiment} {name}"))?;
         let missed = match raw.missed {
             None | Some(RawMissed::Latest) => MissedPolicy::Latest,
             Some(RawMissed::Skip) => MissedPolicy::Skip,
         };
-        zone.map(|_| Schedule { name, cron, missed, start_deadline })
+        // An experiment whose name is none is refused elsewhere.
+        let experiment = Name::parse(experiment).ok()?;
+        let mut schedule = Schedule::new(&experiment, name, Timing::Cron(cron), Bounds::default());
+        (schedule.missed, schedule.start_deadline) = (missed, start_deadline);
+        zone.map(|_| schedule)
     }
 
-    fn cron(&mut self, path: &KeyPath, expression: &str, zone: TimeZone) -> Option<CronSchedule> {
-        match CronSchedule::parse(expression, zone) {
+    fn cron(&mut self, path: &KeyPath, expression: &str, zone: TimeZone, seed: &str) -> Option<CronSchedule> {
+        match CronSchedule::parse(expression, zone, seed) {
             Ok(cron) => {
                 if cron.has_two_day_fields() {
                     let message = format!("`{expression}` sets day of month and day of week: either may match");

@@ -37,7 +37,7 @@ impl<'a> World<'a> {
         let mut cursors = BTreeMap::new();
         for experiment in rules.experiments.values() {
             for schedule in &experiment.schedules {
-                let key = (experiment.name.clone(), schedule.timetable());
+                let key = (experiment.name.clone(), schedule.timetable().clone());
                 let cursor = outlook.cursors.get(&key).map_or(before, |cursor| before.max(*cursor));
                 cursors.insert(key, cursor);
             }

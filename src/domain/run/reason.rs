@@ -76,6 +76,11 @@ pub enum SkipReason {
         /// How many, up to a limit.
         count: u32,
     },
+    /// Its schedule takes one slot in so many, and this is none of them.
+    NotDrawn {
+        /// In how many.
+        one_in: u32,
+    },
     /// It could not start within its deadline.
     Late {
         /// The deadline.
@@ -132,6 +137,7 @@ impl SkipReason {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Missed { .. } => "missed",
+            Self::NotDrawn { .. } => "not-drawn",
             Self::Late { .. } => "late",
             Self::Halted { .. } => "halted",
             Self::Closed { .. } => "closed",

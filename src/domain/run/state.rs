@@ -18,7 +18,7 @@ use crate::domain::{
 pub enum RunState {
     /// Recorded, not judged yet.
     Requested,
-    /// Waiting for the rollout to come to rest.
+    /// Waiting for the rollout to come to rest, or for the time that its schedule drew.
     Settling,
     /// Judged, may not start now, judged again later.
     Held {

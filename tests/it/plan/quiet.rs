@@ -1,10 +1,11 @@
 //! Waiting: until the next wake-up the planner has nothing to say, and what it then says is due exactly then.
 
 use firedrill::domain::{
-    experiment::{Experiment, MissedPolicy},
+    experiment::Experiment,
     fis::FisStatus,
     plan::{Effect, next_wake, plan},
     run::{HoldReason, Observation, Run},
+    schedule::MissedPolicy,
     window::{OnEntry, WindowKind},
 };
 use jiff::{SignedDuration, Timestamp};

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{Experiment, MissedPolicy, Schedule},
+    experiment::Experiment,
     plan::{Effect, Mode, plan},
     run::Run,
+    schedule::{MissedPolicy, Schedule},
 };
 use jiff::SignedDuration;
 
@@ -92,8 +93,8 @@ fn slot_seen_late_is_run_within_its_deadline_as_the_policy_says() {
     check(&latest, "10:10:00", &[requested]);
     check(&latest, "10:10:00.000000001", &[missed]);
     // A deadline shorter than the tolerance of the policy counts.
-    let short =
-        Schedule { start_deadline: SignedDuration::from_secs(5), ..schedule("nightly", HOURLY, MissedPolicy::Skip) };
+    let mut short = schedule("nightly", HOURLY, MissedPolicy::Skip);
+    short.start_deadline = SignedDuration::from_secs(5);
     let short = world(vec![short]).with_cursor("nightly", "09:00:00");
     check(&short, "10:00:05", &[requested]);
     check(&short, "10:00:05.1", &[missed]);
@@ -157,7 +158,7 @@ fn same_slot_of_two_experiments_is_two_runs() {
     let mut world = hourly(MissedPolicy::Latest).with_cursor("nightly", "09:00:00");
     let other = Experiment { name: name("other"), ..world.rules.experiments[&name("probe")].clone() };
     world.rules.experiments.insert(name("other"), other);
-    let timetable = world.rules.experiments[&name("probe")].schedules[0].timetable();
+    let timetable = world.rules.experiments[&name("probe")].schedules[0].timetable().clone();
     world.cursors.insert((name("other"), timetable), t("09:00:00"));
     let opened = opened_at(&mut world, "10:00:00");
     assert_eq!(opened.len(), 2);

@@ -207,15 +207,15 @@ impl<'a> Evidence<'a> {
                 }
                 let is_covered = |rules: &&Rules| {
                     let declared = rules.experiments.get(&key.0);
-                    let schedule = declared.and_then(|e| e.schedules.iter().find(|s| s.timetable() == key.1));
+                    let schedule = declared.and_then(|e| e.schedules.iter().find(|s| *s.timetable() == key.1));
                     schedule.is_some_and(|schedule| {
-                        let mut slot = schedule.cron.next_after(*before);
+                        let mut slot = schedule.next_after(*before);
                         while let Some(at) = slot.map(|slot| slot.at).filter(|at| at <= after) {
                             let is_missed = missed.iter().any(|(first, through)| *first <= at && at <= *through);
                             if !decided.contains(&at) && !is_missed {
                                 return false;
                             }
-                            slot = schedule.cron.next_after(at);
+                            slot = schedule.next_after(at);
                         }
                         true
                     })

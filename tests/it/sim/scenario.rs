@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{
-        EventTrigger, Experiment, FIS_MAX_DURATION, MissedPolicy, Overlap, Place, Rules, Schedule, TemplateSelector,
-    },
+    experiment::{EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, Rules, TemplateSelector},
     ids::Name,
     pattern::Pattern,
-    schedule::CronSchedule,
+    schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
     window::{NameGlob, OnEntry, Scope, Span, Window, WindowKind},
 };
@@ -163,12 +161,11 @@ fn max_duration(c: &mut Chance) -> SignedDuration {
 }
 
 fn schedule(c: &mut Chance, n: u64, base: Timestamp) -> Schedule {
-    Schedule {
-        name: name(&format!("s{n}")),
-        cron: cron(c, base),
-        missed: c.pick(&[MissedPolicy::Latest, MissedPolicy::Latest, MissedPolicy::Skip]),
-        start_deadline: SignedDuration::from_secs(c.pick(&[20, 60, 300, 1_800, 7_200])),
-    }
+    let label = name(&format!("s{n}"));
+    let mut schedule = Schedule::new(&name("any"), label, Timing::Cron(cron(c, base)), Bounds::default());
+    schedule.missed = c.pick(&[MissedPolicy::Latest, MissedPolicy::Latest, MissedPolicy::Skip]);
+    schedule.start_deadline = SignedDuration::from_secs(c.pick(&[20, 60, 300, 1_800, 7_200]));
+    schedule
 }
 
 fn cron(c: &mut Chance, base: Timestamp) -> CronSchedule {
@@ -184,7 +181,7 @@ fn cron(c: &mut Chance, base: Timestamp) -> CronSchedule {
         5 => "30 1-3 * * *".to_owned(),
         _ => "0 30 2 * * *".to_owned(),
     };
-    CronSchedule::parse(&expression, zone).expect("a schedule")
+    CronSchedule::parse(&expression, zone, "").expect("a schedule")
 }
 
 fn trigger(c: &mut Chance) -> EventTrigger {

@@ -221,10 +221,10 @@ impl World {
         let now = self.nature.now();
         let rules = self.rules.borrow().clone();
         for (experiment, schedule) in rules.experiments.values().flat_map(|e| e.schedules.iter().map(move |s| (e, s))) {
-            let key = (experiment.name.clone(), schedule.timetable());
+            let key = (experiment.name.clone(), schedule.timetable().clone());
             let cursor = self.store.with(|tables| tables.cursors.get(&key).copied());
             let settled = now - jiff::SignedDuration::from_secs(5);
-            let unseen = cursor.map(|cursor| schedule.cron.next_after(cursor).filter(|slot| slot.at < settled));
+            let unseen = cursor.map(|cursor| schedule.next_after(cursor).filter(|slot| slot.at < settled));
             if !matches!(unseen, Some(None)) {
                 self.broken.push(format!("lost: slot of {key:?} behind cursor {cursor:?}: {unseen:?}"));
             }

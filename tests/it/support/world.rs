@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
     event::{self, Event},
-    experiment::{EventTrigger, Experiment, MissedPolicy, Overlap, Place, Rules, Schedule, TemplateSelector},
+    experiment::{EventTrigger, Experiment, Overlap, Place, Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::RunId,
     pattern::Pattern,
     plan::{self, Effect, Halt, HaltRunning, Mode, ScheduleKey, Snapshot, StopRequest},
     run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, Trigger},
-    schedule::CronSchedule,
+    schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
     window::{OnEntry, Scope, Span, Window, WindowKind},
 };
@@ -57,8 +57,10 @@ pub fn experiment() -> Experiment {
 
 /// A schedule in UTC that may start ten minutes late.
 pub fn schedule(label: &str, cron: &str, missed: MissedPolicy) -> Schedule {
-    let cron = CronSchedule::parse(cron, TimeZone::UTC).expect("a cron expression");
-    Schedule { name: name(label), cron, missed, start_deadline: SignedDuration::from_mins(10) }
+    let cron = CronSchedule::parse(cron, TimeZone::UTC, label).expect("a cron expression");
+    let mut schedule = Schedule::new(&name("probe"), name(label), Timing::Cron(cron), Bounds::default());
+    schedule.missed = missed;
+    schedule
 }
 
 /// A trigger on everything that `source` sends.
@@ -187,8 +189,8 @@ impl World {
     }
 
     pub fn with_cursor(mut self, schedule: &str, at: &str) -> Self {
-        let declared = self.rules.experiments[&name("probe")].schedules.iter().find(|s| s.name == name(schedule));
-        let timetable = declared.map_or_else(|| name(schedule), Schedule::timetable);
+        let declared = self.rules.experiments[&name("probe")].schedules.iter().find(|s| *s.name() == name(schedule));
+        let timetable = declared.map_or_else(|| name(schedule), |declared| declared.timetable().clone());
         self.cursors.insert((name("probe"), timetable), t(at));
         self
     }
