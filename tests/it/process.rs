@@ -9,6 +9,7 @@ mod demo;
 mod deployment;
 mod events;
 mod faults;
+mod plan;
 mod service;
 mod simulator;
 mod telemetry;

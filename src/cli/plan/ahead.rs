@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    cli::render,
     config::settings::Settings,
     domain::{
         forecast::{Basis, Cluster, Expected, Forecast, Outlook},
