@@ -2,11 +2,12 @@
 //!
 //! A check goes on after a mistake with a value that is never used, since one problem means no settings.
 
+mod calendars;
 mod experiments;
 mod values;
 mod windows;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::SignedDuration;
 
@@ -17,7 +18,10 @@ use super::{
     settings::{EventBus, LogFormat, OnShutdown, Queue, Settings, Telemetry},
     sources::Completeness,
 };
-use crate::domain::experiment::{Place, Rules};
+use crate::domain::{
+    calendar::reading::Reading,
+    experiment::{Place, Rules},
+};
 use values::{DAY, HOUR, MINUTE, SECOND};
 
 /// Folder of the store when nothing names one.
@@ -33,6 +37,10 @@ pub struct Check<'a> {
     completeness: Completeness,
     /// Names of all experiments, also of those with mistakes.
     declared: Vec<String>,
+    /// Names of all calendars, also of those with mistakes.
+    declared_calendars: Vec<String>,
+    /// What is known of the calendars without mistakes, by name.
+    readings: BTreeMap<String, Reading>,
     /// Mistakes.
     pub problems: Vec<Problem>,
     /// What is right but seldom meant.
@@ -42,7 +50,16 @@ pub struct Check<'a> {
 impl<'a> Check<'a> {
     /// Starts a check. Of what is at or below a spoiled path nothing more is said.
     pub fn new(index: &'a Index, spoiled: &'a [KeyPath], completeness: Completeness) -> Self {
-        Self { index, spoiled, completeness, declared: Vec::new(), problems: Vec::new(), warnings: Vec::new() }
+        Self {
+            index,
+            spoiled,
+            completeness,
+            declared: Vec::new(),
+            declared_calendars: Vec::new(),
+            readings: BTreeMap::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Checks everything.
@@ -53,6 +70,7 @@ impl<'a> Check<'a> {
         let event_bus = raw.event_bus.and_then(|bus| self.event_bus(bus, &aws));
         self.declared = raw.experiments.keys().cloned().collect();
         let experiments = self.experiments(raw.experiments, &aws);
+        let calendars = self.calendars(raw.calendars, &aws);
         let windows = self.windows(raw.windows, &experiments);
         let agent = root.key("agent");
         let drain = agent.key("drain_timeout");
@@ -60,6 +78,7 @@ impl<'a> Check<'a> {
         let settings = Settings {
             state_directory: state_directory(raw.state_directory, env),
             rules: Rules { experiments, windows },
+            calendars,
             place: aws,
             queues,
             event_bus,
@@ -118,6 +137,13 @@ impl<'a> Check<'a> {
         }
         if settings.rules.experiments.is_empty() {
             self.warn(&experiments, "there is no experiment, so nothing will ever run".to_owned());
+        }
+        for calendar in &settings.calendars {
+            let mut used = settings.rules.windows.iter().flat_map(|window| &window.calendars);
+            if !used.any(|reading| reading.calendar == calendar.name) {
+                let path = KeyPath::default().key("calendars").key(calendar.name.as_str());
+                self.warn(&path, "no window refers to it".to_owned());
+            }
         }
         if settings.queues.is_empty() {
             for experiment in settings.rules.experiments.values().filter(|e| !e.triggers.is_empty()) {

@@ -3,6 +3,7 @@
 //! The way: `sources` reads and merges, `walk` compares with the schema of `raw`, `check` gives the values their
 //! meaning. Each of them goes on after a mistake. The environment is an argument, so that tests need not set it.
 
+pub mod calendar_file;
 mod check;
 mod path;
 pub mod problem;

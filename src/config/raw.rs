@@ -27,6 +27,8 @@ pub struct Raw {
     pub event_bus: Option<RawEventBus>,
     /// Traces, metrics and logs.
     pub telemetry: RawTelemetry,
+    /// Calendars that windows refer to.
+    pub calendars: BTreeMap<String, RawCalendar>,
     /// Times at which nothing may run, or at which alone something may.
     pub windows: BTreeMap<String, RawWindow>,
     /// Experiments.
@@ -119,6 +121,37 @@ pub enum RawLogFormat {
     Json,
 }
 
+/// A calendar that windows refer to.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawCalendar {
+    /// File of iCalendar text, relative to the folder of the file that names it. This or `ssm`.
+    pub file: Option<String>,
+    /// Names or ARNs of Systems Manager change calendars; open only while all of them are. This or `file`.
+    pub ssm: Option<Vec<String>>,
+    /// Time between two reads. Default `5m`.
+    pub refresh: Option<String>,
+    /// How old what was read may be. Default `1h`.
+    pub max_age: Option<String>,
+    /// What happens when it cannot be read for longer than that. Default `closed`.
+    pub on_failure: Option<RawOnFailure>,
+    /// How long what was last read holds with `on_failure = "last-known"`. Default `24h`.
+    pub last_known_for: Option<String>,
+    /// AWS Region. Default: that of `aws`.
+    pub region: Option<String>,
+    /// Endpoint URL that replaces AWS's. Default: that of `aws`.
+    pub endpoint_url: Option<String>,
+    /// IAM role to assume. Default: that of `aws`.
+    pub role_arn: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawOnFailure {
+    Closed,
+    LastKnown,
+}
+
 /// A blackout or an allowed window.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -133,6 +166,8 @@ pub struct RawWindow {
     pub dates: Vec<String>,
     /// Days of every year (`12-24`, `12-31 - 01-02`) or month (`15`, `-1`).
     pub month_days: Vec<String>,
+    /// Calendars whose times it has.
+    pub calendars: Vec<String>,
     /// Experiments that it is about, `*` for any characters. Default: all.
     pub experiments: Vec<String>,
     /// Tags that an experiment must carry for the window to be about it. Default: none.

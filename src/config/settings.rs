@@ -3,10 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use jiff::SignedDuration;
+use serde::Serialize;
 
 use crate::domain::{
+    calendar::{found::Found, reading::Content},
     experiment::{Place, Rules},
-    ids::Name,
+    ids::{CalendarName, Name},
 };
 
 /// Everything that was configured.
@@ -16,6 +18,8 @@ pub struct Settings {
     pub state_directory: PathBuf,
     /// Experiments and windows, for the planner.
     pub rules: Rules,
+    /// Calendars that windows refer to.
+    pub calendars: Vec<Calendar>,
     /// Where AWS is called when nothing else is said.
     pub place: Place,
     /// Queues that deployment events arrive on.
@@ -32,6 +36,42 @@ pub struct Settings {
     pub history: SignedDuration,
     /// Traces, metrics and logs.
     pub telemetry: Telemetry,
+}
+
+/// A calendar that windows refer to.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    /// Its name in our configuration.
+    pub name: CalendarName,
+    /// Where it is read.
+    pub source: CalendarSource,
+    /// Time between two reads.
+    pub refresh: SignedDuration,
+    /// How long after it was read it is believed (inclusive).
+    pub good_for: SignedDuration,
+    /// What was found in a file when the configuration was loaded; `None` for what is not a file.
+    pub found: Option<(Found, Content)>,
+}
+
+/// Where a calendar is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum CalendarSource {
+    /// A file of iCalendar text.
+    File(PathBuf),
+    /// Change calendars of Systems Manager, by name or ARN.
+    ChangeCalendars {
+        /// One or more.
+        names: Vec<String>,
+        /// Where Systems Manager is called for them.
+        place: Place,
+    },
+}
+
+impl CalendarSource {
+    /// Returns a text that only this source has.
+    pub fn identity(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| format!("{self:?}"))
+    }
 }
 
 /// A queue that deployment events arrive on.

@@ -27,7 +27,8 @@ const PREFIX: &str = "FIREDRILL";
 const SEPARATOR: &str = "__";
 
 /// Tables whose keys are names that one file alone may declare.
-const DECLARATIONS: [(&str, &str); 3] = [("experiments", "experiment"), ("windows", "window"), ("queues", "queue")];
+const DECLARATIONS: [(&str, &str); 4] =
+    [("experiments", "experiment"), ("windows", "window"), ("calendars", "calendar"), ("queues", "queue")];
 
 /// Everything that the sources say.
 #[derive(Debug, Default)]

@@ -3,19 +3,28 @@
 //! Pure, and fails closed: a calendar with anything in it that is not understood is refused as a whole, with the line,
 //! since an event that is left out would open or close a window silently. Spans are half-open `[start, end)`. An event
 //! that begins in a skipped hour is read with the offset before the gap, so that 02:30 becomes 03:30 (RFC 5545, 3.3.5;
-//! weekly windows begin at 03:00 then, see [`super::window`]), one in a repeated hour begins in its first pass. Change
-//! calendars of AWS are read by it; blackout windows from calendar files will be. What a line may hold is in `lines`, an event in `event`, a recurrence rule in `rule`.
+//! weekly windows begin at 03:00 then, see [`super::window`]), one in a repeated hour begins in its first pass. What a line may
+//! hold is in `lines`, an event in `event`, a recurrence rule in `rule`; what a source said of a calendar is in [`found`],
+//! whether that may still be believed in [`reading`], and our own calendars are written by [`export`].
 
 mod event;
 pub mod export;
+pub mod found;
 mod lines;
+pub mod reading;
 mod rule;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use self::{event::Event, lines::Component};
+
+/// Longest text of a calendar, in bytes.
+pub const MAX_TEXT: usize = 4 * 1024 * 1024;
 
 /// Most occurrences that one question may look at.
 const MAX_OCCURRENCES: usize = 100_000;
@@ -27,13 +36,39 @@ const MAX_PERIODS: usize = 1_000_000;
 pub const HORIZONS: [SignedDuration; 3] =
     [SignedDuration::from_hours(24 * 31), SignedDuration::from_hours(24 * 366), SignedDuration::from_hours(24 * 3_660)];
 
-/// A calendar.
+/// How much further than asked for occurrences are looked at, before and after, so that the next questions are answered
+/// without following any rule again.
+const BEFORE: SignedDuration = SignedDuration::from_hours(24 * 31);
+const AFTER: SignedDuration = SignedDuration::from_hours(24 * 430);
+
+/// Most spans that are kept for the next questions.
+const MAX_KEPT: usize = 20_000;
+
+/// A calendar. Clones share what was computed of it.
 #[derive(Debug, Clone)]
 pub struct Calendar {
-    events: Vec<Event>,
-    /// Occurrences that are replaced or cancelled, by the event's UID.
-    replaced: BTreeMap<String, BTreeSet<Timestamp>>,
+    content: Content,
     default_state: Option<DefaultState>,
+    computed: Arc<Mutex<Option<Computed>>>,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Events {
+        events: Vec<Event>,
+        /// Occurrences that are replaced or cancelled, by the event's UID.
+        replaced: BTreeMap<String, BTreeSet<Timestamp>>,
+    },
+    /// Busy while any of these is closed.
+    AnyClosed(Vec<Calendar>),
+}
+
+/// The spans that meet `[from, to)`.
+#[derive(Debug)]
+struct Computed {
+    from: Timestamp,
+    to: Timestamp,
+    spans: Vec<Busy>,
 }
 
 /// What a change calendar of AWS says about the time outside of its events (`X-CALENDAR-TYPE`).
@@ -124,7 +159,7 @@ pub enum Problem {
         part: String,
     },
     /// More occurrences than can be looked at.
-    #[error("the calendar has more than {limit} occurrences")]
+    #[error("the calendar has more than {limit} occurrences to look at: let the event begin later, or recur less often")]
     TooMany {
         /// Most occurrences.
         limit: usize,
@@ -148,7 +183,21 @@ impl Calendar {
             }
             events.push(event);
         }
-        Ok(Self { events, replaced, default_state: default_state(&root)? })
+        Ok(Self::new(Content::Events { events, replaced }, default_state(&root)?))
+    }
+
+    /// Stands for a change calendar that is open, or closed, all the time.
+    pub fn constant(state: DefaultState) -> Self {
+        Self::new(Content::Events { events: Vec::new(), replaced: BTreeMap::new() }, Some(state))
+    }
+
+    /// Puts change calendars together: open only while all of them are.
+    pub fn all_open(calendars: Vec<Self>) -> Self {
+        Self::new(Content::AnyClosed(calendars), Some(DefaultState::Open))
+    }
+
+    fn new(content: Content, default_state: Option<DefaultState>) -> Self {
+        Self { content, default_state, computed: Arc::default() }
     }
 
     /// What an AWS change calendar is outside of its events; `None` for any other calendar.
@@ -156,39 +205,46 @@ impl Calendar {
         self.default_state
     }
 
-    /// The spans of events that overlap `[from, to)`, in order, those that touch or overlap joined.
+    /// The spans of events that overlap `[from, to)`, in order, those that touch or overlap joined. An edge that lies
+    /// outside may lie elsewhere in truth, but not inside.
     ///
     /// # Errors
     /// [`Problem::TooMany`].
     pub fn spans(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Busy>, CalendarError> {
-        let (mut left, mut periods) = (MAX_OCCURRENCES, 0_usize);
-        let mut spans = Vec::new();
-        let nothing = BTreeSet::new();
-        for event in self.events.iter().filter(|event| !event.cancelled) {
-            periods = periods.saturating_add(event.periods(to));
-            if periods > MAX_PERIODS {
-                return Err(CalendarError { line: event.line, problem: Problem::TooMany { limit: MAX_PERIODS } });
-            }
-            let starts = event.starts(to, left)?;
-            left = left.saturating_sub(starts.len());
-            // An event that replaces an occurrence is none that can be replaced.
-            let uid = event.uid.as_ref().filter(|_| event.recurrence_id.is_none());
-            let replaced = uid.and_then(|uid| self.replaced.get(uid)).unwrap_or(&nothing);
-            for (start, end) in starts {
-                if !replaced.contains(&start) && start < to && end > from && start < end {
-                    spans.push(Busy { start, end });
-                }
-            }
+        let mut computed = self.computed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = computed.as_ref().filter(|known| known.from <= from && to <= known.to) {
+            return Ok(known.meeting(from, to));
         }
-        spans.sort_unstable();
-        let mut joined: Vec<Busy> = Vec::new();
-        for span in spans {
-            match joined.last_mut() {
-                Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
-                _apart => joined.push(span),
+        let (early, late) = (from.saturating_sub(BEFORE).unwrap_or(Timestamp::MIN), later(to, AFTER));
+        let new = match self.compute(early, late) {
+            Ok(spans) if spans.len() <= MAX_KEPT => Computed { from: early, to: late, spans },
+            // Too much to look around that far.
+            Ok(_) | Err(_) => Computed { from, to, spans: self.compute(from, to)? },
+        };
+        let found = new.meeting(from, to);
+        *computed = Some(new).filter(|new| new.spans.len() <= MAX_KEPT);
+        Ok(found)
+    }
+
+    /// The time within `[from, to)` at which a change calendar of AWS is closed; of any other calendar, its events. Edges
+    /// as in [`Calendar::spans`].
+    ///
+    /// # Errors
+    /// [`Problem::TooMany`].
+    pub fn closed(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Busy>, CalendarError> {
+        let spans = self.spans(from, to)?;
+        Ok(if self.default_state == Some(DefaultState::Closed) { gaps(&spans, from, to) } else { spans })
+    }
+
+    fn compute(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Busy>, CalendarError> {
+        let spans = match &self.content {
+            Content::Events { events, replaced } => occurrences(events, replaced, from, to)?,
+            Content::AnyClosed(calendars) => {
+                let closed = calendars.iter().map(|calendar| calendar.closed(from, to));
+                closed.collect::<Result<Vec<_>, _>>()?.concat()
             }
-        }
-        Ok(joined)
+        };
+        Ok(joined(spans))
     }
 
     /// The span that an instant lies in.
@@ -216,6 +272,62 @@ impl Calendar {
         }
         Ok(None)
     }
+}
+
+impl Computed {
+    fn meeting(&self, from: Timestamp, to: Timestamp) -> Vec<Busy> {
+        let first = self.spans.partition_point(|span| span.end <= from);
+        self.spans.iter().skip(first).take_while(|span| span.start < to).copied().collect()
+    }
+}
+
+fn occurrences(
+    events: &[Event],
+    replaced: &BTreeMap<String, BTreeSet<Timestamp>>,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<Busy>, CalendarError> {
+    let (mut left, mut periods) = (MAX_OCCURRENCES, 0_usize);
+    let mut spans = Vec::new();
+    let nothing = BTreeSet::new();
+    for event in events.iter().filter(|event| !event.cancelled) {
+        periods = periods.saturating_add(event.periods(to));
+        if periods > MAX_PERIODS {
+            return Err(CalendarError { line: event.line, problem: Problem::TooMany { limit: MAX_PERIODS } });
+        }
+        let starts = event.starts(to, left)?;
+        left = left.saturating_sub(starts.len());
+        // An event that replaces an occurrence is none that can be replaced.
+        let uid = event.uid.as_ref().filter(|_| event.recurrence_id.is_none());
+        let replaced = uid.and_then(|uid| replaced.get(uid)).unwrap_or(&nothing);
+        for (start, end) in starts {
+            if !replaced.contains(&start) && start < to && end > from && start < end {
+                spans.push(Busy { start, end });
+            }
+        }
+    }
+    Ok(spans)
+}
+
+/// Puts spans into order and together.
+fn joined(mut spans: Vec<Busy>) -> Vec<Busy> {
+    spans.sort_unstable();
+    let mut joined: Vec<Busy> = Vec::new();
+    for span in spans {
+        match joined.last_mut() {
+            Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+            _apart => joined.push(span),
+        }
+    }
+    joined
+}
+
+/// What lies between spans that meet `[from, to)`. Where none of them ends or begins it goes on without an edge.
+fn gaps(spans: &[Busy], from: Timestamp, to: Timestamp) -> Vec<Busy> {
+    let ends = std::iter::once(Timestamp::MIN).chain(spans.iter().map(|span| span.end));
+    let starts = spans.iter().map(|span| span.start).chain([Timestamp::MAX]);
+    let all = ends.zip(starts).map(|(start, end)| Busy { start, end });
+    all.filter(|gap| gap.start < gap.end && gap.start < to && from < gap.end).collect()
 }
 
 fn default_state(root: &Component) -> Result<Option<DefaultState>, CalendarError> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{ids::ExperimentName, pattern::Pattern, schedule::Schedule, window::Window};
+use super::{ids::ExperimentName, pattern::Pattern, schedule::Schedule, window::Windows};
 
 /// FIS ends every experiment after twelve hours (AWS FIS user guide, fis-quotas).
 pub const FIS_MAX_DURATION: SignedDuration = SignedDuration::from_hours(12);
@@ -19,7 +19,7 @@ pub struct Rules {
     /// Experiments by name.
     pub experiments: BTreeMap<ExperimentName, Experiment>,
     /// Blackout and allowed windows of all scopes, in name order.
-    pub windows: Vec<Window>,
+    pub windows: Windows,
 }
 
 /// One declared experiment: a FIS template, what starts it, and its limits.
@@ -33,6 +33,10 @@ pub struct Experiment {
     pub place: Place,
     /// Our own labels: windows select by them, and they are put on the FIS experiment as tags.
     pub tags: BTreeMap<String, String>,
+    /// What it is about, in a word of the configuration's own; windows select by it. `None` means none of them.
+    pub environment: Option<String>,
+    /// AWS account that it runs in, 12 digits; `None` when it is not known.
+    pub account: Option<String>,
     /// What happens when a run of it is due while another is going on.
     pub overlap: Overlap,
     /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
@@ -53,6 +57,8 @@ impl Experiment {
             template: TemplateSelector::Tags(BTreeMap::new()),
             place: Place::default(),
             tags: BTreeMap::new(),
+            environment: None,
+            account: None,
             overlap: Overlap::Skip,
             max_duration: FIS_MAX_DURATION,
             schedules: Vec::new(),

@@ -87,6 +87,8 @@ pub type ExperimentName = Name;
 pub type ScheduleName = Name;
 /// Name of a window, unique in the configuration.
 pub type WindowName = Name;
+/// Name of a calendar in the configuration.
+pub type CalendarName = Name;
 
 /// Identity of a run: a digest of its experiment and trigger.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -5,21 +5,23 @@
 //! first and ends at its second pass, an allowed window begins at its second and ends at its first. Spans that touch
 //! in local time are one. See [`span`] for what can be written, [`closure`] for the questions of the planner.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::{
+    calendar::reading::Reading,
     civil::{self, Instants},
-    experiment::Experiment,
     ids::WindowName,
 };
 
 pub mod closure;
+pub mod scope;
 pub mod span;
+mod windows;
 
 pub use closure::{Closure, closed_at, first_closure, first_stop, next_change};
+pub use scope::{NameGlob, Scope};
 pub use span::{Span, SpanError};
+pub use windows::Windows;
 
 /// How far from an instant its windows are looked at. What lies farther is not known, and said so.
 pub const HORIZON: SignedDuration = SignedDuration::from_hours(400 * 24);
@@ -38,10 +40,15 @@ pub struct Window {
     pub scope: Scope,
     /// What happens to runs that are going on when a blackout opens or an allowed window ends.
     pub on_entry: OnEntry,
+    /// Nothing starts that could still run this long before a blackout opens or an allowed window ends (zero or more).
+    pub lead: SignedDuration,
     /// Zone of its local times.
     pub zone: TimeZone,
     /// When it is; their union counts.
     pub spans: Vec<Span>,
+    /// Calendars whose times it has besides; an ordinary calendar's events, or the time that a change calendar of AWS
+    /// says is closed (for an allowed window: open).
+    pub calendars: Vec<Reading>,
 }
 
 /// Whether a window forbids or permits.
@@ -51,53 +58,6 @@ pub enum WindowKind {
     Blackout,
     /// Nothing may run outside of it and of the other allowed windows of the same experiment.
     Allowed,
-}
-
-/// Which experiments a window is about: those that match a name (any, without names) and carry all tags.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scope {
-    /// Names; empty means all.
-    pub experiments: Vec<NameGlob>,
-    /// Tags that the experiment must carry, all of them.
-    pub tags: BTreeMap<String, String>,
-}
-
-impl Scope {
-    /// Tells whether an experiment is in scope.
-    pub fn holds(&self, experiment: &Experiment) -> bool {
-        let named = self.experiments.is_empty() || self.experiments.iter().any(|n| n.matches(experiment.name.as_str()));
-        named && self.tags.iter().all(|(key, value)| experiment.tags.get(key) == Some(value))
-    }
-}
-
-/// A name, or a pattern in which each `*` stands for any characters, also none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NameGlob(String);
-
-impl NameGlob {
-    /// Takes any text; one without `*` matches only itself.
-    pub fn new(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-
-    /// Returns the pattern as written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Tells whether a name matches.
-    pub fn matches(&self, name: &str) -> bool {
-        let Some((head, pattern)) = self.0.split_once('*') else { return self.0 == name };
-        let Some(mut rest) = name.strip_prefix(head) else { return false };
-        let (middle, tail) = pattern.rsplit_once('*').unwrap_or(("", pattern));
-        for part in middle.split('*').filter(|part| !part.is_empty()) {
-            match rest.find(part) {
-                Some(at) => rest = &rest[at + part.len()..],
-                None => return false,
-            }
-        }
-        rest.ends_with(tail)
-    }
 }
 
 /// What happens to runs that are going on when nothing may run any more.

@@ -39,16 +39,16 @@ impl fmt::Display for SkipReason {
                 write!(f, "it could not start by {}: {reason}", second(*start_by))
             }
             Self::Halted { by } => write!(f, "all chaos is halted by {by}"),
-            Self::Closed { window, until: end } => {
+            Self::Closed { window, until: end, unknown } => {
                 write!(f, "window `{window}` forbids it")?;
-                until(f, end.as_ref())
+                until(f, end.as_ref())?;
+                because(f, unknown.as_ref())
             }
-            Self::WouldCross { window, opens, ends } => write!(
-                f,
-                "it could run until {}, but window `{window}` forbids it from {}",
-                second(*ends),
-                second(*opens)
-            ),
+            Self::WouldCross { window, opens, ends, unknown } => {
+                let (ends, opens) = (second(*ends), second(*opens));
+                write!(f, "it could run until {ends}, but window `{window}` forbids it from {opens}")?;
+                because(f, unknown.as_ref())
+            }
             Self::Overlap { with } => write!(f, "run {with} of the same experiment is going on"),
             Self::Template { class, message } => write!(f, "the template cannot be used ({class}): {message}"),
             Self::Removed => write!(f, "the experiment is no longer in the configuration"),
@@ -63,9 +63,10 @@ impl fmt::Display for SkipReason {
 impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed { window, until: end } => {
+            Self::Closed { window, until: end, unknown } => {
                 write!(f, "window `{window}` forbids it")?;
-                until(f, end.as_ref())
+                until(f, end.as_ref())?;
+                because(f, unknown.as_ref())
             }
             Self::TemplateUnread { class, message, failures } => {
                 write!(f, "the template could not be read ({class}, {failures} times): {message}")
@@ -84,7 +85,10 @@ impl fmt::Display for StopCause {
                 because(f, reason.as_ref())
             }
             Self::Halt { by } => write!(f, "a halt by {by}"),
-            Self::Closed { window } => write!(f, "window `{window}`"),
+            Self::Closed { window, unknown } => {
+                write!(f, "window `{window}`")?;
+                because(f, unknown.as_ref())
+            }
             Self::MaxDuration => write!(f, "its `max_duration`"),
             Self::Shutdown => write!(f, "the agent's shutdown"),
             Self::Outside => write!(f, "somebody else"),

@@ -156,6 +156,11 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 fn migrator() -> Migrator {
-    let sql = include_str!("migrations/0001_rows.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, Cow::Borrowed("rows"), MigrationType::Simple, sql, false)])
+    let step = |version, name, sql: &'static str| {
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        step(1, "rows", include_str!("migrations/0001_rows.sql")),
+        step(2, "calendars", include_str!("migrations/0002_calendars.sql")),
+    ])
 }

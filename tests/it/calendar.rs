@@ -3,7 +3,9 @@
 use firedrill::domain::calendar::{Calendar, DefaultState};
 use jiff::Timestamp;
 
+mod config;
 mod export;
+mod rfc;
 
 /// A calendar around some lines.
 fn calendar(lines: &str) -> String {
@@ -164,7 +166,7 @@ fn what_is_not_understood_is_refused_with_its_line() {
         (rule("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"), 7, "BYMONTHDAY=30"),
         (rule("FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30"), 7, "FREQ=DAILY with BYHOUR"),
         (rule("FREQ=HOURLY;INTERVAL=24;BYHOUR=5;UNTIL=20991231"), 7, "BYHOUR=5"),
-        (rule("FREQ=MINUTELY"), 7, "more often than every hour"),
+        (rule("FREQ=MINUTELY"), 7, "FREQ=DAILY with BYHOUR and BYMINUTE"),
         (rule("FREQ=DAILY;COUNT=4294967297"), 7, "COUNT"),
         (calendar("X-CALENDAR-TYPE:SOMETIMES"), 4, "no value for X-CALENDAR-TYPE"),
     ] {

@@ -109,7 +109,7 @@ fn broken_files_do_not_hide_mistakes_in_others() {
     insta::assert_snapshot!(refused(&files, &[]), @r#"
     a.toml:1:5: not TOML: unclosed table, expected `]`
     b.toml:1:1 windows.w: names no time, so it is never
-      hint: write `weekly`, `dates` or `month_days`; `weekly = ["always"]` is all the time
+      hint: write `weekly`, `dates`, `month_days` or `calendars`; `weekly = ["always"]` is all the time
     b.toml:3:1 windows.w.nights: unknown key `nights`
     "#);
 }
@@ -235,7 +235,8 @@ fn reference_holds_every_key() {
     // Keys without a default are commented out by a `#` without a space.
     let live: Vec<&str> = text.lines().map(|line| line.strip_prefix('#').filter(is_key).unwrap_or(line)).collect();
     let live = live.join("\n");
-    with_files(&[("a.toml", &live)], |folder| load(folder, [])).expect("the examples load");
+    let files = [("a.toml", live.as_str()), ("holidays.ics", "BEGIN:VCALENDAR\nEND:VCALENDAR\n")];
+    with_files(&files, |folder| load(folder, [])).expect("the examples load");
     let value: Value = toml::from_str(&live).expect("TOML");
     let schema = schema();
     let mut missing = Vec::new();

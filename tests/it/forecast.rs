@@ -23,7 +23,7 @@ use crate::support::{
 
 fn rules(schedules: Vec<Schedule>, windows: Vec<Window>) -> Rules {
     let experiment = Experiment { schedules, ..experiment() };
-    Rules { experiments: BTreeMap::from([(experiment.name.clone(), experiment)]), windows }
+    Rules { experiments: BTreeMap::from([(experiment.name.clone(), experiment)]), windows: windows.into() }
 }
 
 fn cron(expression: &str) -> Vec<Schedule> {
@@ -198,7 +198,8 @@ fn several_experiments_are_listed_by_slot_and_then_by_name() {
     let mut rules = rules(cron("0 9,10 * * *"), Vec::new());
     let early = Experiment { name: name("alpha"), schedules: cron("0 9 * * *"), ..experiment() };
     rules.experiments.insert(name("alpha"), early);
-    rules.windows.push(window("soft", WindowKind::Blackout, "09:59:00", "10:01:00", OnEntry::Finish));
+    let soft = window("soft", WindowKind::Blackout, "09:59:00", "10:01:00", OnEntry::Finish);
+    rules.windows = rules.windows.iter().cloned().chain([soft]).collect();
     let forecast = between(&rules, &known(600), t("08:00:00"), t("12:00:00"));
     let listed: Vec<_> = forecast.runs.iter().map(|e| format!("{} {}", short(e.slot), e.run.experiment)).collect();
     assert_eq!(listed, ["09:00:00 alpha", "09:00:00 probe", "10:00:00 probe"]);

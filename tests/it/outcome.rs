@@ -86,7 +86,7 @@ fn stopped_by_us_has_our_cause() {
     for (cause, words) in [
         (operator, "stopped by operator ann: noise"),
         (StopCause::Halt { by: "bob".to_owned() }, "stopped by a halt by bob"),
-        (StopCause::Closed { window: name("freeze") }, "stopped by window `freeze`"),
+        (StopCause::Closed { window: name("freeze"), unknown: None }, "stopped by window `freeze`"),
         (StopCause::MaxDuration, "stopped by its `max_duration`"),
         (StopCause::Shutdown, "stopped by the agent's shutdown"),
     ] {

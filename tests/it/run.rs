@@ -22,7 +22,7 @@ use crate::support::{
 const AT: &str = "10:00:00";
 
 fn held() -> Observation {
-    let reason = HoldReason::Closed { window: name("freeze"), until: None };
+    let reason = HoldReason::Closed { window: name("freeze"), until: None, unknown: None };
     Observation::Held { reason, look_at: t(AT) }
 }
 

@@ -195,7 +195,7 @@ fn skipped_run_is_a_trace_and_an_open_run_is_none() {
 fn metrics_carry_units_and_values_and_never_a_run() {
     let at = instant("2026-03-01T02:00:00Z");
     let look_at = instant("2026-03-01T02:01:00Z");
-    let closed = HoldReason::Closed { window: runs::name("freeze"), until: None };
+    let closed = HoldReason::Closed { window: runs::name("freeze"), until: None, unknown: None };
     let held = Story::open(runs::event(None), at).then(at, Observation::Held { reason: closed, look_at });
     let retried = Story::open(runs::event(None), at)
         .asked(at)

@@ -6,8 +6,8 @@ use firedrill::domain::{
     experiment::{Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
     ids::Name,
     window::{
-        self, NameGlob, OnEntry, Scope, Span, SpanError, Window, WindowKind, closed_at, first_closure, first_stop,
-        next_change,
+        self, NameGlob, OnEntry, Scope, Span, SpanError, Window, WindowKind, Windows, closed_at, first_closure,
+        first_stop, next_change,
     },
 };
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
@@ -37,7 +37,16 @@ fn month_days(text: &str) -> Span {
 
 fn window(label: &str, kind: WindowKind, zone: &str, spans: Vec<Span>) -> Window {
     let zone = TimeZone::get(zone).expect("a zone");
-    Window { name: name(label), kind, scope: Scope::default(), on_entry: STOP, zone, spans }
+    Window {
+        name: name(label),
+        kind,
+        scope: Scope::default(),
+        on_entry: STOP,
+        lead: SignedDuration::ZERO,
+        zone,
+        spans,
+        calendars: Vec::new(),
+    }
 }
 
 fn blackout(zone: &str, spans: Vec<Span>) -> Window {
@@ -50,6 +59,8 @@ fn experiment(label: &str) -> Experiment {
         template: TemplateSelector::Id("EXT1".to_owned()),
         place: Place::default(),
         tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
+        environment: None,
+        account: None,
         overlap: Overlap::Skip,
         max_duration: FIS_MAX_DURATION,
         schedules: Vec::new(),
@@ -174,7 +185,7 @@ fn bad_spans_say_what_is_wrong() {
 
 #[test]
 fn closure_of_a_blackout_has_exact_edges() {
-    let windows = [blackout("UTC", vec![weekly("Fri 18:00 - Mon 06:00")])];
+    let windows = Windows::from(vec![blackout("UTC", vec![weekly("Fri 18:00 - Mon 06:00")])]);
     let e = experiment("checkout");
     let until = Some(at("2026-06-08T06:00:00Z"));
     assert_eq!(closed_at(&windows, &e, at("2026-06-05T17:59:59.999Z")), None);
@@ -190,17 +201,19 @@ fn closure_of_a_blackout_has_exact_edges() {
 
 #[test]
 fn allowed_windows_union_and_blackouts_win() {
-    let mut windows = vec![
+    let allowed = [
         window("morning", WindowKind::Allowed, "UTC", vec![weekly("Mon-Fri 08:00-12:00")]),
         window("noon", WindowKind::Allowed, "UTC", vec![weekly("Mon-Fri 12:00-14:00")]),
     ];
+    let windows: Windows = allowed.iter().cloned().collect();
     let e = experiment("checkout");
     let first = first_closure(&windows, &e, at("2026-06-01T09:00:00Z"), at("2026-06-02T00:00:00Z")).expect("closed");
     assert_eq!((first.window.as_str(), first.opens), ("noon", at("2026-06-01T14:00:00Z")));
     assert_eq!(first.until, Some(at("2026-06-02T08:00:00Z")));
     let closed = closed_at(&windows, &e, at("2026-06-01T07:00:00Z")).expect("closed");
     assert_eq!((closed.window.as_str(), closed.until), ("noon", Some(at("2026-06-01T08:00:00Z"))));
-    windows.push(window("deny", WindowKind::Blackout, "UTC", vec![dates("2026-06-01T11:00 - 2026-06-01T13:00")]));
+    let deny = window("deny", WindowKind::Blackout, "UTC", vec![dates("2026-06-01T11:00 - 2026-06-01T13:00")]);
+    let windows: Windows = allowed.into_iter().chain([deny]).collect();
     let first = first_closure(&windows, &e, at("2026-06-01T09:00:00Z"), at("2026-06-02T00:00:00Z")).expect("closed");
     assert_eq!((first.window.as_str(), first.opens), ("deny", at("2026-06-01T11:00:00Z")));
     assert_eq!(closed_at(&windows, &e, at("2026-06-01T12:30:00Z")).expect("closed").window.as_str(), "deny");
@@ -209,7 +222,7 @@ fn allowed_windows_union_and_blackouts_win() {
 
 #[test]
 fn allowed_window_that_is_over_closes_for_good() {
-    let windows = [window("once", WindowKind::Allowed, "UTC", vec![dates("2026-06-01")])];
+    let windows = Windows::from(vec![window("once", WindowKind::Allowed, "UTC", vec![dates("2026-06-01")])]);
     let closed = closed_at(&windows, &experiment("checkout"), at("2026-06-05T00:00:00Z")).expect("closed");
     assert_eq!(closed.until, None);
 }
@@ -217,7 +230,7 @@ fn allowed_window_that_is_over_closes_for_good() {
 #[test]
 fn endless_blackout_has_no_known_end() {
     for span in [Span::ALWAYS, weekly("always"), weekly("Mon-Sun")] {
-        let windows = [blackout("Europe/Berlin", vec![span])];
+        let windows = Windows::from(vec![blackout("Europe/Berlin", vec![span])]);
         let closed = closed_at(&windows, &experiment("checkout"), at("2026-06-05T00:00:00Z")).expect("closed");
         assert_eq!((closed.opens, closed.until), (at("2026-06-05T00:00:00Z"), None));
         assert_eq!(next_change(&windows, &experiment("checkout"), at("2026-06-05T00:00:00Z")), None);
@@ -227,7 +240,11 @@ fn endless_blackout_has_no_known_end() {
 #[test]
 fn scope_selects_by_name_and_tag() {
     let tags = |value: &str| BTreeMap::from([("team".to_owned(), value.to_owned())]);
-    let scope = |glob: &str, value: &str| Scope { experiments: vec![NameGlob::new(glob)], tags: tags(value) };
+    let scope = |glob: &str, value: &str| Scope {
+        experiments: vec![NameGlob::new(glob)],
+        tags: tags(value),
+        ..Scope::default()
+    };
     let e = experiment("checkout-latency");
     assert!(scope("checkout-*", "payments").holds(&e));
     assert!(!scope("checkout-*", "search").holds(&e));
@@ -245,7 +262,7 @@ fn first_stop_looks_past_a_blackout_that_lets_runs_finish() {
     let mut finish = window("finish", WindowKind::Blackout, "UTC", vec![dates("2026-06-01T10:00 - 2026-06-01T20:00")]);
     finish.on_entry = OnEntry::Finish;
     let stop = window("stop", WindowKind::Blackout, "UTC", vec![dates("2026-06-01T12:00 - 2026-06-01T13:00")]);
-    let windows = [finish, stop];
+    let windows = Windows::from(vec![finish, stop]);
     let (from, to) = (at("2026-06-01T09:00:00Z"), at("2026-06-01T21:00:00Z"));
     let e = experiment("checkout");
     assert_eq!(first_closure(&windows, &e, from, to).expect("closed").window.as_str(), "finish");
@@ -296,7 +313,11 @@ fn minute_by_minute(kind: WindowKind, locals: &[DateTime], span: (i8, i16, i64, 
         let begins = date.to_datetime(time(from));
         let ends = (date + SignedDuration::from_hours(24 * days_on)).to_datetime(time(to));
         let first_at = |local: DateTime| locals.iter().position(|shown| *shown >= local).unwrap_or(locals.len());
-        let last_before = |local: DateTime| locals.iter().rposition(|shown| *shown < local).map_or(0, |at| at + 1);
+        // The second pass of what comes twice, even where clocks turn at this very time.
+        let last_before = |local: DateTime| {
+            let shown_last = locals.iter().rposition(|shown| *shown == local);
+            shown_last.unwrap_or_else(|| locals.iter().rposition(|shown| *shown < local).map_or(0, |at| at + 1))
+        };
         let range = match kind {
             WindowKind::Blackout => first_at(begins)..last_before(ends),
             WindowKind::Allowed => last_before(begins)..first_at(ends),
@@ -329,7 +350,7 @@ proptest! {
         let each = spans.iter().map(|&(_, day, from, days_on, to)| minute_by_minute(kind, &locals, (day, from, days_on, to)));
         let covered = each.reduce(|a, b| a.iter().zip(&b).map(|(a, b)| *a || *b).collect()).expect("a span");
         let closed = |minute: usize| covered[minute] != allowed;
-        let (windows, e) = (std::slice::from_ref(&w), experiment("e"));
+        let (windows, e) = (&Windows::from(vec![w.clone()]), experiment("e"));
         for step in 0..300 {
             let minute = MARGIN + (asked + step * 7) % LENGTH;
             prop_assert_eq!(w.covering(instant(minute)).is_some(), covered[minute], "{} {}", &text, instant(minute));

@@ -73,6 +73,8 @@ impl Check<'_> {
             template: template?,
             place,
             tags: raw.tags,
+            environment: None,
+            account: None,
             overlap: match raw.overlap {
                 None | Some(RawOverlap::Skip) => Overlap::Skip,
                 Some(RawOverlap::Allow) => Overlap::Allow,

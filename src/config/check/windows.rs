@@ -14,7 +14,7 @@ use super::{
 use crate::domain::{
     experiment::Experiment,
     ids::ExperimentName,
-    window::{NameGlob, OnEntry, Scope, Span, SpanError, Window, WindowKind},
+    window::{NameGlob, OnEntry, Scope, Span, SpanError, Window, WindowKind, Windows},
     words::did_you_mean,
 };
 
@@ -26,7 +26,7 @@ impl Check<'_> {
         &mut self,
         raw: BTreeMap<String, RawWindow>,
         experiments: &BTreeMap<ExperimentName, Experiment>,
-    ) -> Vec<Window> {
+    ) -> Windows {
         let windows = raw.into_iter();
         windows.filter_map(|(name, raw)| self.window(&name, raw, experiments)).collect()
     }
@@ -40,16 +40,22 @@ impl Check<'_> {
         let path = KeyPath::default().key("windows").key(name);
         let checked_name = self.name(&path, name);
         let zone = self.zone(&path.key("timezone"), raw.timezone);
-        let written = raw.weekly.len() + raw.dates.len() + raw.month_days.len();
+        let written = raw.weekly.len() + raw.dates.len() + raw.month_days.len() + raw.calendars.len();
+        let calendars = self.readings(&path.key("calendars"), &raw.calendars);
         let mut spans = self.spans(&path.key("weekly"), &raw.weekly, Span::parse_weekly);
         spans.extend(self.spans(&path.key("dates"), &raw.dates, Span::parse_dates));
         spans.extend(self.spans(&path.key("month_days"), &raw.month_days, Span::parse_month_days));
-        let times = ["weekly", "dates", "month_days"].map(|key| path.key(key));
+        let times = ["weekly", "dates", "month_days", "calendars"].map(|key| path.key(key));
         if written == 0 && !times.iter().any(|key| self.spoiled.contains(key)) {
-            let hint = "write `weekly`, `dates` or `month_days`; `weekly = [\"always\"]` is all the time".to_owned();
+            let hint = "write `weekly`, `dates`, `month_days` or `calendars`; `weekly = [\"always\"]` is all the time"
+                .to_owned();
             self.problem(&path, "names no time, so it is never".to_owned(), Some(hint));
         }
-        let scope = Scope { experiments: raw.experiments.iter().map(|n| NameGlob::new(n)).collect(), tags: raw.tags };
+        let scope = Scope {
+            experiments: raw.experiments.iter().map(|n| NameGlob::new(n)).collect(),
+            tags: raw.tags,
+            ..Scope::default()
+        };
         self.scope(&path, &scope, experiments);
         let finishes = matches!(raw.on_entry, Some(RawOnEntry::Finish));
         if finishes && raw.stop_lead.is_some() {
@@ -65,8 +71,10 @@ impl Check<'_> {
             },
             scope,
             on_entry: if finishes { OnEntry::Finish } else { OnEntry::Stop { lead } },
+            lead: jiff::SignedDuration::ZERO,
             zone: zone?,
             spans,
+            calendars,
         })
     }
 

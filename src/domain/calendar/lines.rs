@@ -2,10 +2,7 @@
 //!
 //! Strict where a lenient reader would guess: a file that was cut short has a `BEGIN` without its `END` and is refused.
 
-use super::{CalendarError, Problem};
-
-/// Longest text of a calendar, in bytes.
-const MAX_TEXT: usize = 1024 * 1024;
+use super::{CalendarError, MAX_TEXT, Problem};
 
 /// Deepest nesting of components; calendars have three levels.
 const MAX_DEPTH: usize = 8;

@@ -135,7 +135,9 @@ fn checked(key: &str, value: &str) -> Result<Option<String>, Problem> {
         "FREQ" => match value {
             "YEARLY" | "MONTHLY" | "WEEKLY" | "DAILY" | "HOURLY" => Some(value.to_owned()),
             "MINUTELY" | "SECONDLY" => {
-                return Err(Problem::Unsupported { what: "an event that recurs more often than every hour" });
+                return Err(Problem::Unsupported {
+                    what: "FREQ=MINUTELY or SECONDLY (FREQ=DAILY with BYHOUR and BYMINUTE says the same)",
+                });
             }
             _other => None,
         },

@@ -16,7 +16,7 @@ use crate::domain::{
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
     run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
     template::{Estimate, TemplateFacts},
-    window,
+    window::{self, Closure},
 };
 
 /// What a template said is good for this long; older (or from the future, after a clock step) it is read again.
@@ -184,7 +184,9 @@ fn judge_again<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Ti
     match judge_with_facts(snapshot, experiment, run, &others, now) {
         Judgement::Clear => Again::Clear(experiment),
         Judgement::Skip(reason) => skipped(reason),
-        Judgement::Hold(HoldReason::Closed { window, until }, _) => skipped(SkipReason::Closed { window, until }),
+        Judgement::Hold(HoldReason::Closed { window, until, unknown }, _) => {
+            skipped(SkipReason::Closed { window, until, unknown })
+        }
         Judgement::Hold(HoldReason::TemplateUnread { .. }, until) | Judgement::Wait(until) => Again::Wait(until),
         // It was started with facts, so this cannot be; if it is, nothing is started.
         Judgement::NeedsTemplate => Again::Wait(after(now, LOOK_INTERVAL)),
@@ -259,13 +261,13 @@ fn judge_with_facts(
         };
         return Judgement::Skip(SkipReason::Late { start_by: deadline, waited_for });
     }
-    if let Some(closure) = window::closed_at(&snapshot.rules.windows, experiment, now) {
+    if let Some(Closure { window, until, unknown, .. }) = window::closed_at(&snapshot.rules.windows, experiment, now) {
         return match run.hold_until {
             Some(hold_until) if now < hold_until => {
-                let look_at = closure.until.map_or(hold_until, |until| until.min(hold_until));
-                Judgement::Hold(HoldReason::Closed { window: closure.window, until: closure.until }, look_at)
+                let look_at = until.map_or(hold_until, |until| until.min(hold_until));
+                Judgement::Hold(HoldReason::Closed { window, until, unknown }, look_at)
             }
-            _ => Judgement::Skip(SkipReason::Closed { window: closure.window, until: closure.until }),
+            _ => Judgement::Skip(SkipReason::Closed { window, until, unknown }),
         };
     }
     if experiment.overlap == Overlap::Skip
@@ -297,11 +299,11 @@ fn look_ahead(
     let ends = after(after(now, expected(experiment, facts)), longest_lead(snapshot));
     match window::first_closure(&snapshot.rules.windows, experiment, now, ends) {
         None => Judgement::Clear,
-        Some(closure) => match (run.hold_until, closure.until) {
+        Some(Closure { window, opens, until, unknown, .. }) => match (run.hold_until, until) {
             (Some(hold_until), Some(until)) if now < hold_until && until <= hold_until => {
-                Judgement::Hold(HoldReason::Closed { window: closure.window, until: Some(until) }, until)
+                Judgement::Hold(HoldReason::Closed { window, until: Some(until), unknown }, until)
             }
-            _ => Judgement::Skip(SkipReason::WouldCross { window: closure.window, opens: closure.opens, ends }),
+            _ => Judgement::Skip(SkipReason::WouldCross { window, opens, ends, unknown }),
         },
     }
 }
@@ -316,7 +318,7 @@ pub fn expected(experiment: &Experiment, facts: &TemplateFacts) -> SignedDuratio
 
 /// The longest lead of any window: how much earlier than its opening a run might have to be stopped.
 pub(super) fn longest_lead(snapshot: &Snapshot<'_>) -> SignedDuration {
-    snapshot.rules.windows.iter().map(|window| window.on_entry.lead()).max().unwrap_or(SignedDuration::ZERO)
+    snapshot.rules.windows.longest_stop_lead()
 }
 
 /// Adds a duration, saturating at the last instant there is.

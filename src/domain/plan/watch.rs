@@ -167,7 +167,7 @@ fn closure_stop(
     if let Some(closure) = window::first_stop(windows, experiment, now, after(horizon, longest_lead(snapshot))) {
         let stop_at = closure.opens.saturating_sub(closure.on_entry.lead()).unwrap_or(closure.opens);
         if now >= stop_at {
-            return Some(StopCause::Closed { window: closure.window });
+            return Some(StopCause::Closed { window: closure.window, unknown: closure.unknown });
         }
         survey.wake_at(stop_at);
     }

@@ -20,6 +20,9 @@ pub enum HoldReason {
         window: WindowName,
         /// When it lifts, if known.
         until: Option<Timestamp>,
+        /// Why nobody knows whether it is open, when that is what closes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<String>,
     },
     /// The template could not be read now.
     TemplateUnread {
@@ -56,6 +59,9 @@ pub enum StopCause {
     Closed {
         /// Which.
         window: WindowName,
+        /// Why nobody knows whether it is open, when that is what closes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<String>,
     },
     /// It went on longer than the experiment's `max_duration`.
     MaxDuration,
@@ -99,6 +105,9 @@ pub enum SkipReason {
         window: WindowName,
         /// When it lifts, if known.
         until: Option<Timestamp>,
+        /// Why nobody knows whether it is open, when that is what closes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<String>,
     },
     /// It could still be running when a window opens.
     WouldCross {
@@ -108,6 +117,9 @@ pub enum SkipReason {
         opens: Timestamp,
         /// When the run would have ended at the latest, the time to stop it included.
         ends: Timestamp,
+        /// Why nobody knows whether it is open from then on, when that is what closes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<String>,
     },
     /// Another run of the experiment is going on.
     Overlap {

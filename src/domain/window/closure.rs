@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Interval, OnEntry, Window, WindowKind};
+use super::{Interval, OnEntry, Window, WindowKind, Windows};
 use crate::domain::{experiment::Experiment, ids::WindowName};
 
 /// Most allowed windows that one search follows from the end of one into the next.
@@ -24,11 +24,13 @@ pub struct Closure {
     pub until: Option<Timestamp>,
     /// What happens to runs that are going on when it opens.
     pub on_entry: OnEntry,
+    /// Why nobody knows whether the window is open, when that is what closes it.
+    pub unknown: Option<String>,
 }
 
 /// Finds what closes the instant `at` to an experiment, if anything does. Deny wins over allow; of several blackouts
 /// the one that stops runs, and of those the one that ends last, is named.
-pub fn closed_at(windows: &[Window], experiment: &Experiment, at: Timestamp) -> Option<Closure> {
+pub fn closed_at(windows: &Windows, experiment: &Experiment, at: Timestamp) -> Option<Closure> {
     let blackout = in_scope(windows, experiment, WindowKind::Blackout)
         .filter_map(|window| Some(closure(window, at, window.covering(at)?)))
         .min_by_key(strictness);
@@ -36,12 +38,12 @@ pub fn closed_at(windows: &[Window], experiment: &Experiment, at: Timestamp) -> 
 }
 
 /// Finds the earliest closure that meets `[from, to)`; with `from` closed it is that of `from`.
-pub fn first_closure(windows: &[Window], experiment: &Experiment, from: Timestamp, to: Timestamp) -> Option<Closure> {
+pub fn first_closure(windows: &Windows, experiment: &Experiment, from: Timestamp, to: Timestamp) -> Option<Closure> {
     closures(windows, experiment, from, to).min_by_key(|closure| (closure.opens, strictness(closure)))
 }
 
 /// Finds the closure that meets `[from, to)`, stops runs, and does so first: its opening less its lead is the earliest.
-pub fn first_stop(windows: &[Window], experiment: &Experiment, from: Timestamp, to: Timestamp) -> Option<Closure> {
+pub fn first_stop(windows: &Windows, experiment: &Experiment, from: Timestamp, to: Timestamp) -> Option<Closure> {
     closures(windows, experiment, from, to)
         .filter_map(|closure| match closure.on_entry {
             OnEntry::Stop { lead } => Some((closure.opens.checked_sub(lead).unwrap_or(Timestamp::MIN), closure)),
@@ -53,13 +55,13 @@ pub fn first_stop(windows: &[Window], experiment: &Experiment, from: Timestamp, 
 
 /// Finds the next instant strictly after `after` at which an experiment may become closed or open. It may name an
 /// instant at which nothing changes, never miss one within [`super::HORIZON`].
-pub fn next_change(windows: &[Window], experiment: &Experiment, after: Timestamp) -> Option<Timestamp> {
+pub fn next_change(windows: &Windows, experiment: &Experiment, after: Timestamp) -> Option<Timestamp> {
     windows.iter().filter(|w| w.scope.holds(experiment)).filter_map(|w| w.next_transition(after)).min()
 }
 
 /// Lists the first closure of each blackout that meets `[from, to)`, and the first time outside all allowed windows.
 fn closures(
-    windows: &[Window],
+    windows: &Windows,
     experiment: &Experiment,
     from: Timestamp,
     to: Timestamp,
@@ -71,7 +73,7 @@ fn closures(
     blackouts.chain(first_outside_allowed(windows, experiment, from, to))
 }
 
-fn in_scope<'w>(windows: &'w [Window], experiment: &Experiment, kind: WindowKind) -> impl Iterator<Item = &'w Window> {
+fn in_scope<'w>(windows: &'w Windows, experiment: &Experiment, kind: WindowKind) -> impl Iterator<Item = &'w Window> {
     windows.iter().filter(move |window| window.kind == kind && window.scope.holds(experiment))
 }
 
@@ -81,6 +83,7 @@ fn closure(window: &Window, from: Timestamp, interval: Interval) -> Closure {
         opens: interval.start.max(from),
         until: interval.known_end(),
         on_entry: window.on_entry,
+        unknown: None,
     }
 }
 
@@ -104,13 +107,13 @@ fn first_meeting(window: &Window, from: Timestamp, to: Timestamp) -> Option<Inte
 }
 
 /// Finds what closes `at` because allowed windows are about the experiment and none covers it.
-fn outside_allowed(windows: &[Window], experiment: &Experiment, at: Timestamp) -> Option<Closure> {
+fn outside_allowed(windows: &Windows, experiment: &Experiment, at: Timestamp) -> Option<Closure> {
     let covered = in_scope(windows, experiment, WindowKind::Allowed).any(|window| window.covering(at).is_some());
     if covered { None } else { allowed_over(windows, experiment, at) }
 }
 
 /// Describes the time from `at` on as outside of all allowed windows; `None` when there are no allowed windows.
-fn allowed_over(windows: &[Window], experiment: &Experiment, at: Timestamp) -> Option<Closure> {
+fn allowed_over(windows: &Windows, experiment: &Experiment, at: Timestamp) -> Option<Closure> {
     let allowed = || in_scope(windows, experiment, WindowKind::Allowed);
     let any = allowed().next()?;
     let until = allowed().filter_map(|window| window.next_start(at)).min();
@@ -122,7 +125,7 @@ fn allowed_over(windows: &[Window], experiment: &Experiment, at: Timestamp) -> O
             begins.min_by_key(|(start, window)| (*start, stop_rank(window)))
         })
         .map_or(any, |(_, window)| window);
-    Some(Closure { window: named.name.clone(), opens: at, until, on_entry: named.on_entry })
+    Some(Closure { window: named.name.clone(), opens: at, until, on_entry: named.on_entry, unknown: None })
 }
 
 /// Orders windows by how soon they stop runs, the soonest first.
@@ -135,7 +138,7 @@ fn stop_rank(window: &Window) -> Reverse<SignedDuration> {
 
 /// Finds the first time in `[from, to)` that no allowed window covers, following one window into the next.
 fn first_outside_allowed(
-    windows: &[Window],
+    windows: &Windows,
     experiment: &Experiment,
     from: Timestamp,
     to: Timestamp,

@@ -146,7 +146,7 @@ fn run_held_for_a_window_without_a_known_end_is_looked_at_when_its_patience_ends
     let run = event_run("10:00:00", trigger("deploy", 0, 1800));
     let world = World::of(experiment(), vec![run.clone()]).with_window(always);
     super::check(&world, "10:00:00", &["A held: window `freeze` forbids it; look 10:30:00"]);
-    let reason = HoldReason::Closed { window: name("freeze"), until: None };
+    let reason = HoldReason::Closed { window: name("freeze"), until: None, unknown: None };
     let held = applied(run, &[("10:00:00", Observation::Held { reason, look_at: t("10:30:00") })]);
     let world = World { runs: vec![held], ..world };
     super::check(&world, "10:00:00", &["wake 10:30:00"]);

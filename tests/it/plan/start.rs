@@ -8,7 +8,7 @@ use firedrill::domain::{
     plan::{HaltRunning, Mode},
     react,
     run::{HoldReason, Observation, Run},
-    window::{NameGlob, OnEntry, Scope, WindowKind},
+    window::{NameGlob, OnEntry, Scope, WindowKind, Windows},
 };
 use jiff::SignedDuration;
 
@@ -87,7 +87,7 @@ fn guards_are_asked_in_one_order() {
     let no_halt = World { halt: None, ..no_stop };
     assert_eq!(first(&no_halt, "10:20:00"), late);
     assert_eq!(first(&no_halt, "10:10:00"), closed);
-    let no_window = World { rules: Rules { windows: Vec::new(), ..no_halt.rules.clone() }, ..no_halt };
+    let no_window = World { rules: Rules { windows: Windows::default(), ..no_halt.rules.clone() }, ..no_halt };
     assert_eq!(first(&no_window, "10:10:00"), "A skipped: run B of the same experiment is going on");
 }
 
@@ -123,7 +123,7 @@ fn start_in_a_blackout_is_refused_and_allowed_exactly_at_its_end() {
 
 #[test]
 fn window_that_is_about_others_does_not_matter() {
-    let scope = Scope { experiments: vec![NameGlob::new("other*")], tags: BTreeMap::new() };
+    let scope = Scope { experiments: vec![NameGlob::new("other*")], ..Scope::default() };
     let foreign = firedrill::domain::window::Window { scope, ..blackout("09:00:00", "11:00:00") };
     check(&due().with_window(foreign), "10:00:00", &["A start EXT1"]);
 }
@@ -192,7 +192,7 @@ fn run_with_patience_is_held_until_the_blackout_lifts_and_judged_again() {
 
 /// Run A after it was held for the blackout `freeze`.
 fn hold(world: &World, until: &str, look_at: &str) -> Run {
-    let reason = HoldReason::Closed { window: name("freeze"), until: Some(t(until)) };
+    let reason = HoldReason::Closed { window: name("freeze"), until: Some(t(until)), unknown: None };
     applied(world.runs[0].clone(), &[("10:00:00", Observation::Held { reason, look_at: t(look_at) })])
 }
 

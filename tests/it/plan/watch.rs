@@ -5,7 +5,7 @@ use firedrill::domain::{
     plan::{HaltRunning, Mode},
     react,
     run::{Adopted, Observation, Run, StopCause},
-    window::{OnEntry, WindowKind},
+    window::{OnEntry, WindowKind, Windows},
 };
 use jiff::SignedDuration;
 
@@ -135,7 +135,7 @@ fn experiment_that_left_the_configuration_is_watched_and_bound_by_windows() {
     gone.rules.experiments.clear();
     check(&gone, "10:00:02", &["A poll"]);
     check(&gone, "10:30:00", &["A stop: window `freeze`"]);
-    gone.rules.windows.clear();
+    gone.rules.windows = Windows::default();
     check(&gone, "11:30:00", &["A poll"]);
     check(&gone, "22:00:00", &["A stop: its `max_duration`"]);
 }

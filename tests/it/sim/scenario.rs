@@ -149,6 +149,8 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
         template,
         place: Place { region, ..Place::default() },
         tags: BTreeMap::from([("team".to_owned(), team)]),
+        environment: None,
+        account: None,
         overlap: c.pick(&[Overlap::Skip, Overlap::Skip, Overlap::Allow]),
         max_duration: max_duration(c),
         schedules,
@@ -220,8 +222,10 @@ pub fn window(c: &mut Chance, n: u64, near: Timestamp) -> Window {
         kind: if is_allowed { WindowKind::Allowed } else { WindowKind::Blackout },
         scope,
         on_entry: if c.one_in(3) { OnEntry::Finish } else { OnEntry::Stop { lead } },
+        lead: SignedDuration::ZERO,
         zone,
         spans: vec![span.expect("a span")],
+        calendars: Vec::new(),
     }
 }
 
@@ -232,9 +236,10 @@ pub fn changed(c: &mut Chance, rules: &Rules, now: Timestamp) -> Rules {
     match c.between(0, 7) {
         0..=2 => {
             let n = 10 + c.between(0, 99);
-            rules.windows.push(window(c, n, now));
+            let window = window(c, n, now);
+            rules.windows = rules.windows.iter().cloned().chain([window]).collect();
         }
-        3 => rules.windows.truncate(1),
+        3 => rules.windows = rules.windows.iter().take(1).cloned().collect(),
         4 => {
             let n = c.between(0, 3);
             rules.experiments.insert(experiment_name(n), experiment(c, n, now));

@@ -14,7 +14,7 @@ use firedrill::domain::{
     run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, Trigger},
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
-    window::{OnEntry, Scope, Span, Window, WindowKind},
+    window::{OnEntry, Scope, Span, Window, WindowKind, Windows},
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -48,6 +48,8 @@ pub fn experiment() -> Experiment {
         template: TemplateSelector::Id("EXT1".to_owned()),
         place: Place::default(),
         tags: BTreeMap::new(),
+        environment: None,
+        account: None,
         overlap: Overlap::Skip,
         max_duration: SignedDuration::from_hours(1),
         schedules: Vec::new(),
@@ -77,7 +79,16 @@ pub fn trigger(source: &str, settle_s: i64, hold_s: i64) -> EventTrigger {
 pub fn window(label: &str, kind: WindowKind, from: &str, to: &str, on_entry: OnEntry) -> Window {
     let full = |time: &str| if time.contains('T') { time.to_owned() } else { format!("{DAY}{time}") };
     let span = Span::parse_dates(&format!("{} - {}", full(from), full(to))).expect("dates");
-    Window { name: name(label), kind, scope: Scope::default(), on_entry, zone: TimeZone::UTC, spans: vec![span] }
+    Window {
+        name: name(label),
+        kind,
+        scope: Scope::default(),
+        on_entry,
+        lead: SignedDuration::ZERO,
+        zone: TimeZone::UTC,
+        spans: vec![span],
+        calendars: Vec::new(),
+    }
 }
 
 /// A blackout that stops runs without a lead.
@@ -130,7 +141,7 @@ pub fn slot_run(at: &str) -> Run {
 pub fn event_run(at: &str, trigger: EventTrigger) -> Run {
     let rules = Rules {
         experiments: BTreeMap::from([(name("probe"), Experiment { triggers: vec![trigger], ..experiment() })]),
-        windows: Vec::new(),
+        windows: Windows::default(),
     };
     let body = serde_json::json!({ "source": "deploy", "detail-type": "Done", "id": at });
     let event: Event = event::read(&body.to_string(), "message-1").expect("an event");
@@ -168,11 +179,11 @@ impl World {
     /// A world with one experiment and its runs.
     pub fn of(experiment: Experiment, runs: Vec<Run>) -> Self {
         let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
-        Self { rules: Rules { experiments, windows: Vec::new() }, runs, ..Self::default() }
+        Self { rules: Rules { experiments, windows: Windows::default() }, runs, ..Self::default() }
     }
 
     pub fn with_window(mut self, window: Window) -> Self {
-        self.rules.windows.push(window);
+        self.rules.windows = self.rules.windows.iter().cloned().chain([window]).collect();
         self
     }
 
