@@ -159,7 +159,9 @@ pub enum Problem {
         part: String,
     },
     /// More occurrences than can be looked at.
-    #[error("the calendar has more than {limit} occurrences to look at: let the event begin later, or recur less often")]
+    #[error(
+        "the calendar has more than {limit} occurrences to look at: let the event begin later, or recur less often"
+    )]
     TooMany {
         /// Most occurrences.
         limit: usize,

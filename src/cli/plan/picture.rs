@@ -21,7 +21,7 @@ use crate::{
         civil::{self, Instants},
         experiment::Experiment,
         ids::ExperimentName,
-        window::{self, Window},
+        window::{self, Window, Windows},
     },
 };
 
@@ -248,7 +248,7 @@ fn closed(ahead: &Ahead<'_>) -> Vec<Spans> {
     kinds.into_values().map(|experiment| spans(windows, experiment, ahead.from, ahead.to)).collect()
 }
 
-fn spans(windows: &[Window], experiment: &Experiment, from: Timestamp, to: Timestamp) -> Spans {
+fn spans(windows: &Windows, experiment: &Experiment, from: Timestamp, to: Timestamp) -> Spans {
     let (mut spans, mut at) = (Spans::new(), from);
     while spans.len() < MAX_SPANS
         && let Some(closure) = window::first_closure(windows, experiment, at, to)

@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 /// Months lived.
-const MONTHS: u64 = 60;
+const MONTHS: u64 = 20;
 /// The agent is away for less than this, so that no decision of a world on a grid of minutes can depend on it.
 const AWAY_S: u64 = 8;
 
@@ -77,6 +77,15 @@ fn foretold(expected: &[Expected], from: Timestamp) -> Vec<String> {
     slots
 }
 
+#[track_caller]
+fn same(foretold: &[String], was: &[String], seed: u64) {
+    let only = |some: &[String], others: &[String]| -> Vec<String> {
+        some.iter().filter(|line| !others.contains(line)).cloned().collect()
+    };
+    let (expected, lived) = (only(foretold, was), only(was, foretold));
+    assert!(expected.is_empty() && lived.is_empty(), "SEED={seed}: foretold {expected:#?}, but lived {lived:#?}");
+}
+
 #[test]
 fn month_runs_exactly_as_the_forecast_said() {
     let (from, to) = (instant("2026-03-14T00:00:00Z"), instant("2026-04-14T00:00:00Z"));
@@ -89,7 +98,7 @@ fn month_runs_exactly_as_the_forecast_said() {
         let away = if chance.one_in(2) { AWAY_S } else { 0 };
         reality.live_until(&rules, to, &mut chance, away);
         let was = reality.decisions(from);
-        assert_eq!(foretold(&forecast.runs, from), was, "SEED={seed}");
+        same(&foretold(&forecast.runs, from), &was, seed);
         kinds.extend(was.iter().filter_map(|line| line.rsplit(' ').next()).map(str::to_owned));
     }
     for kind in ["completed", "stopped", "closed", "would-cross", "overlap", "not-drawn"] {
@@ -112,6 +121,6 @@ fn edited_configuration_fires_what_its_plan_listed_and_nothing_else() {
         reality.live_until(&old, edited, &mut chance, 0);
         let forecast = forecast::forecast(&new, &reality.outlook(&new), edited, to);
         reality.live_until(&new, to, &mut chance, AWAY_S);
-        assert_eq!(foretold(&forecast.runs, edited), reality.decisions(edited), "SEED={seed}");
+        same(&foretold(&forecast.runs, edited), &reality.decisions(edited), seed);
     }
 }

@@ -17,7 +17,7 @@ experiments = [\"check*\"]
 template = \"EXT1\"
 max_duration = \"1h\"
 schedules = [{ name = \"nightly\", cron = \"30 2 * * *\", timezone = \"Europe/Berlin\" },
-             { name = \"noon\", cron = \"0 12 * * FRI\", timezone = \"Europe/Berlin\", hold_for = \"2h\" }]
+             { name = \"noon\", cron = \"0 12 * * FRI\", timezone = \"Europe/Berlin\" }]
 [experiments.search]
 template = \"EXT2\"
 max_duration = \"2h\"
@@ -126,7 +126,7 @@ fn ranges_that_cannot_be_are_refused() {
     refused(&home, &["--from", "2027-03-28", "--to", "2027-03-01"], 2, "is not after");
     refused(&home, &["--from", "2027-03-28", "--to", "2028-03-30"], 2, "longer than 366 days");
     refused(&home, &["--from", "0000-01-01"], 2, "within the years 1970 to 9990");
-    refused(&home, &["--from", "9999-12-31T00:00:00Z"], 2, "within the years 1970 to 9990");
+    refused(&home, &["--from", "9999-06-01"], 2, "within the years 1970 to 9990");
     refused(&home, &["--from", "yesterday"], 2, "2027-03-28T02:30:00Z");
     refused(&home, &["--days", "0"], 2, "1..=366");
     refused(&home, &["--days", "3", "--to", "2027-03-30"], 2, "cannot be used with");
