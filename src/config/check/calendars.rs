@@ -102,7 +102,8 @@ impl Check<'_> {
             _ if file.is_absolute() => Some(CalendarSource::File(file)),
             Some(folder) => Some(CalendarSource::File(folder.join(file))),
             None => {
-                let hint = "a path is looked for beside the file that names it, and a variable stands in none".to_owned();
+                let hint =
+                    "a path is looked for beside the file that names it, and a variable stands in none".to_owned();
                 self.problem(path, format!("`{}` is not an absolute path", file.display()), Some(hint));
                 None
             }

@@ -11,7 +11,7 @@ use firedrill::domain::{
     forecast::Outlook,
     ids::{ExperimentName, RunId},
     plan::{self, Effect, Mode, ScheduleKey, Snapshot},
-    run::{Adopted, Observation, Run, RunState, Trigger},
+    run::{Adopted, HoldReason, Observation, Run, RunState, SkipReason, Trigger},
     template::TemplateFacts,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -148,6 +148,10 @@ impl Reality {
 pub fn decided(run: &Run, started: bool, from: Timestamp) -> Option<String> {
     let Trigger::Slot { schedule, at } = &run.trigger else { return None };
     let decision = match &run.state {
+        // Whoever is away at the end of a wait finds the run late; it is not started for the same reason.
+        RunState::Skipped { reason: SkipReason::Late { waited_for: Some(HoldReason::Closed { .. }), .. }, .. } => {
+            "closed"
+        }
         RunState::Skipped { reason, .. } => reason.as_str(),
         RunState::Finished { outcome, .. } => outcome.as_str(),
         _ if started => "running",
