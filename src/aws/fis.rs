@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use aws_sdk_fis::{
     Client,
     primitives::DateTime,
-    types::{ActionsMode, Experiment, ExperimentTemplate, SafetyLeverStatus},
+    types::{
+        ActionsMode, Experiment, ExperimentTemplate, ExperimentTemplateAction, ExperimentTemplateTarget,
+        SafetyLeverStatus,
+    },
 };
 use jiff::Timestamp;
 
@@ -18,7 +21,7 @@ use crate::{
         experiment::{Place, TemplateSelector},
         fis::{CallFailure, FailureClass, FisAction, FisError, FisExperiment, FisStatus},
         ids::{RUN_TAG, RunId},
-        template::{TemplateAction, TemplateFacts},
+        template::{TargetFacts, TemplateAction, TemplateFacts},
     },
     engine::ports::{FaultInjector, StartRequest},
 };
@@ -156,18 +159,34 @@ async fn lever_engaged(client: &Client) -> Option<bool> {
 }
 
 fn facts(template: ExperimentTemplate) -> TemplateFacts {
-    let action = |(name, action): (String, aws_sdk_fis::types::ExperimentTemplateAction)| {
+    let action = |(name, action): (String, ExperimentTemplateAction)| {
         let action = TemplateAction {
             action_id: action.action_id.unwrap_or_default(),
             parameters: action.parameters.unwrap_or_default().into_iter().collect(),
+            targets: action.targets.unwrap_or_default().into_iter().collect(),
             start_after: action.start_after.unwrap_or_default(),
         };
         (name, action)
     };
+    let target = |(name, target): (String, ExperimentTemplateTarget)| {
+        let target = TargetFacts {
+            resource_type: target.resource_type.unwrap_or_default(),
+            arns: target.resource_arns.unwrap_or_default(),
+            tags: target.resource_tags.unwrap_or_default().into_iter().collect(),
+        };
+        (name, target)
+    };
+    // `arn:partition:fis:region:account:experiment-template/id`
+    let region = template.arn.as_deref().and_then(|arn| arn.split(':').nth(3)).filter(|region| !region.is_empty());
     TemplateFacts {
+        region: region.map(str::to_owned),
         id: template.id.unwrap_or_default(),
         description: template.description.unwrap_or_default(),
         actions: template.actions.unwrap_or_default().into_iter().map(action).collect(),
+        targets: template.targets.unwrap_or_default().into_iter().map(target).collect(),
+        target_accounts: template
+            .target_account_configurations_count
+            .map_or(0, |count| u64::try_from(count).unwrap_or(0)),
         // The engine's clock replaces this when the answer is recorded.
         read_at: Timestamp::UNIX_EPOCH,
     }

@@ -2,6 +2,7 @@
 //!
 //! A check goes on after a mistake with a value that is never used, since one problem means no settings.
 
+mod budget;
 mod calendars;
 mod experiments;
 mod values;
@@ -77,7 +78,7 @@ impl<'a> Check<'a> {
         let history = root.key("history");
         let settings = Settings {
             state_directory: state_directory(raw.state_directory, env),
-            rules: Rules { experiments, windows },
+            rules: Rules { experiments, windows, budget: self.budget(raw.budget) },
             calendars,
             place: aws,
             queues,

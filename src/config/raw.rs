@@ -31,6 +31,8 @@ pub struct Raw {
     pub calendars: BTreeMap<String, RawCalendar>,
     /// Times at which nothing may run, or at which alone something may.
     pub windows: BTreeMap<String, RawWindow>,
+    /// What runs may cost.
+    pub budget: RawBudget,
     /// Experiments.
     pub experiments: BTreeMap<String, RawExperiment>,
 }
@@ -119,6 +121,25 @@ pub struct RawTelemetry {
 pub enum RawLogFormat {
     Text,
     Json,
+}
+
+/// What runs may cost.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawBudget {
+    /// Most US dollars that the runs of a calendar month may cost together. Default: no limit.
+    pub monthly_usd: Option<serde_json::Value>,
+    /// US dollars an action-minute. Default: AWS's own price, 0.10, or 0.12 in GovCloud.
+    pub price_per_action_minute: Option<serde_json::Value>,
+    /// What happens to a run that could exceed the limit. Default `refuse`.
+    pub on_exceeded: Option<RawOnExceeded>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawOnExceeded {
+    Refuse,
+    Warn,
 }
 
 /// A calendar that windows refer to.
@@ -212,6 +233,8 @@ pub struct RawExperiment {
     pub overlap: Option<RawOverlap>,
     /// A run is stopped after this time. Default and most `12h`.
     pub max_duration: Option<String>,
+    /// Which estimate of a run's length a start is judged by. Default `ceiling`.
+    pub estimate: Option<RawEstimate>,
     /// Cron schedules.
     pub schedules: Vec<RawSchedule>,
     /// Event triggers.
@@ -223,6 +246,14 @@ pub struct RawExperiment {
 pub enum RawOverlap {
     Skip,
     Allow,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawEstimate {
+    Ceiling,
+    Nominal,
+    Learned,
 }
 
 /// A cron schedule.

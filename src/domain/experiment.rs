@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{ids::ExperimentName, pattern::Pattern, schedule::Schedule, window::Windows};
+use super::{cost::Budget, ids::ExperimentName, pattern::Pattern, schedule::Schedule, window::Windows};
 
 /// FIS ends every experiment after twelve hours (AWS FIS user guide, fis-quotas).
 pub const FIS_MAX_DURATION: SignedDuration = SignedDuration::from_hours(12);
@@ -20,6 +20,8 @@ pub struct Rules {
     pub experiments: BTreeMap<ExperimentName, Experiment>,
     /// Blackout and allowed windows of all scopes, in name order.
     pub windows: Windows,
+    /// What runs may cost.
+    pub budget: Budget,
 }
 
 /// One declared experiment: a FIS template, what starts it, and its limits.
@@ -42,6 +44,8 @@ pub struct Experiment {
     /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
     /// [`FIS_MAX_DURATION`].
     pub max_duration: SignedDuration,
+    /// Which estimate of a run's length a start is judged by.
+    pub estimate: EstimateKind,
     /// Schedules, names unique within the experiment.
     pub schedules: Vec<Schedule>,
     /// Event triggers; an event starts at most one run of the experiment, by the first trigger that matches.
@@ -61,6 +65,7 @@ impl Experiment {
             account: None,
             overlap: Overlap::Skip,
             max_duration: FIS_MAX_DURATION,
+            estimate: EstimateKind::Ceiling,
             schedules: Vec::new(),
             triggers: Vec::new(),
         }
@@ -96,6 +101,18 @@ pub enum Overlap {
     Skip,
     /// Both go on.
     Allow,
+}
+
+/// Which estimate of a run's length a start is judged by; the ceiling wherever the chosen one is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EstimateKind {
+    /// The longest time that the template allows.
+    #[default]
+    Ceiling,
+    /// The time that the documents inside it were told to take.
+    Nominal,
+    /// The time that nineteen of twenty past runs kept to.
+    Learned,
 }
 
 /// One event trigger of an experiment.

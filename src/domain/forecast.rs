@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use self::world::World;
 use super::{
+    cost::Cost,
     experiment::Rules,
     ids::{ExperimentName, RunId},
     plan::{Halt, ScheduleKey, StopRequest},
@@ -68,6 +69,8 @@ pub struct Expected {
     pub basis: Basis,
     /// What it waited for last, if it had to.
     pub waited_for: Option<HoldReason>,
+    /// What it costs; `None` when it is not started.
+    pub cost: Option<Cost>,
 }
 
 /// What an expected end rests on.
@@ -102,7 +105,7 @@ pub fn of(rules: &Rules, outlook: &Outlook, clusters: &[Cluster], from: Timestam
     let share = (MAX_PASSES_OF_ALL / rules.experiments.len().max(1)).min(MAX_PASSES);
     let mut forecast = Forecast { runs: Vec::new(), until: to, cut: BTreeMap::new() };
     // One set of windows for all of them: what it finds out of a year is worth keeping.
-    let mut own = Rules { experiments: BTreeMap::new(), ..rules.clone() };
+    let mut own = Rules { experiments: BTreeMap::new(), windows: rules.windows.clone(), ..*rules };
     for cluster in clusters {
         let declared = cluster.iter().filter_map(|name| rules.experiments.get_key_value(name));
         own.experiments = declared.map(|(name, experiment)| (name.clone(), experiment.clone())).collect();

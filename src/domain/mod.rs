@@ -6,6 +6,8 @@
 pub mod calendar;
 pub mod catalogue;
 pub mod civil;
+pub mod cost;
+pub mod estimate;
 pub mod event;
 pub mod experiment;
 pub mod fis;
@@ -17,6 +19,7 @@ pub mod plan;
 pub mod react;
 pub mod run;
 pub mod schedule;
+pub mod target;
 pub mod template;
 pub mod trace;
 pub mod window;

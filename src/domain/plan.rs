@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
     slots::MISSED_COUNT_LIMIT,
-    start::{DOUBT_LASTS, FACTS_MAX_AGE, expected},
+    start::{DOUBT_LASTS, FACTS_MAX_AGE},
     watch::{LOST_AFTER, NOT_FOUND_LOST_AFTER},
 };
 use jiff::Timestamp;

@@ -8,17 +8,20 @@
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::{
-    calendar::reading::Reading,
+    calendar::{DefaultState, reading::Reading},
     civil::{self, Instants},
     ids::WindowName,
 };
 
 pub mod closure;
+pub mod intervals;
 pub mod scope;
 pub mod span;
+mod timeline;
 mod windows;
 
-pub use closure::{Closure, closed_at, first_closure, first_stop, next_change};
+pub use closure::{Closure, closed_at, first_closure, first_stop, free_slot, next_change};
+pub use intervals::{Interval, Intervals};
 pub use scope::{NameGlob, Scope};
 pub use span::{Span, SpanError};
 pub use windows::Windows;
@@ -82,22 +85,6 @@ impl OnEntry {
     }
 }
 
-/// A stretch of time `[start, end)` that a window covers without a break.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Interval {
-    /// First covered instant; not exact when it lies more than [`HORIZON`] before the instant asked for.
-    pub start: Timestamp,
-    /// First instant that is not covered; [`Timestamp::MAX`] when none is known within [`HORIZON`].
-    pub end: Timestamp,
-}
-
-impl Interval {
-    /// Returns the end, if there is a known one.
-    pub fn known_end(&self) -> Option<Timestamp> {
-        (self.end < Timestamp::MAX).then_some(self.end)
-    }
-}
-
 impl Window {
     /// Finds the stretch that covers an instant.
     pub fn covering(&self, at: Timestamp) -> Option<Interval> {
@@ -132,14 +119,10 @@ impl Window {
         })
     }
 
-    /// Lists the stretches that meet `[from, to)`, clipped to it, in order; `to` is taken as at most [`HORIZON`] later.
-    pub fn intervals(&self, from: Timestamp, to: Timestamp) -> Vec<Interval> {
+    /// Lists the stretches that meet `[from, to)`, clipped to it; `to` is taken as at most [`HORIZON`] later.
+    pub fn intervals(&self, from: Timestamp, to: Timestamp) -> Intervals {
         let to = to.min(from.saturating_add(HORIZON).unwrap_or(to));
-        self.merged(from, to)
-            .into_iter()
-            .map(|i| Interval { start: i.start.max(from), end: i.end.min(to) })
-            .filter(|i| i.start < i.end)
-            .collect()
+        self.merged(from, to).clipped(Interval { start: from, end: to })
     }
 
     fn next_edge(&self, after: Timestamp, edges: fn(Interval) -> [Timestamp; 2]) -> Option<Timestamp> {
@@ -150,26 +133,31 @@ impl Window {
         })
     }
 
-    /// Lists the stretches that meet `[from, to]` in order. Edges strictly inside are exact, those outside may not be.
-    fn merged(&self, from: Timestamp, to: Timestamp) -> Vec<Interval> {
+    /// Lists the stretches that meet `[from, to]`. Edges strictly inside are exact, those outside may not be.
+    fn merged(&self, from: Timestamp, to: Timestamp) -> Intervals {
         if self.spans.iter().any(Span::is_always) {
-            return vec![Interval { start: Timestamp::MIN, end: Timestamp::MAX }];
+            return Intervals::of([Interval::ALL]);
         }
-        let mut intervals: Vec<Interval> = self
-            .local_intervals(from, to)
-            .into_iter()
-            .filter_map(|(start, end)| Some(Interval { start: self.start_of(start)?, end: self.end_of(end)? }))
-            .filter(|interval| interval.start < interval.end && interval.start <= to && from <= interval.end)
-            .collect();
-        intervals.sort_by_key(|interval| interval.start);
-        intervals.dedup_by(|next, last| {
-            let touches = next.start <= last.end;
-            if touches {
-                last.end = last.end.max(next.end);
+        let local = self.local_intervals(from, to).into_iter();
+        let local =
+            local.filter_map(|(start, end)| Some(Interval { start: self.start_of(start)?, end: self.end_of(end)? }));
+        let calendars = self.calendars.iter().flat_map(|reading| self.calendar_intervals(reading, from, to));
+        Intervals::of(local.filter(|interval| interval.start <= to && from <= interval.end).chain(calendars))
+    }
+
+    /// Lists the stretches that a calendar gives the window in `[from, to]`. A calendar that cannot be expanded gives
+    /// none; it is asked again, for its error, where closures are made.
+    fn calendar_intervals(&self, reading: &Reading, from: Timestamp, to: Timestamp) -> Intervals {
+        let Some(content) = &reading.content else { return Intervals::default() };
+        let busy = content.calendar.spans(from, to).unwrap_or_default();
+        let events = Intervals::of(busy.into_iter().map(|busy| Interval { start: busy.start, end: busy.end }));
+        match (content.calendar.default_state(), self.kind) {
+            // The closed time of a change calendar, or its open time, is what is outside of its events.
+            (Some(DefaultState::Closed), WindowKind::Blackout) | (Some(DefaultState::Open), WindowKind::Allowed) => {
+                events.complement(Interval { start: from, end: to })
             }
-            touches
-        });
-        intervals
+            _ => events,
+        }
     }
 
     /// Lists the local intervals that may meet `[from, to]`, merged in local time.
@@ -187,15 +175,7 @@ impl Window {
                 Err(_end_of_calendar) => break,
             }
         }
-        found.sort();
-        found.dedup_by(|next, last| {
-            let touches = next.0 <= last.1;
-            if touches {
-                last.1 = last.1.max(next.1);
-            }
-            touches
-        });
-        found
+        intervals::joined(found)
     }
 
     fn start_of(&self, local: DateTime) -> Option<Timestamp> {

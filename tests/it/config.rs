@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use firedrill::{
     config::{Loaded, load, problem::Problems, schema},
     domain::{
-        experiment::{Overlap, TemplateSelector},
+        cost::{Budget, OnExceeded, Usd},
+        experiment::{EstimateKind, Overlap, TemplateSelector},
         schedule::MissedPolicy,
         window::{OnEntry, WindowKind},
     },
@@ -208,6 +209,44 @@ fn problems_can_be_read_by_machines() {
 }
 
 #[test]
+fn budget_is_money_without_drift() {
+    let budget = |text: &str, env: &[(&str, &str)]| {
+        loaded(&[("a.toml", &format!("[budget]\n{text}\n{GOOD}"))], env).settings.rules.budget
+    };
+    assert_eq!(budget("", &[]), Budget::default());
+    let full = budget("monthly_usd = 500\nprice_per_action_minute = 0.1\non_exceeded = \"warn\"", &[]);
+    assert_eq!(full.monthly, Some(Usd::from_cents(50_000)));
+    assert_eq!((full.price_per_action_minute, full.on_exceeded), (Some(Usd::from_cents(10)), OnExceeded::Warn));
+    assert_eq!(budget("monthly_usd = \"0.70\"", &[]).monthly, Some(Usd::from_cents(70)));
+    assert_eq!(budget("", &[("FIREDRILL__BUDGET__MONTHLY_USD", "12.5")]).monthly, Some(Usd::from_cents(1_250)));
+    let wrong = "[budget]\nmonthly_usd = -5\nprice_per_action_minute = 0.1234567\non_exceeded = \"stop\"\n";
+    insta::assert_snapshot!(refused(&[("a.toml", wrong)], &[]), @r#"
+    a.toml:2:15 budget.monthly_usd: `-5` is not an amount of US dollars
+      hint: write dollars, such as `500` or `0.10`
+    a.toml:3:27 budget.price_per_action_minute: `0.1234567` has more than 6 digits behind the point
+      hint: write dollars, such as `500` or `0.10`
+    a.toml:4:15 budget.on_exceeded: `stop` is not one of `refuse` or `warn`
+    "#);
+    let estimate = format!("{GOOD}estimate = \"nominl\"\n");
+    insta::assert_snapshot!(refused(&[("a.toml", &estimate)], &[]), @r#"
+    a.toml:3:12 experiments.checkout.estimate: `nominl` is not one of `ceiling` or `nominal` or `learned`
+      hint: did you mean `nominal`?
+    "#);
+}
+
+#[test]
+fn estimate_of_an_experiment_is_chosen() {
+    let chosen = |line: &str| {
+        let settings = loaded(&[("a.toml", &format!("{GOOD}{line}"))], &[]).settings;
+        settings.rules.experiments.values().next().expect("one").estimate
+    };
+    assert_eq!(chosen(""), EstimateKind::Ceiling);
+    assert_eq!(chosen("estimate = \"ceiling\"\n"), EstimateKind::Ceiling);
+    assert_eq!(chosen("estimate = \"nominal\"\n"), EstimateKind::Nominal);
+    assert_eq!(chosen("estimate = \"learned\"\n"), EstimateKind::Learned);
+}
+
+#[test]
 fn reference_says_the_defaults() {
     let reference = load(Path::new(REFERENCE), []).expect("the reference loads");
     assert_eq!(reference.warnings, []);
@@ -216,10 +255,12 @@ fn reference_says_the_defaults() {
     assert_eq!((shipped.history, shipped.drain_timeout), (bare.history, bare.drain_timeout));
     assert_eq!((shipped.on_shutdown, shipped.telemetry), (bare.on_shutdown, bare.telemetry));
     assert_eq!((shipped.place, shipped.event_bus, shipped.http_listen), (bare.place, None, None));
+    assert_eq!(shipped.rules.budget, bare.rules.budget);
     let mut experiments = shipped.rules.experiments.into_values();
     let (latency, failover) = (experiments.next().expect("one"), experiments.next().expect("two"));
     let plain = bare.rules.experiments.into_values().next().expect("one");
     assert_eq!((latency.overlap, latency.max_duration), (plain.overlap, plain.max_duration));
+    assert_eq!(latency.estimate, plain.estimate);
     assert_eq!(latency.overlap, Overlap::Skip);
     assert_eq!(latency.schedules[0].missed, MissedPolicy::Latest);
     assert!(matches!(failover.template, TemplateSelector::Tags(_)));

@@ -170,7 +170,7 @@ fn rules() -> Rules {
         with("b", vec![on(json!({ "source": ["aws.codedeploy"] }), 0, 900)]),
         with("c", vec![on(json!({ "source": ["other"] }), 0, 0)]),
     ]);
-    Rules { experiments, windows: firedrill::domain::window::Windows::default() }
+    Rules { experiments, ..Rules::default() }
 }
 
 fn opened(parent: Option<TraceParent>) -> Vec<Run> {

@@ -23,7 +23,11 @@ use crate::support::{
 
 fn rules(schedules: Vec<Schedule>, windows: Vec<Window>) -> Rules {
     let experiment = Experiment { schedules, ..experiment() };
-    Rules { experiments: BTreeMap::from([(experiment.name.clone(), experiment)]), windows: windows.into() }
+    Rules {
+        experiments: BTreeMap::from([(experiment.name.clone(), experiment)]),
+        windows: windows.into(),
+        ..Rules::default()
+    }
 }
 
 fn cron(expression: &str) -> Vec<Schedule> {
@@ -133,7 +137,7 @@ fn polls_take_no_passes_however_many_runs_go_on() {
     let probe = &template.experiments[&name("probe")];
     let many = (0..20).map(|index| name(&format!("probe-{index:02}")));
     let many = many.map(|name| (name.clone(), Experiment { name, ..probe.clone() })).collect();
-    let rules = Rules { experiments: many, windows: template.windows.clone() };
+    let rules = Rules { experiments: many, windows: template.windows.clone(), ..Rules::default() };
     let to = instant("2026-03-12T00:00:00Z");
     let forecast = between(&rules, &Outlook::default(), t("00:00:00"), to);
     assert_eq!((forecast.until, forecast.runs.len()), (to, 20 * 24 * 10));

@@ -1,9 +1,12 @@
 //! Windows: what their texts mean, exact edges through clock changes, and closures against a look at every minute.
 
+mod closures;
+mod oracle;
+
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
+    experiment::Experiment,
     ids::Name,
     window::{
         self, NameGlob, OnEntry, Scope, Span, SpanError, Window, WindowKind, Windows, closed_at, first_closure,
@@ -54,24 +57,14 @@ fn blackout(zone: &str, spans: Vec<Span>) -> Window {
 }
 
 fn experiment(label: &str) -> Experiment {
-    Experiment {
-        name: name(label),
-        template: TemplateSelector::Id("EXT1".to_owned()),
-        place: Place::default(),
-        tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
-        environment: None,
-        account: None,
-        overlap: Overlap::Skip,
-        max_duration: FIS_MAX_DURATION,
-        schedules: Vec::new(),
-        triggers: Vec::new(),
-    }
+    let tags = BTreeMap::from([("team".to_owned(), "payments".to_owned())]);
+    Experiment { tags, ..Experiment::gone(name(label)) }
 }
 
 /// Checks the stretches of a window in UTC between two instants.
 fn check(window: &Window, from: &str, to: &str, expected: &[(&str, &str)]) {
     let found = window.intervals(at(from), at(to));
-    let found: Vec<_> = found.iter().map(|i| (i.start.to_string(), i.end.to_string())).collect();
+    let found: Vec<_> = found.as_slice().iter().map(|i| (i.start.to_string(), i.end.to_string())).collect();
     let found: Vec<_> = found.iter().map(|(start, end)| (start.as_str(), end.as_str())).collect();
     assert_eq!(found, expected);
 }

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     config::settings::Settings,
     domain::{
+        cost::Usd,
         forecast::{Basis, Cluster, Expected, Forecast, Outlook},
         ids::{ExperimentName, RunId, ScheduleName},
         run::{HoldReason, RunState, SkipReason, Trigger},
@@ -67,6 +68,9 @@ pub struct Line<'a> {
     pub ends_by: Option<Timestamp>,
     /// What that end rests on.
     pub end_rests_on: Option<Basis>,
+    /// What it costs, if that is known.
+    #[serde(serialize_with = "dollars")]
+    pub cost_usd: Option<Usd>,
     /// Whether a clock change moved it from the local time that the schedule names.
     pub moved_by_clock_change: bool,
 }
@@ -111,6 +115,25 @@ pub struct Totals {
     pub skipped_by: BTreeMap<&'static str, usize>,
 }
 
+/// What a calendar month costs, in UTC, as AWS bills.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Month {
+    /// Such as `2027-03`.
+    pub month: String,
+    /// Runs that start in it.
+    pub runs: usize,
+    /// Action-minutes of those whose cost is known.
+    pub action_minutes: u64,
+    /// Their cost.
+    #[serde(serialize_with = "dollars")]
+    pub planned_usd: Option<Usd>,
+    /// Runs whose cost is not known.
+    pub runs_of_unknown_cost: usize,
+    /// The month's budget.
+    #[serde(serialize_with = "dollars")]
+    pub budget_usd: Option<Usd>,
+}
+
 /// What is not known and had to be assumed.
 #[derive(Debug, Default, Serialize)]
 pub struct Unknown {
@@ -139,6 +162,8 @@ pub struct Ahead<'a> {
     pub clock_changes: Vec<ClockChange>,
     /// Sums.
     pub totals: Totals,
+    /// Sums of money, by month.
+    pub months: Vec<Month>,
     /// Assumptions.
     pub unknown: Unknown,
 }
@@ -155,6 +180,7 @@ pub struct Report<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     slots: Option<&'r [Line<'r>]>,
     totals: &'r Totals,
+    months: &'r [Month],
     clock_changes: &'r [ClockChange],
     unknown: &'r Unknown,
 }
@@ -173,7 +199,8 @@ impl<'a> Ahead<'a> {
         let lines: Vec<Line<'_>> =
             forecast.runs.iter().filter_map(|expected| line(settings, &clock_changes, expected)).collect();
         let (totals, unknown) = (totals(&lines), unknown(outlook, &lines));
-        Self { from, to, forecast, settings, chosen, lines, clock_changes, totals, unknown }
+        let months = months(settings.rules.budget.monthly, forecast);
+        Self { from, to, forecast, settings, chosen, lines, clock_changes, totals, months, unknown }
     }
 
     /// Returns what programs are told.
@@ -185,6 +212,7 @@ impl<'a> Ahead<'a> {
             cut: &self.forecast.cut,
             slots: (!only_totals).then_some(&self.lines),
             totals: &self.totals,
+            months: &self.months,
             clock_changes: &self.clock_changes,
             unknown: &self.unknown,
         }
@@ -224,6 +252,7 @@ fn line<'a>(settings: &'a Settings, changes: &[ClockChange], expected: &'a Expec
         starts: expected.runs_from_to.map(|(start, _)| start),
         ends_by: expected.runs_from_to.map(|(_, end)| end),
         end_rests_on: expected.runs_from_to.map(|_| expected.basis),
+        cost_usd: expected.cost.and_then(|cost| cost.usd()),
         moved_by_clock_change: declared.is_some_and(|declared| is_moved(declared, changes, *at)),
     })
 }
@@ -272,6 +301,26 @@ fn totals(lines: &[Line<'_>]) -> Totals {
     totals
 }
 
+/// Sums the cost of what starts, by month.
+fn months(budget: Option<Usd>, forecast: &Forecast) -> Vec<Month> {
+    let mut months: BTreeMap<(i16, i8), Month> = BTreeMap::new();
+    for expected in &forecast.runs {
+        let (Some((start, _)), Some(cost)) = (expected.runs_from_to, expected.cost) else { continue };
+        let date = TimeZone::UTC.to_datetime(start);
+        let month = months.entry((date.year(), date.month())).or_default();
+        month.runs += 1;
+        match (cost.action_minutes, cost.usd()) {
+            (Some(minutes), Some(usd)) => {
+                month.action_minutes = month.action_minutes.saturating_add(minutes);
+                month.planned_usd = Some(month.planned_usd.unwrap_or_default().plus(usd));
+            }
+            _ => month.runs_of_unknown_cost += 1,
+        }
+    }
+    let named = |((year, number), month)| Month { month: format!("{year}-{number:02}"), budget_usd: budget, ..month };
+    months.into_iter().map(named).collect()
+}
+
 /// Finds what had to be assumed for runs that start.
 fn unknown(outlook: &Outlook, lines: &[Line<'_>]) -> Unknown {
     let assumed: Cluster = lines
@@ -281,6 +330,10 @@ fn unknown(outlook: &Outlook, lines: &[Line<'_>]) -> Unknown {
         .collect();
     let (without_end, never_read) = assumed.into_iter().partition(|experiment| outlook.facts.contains_key(experiment));
     Unknown { templates_never_read: never_read, templates_without_end: without_end }
+}
+
+fn dollars<S: Serializer>(amount: &Option<Usd>, serializer: S) -> Result<S::Ok, S::Error> {
+    amount.map(|amount| amount.to_string()).serialize(serializer)
 }
 
 fn zone_name<S: Serializer>(zone: &TimeZone, serializer: S) -> Result<S::Ok, S::Error> {

@@ -308,6 +308,6 @@ fn legend(grid: &Grid, named: &[&ExperimentName], has_windows: bool) -> String {
         text.push_str("; windows close ░ to some, ▓ to all");
     }
     let minutes = grid.minutes_a_cell();
-    let cell = if minutes % 60 == 0 { format!("{} h", minutes / 60) } else { format!("{minutes} min") };
+    let cell = if minutes.is_multiple_of(60) { format!("{} h", minutes / 60) } else { format!("{minutes} min") };
     format!("\n{text}; a cell is {cell}\n")
 }

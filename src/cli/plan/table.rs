@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    ahead::{Ahead, ClockChange, Line},
+    ahead::{Ahead, ClockChange, Line, Month},
     picture,
 };
 use crate::{
@@ -40,7 +40,7 @@ fn table(lines: &[Line<'_>]) -> String {
     let has_starts = lines.iter().any(|line| starts_otherwise(line).is_some());
     let mut header = vec!["slot (utc)", "local", "experiment", "decision"];
     header.extend(has_starts.then_some("starts (utc)"));
-    header.extend(["ends by (utc)", "reason"]);
+    header.extend(["ends by (utc)", "usd", "reason"]);
     let mut table = render::table(&header);
     for line in lines {
         let mut row = vec![
@@ -50,7 +50,7 @@ fn table(lines: &[Line<'_>]) -> String {
             line.decision.as_str().to_owned(),
         ];
         row.extend(has_starts.then(|| starts_otherwise(line).map_or_else(String::new, render::instant)));
-        row.extend([ends(line), line.reason.clone().unwrap_or_default()]);
+        row.extend([ends(line), cost(line), line.reason.clone().unwrap_or_default()]);
         table.add_row(row);
     }
     table.trim_fmt()
@@ -72,6 +72,29 @@ fn ends(line: &Line<'_>) -> String {
     line.ends_by.map_or_else(String::new, |end| format!("{}{assumed}", render::instant(end)))
 }
 
+/// Returns the cost of what starts.
+fn cost(line: &Line<'_>) -> String {
+    let unknown = if line.starts.is_some() { "?" } else { "" };
+    line.cost_usd.map_or_else(|| unknown.to_owned(), |cost| cost.to_string())
+}
+
+/// Says what a month costs: `2027-03: 27 runs, 135 action-minutes, 13.50 USD of 100.00`.
+fn month(month: &Month) -> String {
+    let mut text = format!("{}: {}", month.month, render::count(month.runs, "run"));
+    if let Some(planned) = month.planned_usd {
+        text.push_str(&format!(", {} action-minutes, {planned} USD", month.action_minutes));
+        if let Some(budget) = month.budget_usd {
+            text.push_str(&format!(" of {budget}"));
+        }
+    }
+    match month.runs_of_unknown_cost {
+        0 => {}
+        all if all == month.runs => text.push_str(", their cost is not known"),
+        some => text.push_str(&format!(", and {some} whose cost is not known")),
+    }
+    text
+}
+
 /// Returns the lines below the table.
 fn sums(ahead: &Ahead<'_>) -> Vec<String> {
     let totals = &ahead.totals;
@@ -90,6 +113,7 @@ fn sums(ahead: &Ahead<'_>) -> Vec<String> {
         let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
         lines.push(format!("{}: {}{reasons}", render::count(totals.slots, "slot"), parts.join(", ")));
     }
+    lines.extend(ahead.months.iter().map(month));
     lines.extend(ahead.clock_changes.iter().map(|change| format!("clocks change: {}", clock_change(change))));
     let unknown = &ahead.unknown;
     let because = [

@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 use super::{
     super::{
         path::KeyPath,
-        raw::{RawExperiment, RawMissed, RawOverlap, RawPlace, RawSchedule, RawTrigger},
+        raw::{RawEstimate, RawExperiment, RawMissed, RawOverlap, RawPlace, RawSchedule, RawTrigger},
     },
     Check,
     values::{DAY, MINUTE, SECOND},
 };
 use crate::domain::{
-    experiment::{EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
+    experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
     ids::{ExperimentName, Name},
     pattern::Pattern,
     schedule::{Bounds, CronError, CronSchedule, MissedPolicy, Schedule, Timing},
@@ -80,6 +80,11 @@ impl Check<'_> {
                 Some(RawOverlap::Allow) => Overlap::Allow,
             },
             max_duration,
+            estimate: match raw.estimate {
+                None | Some(RawEstimate::Ceiling) => EstimateKind::Ceiling,
+                Some(RawEstimate::Nominal) => EstimateKind::Nominal,
+                Some(RawEstimate::Learned) => EstimateKind::Learned,
+            },
             schedules,
             triggers,
         })

@@ -8,12 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Basis, Cluster, Expected, Outlook};
 use crate::domain::{
+    cost::{self, Cost},
+    estimate,
     experiment::{Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     plan::{self, Effect, Mode, Snapshot},
     run::{Adopted, HoldReason, Observation, Run, RunState, StopRequestState, Trigger},
-    template::{Estimate, TemplateAction, TemplateFacts},
+    template::{TemplateAction, TemplateFacts},
 };
 
 pub(super) struct World<'a> {
@@ -21,8 +23,8 @@ pub(super) struct World<'a> {
     facts: &'a BTreeMap<ExperimentName, TemplateFacts>,
     /// When each started run began and ends.
     ends: BTreeMap<RunId, (Timestamp, Timestamp)>,
-    /// Runs whose template does not tell their end.
-    endless: BTreeSet<RunId>,
+    /// What those ends rest on, and what the runs cost.
+    known: BTreeMap<RunId, (Basis, Cost)>,
     /// What runs wait for, or waited for.
     held: BTreeMap<RunId, HoldReason>,
     expected: Vec<Expected>,
@@ -56,7 +58,7 @@ impl<'a> World<'a> {
             snapshot,
             facts: &outlook.facts,
             ends: BTreeMap::new(),
-            endless: BTreeSet::new(),
+            known: BTreeMap::new(),
             held: BTreeMap::new(),
             expected: Vec::new(),
             from,
@@ -71,7 +73,7 @@ impl<'a> World<'a> {
         for run in &self.snapshot.runs {
             let (RunState::Running { since, .. } | RunState::Stopping { since, .. }) = &run.state else { continue };
             let experiment = self.snapshot.rules.experiments.get(&run.experiment);
-            let expected = experiment.zip(run.facts.as_ref()).map(|(e, facts)| plan::expected(e, facts));
+            let expected = experiment.zip(run.facts.as_ref()).map(|(e, facts)| estimate::expected(e, facts, None));
             let end = after(*since, expected.unwrap_or(SignedDuration::ZERO)).max(self.now);
             self.ends.insert(run.id.clone(), (*since, end));
         }
@@ -106,11 +108,12 @@ impl<'a> World<'a> {
         for mut run in self.snapshot.runs.extract_if(.., |run| chosen(run)) {
             let runs_from_to = self.ends.remove(&run.id);
             let waited_for = self.held.remove(&run.id);
-            let basis = if self.endless.remove(&run.id) { Basis::Limit } else { Basis::Template };
+            let (basis, cost) = self.known.remove(&run.id).unzip();
+            let basis = basis.unwrap_or(Basis::Template);
             (run.facts, run.fis) = (None, None);
             match run.trigger {
                 Trigger::Slot { at: slot, .. } if slot >= self.from => {
-                    self.expected.push(Expected { slot, run, runs_from_to, basis, waited_for });
+                    self.expected.push(Expected { slot, run, runs_from_to, basis, waited_for, cost });
                 }
                 Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } => {}
             }
@@ -219,16 +222,17 @@ impl<'a> World<'a> {
     }
 
     fn begin(&mut self, id: &RunId, template_id: &str) -> FisExperiment {
-        let takes = self.find(id).and_then(|run| match run.facts.as_ref()?.estimate() {
-            Estimate::Ceiling(length) => Some((length, Basis::Template)),
-            Estimate::Unknown => {
-                Some((self.snapshot.rules.experiments.get(&run.experiment)?.max_duration, Basis::Limit))
-            }
+        let rules = self.snapshot.rules;
+        let run = self.find(id);
+        let known = run.and_then(|run| rules.experiments.get(&run.experiment).zip(run.facts.as_ref()));
+        let takes = known.map_or(SignedDuration::ZERO, |(experiment, facts)| {
+            facts.ceiling().known().unwrap_or(experiment.max_duration)
         });
-        let (takes, basis) = takes.unwrap_or((SignedDuration::ZERO, Basis::Limit));
-        if basis == Basis::Limit {
-            self.endless.insert(id.clone());
-        }
+        let known = known.map(|(experiment, facts)| {
+            let basis = facts.ceiling().known().map_or(Basis::Limit, |_| Basis::Template);
+            (basis, cost::cost(experiment, facts, &rules.budget))
+        });
+        self.known.extend(known.map(|known| (id.clone(), known)));
         let end = after(self.now, takes);
         self.ends.insert(id.clone(), (self.now, end));
         FisExperiment {
@@ -249,14 +253,9 @@ impl<'a> World<'a> {
 
 /// Stands for a template that was never read: one action of unknown length.
 fn unknown_template(id: String, now: Timestamp) -> TemplateFacts {
-    let action =
-        TemplateAction { action_id: "unknown".to_owned(), parameters: BTreeMap::new(), start_after: Vec::new() };
-    TemplateFacts {
-        id,
-        description: String::new(),
-        actions: BTreeMap::from([("unknown".to_owned(), action)]),
-        read_at: now,
-    }
+    let action = TemplateAction { action_id: "unknown".to_owned(), ..TemplateAction::default() };
+    let actions = BTreeMap::from([("unknown".to_owned(), action)]);
+    TemplateFacts { id, actions, read_at: now, ..TemplateFacts::default() }
 }
 
 fn after(at: Timestamp, length: SignedDuration) -> Timestamp {

@@ -9,13 +9,14 @@ use super::{
     watch::{LOST_AFTER, LOST_AFTER_POLLS},
 };
 use crate::domain::{
+    estimate,
     experiment::{Experiment, Overlap, Place, TemplateSelector},
     fis::FailureClass,
     ids::{ExperimentName, RunId},
     outcome::Outcome,
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
     run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
-    template::{Estimate, TemplateFacts},
+    template::TemplateFacts,
     window::{self, Closure},
 };
 
@@ -296,7 +297,7 @@ fn look_ahead(
     run: &Run,
     now: Timestamp,
 ) -> Judgement {
-    let ends = after(after(now, expected(experiment, facts)), longest_lead(snapshot));
+    let ends = after(after(now, estimate::expected(experiment, facts, None)), longest_lead(snapshot));
     match window::first_closure(&snapshot.rules.windows, experiment, now, ends) {
         None => Judgement::Clear,
         Some(Closure { window, opens, until, unknown, .. }) => match (run.hold_until, until) {
@@ -305,14 +306,6 @@ fn look_ahead(
             }
             _ => Judgement::Skip(SkipReason::WouldCross { window, opens, ends, unknown }),
         },
-    }
-}
-
-/// The longest time a run may take: its template's, but never more than its limit, at which it is stopped.
-pub fn expected(experiment: &Experiment, facts: &TemplateFacts) -> SignedDuration {
-    match facts.estimate() {
-        Estimate::Ceiling(length) => length.min(experiment.max_duration),
-        Estimate::Unknown => experiment.max_duration,
     }
 }
 

@@ -1,17 +1,21 @@
 //! Closures: when the windows of an experiment, taken together, forbid it to run.
 //!
 //! Pure. Blackouts win over allowed windows; allowed windows of one experiment union; an experiment that no allowed
-//! window is about may run at any time outside its blackouts.
-
-use std::cmp::Reverse;
+//! window is about may run at any time outside its blackouts. A calendar that is not believed closes every window that
+//! refers to it. Whether it is, is judged at the instant that a question begins with, which is the planner's now, since
+//! nobody knows how fresh it will be later. Answers come from [`super::timeline`].
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Interval, OnEntry, Window, WindowKind, Windows};
+use super::{
+    OnEntry, Window, Windows,
+    timeline::{self, Order, Outside, Stretch, Strictness},
+    windows::Group,
+};
 use crate::domain::{experiment::Experiment, ids::WindowName};
 
-/// Most allowed windows that one search follows from the end of one into the next.
-const MAX_CHAIN: usize = 1_000;
+/// Most closures that a search for a free slot looks behind.
+const MAX_TRIES: usize = 10_000;
 
 /// A time at which an experiment may not run: a blackout, or the time outside its allowed windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,130 +35,186 @@ pub struct Closure {
 /// Finds what closes the instant `at` to an experiment, if anything does. Deny wins over allow; of several blackouts
 /// the one that stops runs, and of those the one that ends last, is named.
 pub fn closed_at(windows: &Windows, experiment: &Experiment, at: Timestamp) -> Option<Closure> {
-    let blackout = in_scope(windows, experiment, WindowKind::Blackout)
-        .filter_map(|window| Some(closure(window, at, window.covering(at)?)))
-        .min_by_key(strictness);
-    blackout.or_else(|| outside_allowed(windows, experiment, at))
+    let asked = Asked::of(windows, experiment)?;
+    let page = windows.page(&asked.group, timeline::page_of(at));
+    let blackout = page.blackout_at(at).map(|stretch| asked.blackout(stretch, at));
+    let denied = asked.doubts(at, at).into_iter().chain(blackout).min_by_key(Found::strictness);
+    denied.or_else(|| Some(asked.outside(page.outside_at(at)?, at))).map(Found::closure)
 }
 
-/// Finds the earliest closure that meets `[from, to)`; with `from` closed it is that of `from`.
+/// Finds the earliest closure that meets `[from, to)`, each window counted as closing its lead earlier than it does; with
+/// `from` closed it is one of `from`.
 pub fn first_closure(windows: &Windows, experiment: &Experiment, from: Timestamp, to: Timestamp) -> Option<Closure> {
-    closures(windows, experiment, from, to).min_by_key(|closure| (closure.opens, strictness(closure)))
+    Asked::of(windows, experiment)?.first_closure(from, to, from).map(Found::closure)
 }
 
 /// Finds the closure that meets `[from, to)`, stops runs, and does so first: its opening less its lead is the earliest.
 pub fn first_stop(windows: &Windows, experiment: &Experiment, from: Timestamp, to: Timestamp) -> Option<Closure> {
-    closures(windows, experiment, from, to)
-        .filter_map(|closure| match closure.on_entry {
-            OnEntry::Stop { lead } => Some((closure.opens.checked_sub(lead).unwrap_or(Timestamp::MIN), closure)),
-            OnEntry::Finish => None,
-        })
-        .min_by_key(|(stops_at, closure)| (*stops_at, strictness(closure)))
-        .map(|(_, closure)| closure)
+    let asked = Asked::of(windows, experiment)?;
+    asked.first(Order::Stops, (from, to), to, from).map(Found::closure)
+}
+
+/// Finds the first instant `t` in `[after, after + within]` at which a run that takes `length` could start: nothing
+/// closes `[t, t + length)`, leads included.
+pub fn free_slot(
+    windows: &Windows,
+    experiment: &Experiment,
+    length: SignedDuration,
+    after: Timestamp,
+    within: SignedDuration,
+) -> Option<Timestamp> {
+    let Some(asked) = Asked::of(windows, experiment) else { return Some(after) };
+    let last = after.saturating_add(within).ok()?;
+    let mut at = after;
+    for _ in 0..MAX_TRIES {
+        let end = at.saturating_add(length.max(SignedDuration::from_nanos(1))).ok()?;
+        match asked.first_closure(at, end, after) {
+            None => return Some(at),
+            Some(found) => at = found.until.filter(|until| at < *until && *until <= last)?,
+        }
+    }
+    None
 }
 
 /// Finds the next instant strictly after `after` at which an experiment may become closed or open. It may name an
 /// instant at which nothing changes, never miss one within [`super::HORIZON`].
 pub fn next_change(windows: &Windows, experiment: &Experiment, after: Timestamp) -> Option<Timestamp> {
-    windows.iter().filter(|w| w.scope.holds(experiment)).filter_map(|w| w.next_transition(after)).min()
-}
-
-/// Lists the first closure of each blackout that meets `[from, to)`, and the first time outside all allowed windows.
-fn closures(
-    windows: &Windows,
-    experiment: &Experiment,
-    from: Timestamp,
-    to: Timestamp,
-) -> impl Iterator<Item = Closure> {
-    let blackouts = in_scope(windows, experiment, WindowKind::Blackout).filter_map(move |window| {
-        let interval = first_meeting(window, from, to)?;
-        Some(closure(window, from, interval))
-    });
-    blackouts.chain(first_outside_allowed(windows, experiment, from, to))
-}
-
-fn in_scope<'w>(windows: &'w Windows, experiment: &Experiment, kind: WindowKind) -> impl Iterator<Item = &'w Window> {
-    windows.iter().filter(move |window| window.kind == kind && window.scope.holds(experiment))
-}
-
-fn closure(window: &Window, from: Timestamp, interval: Interval) -> Closure {
-    Closure {
-        window: window.name.clone(),
-        opens: interval.start.max(from),
-        until: interval.known_end(),
-        on_entry: window.on_entry,
-        unknown: None,
-    }
-}
-
-/// Orders closures of one instant: what stops runs first, the longer lead first, the later end first.
-fn strictness(closure: &Closure) -> (Reverse<SignedDuration>, Reverse<Timestamp>) {
-    let lead = match closure.on_entry {
-        OnEntry::Stop { lead } => lead,
-        OnEntry::Finish => SignedDuration::MIN,
-    };
-    (Reverse(lead), Reverse(closure.until.unwrap_or(Timestamp::MAX)))
-}
-
-fn first_meeting(window: &Window, from: Timestamp, to: Timestamp) -> Option<Interval> {
-    if from >= to {
-        return None;
-    }
-    window.covering(from).or_else(|| {
-        let start = window.next_start(from).filter(|&start| start < to)?;
-        window.covering(start)
+    let asked = Asked::of(windows, experiment)?;
+    let horizon = after.saturating_add(super::HORIZON).unwrap_or(Timestamp::MAX);
+    let pages = timeline::page_of(after)..=timeline::page_of(horizon);
+    pages.into_iter().find_map(|page| {
+        let edge = windows.page(&asked.group, page).next_edge(after.max(timeline::range_of(page).start - INSTANT))?;
+        (edge < timeline::range_of(page).end && edge < horizon).then_some(edge)
     })
 }
 
-/// Finds what closes `at` because allowed windows are about the experiment and none covers it.
-fn outside_allowed(windows: &Windows, experiment: &Experiment, at: Timestamp) -> Option<Closure> {
-    let covered = in_scope(windows, experiment, WindowKind::Allowed).any(|window| window.covering(at).is_some());
-    if covered { None } else { allowed_over(windows, experiment, at) }
+/// The least time there is.
+const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
+
+/// What was found, before it is put into words.
+struct Found<'w> {
+    window: &'w Window,
+    opens: Timestamp,
+    until: Option<Timestamp>,
+    unknown: Option<String>,
 }
 
-/// Describes the time from `at` on as outside of all allowed windows; `None` when there are no allowed windows.
-fn allowed_over(windows: &Windows, experiment: &Experiment, at: Timestamp) -> Option<Closure> {
-    let allowed = || in_scope(windows, experiment, WindowKind::Allowed);
-    let any = allowed().next()?;
-    let until = allowed().filter_map(|window| window.next_start(at)).min();
-    let ended = allowed().filter_map(|window| Some((window.last_end(at)?, window)));
-    let named = ended
-        .min_by_key(|(end, window)| (Reverse(*end), stop_rank(window)))
-        .or_else(|| {
-            let begins = allowed().filter_map(|window| Some((window.next_start(at)?, window)));
-            begins.min_by_key(|(start, window)| (*start, stop_rank(window)))
-        })
-        .map_or(any, |(_, window)| window);
-    Some(Closure { window: named.name.clone(), opens: at, until, on_entry: named.on_entry, unknown: None })
-}
+impl Found<'_> {
+    fn strictness(&self) -> Strictness {
+        timeline::strictness(self.window, self.until.unwrap_or(Timestamp::MAX))
+    }
 
-/// Orders windows by how soon they stop runs, the soonest first.
-fn stop_rank(window: &Window) -> Reverse<SignedDuration> {
-    match window.on_entry {
-        OnEntry::Stop { lead } => Reverse(lead),
-        OnEntry::Finish => Reverse(SignedDuration::MIN),
+    fn closure(self) -> Closure {
+        let Self { window, opens, until, unknown } = self;
+        Closure { window: window.name.clone(), opens, until, on_entry: window.on_entry, unknown }
     }
 }
 
-/// Finds the first time in `[from, to)` that no allowed window covers, following one window into the next.
-fn first_outside_allowed(
-    windows: &Windows,
-    experiment: &Experiment,
-    from: Timestamp,
-    to: Timestamp,
-) -> Option<Closure> {
-    let mut at = from;
-    for _ in 0..MAX_CHAIN {
-        if at >= to {
+/// A question about one experiment.
+struct Asked<'w> {
+    windows: &'w Windows,
+    group: std::sync::Arc<Group>,
+}
+
+impl<'w> Asked<'w> {
+    /// Returns nothing when no window is about the experiment.
+    fn of(windows: &'w Windows, experiment: &Experiment) -> Option<Self> {
+        if windows.is_empty() {
             return None;
         }
-        let allowed = in_scope(windows, experiment, WindowKind::Allowed);
-        let longest = allowed.filter_map(|window| window.covering(at)).map(|interval| interval.end).max();
-        match longest {
-            Some(end) => at = end,
-            None => return allowed_over(windows, experiment, at),
-        }
+        let group = windows.group(experiment);
+        (!group.is_empty()).then_some(Self { windows, group })
     }
-    // Fail closed: what is not followed to its end is taken to end here.
-    allowed_over(windows, experiment, at)
+
+    fn blackout(&self, stretch: &Stretch, from: Timestamp) -> Found<'w> {
+        let opens = stretch.time.start.max(from);
+        let unknown = stretch.unknown.as_ref().map(ToString::to_string);
+        Found { window: &self.windows[stretch.window], opens, until: timeline::known(stretch.time.end, opens), unknown }
+    }
+
+    fn outside(&self, outside: &Outside, from: Timestamp) -> Found<'w> {
+        let opens = outside.start().max(from);
+        let named = outside.named(opens).or(self.group.allowed).unwrap_or_default();
+        Found { window: &self.windows[named], opens, until: outside.until(opens), unknown: None }
+    }
+
+    /// Lists what closes because a calendar is not believed at `judged`.
+    fn doubts(&self, from: Timestamp, judged: Timestamp) -> Vec<Found<'w>> {
+        let windows = self.group.with_calendars.iter().map(|number| &self.windows[*number]);
+        let doubt = |window: &'w Window| {
+            let doubt = window.calendars.iter().find_map(|reading| reading.believed(judged).err())?;
+            Some(Found { window, opens: from, until: None, unknown: Some(doubt) })
+        };
+        windows.filter_map(doubt).collect()
+    }
+
+    fn first_closure(&self, from: Timestamp, to: Timestamp, judged: Timestamp) -> Option<Found<'w>> {
+        let opens_before = to.saturating_add(self.windows.longest_lead()).unwrap_or(Timestamp::MAX);
+        self.first(Order::Starts, (from, to), opens_before, judged)
+    }
+
+    /// Finds the closure that opens, less its lead, in `[from, to)` and first; with `from` closed that is now. None that
+    /// opens at `opens_before` or later counts, its lead not deducted.
+    fn first(
+        &self,
+        order: Order,
+        (from, to): (Timestamp, Timestamp),
+        opens_before: Timestamp,
+        judged: Timestamp,
+    ) -> Option<Found<'w>> {
+        if from >= to {
+            return None;
+        }
+        let mut best = Best { order, to, opens_before, longest: order.longest(self.windows), found: None };
+        self.doubts(from, judged).into_iter().for_each(|doubt| best.offer(doubt));
+        for number in timeline::page_of(from)..=timeline::page_of(opens_before) {
+            let range = timeline::range_of(number);
+            if range.start >= best.opens_before {
+                break;
+            }
+            let page = self.windows.page(&self.group, number);
+            let start = from.max(range.start);
+            for (at, stretch) in page.ruling(order, start) {
+                if at >= best.opens_before.min(range.end) {
+                    break;
+                }
+                best.offer(self.blackout(stretch, from));
+            }
+            for outside in page.outside_from(start) {
+                if outside.start() >= best.opens_before.min(range.end) {
+                    break;
+                }
+                best.offer(self.outside(outside, from));
+            }
+        }
+        best.found.map(|(_, found)| found)
+    }
+}
+
+/// The best answer so far, and how far it makes sense to look on.
+struct Best<'w> {
+    order: Order,
+    to: Timestamp,
+    /// What opens at this instant or later cannot be better.
+    opens_before: Timestamp,
+    /// The longest lead of any window, by the order's kind of lead.
+    longest: SignedDuration,
+    found: Option<((Timestamp, Strictness), Found<'w>)>,
+}
+
+impl<'w> Best<'w> {
+    fn offer(&mut self, found: Found<'w>) {
+        let Some(lead) = self.order.lead(found.window) else { return };
+        let counted = found.opens.checked_sub(lead).unwrap_or(Timestamp::MIN);
+        let key = (counted, found.strictness());
+        if counted >= self.to
+            || found.opens >= self.opens_before
+            || self.found.as_ref().is_some_and(|(known, _)| *known <= key)
+        {
+            return;
+        }
+        let bound = counted.saturating_add(self.longest + INSTANT).unwrap_or(Timestamp::MAX);
+        self.opens_before = self.opens_before.min(bound);
+        self.found = Some((key, found));
+    }
 }

@@ -47,16 +47,17 @@ fn refused(home: &Home, args: &[&str], code: i32, words: &str) {
 #[test]
 fn table_tells_every_slot_with_its_decision_and_what_had_to_be_assumed() {
     assert_snapshot!(plan(&home(), &DAYS), @"
-     SLOT (UTC)            LOCAL                               EXPERIMENT  DECISION  ENDS BY (UTC)           REASON
-     2027-03-26 01:30:00Z  Fri 02:30:00 CET                    checkout    start     2027-03-26 02:30:00Z *
-     2027-03-26 08:00:00Z  Fri 09:00:00 CET                    search      start     2027-03-26 10:00:00Z *
-     2027-03-26 11:00:00Z  Fri 12:00:00 CET                    checkout    skip                              window `lunch` forbids it until 2027-03-26T12:30:00Z
-     2027-03-27 01:30:00Z  Sat 02:30:00 CET                    checkout    skip                              window `weekend` forbids it until 2027-03-27T23:00:00Z
-     2027-03-28 01:00:00Z  Sun 03:00:00 CEST (clocks changed)  checkout    start     2027-03-28 02:00:00Z *
-     2027-03-29 00:30:00Z  Mon 02:30:00 CEST                   checkout    start     2027-03-29 01:30:00Z *
-     2027-03-29 07:00:00Z  Mon 09:00:00 CEST                   search      start     2027-03-29 09:00:00Z *
+     SLOT (UTC)            LOCAL                               EXPERIMENT  DECISION  ENDS BY (UTC)           USD  REASON
+     2027-03-26 01:30:00Z  Fri 02:30:00 CET                    checkout    start     2027-03-26 02:30:00Z *  ?
+     2027-03-26 08:00:00Z  Fri 09:00:00 CET                    search      start     2027-03-26 10:00:00Z *  ?
+     2027-03-26 11:00:00Z  Fri 12:00:00 CET                    checkout    skip                                   window `lunch` forbids it until 2027-03-26T12:30:00Z
+     2027-03-27 01:30:00Z  Sat 02:30:00 CET                    checkout    skip                                   window `weekend` forbids it until 2027-03-27T23:00:00Z
+     2027-03-28 01:00:00Z  Sun 03:00:00 CEST (clocks changed)  checkout    start     2027-03-28 02:00:00Z *  ?
+     2027-03-29 00:30:00Z  Mon 02:30:00 CEST                   checkout    start     2027-03-29 01:30:00Z *  ?
+     2027-03-29 07:00:00Z  Mon 09:00:00 CEST                   search      start     2027-03-29 09:00:00Z *  ?
 
     7 slots: 5 start, 2 do not start (closed 2)
+    2027-03: 5 runs, their cost is not known
     clocks change: Europe/Berlin 2027-03-28 02:00→03:00
     * template never read by the agent, so `max_duration` is assumed: checkout, search
     ");
@@ -79,6 +80,7 @@ fn picture_shades_windows_and_marks_starts_and_the_day_of_the_clock_change() {
     A starts, a does not; 2-9 so many start, + more; ! several do not; windows close ░ to some, ▓ to all; a cell is 30 min
 
     7 slots: 5 start, 2 do not start (closed 2)
+    2027-03: 5 runs, their cost is not known
     clocks change: Europe/Berlin 2027-03-28 02:00→03:00
     * template never read by the agent, so `max_duration` is assumed: checkout, search
     ");
@@ -100,6 +102,9 @@ fn picture_shades_windows_and_marks_starts_and_the_day_of_the_clock_change() {
     A starts, a does not; 2-9 so many start, + more; ! several do not; windows close ░ to some, ▓ to all; a cell is 3 h
 
     112 slots: 94 start, 18 do not start (closed 18)
+    2027-03: 35 runs, their cost is not known
+    2027-04: 48 runs, their cost is not known
+    2027-05: 11 runs, their cost is not known
     clocks change: Europe/Berlin 2027-03-28 02:00→03:00
     * template never read by the agent, so `max_duration` is assumed: checkout, search
     ");
@@ -118,7 +123,27 @@ fn json_tells_programs_the_same() {
     assert_eq!(report["unknown"]["templates_never_read"], json!(["checkout", "search"]));
     assert_eq!((&report["until"], &report["cut"]), (&report["to"], &json!({})));
     let skipped = report["slots"].as_array().expect("slots").iter().find(|slot| slot["decision"] == "skip");
-    assert_snapshot!(serde_json::to_string_pretty(&skipped).expect("JSON"), @"null");
+    assert_snapshot!(serde_json::to_string_pretty(&skipped).expect("JSON"), @r#"
+    {
+      "cost_usd": null,
+      "decision": "skip",
+      "end_rests_on": null,
+      "ends_by": null,
+      "experiment": "checkout",
+      "moved_by_clock_change": false,
+      "reason": "window `lunch` forbids it until 2027-03-26T12:30:00Z",
+      "run": "704cb3e7d331e11571cd",
+      "schedule": "noon",
+      "slot": "2027-03-26T11:00:00Z",
+      "starts": null,
+      "why": {
+        "until": "2027-03-26T12:30:00Z",
+        "why": "closed",
+        "window": "lunch"
+      },
+      "zone": "Europe/Berlin"
+    }
+    "#);
     let totals = home().json(&[&["plan", "--totals"], &DAYS[..]].concat());
     assert_eq!((&totals["totals"], &totals["slots"]), (&report["totals"], &Value::Null));
 }

@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
+    estimate::expected,
     experiment::{Experiment as Declared, Overlap, Rules},
     ids::RunId,
     outcome::Outcome,
-    plan::{FACTS_MAX_AGE, expected},
+    plan::FACTS_MAX_AGE,
     run::{Adopted, Observation, Run, RunState, SkipReason},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -127,7 +128,7 @@ impl<'a> Evidence<'a> {
                         let allowed = |rules: &&Rules| {
                             let declared = rules.experiments.get(&run.experiment);
                             declared.is_some_and(|declared| {
-                                let ends = *at + expected(declared, facts);
+                                let ends = *at + expected(declared, facts, None);
                                 !closing::is_closed_within(rules, declared, *at, ends)
                             })
                         };

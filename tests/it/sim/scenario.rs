@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, Rules, TemplateSelector},
+    experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, Rules, TemplateSelector},
     ids::Name,
     pattern::Pattern,
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
@@ -113,10 +113,10 @@ pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<(BTreeMap<String, Strin
         let action = TemplateAction {
             action_id: action_id.to_owned(),
             parameters: BTreeMap::from([("duration".to_owned(), duration)]),
-            start_after: Vec::new(),
+            ..TemplateAction::default()
         };
         let actions = BTreeMap::from([("latency".to_owned(), action)]);
-        let facts = TemplateFacts { id: format!("EXT{n}"), description: String::new(), actions, read_at: base };
+        let facts = TemplateFacts { id: format!("EXT{n}"), actions, read_at: base, ..TemplateFacts::default() };
         (BTreeMap::from([("drill".to_owned(), format!("d{n}"))]), facts)
     };
     (0..4).map(|n| template(n, c)).collect()
@@ -127,7 +127,7 @@ pub fn rules(c: &mut Chance, base: Timestamp) -> Rules {
     let count = c.between(1, 4);
     let experiments = (0..count).map(|n| experiment(c, n, base)).map(|e| (e.name.clone(), e)).collect();
     let windows = (0..c.between(0, 4)).map(|n| window(c, n, base)).collect();
-    Rules { experiments, windows }
+    Rules { experiments, windows, ..Rules::default() }
 }
 
 pub fn experiment_name(n: u64) -> Name {
@@ -153,6 +153,7 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
         account: None,
         overlap: c.pick(&[Overlap::Skip, Overlap::Skip, Overlap::Allow]),
         max_duration: max_duration(c),
+        estimate: EstimateKind::Ceiling,
         schedules,
         triggers,
     }

@@ -269,7 +269,7 @@ fn told(observation: &Observation) -> String {
     match observation {
         Observation::Started { fis, adopted } => format!("started {} {} ({adopted:?})", fis.id, fis.status.as_str()),
         Observation::Polled { fis } => format!("polled {} {}", fis.id, fis.status.as_str()),
-        Observation::TemplateRead { facts } => format!("template-read {} {:?}", facts.id, facts.estimate()),
+        Observation::TemplateRead { facts } => format!("template-read {} {:?}", facts.id, facts.ceiling()),
         other => format!("{other:?}"),
     }
 }

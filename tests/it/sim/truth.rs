@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
+    estimate::Estimate,
     experiment::Place,
     fis::{FisError, FisExperiment, FisStatus},
     ids::{RUN_TAG, RunId},
-    template::{Estimate, TemplateFacts},
+    template::TemplateFacts,
 };
 use firedrill::engine::ports::StartRequest;
 
@@ -52,8 +53,8 @@ pub fn drawn(
     facts: &TemplateFacts,
     at: u64,
 ) -> Experiment {
-    let natural = match facts.estimate() {
-        Estimate::Ceiling(length) => {
+    let natural = match facts.ceiling() {
+        Estimate::Known(length) => {
             let ceiling = u64::try_from(length.as_millis()).expect("a length");
             let tenths = if c.one_in(6) { c.between(10, 40) } else { c.between(4, 9) };
             ceiling * tenths / 10

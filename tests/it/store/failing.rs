@@ -131,7 +131,8 @@ impl Working {
             (Arc::new(store), Arc::new(Counting::default()), Arc::new(Refusals::default()));
         let experiment = experiment();
         let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
-        let (rules, seen_rules) = watch::channel(Arc::new(Rules { experiments, windows: windows.into() }));
+        let (rules, seen_rules) =
+            watch::channel(Arc::new(Rules { experiments, windows: windows.into(), ..Rules::default() }));
         let (mode, seen_mode) = watch::channel(Mode::Active);
         let engine = Engine {
             store: store.clone(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
     event::{self, Event},
-    experiment::{EventTrigger, Experiment, Overlap, Place, Rules, TemplateSelector},
+    experiment::{EventTrigger, Experiment, Place, Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::RunId,
     pattern::Pattern,
@@ -14,7 +14,7 @@ use firedrill::domain::{
     run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, Trigger},
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
-    window::{OnEntry, Scope, Span, Window, WindowKind, Windows},
+    window::{OnEntry, Scope, Span, Window, WindowKind},
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -44,16 +44,9 @@ pub struct World {
 /// An experiment `probe` without triggers, at most an hour long.
 pub fn experiment() -> Experiment {
     Experiment {
-        name: name("probe"),
         template: TemplateSelector::Id("EXT1".to_owned()),
-        place: Place::default(),
-        tags: BTreeMap::new(),
-        environment: None,
-        account: None,
-        overlap: Overlap::Skip,
         max_duration: SignedDuration::from_hours(1),
-        schedules: Vec::new(),
-        triggers: Vec::new(),
+        ..Experiment::gone(name("probe"))
     }
 }
 
@@ -101,13 +94,13 @@ pub fn facts(takes_s: i64, read_at: Timestamp) -> TemplateFacts {
     let wait = TemplateAction {
         action_id: "aws:fis:wait".to_owned(),
         parameters: BTreeMap::from([("duration".to_owned(), format!("PT{}S", takes_s - 30))]),
-        start_after: Vec::new(),
+        ..TemplateAction::default()
     };
     TemplateFacts {
         id: "EXT1".to_owned(),
-        description: String::new(),
         actions: BTreeMap::from([("wait".to_owned(), wait)]),
         read_at,
+        ..TemplateFacts::default()
     }
 }
 
@@ -141,7 +134,7 @@ pub fn slot_run(at: &str) -> Run {
 pub fn event_run(at: &str, trigger: EventTrigger) -> Run {
     let rules = Rules {
         experiments: BTreeMap::from([(name("probe"), Experiment { triggers: vec![trigger], ..experiment() })]),
-        windows: Windows::default(),
+        ..Rules::default()
     };
     let body = serde_json::json!({ "source": "deploy", "detail-type": "Done", "id": at });
     let event: Event = event::read(&body.to_string(), "message-1").expect("an event");
@@ -179,7 +172,7 @@ impl World {
     /// A world with one experiment and its runs.
     pub fn of(experiment: Experiment, runs: Vec<Run>) -> Self {
         let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
-        Self { rules: Rules { experiments, windows: Windows::default() }, runs, ..Self::default() }
+        Self { rules: Rules { experiments, ..Rules::default() }, runs, ..Self::default() }
     }
 
     pub fn with_window(mut self, window: Window) -> Self {
