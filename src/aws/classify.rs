@@ -3,7 +3,7 @@
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_fis::{
     config::http::HttpResponse,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
 };
 
 use crate::domain::fis::{CallFailure, FailureClass};
@@ -29,14 +29,21 @@ where
     };
     let message = match error.message() {
         Some(message) => format!("{}: {message}", error.code().unwrap_or("error")),
-        None => DisplayErrorContext(error).to_string(),
+        None => causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": "),
     };
     CallFailure { class, message: message.chars().take(MAX_MESSAGE).collect() }
 }
 
+/// An error and all that it was caused by.
+fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
 /// Tells whether a call was not sent because no credentials could be had.
 fn for_want_of_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|cause| cause.is::<CredentialsError>())
+    causes(error).any(|cause| cause.is::<CredentialsError>())
 }
 
 /// Reads an error answer by its code, then by its HTTP status (AWS FIS API reference, CommonErrors and the errors of

@@ -55,7 +55,10 @@ pub async fn document(places: &Places, place: &Place, calendar: &str) -> Result<
     let answer = call.send().await.map_err(|error| failure(&error))?;
     match answer.document_type() {
         Some(DocumentType::ChangeCalendar) => Ok(answer.content().unwrap_or_default().to_owned()),
-        other => Err(unreadable(format!("`{calendar}` is no change calendar but {other:?}"))),
+        other => {
+            let message = format!("`{calendar}` is no change calendar but {other:?}");
+            Err(CallFailure { class: FailureClass::Invalid, message })
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use super::{
     exit::{Exit, Failure},
 };
 use crate::{
-    config::{self, Loaded, problem::Problems},
+    config::{self, Loaded, problem::Problems, settings::Settings},
+    daemon::calendars,
     domain::run::Run,
     store::{OpenError, SqliteStore},
 };
@@ -39,6 +40,26 @@ impl Context {
     /// Every mistake in it, as text.
     pub fn load(&self) -> Result<Loaded, Failure> {
         config::load(&self.config, self.environment()).map_err(|problems| Failure::say(Exit::Usage, told(&problems)))
+    }
+
+    /// Loads the configuration, with its calendars as files hold them now and as the agent last read all others.
+    ///
+    /// # Errors
+    /// As [`Context::load`]; [`Exit::Internal`] when there is a store that cannot be read.
+    pub async fn settings(&self) -> Result<Settings, Failure> {
+        let mut settings = self.load()?.settings;
+        if settings.calendars.iter().all(|calendar| calendar.found.is_some()) {
+            return Ok(settings);
+        }
+        let kept = match SqliteStore::open_to_read(&settings.state_directory).await {
+            Ok(store) => calendars::kept(&store, &settings.calendars).await,
+            Err(OpenError::Missing { .. }) => return Ok(settings),
+            Err(error) => return Err(Failure::internal(error.into())),
+        };
+        let kept = kept.map_err(|error| Failure::internal(error.into()))?;
+        let readings = kept.into_iter().map(|(name, (_, reading))| (name, reading)).collect();
+        settings.rules.windows = settings.rules.windows.with_readings(&readings);
+        Ok(settings)
     }
 
     /// Returns the environment over the configuration, with `--state` as an override that holds for every reload too.

@@ -8,19 +8,19 @@ pub mod diff;
 pub mod picture;
 pub mod table;
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp, civil::date, tz::TimeZone};
 
 use self::ahead::{Ahead, Line};
 use super::{
     args::{Form, PlanArgs},
-    context::{Context, now, told},
+    context::{Context, now},
     exit::{Exit, Failure},
     render,
 };
 use crate::{
-    config::{self, settings::Settings},
+    config::settings::Settings,
     domain::{
         calendar::export::{self, Item, Status},
         experiment::Rules,
@@ -45,19 +45,20 @@ const YEARS: (i16, i16) = (1970, 9990);
 /// [`Exit::Usage`] for a configuration with mistakes or a range that cannot be, [`Exit::NotFound`] for an unknown
 /// experiment.
 pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
-    let (from, to) = range(args, now())?;
-    let settings = context.load()?.settings;
+    let now = now();
+    let (from, to) = range(args, now)?;
+    let settings = settings(context, now).await?;
     if let Some(old) = &args.diff {
-        let old = load_old(context, old)?;
+        let old = self::settings(&Context { config: old.clone(), ..context.clone() }, now).await?;
         return diff::run(args, [&old, &settings], from, to).await;
     }
     let chosen = chosen(&args.experiments, &[&settings.rules])?;
     let outlook = outlook(&settings).await?;
     let forecast = forecast_of(&settings.rules, &outlook, &chosen, from, to);
-    let ahead = Ahead::new(&settings, &outlook, &forecast, &chosen, from, to);
+    let ahead = Ahead::new(&settings, &outlook, &forecast, &chosen, (from, to), now);
     match args.output {
         Form::Json => render::json(&ahead.report(args.totals))?,
-        Form::Ics => render::text(&calendar(&ahead, now()))?,
+        Form::Ics => render::text(&calendar(&ahead, now))?,
         Form::Table => table::print(&ahead, args)?,
     }
     Ok(Exit::Done)
@@ -107,11 +108,11 @@ fn range(args: &PlanArgs, now: Timestamp) -> Result<(Timestamp, Timestamp), Fail
     Ok((from, to))
 }
 
-fn load_old(context: &Context, old: &Path) -> Result<Settings, Failure> {
-    let loaded = config::load(old, context.environment());
-    let loaded =
-        loaded.map_err(|problems| Failure::say(Exit::Usage, format!("{}: {}", old.display(), told(&problems))))?;
-    Ok(loaded.settings)
+/// Loads the settings of a forecast: calendars that are believed now are believed to stay so, all others to stay unknown.
+pub async fn settings(context: &Context, now: Timestamp) -> Result<Settings, Failure> {
+    let mut settings = context.settings().await?;
+    settings.rules.windows = settings.rules.windows.judged_at(now);
+    Ok(settings)
 }
 
 /// Finds the experiments that were asked for; all when none was.

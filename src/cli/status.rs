@@ -9,7 +9,7 @@ use super::{
     exit::{Exit, Failure},
     render,
 };
-use crate::http::status::Status;
+use crate::http::status::{CalendarStatus, Status};
 
 /// Prints the agent's status.
 ///
@@ -36,6 +36,9 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     for (queue, health) in &status.queues {
         render::line(&format!("queue       {queue}: {health}"))?;
     }
+    for (name, known) in &status.calendars {
+        render::line(&format!("calendar    {name}: {}", calendar(known)))?;
+    }
     if !status.closed_by.is_empty() {
         render::line(&format!("closed by   {}", status.closed_by.join(", ")))?;
     }
@@ -45,4 +48,18 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
         render::line(&format!("next slot   {experiment}: {}", render::instant(*at)))?;
     }
     Ok(Exit::Done)
+}
+
+/// Says when a calendar was read, how far it is known, and what is wrong with it.
+fn calendar(known: &CalendarStatus) -> String {
+    let mut said =
+        known.read_at.map_or_else(|| "not read yet".to_owned(), |at| format!("read {}", render::instant(at)));
+    if let Some(why) = &known.state_only {
+        let until = known.known_until.map_or_else(|| "its next change".to_owned(), render::instant);
+        said.push_str(&format!("; only its state is known, until {until}: {why}"));
+    }
+    if let Some(failure) = &known.failure {
+        said.push_str(&format!("; FAILING: {failure}"));
+    }
+    said
 }

@@ -12,6 +12,7 @@ use tokio::{
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 
 use super::{
+    calendars::Calendars,
     courier::{Courier, Load},
     heartbeat::{self, Heartbeat},
     reload::Reloader,
@@ -135,8 +136,9 @@ impl Agent {
         let socket = spawn_listeners(&mut tasks, &shared, &settings, &status, &reload).await?;
         spawn_couriers(&mut tasks, &shared, &settings, telemetry);
         spawn_queues(&mut tasks, &shared, &settings);
+        let calendars = spawn_calendars(&mut tasks, &shared, &settings, rules_to).await;
         let on_shutdown = settings.on_shutdown;
-        let reloader = Reloader { path, env, started: settings, rules: rules_to, status: shared.status.clone() };
+        let reloader = Reloader { path, env, started: settings, calendars, status: shared.status.clone() };
         tasks.spawn(answer_reloads(reloader, reloads));
         let (mode, mode_seen) = watch::channel(Mode::Active);
         let engine = Engine {
@@ -220,6 +222,7 @@ fn first_status(settings: &Settings, now: Timestamp) -> Status {
         open_runs: BTreeMap::new(),
         next_slots: BTreeMap::new(),
         closed_by: Vec::new(),
+        calendars: BTreeMap::new(),
         queues: settings.queues.iter().map(|queue| (queue.name.to_string(), "unknown".to_owned())).collect(),
         config_loaded_at: now,
         config_refused: None,
@@ -323,6 +326,23 @@ fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settin
             }
         }
     });
+}
+
+/// Puts what the store knows of calendars into force before the engine begins, then reads them.
+async fn spawn_calendars(
+    tasks: &mut JoinSet<&'static str>,
+    shared: &Shared,
+    settings: &Settings,
+    rules: watch::Sender<Arc<Rules>>,
+) -> Arc<Calendars> {
+    let (store, places) = (shared.store.clone(), shared.places.clone());
+    let calendars = Calendars::start(store, places, settings.calendars.clone(), rules, shared.status.clone()).await;
+    let reading = calendars.clone();
+    tasks.spawn(async move {
+        reading.run().await;
+        "calendars"
+    });
+    calendars
 }
 
 async fn answer_reloads(

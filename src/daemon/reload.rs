@@ -7,9 +7,9 @@ use std::{path::PathBuf, sync::Arc};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::calendars::Calendars;
 use crate::{
     config::{self, settings::Settings},
-    domain::experiment::Rules,
     http::{api::ReloadAnswer, status::Status},
 };
 
@@ -21,8 +21,8 @@ pub struct Reloader {
     pub env: Vec<(String, String)>,
     /// What the agent was started with: some of it is only read then.
     pub started: Settings,
-    /// The planner's part of it.
-    pub rules: watch::Sender<Arc<Rules>>,
+    /// Who puts the planner's part of it into force, with what is known of its calendars.
+    pub calendars: Arc<Calendars>,
     /// The status.
     pub status: watch::Sender<Arc<Status>>,
 }
@@ -38,7 +38,7 @@ impl Reloader {
                     tracing::warn!(warning, "configuration");
                 }
                 let experiments = loaded.settings.rules.experiments.len();
-                self.rules.send_replace(Arc::new(loaded.settings.rules));
+                self.calendars.reconfigure(loaded.settings.rules, loaded.settings.calendars);
                 self.tell(|status| {
                     status.config_loaded_at = now;
                     status.config_refused = None;

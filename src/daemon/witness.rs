@@ -94,6 +94,7 @@ impl Witness for Teller {
             active_runs: open_runs.clone(),
             next_slots: next_slots.iter().map(|(name, at)| (name.to_string(), *at)).collect(),
             active_blackouts: closed.clone(),
+            calendar_ages: calendar_ages(&self.status.borrow(), at),
         });
         let halt = rows.halt.clone();
         self.update(|status| {
@@ -122,6 +123,13 @@ impl Witness for Teller {
             tracing::info!("the store can be used again");
         }
     }
+}
+
+/// Seconds since each calendar was last read; of one never read, since the agent began.
+fn calendar_ages(status: &Status, at: Timestamp) -> BTreeMap<String, u64> {
+    let age = |since: Timestamp| u64::try_from(at.duration_since(since).as_secs()).unwrap_or_default();
+    let calendars = status.calendars.iter();
+    calendars.map(|(name, known)| (name.clone(), age(known.read_at.unwrap_or(status.started_at)))).collect()
 }
 
 impl QueueWitness for Teller {

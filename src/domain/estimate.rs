@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{
     catalogue::{self, DurationKind},
     experiment::{EstimateKind, Experiment},
+    ids,
     template::{TemplateAction, TemplateFacts},
 };
 
@@ -31,11 +32,8 @@ const LEARNED_PERCENT: usize = 95;
 /// one in 19, which is more than five in a hundred.
 pub const LEAST_LEARNED_FROM: usize = 19;
 
-/// Most past runs that are worth keeping: older ones say little of what the template does today.
-pub const MOST_LEARNED_FROM: usize = 100;
-
-/// Parameters that hold the JSON given to what an action starts: an SSM document, or a Kubernetes custom resource.
-const INNER_PARAMETERS: [&str; 2] = ["documentParameters", "kubernetesSpec"];
+/// Variable that holds the length of a fault of Litmus, in seconds.
+const LITMUS_DURATION: &str = "TOTAL_CHAOS_DURATION";
 
 /// A length of time that may not be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +112,14 @@ impl TemplateFacts {
         self.critical_path(TemplateAction::nominal)
     }
 
+    /// Returns a name that changes with anything that a run's length follows from: what was learned of an earlier one says
+    /// nothing of this.
+    pub fn shape(&self) -> String {
+        let shapes: Vec<String> =
+            self.actions.iter().map(|(name, action)| format!("{name} {}", action.shape())).collect();
+        ids::fingerprint(&shapes.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     fn critical_path(&self, length: impl Fn(&TemplateAction) -> Option<SignedDuration>) -> Estimate {
         let mut ends: BTreeMap<&str, SignedDuration> = BTreeMap::new();
         // Each round settles at least one action unless there is a cycle, which FIS refuses and we call unknown.
@@ -169,18 +175,42 @@ impl TemplateAction {
         Some(self.inner().filter(|_| is_bound).map_or(ceiling, |inner| inner.min(ceiling)))
     }
 
-    /// Sums the times in the JSON given to what the action starts; `None` when there are none, or one cannot be read.
+    /// Sums the times in the JSON given to what the action starts, an SSM document or a Kubernetes custom resource: what
+    /// they are told to do they do in turn. `None` when there are none, or one cannot be read.
     fn inner(&self) -> Option<SignedDuration> {
-        let text = INNER_PARAMETERS.iter().find_map(|name| self.parameters.get(*name))?;
-        let parameters: BTreeMap<String, Value> = serde_json::from_str(text).ok()?;
-        let mut sum = None;
-        for (name, value) in &parameters {
-            let Some(unit) = unit(name) else { continue };
-            let length = inner_length(unit, value)?;
-            sum = Some(sum.unwrap_or(SignedDuration::ZERO).saturating_add(length));
+        let json = |name: &str| serde_json::from_str::<Value>(self.parameters.get(name)?).ok();
+        if let Some(spec) = json("kubernetesSpec") {
+            // Chaos Mesh has a `duration` in the spec, Litmus a variable in each of its experiments.
+            return sum(litmus_durations(&spec)).or_else(|| sum(durations(&spec)));
         }
-        sum
+        sum(durations(&json("documentParameters")?))
     }
+
+    /// Names what the action's length follows from.
+    fn shape(&self) -> String {
+        format!("{} {:?} {:?}", self.action_id, self.parameters, self.start_after)
+    }
+}
+
+/// Adds up times; `None` when there are none, or one is not known.
+fn sum(lengths: impl Iterator<Item = Option<SignedDuration>>) -> Option<SignedDuration> {
+    lengths.reduce(|sum, length| Some(sum?.saturating_add(length?))).flatten()
+}
+
+/// Reads each parameter of a document whose name says that it holds a time.
+fn durations(parameters: &Value) -> impl Iterator<Item = Option<SignedDuration>> {
+    let all = parameters.as_object().into_iter().flatten();
+    all.filter_map(|(name, value)| Some(inner_length(unit(name)?, value)))
+}
+
+/// Reads the length of each experiment of a Litmus ChaosEngine.
+fn litmus_durations(spec: &Value) -> impl Iterator<Item = Option<SignedDuration>> {
+    let experiments = spec.get("experiments").and_then(Value::as_array).into_iter().flatten();
+    experiments.map(|experiment| {
+        let variables = experiment.pointer("/spec/components/env")?.as_array()?;
+        let told = variables.iter().find(|variable| variable["name"] == LITMUS_DURATION)?;
+        inner_length(Unit::Seconds(1), told.get("value")?)
+    })
 }
 
 /// How a parameter of a document writes a time.

@@ -52,14 +52,14 @@ impl Name {
 
     /// Returns a name that begins like this one and differs wherever the details do.
     pub fn detailed(&self, details: &[&str]) -> Self {
-        let digest = hex(&digest(details)[..DETAIL_BYTES]);
+        let digest = fingerprint(details);
         // Names are ASCII, so every cut is one between characters.
         let kept = self.0.len().min(MAX_NAME_LENGTH - 1 - digest.len());
         Self(format!("{}.{digest}", &self.0[..kept]))
     }
 }
 
-/// Bytes of the digest that [`Name::detailed`] adds.
+/// Bytes of the digest that [`fingerprint`] shows.
 const DETAIL_BYTES: usize = 8;
 
 impl fmt::Display for Name {
@@ -149,6 +149,11 @@ pub fn draw(parts: &[&str]) -> u64 {
 }
 
 /// Digest of parts, each preceded by its length, so that no two lists of parts share a digest input.
+/// Returns a short name of some texts in their order: other texts have another.
+pub fn fingerprint(parts: &[&str]) -> String {
+    hex(&digest(parts)[..DETAIL_BYTES])
+}
+
 fn digest(parts: &[&str]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {

@@ -28,10 +28,26 @@ pub struct Status {
     pub closed_by: Vec<String>,
     /// Queues by name: `ready`, `unknown`, or what is wrong.
     pub queues: BTreeMap<String, String>,
+    /// Calendars by name.
+    #[serde(default)]
+    pub calendars: BTreeMap<String, CalendarStatus>,
     /// When the configuration in force was loaded.
     pub config_loaded_at: Timestamp,
     /// Why the last reload was refused, if it was.
     pub config_refused: Option<String>,
+}
+
+/// What is known of a calendar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalendarStatus {
+    /// When it was last read; `None` before the first time.
+    pub read_at: Option<Timestamp>,
+    /// First instant of which it says nothing; `None` when it speaks of all time.
+    pub known_until: Option<Timestamp>,
+    /// Why the latest read failed; `None` when it did not.
+    pub failure: Option<String>,
+    /// Why only the state of a change calendar is known, where that is so.
+    pub state_only: Option<String>,
 }
 
 /// A queue's health in [`Status::queues`] when it can be read.

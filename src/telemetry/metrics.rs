@@ -30,6 +30,8 @@ pub struct Status {
     pub next_slots: BTreeMap<String, Timestamp>,
     /// Windows that are open and forbid starts.
     pub active_blackouts: Vec<String>,
+    /// Seconds since each calendar was last read.
+    pub calendar_ages: BTreeMap<String, u64>,
 }
 
 /// The instruments; clones share them.
@@ -185,6 +187,16 @@ fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
         .with_callback(reading(|status, gauge| {
             for window in &status.active_blackouts {
                 gauge.observe(1, &[KeyValue::new(names::WINDOW, window.clone())]);
+            }
+        }))
+        .build();
+    meter
+        .u64_observable_gauge(names::METRIC_CALENDAR_AGE)
+        .with_unit(names::UNIT_SECONDS)
+        .with_description("Time since the calendar was last read")
+        .with_callback(reading(|status, gauge| {
+            for (calendar, age) in &status.calendar_ages {
+                gauge.observe(*age, &[KeyValue::new(names::CALENDAR, calendar.clone())]);
             }
         }))
         .build();

@@ -40,6 +40,8 @@ pub const ACTION_NAME: &str = "firedrill.action.name";
 pub const STATE: &str = "firedrill.state";
 /// Name of a window.
 pub const WINDOW: &str = "firedrill.window";
+/// Name of a calendar.
+pub const CALENDAR: &str = "firedrill.calendar";
 /// FIS operation.
 pub const OPERATION: &str = "firedrill.operation";
 /// How a call or an event came out.
@@ -76,6 +78,8 @@ pub const METRIC_FIS_CALL_DURATION: &str = "firedrill.fis.call.duration";
 pub const METRIC_NEXT_SLOT: &str = "firedrill.schedule.next_slot";
 /// Gauge that is 1 for each [`WINDOW`] that is open and forbids starts.
 pub const METRIC_BLACKOUTS: &str = "firedrill.blackouts.active";
+/// Gauge of the time since each [`CALENDAR`] was last read, seconds; of one never read, since the agent began.
+pub const METRIC_CALENDAR_AGE: &str = "firedrill.calendar.age";
 /// Counter of planner passes; standing still means that nothing is planned any more.
 pub const METRIC_STEPS: &str = "firedrill.engine.steps";
 

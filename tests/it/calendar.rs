@@ -3,6 +3,7 @@
 use firedrill::domain::calendar::{Calendar, DefaultState};
 use jiff::Timestamp;
 
+mod agent;
 mod config;
 mod export;
 mod rfc;

@@ -226,6 +226,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
             active_runs: [("running".to_owned(), 2), ("held".to_owned(), 0)].into(),
             next_slots: [("checkout-latency".to_owned(), look_at)].into(),
             active_blackouts: vec!["freeze".to_owned()],
+            calendar_ages: [("changes".to_owned(), 301)].into(),
         });
     });
     let mut told: Vec<String> = collector
@@ -236,6 +237,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
     told.sort();
     insta::assert_snapshot!(told.join("\n"), @"
     firedrill.blackouts.active [{window}] {firedrill.window=freeze} 1
+    firedrill.calendar.age [s] {firedrill.calendar=changes} 301
     firedrill.decisions [{decision}] {firedrill.decision=hold,firedrill.experiment=checkout-latency,firedrill.reason=closed,firedrill.trigger.kind=event} 1
     firedrill.decisions [{decision}] {firedrill.decision=skip,firedrill.experiment=checkout-latency,firedrill.reason=missed,firedrill.trigger.kind=slot} 1
     firedrill.decisions [{decision}] {firedrill.decision=start,firedrill.experiment=checkout-latency,firedrill.reason=due,firedrill.trigger.kind=event} 1

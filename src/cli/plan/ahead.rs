@@ -10,7 +10,7 @@ use crate::{
     domain::{
         cost::Usd,
         forecast::{Basis, Cluster, Expected, Forecast, Outlook},
-        ids::{ExperimentName, RunId, ScheduleName},
+        ids::{CalendarName, ExperimentName, RunId, ScheduleName},
         run::{HoldReason, RunState, SkipReason, Trigger},
         schedule::Schedule,
     },
@@ -141,6 +141,10 @@ pub struct Unknown {
     pub templates_never_read: Vec<ExperimentName>,
     /// Experiments whose template has no time to read: their runs are taken to last `max_duration`.
     pub templates_without_end: Vec<ExperimentName>,
+    /// Why calendars are not known, by name: their windows are taken to be closed.
+    pub calendars: BTreeMap<CalendarName, String>,
+    /// Until when calendars are known at all, where that is before the end: their windows are closed from then on.
+    pub calendars_known_until: BTreeMap<CalendarName, Timestamp>,
 }
 
 /// All that is ahead.
@@ -192,13 +196,13 @@ impl<'a> Ahead<'a> {
         outlook: &'a Outlook,
         forecast: &'a Forecast,
         chosen: &'a Cluster,
-        from: Timestamp,
-        to: Timestamp,
+        (from, to): (Timestamp, Timestamp),
+        now: Timestamp,
     ) -> Self {
         let clock_changes = clock_changes(settings, chosen, from, to);
         let lines: Vec<Line<'_>> =
             forecast.runs.iter().filter_map(|expected| line(settings, &clock_changes, expected)).collect();
-        let (totals, unknown) = (totals(&lines), unknown(outlook, &lines));
+        let (totals, unknown) = (totals(&lines), unknown(settings, outlook, &lines, (now, to)));
         let months = months(settings.rules.budget.monthly, forecast);
         Self { from, to, forecast, settings, chosen, lines, clock_changes, totals, months, unknown }
     }
@@ -321,15 +325,27 @@ fn months(budget: Option<Usd>, forecast: &Forecast) -> Vec<Month> {
     months.into_iter().map(named).collect()
 }
 
-/// Finds what had to be assumed for runs that start.
-fn unknown(outlook: &Outlook, lines: &[Line<'_>]) -> Unknown {
+/// Finds what had to be assumed.
+fn unknown(settings: &Settings, outlook: &Outlook, lines: &[Line<'_>], (now, to): (Timestamp, Timestamp)) -> Unknown {
     let assumed: Cluster = lines
         .iter()
         .filter(|line| line.end_rests_on == Some(Basis::Limit))
         .map(|line| line.experiment.clone())
         .collect();
     let (without_end, never_read) = assumed.into_iter().partition(|experiment| outlook.facts.contains_key(experiment));
-    Unknown { templates_never_read: never_read, templates_without_end: without_end }
+    let mut unknown =
+        Unknown { templates_never_read: never_read, templates_without_end: without_end, ..Unknown::default() };
+    for reading in settings.rules.windows.iter().flat_map(|window| &window.calendars) {
+        let calendar = reading.calendar.clone();
+        match reading.believed(now) {
+            Err(why) => drop(unknown.calendars.insert(calendar, why)),
+            Ok(content) => {
+                let until = content.known_until.filter(|until| *until < to);
+                unknown.calendars_known_until.extend(until.map(|until| (calendar, until)));
+            }
+        }
+    }
+    unknown
 }
 
 fn dollars<S: Serializer>(amount: &Option<Usd>, serializer: S) -> Result<S::Ok, S::Error> {

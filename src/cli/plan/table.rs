@@ -124,6 +124,13 @@ fn sums(ahead: &Ahead<'_>) -> Vec<String> {
         let names: Vec<&str> = experiments.iter().map(ExperimentName::as_str).collect();
         lines.push(format!("* {why}, so `max_duration` is assumed: {}", names.join(", ")));
     }
+    lines.extend(unknown.calendars.values().map(|why| format!("{why}; its windows are taken to be closed")));
+    lines.extend(unknown.calendars_known_until.iter().map(|(calendar, until)| {
+        format!(
+            "calendar `{calendar}` is known until {}; its windows are taken to be closed after",
+            render::instant(*until)
+        )
+    }));
     lines
 }
 

@@ -2,12 +2,22 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use aws_sdk_fis::{
+    operation::create_experiment_template::builders::CreateExperimentTemplateFluentBuilder,
+    types::{AccountTargeting, CreateExperimentTemplateExperimentOptionsInput},
+};
+use jiff::SignedDuration;
+
 use firedrill::{
     aws::{fis::AwsFis, sdk::Places},
     domain::{
-        experiment::{Place, TemplateSelector},
+        cost::{Budget, Usd, cost},
+        estimate::{Estimate, FIS_OVERHEAD},
+        experiment::{Experiment, Place, TemplateSelector},
         fis::{FailureClass, FisExperiment},
-        ids::{RUN_TAG, RunId},
+        ids::{Name, RUN_TAG, RunId},
+        target::shares_target,
+        template::TemplateFacts,
     },
     engine::ports::{FaultInjector, StartRequest},
 };
@@ -78,6 +88,74 @@ fn the_adapter_sees_an_experiment_through_its_life() {
         world.until(&started.id, FisStatus::Stopped).await;
         let ended = agent.fis.get(&agent.place, &started.id).await.expect("an answer");
         assert_eq!((ended.status, ended.lever_engaged), (FisStatus::Stopped, Some(false)));
+        world
+    });
+}
+
+/// An automation of at most an hour that was told to take ten minutes, then instances chosen by tag, then one by ARN.
+fn aimed(world: &World) -> CreateExperimentTemplateFluentBuilder {
+    let told: &[(&str, &str)] = &[
+        ("documentArn", "arn:aws:ssm:us-east-1:123456789012:document/Impair"),
+        ("documentParameters", r#"{"duration": "PT10M", "tagKey": "FIS-Ready"}"#),
+        ("maxDuration", "PT1H"),
+    ];
+    let arn = "arn:aws:ec2:us-east-1:123456789012:instance/i-0123456789abcdef0";
+    let by_arn = CreateExperimentTemplateTargetInput::builder().resource_type("aws:ec2:instance").selection_mode("ALL");
+    world
+        .draft([
+            Act("impair", "aws:ssm:start-automation-execution", told, None, &[]),
+            Act("reboot", "aws:ec2:reboot-instances", &[], Some(("Instances", "shop")), &["impair"]),
+            Act("terminate", "aws:ec2:terminate-instances", &[], Some(("Instances", "one")), &["reboot"]),
+        ])
+        .targets("shop", tagged("aws:ec2:instance", "app", "shop", "ALL"))
+        .targets("one", by_arn.resource_arns(arn).build().expect("a target"))
+}
+
+#[test]
+fn the_adapter_reads_what_a_run_takes_costs_and_is_aimed_at() {
+    simulated(fast(), async |world| {
+        let agent = Agent::of(&world);
+        let created = aimed(&world).send().await.expect("accepted").experiment_template.and_then(|t| t.id);
+        let facts = agent.fis.read_template(&agent.place, &id(&created.expect("an id"))).await.expect("facts");
+        assert_eq!(facts.region.as_deref(), Some("us-east-1"));
+        let minutes = |minutes| Estimate::Known(SignedDuration::from_mins(minutes) + FIS_OVERHEAD);
+        assert_eq!((facts.ceiling(), facts.nominal()), (minutes(62), minutes(12)));
+        let declared = Experiment::gone(Name::parse("drill").expect("a name"));
+        assert_eq!(cost(&declared, &facts, &Budget::default()).usd(), Some(Usd::from_cents(620)));
+        assert_eq!(facts.actions["reboot"].targets, BTreeMap::from([("Instances".to_owned(), "shop".to_owned())]));
+        let (shop, one) = (&facts.targets["shop"], &facts.targets["one"]);
+        assert_eq!(shop.tags, BTreeMap::from([("app".to_owned(), "shop".to_owned())]));
+        assert_eq!((shop.resource_type.as_str(), shop.arns.len(), one.arns.len()), ("aws:ec2:instance", 0, 1));
+        // Another template that is aimed at the same tag, by the words of FIS.
+        let act = Act("stop", "aws:ecs:stop-task", &[], Some(("Tasks", "shop")), &[]);
+        let other = world.draft([act]).targets("shop", tagged("aws:ecs:task", "app", "shop", "COUNT(1)"));
+        let other = other.send().await.expect("accepted").experiment_template.and_then(|t| t.id).expect("an id");
+        let other = agent.fis.read_template(&agent.place, &id(&other)).await.expect("facts");
+        assert_eq!(shares_target(&facts, &other).map(|shared| shared.to_string()).as_deref(), Some("tag app=shop"));
+        // What is stored of a run reads as what was read.
+        let stored = serde_json::to_string(&facts).expect("JSON");
+        assert_eq!(serde_json::from_str::<TemplateFacts>(&stored).expect("facts"), facts);
+        world
+    });
+}
+
+#[test]
+fn the_adapter_counts_the_accounts_that_are_billed() {
+    simulated(fast(), async |world| {
+        let agent = Agent::of(&world);
+        let options = CreateExperimentTemplateExperimentOptionsInput::builder();
+        let options = options.account_targeting(AccountTargeting::MultiAccount).build();
+        let created = aimed(&world).experiment_options(options).send().await.expect("accepted").experiment_template;
+        let template = created.and_then(|t| t.id).expect("an id");
+        for account in ["111122223333", "444455556666"] {
+            let request = world.fis.create_target_account_configuration().experiment_template_id(&template);
+            let request = request.account_id(account).role_arn("arn:aws:iam::123456789012:role/other");
+            request.send().await.expect("configured");
+        }
+        let facts = agent.fis.read_template(&agent.place, &id(&template)).await.expect("facts");
+        let declared = Experiment::gone(Name::parse("drill").expect("a name"));
+        let cost = cost(&declared, &facts, &Budget::default());
+        assert_eq!((facts.target_accounts, cost.action_minutes), (2, Some(124)));
         world
     });
 }
