@@ -2,19 +2,24 @@
 
 use std::{os::unix::fs::MetadataExt, time::Duration};
 
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    args::{HaltArgs, Output, StartArgs, StopArgs},
+    args::{BackfillArgs, HaltArgs, Output, PauseArgs, StartArgs, StopArgs},
     client::Client,
-    context::{Context, find_run},
+    context::{Context, find_run, now},
     exit::{Exit, Failure},
     render,
 };
 use crate::{
-    domain::{plan::HaltRunning, run::Run},
-    http::api::{StartedRun, Wish},
+    domain::{
+        ids::RunId,
+        plan::HaltRunning,
+        run::{Run, WindowRule},
+    },
+    http::api::{BackfillWish, StartedRun, Wish},
 };
 
 /// Time between two looks at a run that is waited for.
@@ -32,6 +37,7 @@ pub async fn start(context: &Context, args: &StartArgs) -> Result<Exit, Failure>
         experiment: Some(args.experiment.clone()),
         request: args.request.clone(),
         reason: args.reason.clone(),
+        windows: if args.override_windows { WindowRule::Overridden } else { WindowRule::Hold },
         ..wish()
     };
     let client = Client::new(context)?;
@@ -98,11 +104,68 @@ pub async fn halt(context: &Context, args: &HaltArgs) -> Result<Exit, Failure> {
     done(context, &json!({ "halted": true }), &format!("halted: nothing starts until `firedrill resume`; {running}"))
 }
 
-/// Lifts the halt.
+/// Pauses an experiment.
 ///
 /// # Errors
-/// [`Exit::NoAgent`] when no agent answers.
-pub async fn resume(context: &Context) -> Result<Exit, Failure> {
+/// [`Exit::NotFound`] for an unknown experiment, [`Exit::NoAgent`] when no agent answers.
+pub async fn pause(context: &Context, args: &PauseArgs) -> Result<Exit, Failure> {
+    let until = args.length.as_deref().map(from_now).transpose()?;
+    let wish = Wish { reason: args.reason.clone(), until, ..wish() };
+    let path = format!("/v1/experiments/{}/pause", args.experiment);
+    Client::new(context)?.send(Method::POST, &path, Some(&wish)).await?;
+    let end = until.map_or_else(|| format!("`firedrill resume {}`", args.experiment), render::instant);
+    let text = format!("{} is paused: nothing of it starts until {end}; what runs goes on", args.experiment);
+    done(context, &json!({ "experiment": args.experiment, "paused": true, "until": until }), &text)
+}
+
+/// Returns the instant so long after now.
+fn from_now(length: &str) -> Result<Timestamp, Failure> {
+    let wrong = |error: jiff::Error| {
+        Failure::new(Exit::Usage, anyhow::Error::from(error).context("--for is not a time such as 36h or 2d"))
+    };
+    let length: Span = length.parse().map_err(wrong)?;
+    let length = length.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
+    now().checked_add(length).map_err(wrong)
+}
+
+/// Asks for slots of the past to be run again.
+///
+/// # Errors
+/// [`Exit::NotFound`] for an unknown experiment or schedule, [`Exit::NoAgent`] when no agent answers.
+pub async fn backfill(context: &Context, args: &BackfillArgs) -> Result<Exit, Failure> {
+    let wish = BackfillWish {
+        schedule: args.schedule.clone(),
+        from: args.from,
+        to: args.to,
+        request: args.request.clone(),
+        by: wish().by,
+        reason: args.reason.clone(),
+    };
+    let path = format!("/v1/experiments/{}/backfill", args.experiment);
+    let runs: Vec<RunId> = Client::new(context)?.ask(Method::POST, &path, Some(&wish)).await?;
+    match context.output {
+        Output::Json => render::json(&runs)?,
+        Output::Table => {
+            for run in &runs {
+                render::line(&format!("run {run}"))?;
+            }
+            render::line(&format!("{} asked for; they run one after the other", render::count(runs.len(), "run")))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Lifts the halt, or resumes an experiment.
+///
+/// # Errors
+/// [`Exit::NotFound`] for an unknown experiment, [`Exit::NoAgent`] when no agent answers.
+pub async fn resume(context: &Context, experiment: Option<&str>) -> Result<Exit, Failure> {
+    if let Some(experiment) = experiment {
+        let path = format!("/v1/experiments/{experiment}/pause");
+        Client::new(context)?.send::<()>(Method::DELETE, &path, None).await?;
+        let text = format!("{experiment} is resumed, and its failures are forgiven");
+        return done(context, &json!({ "experiment": experiment, "paused": false }), &text);
+    }
     Client::new(context)?.send::<()>(Method::DELETE, "/v1/halt", None).await?;
     done(context, &json!({ "halted": false }), "resumed: schedules and events count again from now on")
 }

@@ -99,8 +99,20 @@ pub enum Command {
     /// Halt all chaos: nothing starts, what runs is stopped, until `resume`; survives restarts.
     #[command(after_help = "Example:\n  firedrill halt --reason 'incident 4711'")]
     Halt(HaltArgs),
-    /// Lift the halt.
-    Resume,
+    /// Pause an experiment: nothing of it starts until `resume`, or until a time; what runs goes on.
+    #[command(after_help = "Example:\n  firedrill pause checkout-nightly --for 2d --reason 'migration'")]
+    Pause(PauseArgs),
+    /// Lift the halt; with an experiment, its pause, and forgive its failures.
+    #[command(after_help = "Examples:\n  firedrill resume\n  firedrill resume checkout-nightly")]
+    Resume {
+        /// Which experiment.
+        experiment: Option<String>,
+    },
+    /// Run slots of the past again, one after the other.
+    #[command(
+        after_help = "Example:\n  firedrill backfill checkout-nightly --from 2026-03-01T00:00:00Z --to 2026-03-03T00:00:00Z --reason 'agent was down'"
+    )]
+    Backfill(BackfillArgs),
     /// Load the configuration anew; with mistakes in it the old one stays.
     Reload,
     /// Show how the running agent is.
@@ -291,6 +303,44 @@ pub struct StartArgs {
     /// Longest time to wait, such as 90m.
     #[arg(long, default_value = "13h", value_name = "TIME", requires = "wait")]
     pub timeout: String,
+    /// Why; it is recorded.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Identity of the request: asked again with the same text, nothing starts twice.
+    #[arg(long, value_name = "TEXT")]
+    pub request: Option<String>,
+    /// Start over every window, and let none stop it. Needs a reason; both are recorded.
+    #[arg(long, requires = "reason")]
+    pub override_windows: bool,
+}
+
+/// `pause`.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    /// Which experiment.
+    pub experiment: String,
+    /// End the pause by itself after this time, such as 36h or 2d.
+    #[arg(long = "for", value_name = "TIME")]
+    pub length: Option<String>,
+    /// Why; it is recorded.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// `backfill`.
+#[derive(Debug, Args)]
+pub struct BackfillArgs {
+    /// Which experiment.
+    pub experiment: String,
+    /// First instant (inclusive).
+    #[arg(long, value_name = "RFC3339")]
+    pub from: jiff::Timestamp,
+    /// Last instant (inclusive), in the past.
+    #[arg(long, value_name = "RFC3339")]
+    pub to: jiff::Timestamp,
+    /// Which schedule; may be left out when there is one only.
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<String>,
     /// Why; it is recorded.
     #[arg(long)]
     pub reason: Option<String>,

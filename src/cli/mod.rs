@@ -63,7 +63,9 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Start(start) => block_on(act::start(&context, &start)),
         Command::Stop(stop) => block_on(act::stop(&context, &stop)),
         Command::Halt(halt) => block_on(act::halt(&context, &halt)),
-        Command::Resume => block_on(act::resume(&context)),
+        Command::Pause(pause) => block_on(act::pause(&context, &pause)),
+        Command::Resume { experiment } => block_on(act::resume(&context, experiment.as_deref())),
+        Command::Backfill(backfill) => block_on(act::backfill(&context, &backfill)),
         Command::Reload => block_on(act::reload(&context)),
         Command::Status => block_on(status::run(&context)),
         Command::Completions { shell } => {

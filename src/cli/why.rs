@@ -77,7 +77,7 @@ fn sentence(run: &Run) -> String {
         RunState::Settling => {
             let what = match run.trigger {
                 Trigger::Slot { .. } => "the time that its schedule drew",
-                Trigger::Event { .. } | Trigger::Manual { .. } => "the rollout to settle",
+                Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => "the rollout to settle",
             };
             format!("`{name}` waits until {} for {what}.", render::instant(run.not_before))
         }
@@ -141,7 +141,9 @@ async fn decided(store: &SqliteStore, name: &Name, at: Timestamp) -> Result<Opti
             (*first <= at && at <= *through).then_some(1)
         }
         (Trigger::Event { received_at, .. }, _) => (received_at.as_second() == at.as_second()).then_some(2),
-        (Trigger::Manual { .. }, _) => (run.opened_at.as_second() == at.as_second()).then_some(2),
+        (Trigger::Manual { .. } | Trigger::Backfill { .. }, _) => {
+            (run.opened_at.as_second() == at.as_second()).then_some(2)
+        }
         (Trigger::Slot { .. }, _) => None,
     };
     Ok(runs

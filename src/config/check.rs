@@ -5,6 +5,7 @@
 mod budget;
 mod calendars;
 mod experiments;
+mod limits;
 mod values;
 mod windows;
 
@@ -38,6 +39,8 @@ pub struct Check<'a> {
     completeness: Completeness,
     /// Names of all experiments, also of those with mistakes.
     declared: Vec<String>,
+    /// Names of all groups, also of those with mistakes.
+    declared_groups: Vec<String>,
     /// Names of all calendars, also of those with mistakes.
     declared_calendars: Vec<String>,
     /// What is known of the calendars without mistakes, by name.
@@ -56,6 +59,7 @@ impl<'a> Check<'a> {
             spoiled,
             completeness,
             declared: Vec::new(),
+            declared_groups: Vec::new(),
             declared_calendars: Vec::new(),
             readings: BTreeMap::new(),
             problems: Vec::new(),
@@ -70,6 +74,7 @@ impl<'a> Check<'a> {
         let queues = raw.queues.into_iter().filter_map(|(name, queue)| self.queue(&name, queue, &aws)).collect();
         let event_bus = raw.event_bus.and_then(|bus| self.event_bus(bus, &aws));
         self.declared = raw.experiments.keys().cloned().collect();
+        let groups = self.groups(raw.groups);
         let experiments = self.experiments(raw.experiments, &aws);
         let calendars = self.calendars(raw.calendars, &aws);
         let windows = self.windows(raw.windows, &experiments);
@@ -78,7 +83,7 @@ impl<'a> Check<'a> {
         let history = root.key("history");
         let settings = Settings {
             state_directory: state_directory(raw.state_directory, env),
-            rules: Rules { experiments, windows, budget: self.budget(raw.budget) },
+            rules: Rules { experiments, windows, groups, budget: self.budget(raw.budget) },
             calendars,
             place: aws,
             queues,

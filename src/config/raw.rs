@@ -31,10 +31,20 @@ pub struct Raw {
     pub calendars: BTreeMap<String, RawCalendar>,
     /// Times at which nothing may run, or at which alone something may.
     pub windows: BTreeMap<String, RawWindow>,
+    /// Groups of experiments of which one runs at a time.
+    pub groups: BTreeMap<String, RawGroup>,
     /// What runs may cost.
     pub budget: RawBudget,
     /// Experiments.
     pub experiments: BTreeMap<String, RawExperiment>,
+}
+
+/// A group of experiments of which one runs at a time.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawGroup {
+    /// Least time from the end of a run to the start of the next one of the group. Default `0s`.
+    pub min_gap: Option<String>,
 }
 
 /// Where AWS is called.
@@ -155,7 +165,7 @@ pub struct RawCalendar {
     /// How old what was read may be. Default `1h`.
     pub max_age: Option<String>,
     /// What happens when it cannot be read for longer than that. Default `closed`.
-    pub on_failure: Option<RawOnFailure>,
+    pub on_failure: Option<RawUnread>,
     /// How long what was last read holds with `on_failure = "last-known"`. Default `24h`.
     pub last_known_for: Option<String>,
     /// AWS Region. Default: that of `aws`.
@@ -168,7 +178,7 @@ pub struct RawCalendar {
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum RawOnFailure {
+pub enum RawUnread {
     Closed,
     LastKnown,
 }
@@ -231,6 +241,16 @@ pub struct RawExperiment {
     pub tags: BTreeMap<String, String>,
     /// What happens to a run that is due while another is going on. Default `skip`.
     pub overlap: Option<RawOverlap>,
+    /// How long a run may wait for its turn. Default `12h`.
+    pub queue_for: Option<String>,
+    /// Least time from the end of a run to the start of the next one. Default `0s`.
+    pub min_gap: Option<String>,
+    /// Groups it is in: of each, one experiment runs at a time. Default: none.
+    pub groups: Vec<String>,
+    /// Whether it may run beside an experiment with which it shares a target, if that says so too. Default `false`.
+    pub share_targets: Option<bool>,
+    /// What happens after a run that failed. Default `continue`.
+    pub on_failure: Option<RawOnFailure>,
     /// A run is stopped after this time. Default and most `12h`.
     pub max_duration: Option<String>,
     /// Which estimate of a run's length a start is judged by. Default `ceiling`.
@@ -242,10 +262,21 @@ pub struct RawExperiment {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum RawOverlap {
     Skip,
+    QueueOne,
+    QueueAll,
+    StopOther,
     Allow,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawOnFailure {
+    Continue,
+    Pause,
+    Classify,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]

@@ -219,6 +219,7 @@ fn first_status(settings: &Settings, now: Timestamp) -> Status {
         surveyed_at: None,
         store_failure: None,
         halt: None,
+        paused: BTreeMap::new(),
         open_runs: BTreeMap::new(),
         next_slots: BTreeMap::new(),
         closed_by: Vec::new(),

@@ -16,6 +16,7 @@ use crate::{
         experiment::Rules,
         fis::CallFailure,
         outcome::Outcome,
+        plan,
         run::{Observation, Run},
         window,
     },
@@ -97,9 +98,14 @@ impl Witness for Teller {
             calendar_ages: calendar_ages(&self.status.borrow(), at),
         });
         let halt = rows.halt.clone();
+        let paused = |e: &crate::domain::experiment::Experiment| {
+            plan::standing(e, &rows.ledgers, &rows.pauses, at).map(|why| (e.name.clone(), why.to_string()))
+        };
+        let paused: BTreeMap<_, _> = rules.experiments.values().filter_map(paused).collect();
         self.update(|status| {
             status.surveyed_at = Some(at);
             status.halt = halt;
+            status.paused = paused;
             status.open_runs = open_runs;
             status.next_slots = next_slots;
             status.closed_by = closed;

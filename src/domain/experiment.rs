@@ -8,7 +8,13 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{cost::Budget, ids::ExperimentName, pattern::Pattern, schedule::Schedule, window::Windows};
+use super::{
+    cost::Budget,
+    ids::{ExperimentName, Name},
+    pattern::Pattern,
+    schedule::Schedule,
+    window::Windows,
+};
 
 /// FIS ends every experiment after twelve hours (AWS FIS user guide, fis-quotas).
 pub const FIS_MAX_DURATION: SignedDuration = SignedDuration::from_hours(12);
@@ -20,8 +26,17 @@ pub struct Rules {
     pub experiments: BTreeMap<ExperimentName, Experiment>,
     /// Blackout and allowed windows of all scopes, in name order.
     pub windows: Windows,
+    /// Groups of experiments of which one runs at a time, by name; one that is not here has no gap.
+    pub groups: BTreeMap<Name, Group>,
     /// What runs may cost.
     pub budget: Budget,
+}
+
+/// A group of experiments of which one runs at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Least time from the end of a run to the start of the next one of the group.
+    pub min_gap: SignedDuration,
 }
 
 /// One declared experiment: a FIS template, what starts it, and its limits.
@@ -41,6 +56,8 @@ pub struct Experiment {
     pub account: Option<String>,
     /// What happens when a run of it is due while another is going on.
     pub overlap: Overlap,
+    /// What else bounds its runs.
+    pub limits: Limits,
     /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
     /// [`FIS_MAX_DURATION`].
     pub max_duration: SignedDuration,
@@ -64,6 +81,7 @@ impl Experiment {
             environment: None,
             account: None,
             overlap: Overlap::Skip,
+            limits: Limits::default(),
             max_duration: FIS_MAX_DURATION,
             estimate: EstimateKind::Ceiling,
             schedules: Vec::new(),
@@ -96,11 +114,70 @@ pub struct Place {
 /// What happens when a run is due while another run of the same experiment is going on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Overlap {
-    /// The new run is skipped.
+    /// The new one is skipped.
     #[default]
     Skip,
+    /// The new one waits for its end; a further one is skipped while one waits.
+    QueueOne,
+    /// The new one waits for its turn, up to [`MAX_QUEUED`] do.
+    QueueAll,
+    /// The other is stopped, and the new one waits for its end.
+    StopOther,
     /// Both go on.
     Allow,
+}
+
+/// Most runs of an experiment that wait for their turn.
+pub const MAX_QUEUED: usize = 100;
+
+/// What bounds the runs of an experiment besides its windows and its own length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a run may wait for its turn, from the instant at which it was due.
+    pub queue_for: SignedDuration,
+    /// Least time from the end of a run to the start of the next one; zero for none.
+    pub min_gap: SignedDuration,
+    /// Groups it is in: of each, one experiment runs at a time.
+    pub groups: Vec<Name>,
+    /// Whether it may run beside an experiment with which it shares a target.
+    pub targets: Targets,
+    /// What happens after a run that failed.
+    pub on_failure: OnFailure,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_for: FIS_MAX_DURATION,
+            min_gap: SignedDuration::ZERO,
+            groups: Vec::new(),
+            targets: Targets::Exclusive,
+            on_failure: OnFailure::Continue,
+        }
+    }
+}
+
+/// Whether an experiment may run beside one with which it shares a target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Targets {
+    /// It may not.
+    #[default]
+    Exclusive,
+    /// It may, if the other one says so too.
+    Shared,
+}
+
+/// What happens to an experiment after a run of it that failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Nothing.
+    #[default]
+    Continue,
+    /// It is paused until somebody resumes it.
+    Pause,
+    /// By kind: what only a change of the configuration can mend waits for one (or for somebody who resumes it), what time
+    /// may mend waits longer after each failure.
+    Classify,
 }
 
 /// Which estimate of a run's length a start is judged by; the ceiling wherever the chosen one is not known.

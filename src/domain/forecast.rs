@@ -5,20 +5,23 @@
 //! time. Experiments that cannot influence each other are forecast apart ([`clusters`]), so that a caller may spread them
 //! over its cores; `world` is one such cluster's virtual time.
 
+mod cluster;
 pub mod diff;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::cluster::{Cluster, clusters};
 use self::world::World;
 use super::{
     cost::Cost,
     experiment::Rules,
     ids::{ExperimentName, RunId},
-    plan::{Halt, ScheduleKey, StopRequest},
+    ledger::Ledger,
+    plan::{Halt, PauseRow, ScheduleKey, StopRequest},
     run::{HoldReason, Run},
     template::TemplateFacts,
 };
@@ -40,6 +43,10 @@ pub struct Outlook {
     pub stops: BTreeMap<RunId, StopRequest>,
     /// The halt, if it is on; it is assumed to stay.
     pub halt: Option<Halt>,
+    /// What past runs left behind; the forecast adds its own.
+    pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    /// Experiments that are paused.
+    pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// What is known of templates, by experiment. Without it a run is assumed to take the experiment's `max_duration`.
     pub facts: BTreeMap<ExperimentName, TemplateFacts>,
 }
@@ -84,20 +91,9 @@ pub enum Basis {
     Limit,
 }
 
-/// Experiments that may influence each other: all of them, or none, have to be forecast together. In name order.
-pub type Cluster = BTreeSet<ExperimentName>;
-
 /// Forecasts every slot in `[from, to)`.
 pub fn forecast(rules: &Rules, outlook: &Outlook, from: Timestamp, to: Timestamp) -> Forecast {
     of(rules, outlook, &clusters(rules, outlook), from, to)
-}
-
-/// Finds which experiments can influence each other, in name order; those of runs that are going on, but are no longer
-/// declared, included.
-pub fn clusters(rules: &Rules, outlook: &Outlook) -> Vec<Cluster> {
-    let names: BTreeSet<&ExperimentName> =
-        rules.experiments.keys().chain(outlook.runs.iter().map(|run| &run.experiment)).collect();
-    names.into_iter().map(|name| Cluster::from([name.clone()])).collect()
 }
 
 /// Forecasts the slots of some clusters in `[from, to)`.
@@ -105,7 +101,7 @@ pub fn of(rules: &Rules, outlook: &Outlook, clusters: &[Cluster], from: Timestam
     let share = (MAX_PASSES_OF_ALL / rules.experiments.len().max(1)).min(MAX_PASSES);
     let mut forecast = Forecast { runs: Vec::new(), until: to, cut: BTreeMap::new() };
     // One set of windows for all of them: what it finds out of a year is worth keeping.
-    let mut own = Rules { experiments: BTreeMap::new(), windows: rules.windows.clone(), ..*rules };
+    let mut own = rules.clone();
     for cluster in clusters {
         let declared = cluster.iter().filter_map(|name| rules.experiments.get_key_value(name));
         own.experiments = declared.map(|(name, experiment)| (name.clone(), experiment.clone())).collect();

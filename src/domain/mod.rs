@@ -13,6 +13,7 @@ pub mod experiment;
 pub mod fis;
 pub mod forecast;
 pub mod ids;
+pub mod ledger;
 pub mod outcome;
 pub mod pattern;
 pub mod plan;

@@ -4,13 +4,16 @@
 //! which it becomes due cannot disagree. The daemon, the recovery after a crash and the forecast all call them; nobody
 //! else decides. Slots are opened in `slots`, starts are judged in `start`, what runs is watched in `watch`.
 
+mod guards;
 mod slots;
 mod start;
+mod turn;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
+    guards::{Explained, explain, standing},
     slots::MISSED_COUNT_LIMIT,
     start::{DOUBT_LASTS, FACTS_MAX_AGE},
     watch::{LOST_AFTER, NOT_FOUND_LOST_AFTER},
@@ -21,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     experiment::{Place, Rules, TemplateSelector},
     ids::{ExperimentName, RunId, ScheduleName},
+    ledger::Ledger,
     run::{Observation, Run, RunState, StopCause},
 };
 
@@ -40,6 +44,10 @@ pub struct Snapshot<'a> {
     pub halt: Option<Halt>,
     /// Stops that operators asked for.
     pub stops: BTreeMap<RunId, StopRequest>,
+    /// What past runs left behind, by experiment.
+    pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    /// Experiments that are or were paused.
+    pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// Whether the agent may begin anything.
     pub mode: Mode,
     /// Runs with a call under way: nothing else is done to them meanwhile.
@@ -68,6 +76,56 @@ pub enum HaltRunning {
     Stop,
     /// They may finish.
     Finish,
+}
+
+/// An experiment's row of pauses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PauseRow {
+    /// The pause, also when its time is over.
+    pub pause: Option<Pause>,
+    /// When somebody last resumed it: failures up to then are forgiven.
+    pub resumed_at: Option<Timestamp>,
+}
+
+/// An experiment is paused: nothing of it starts, what runs goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Since when.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// When it ends by itself (exclusive); `None` when somebody has to resume it.
+    pub until: Option<Timestamp>,
+}
+
+/// A change of an experiment's row of pauses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pausing {
+    /// It is paused.
+    Pause(Pause),
+    /// It is resumed, and its failures up to then are forgiven.
+    Resume {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl PauseRow {
+    /// Returns the row after a change.
+    pub fn after(self, change: Pausing) -> Self {
+        match change {
+            Pausing::Pause(pause) => Self { pause: Some(pause), ..self },
+            Pausing::Resume { at } => Self { pause: None, resumed_at: Some(at) },
+        }
+    }
+
+    /// Returns the pause that is in force at an instant.
+    pub fn in_force(&self, now: Timestamp) -> Option<&Pause> {
+        self.pause.as_ref().filter(|pause| pause.until.is_none_or(|until| now < until))
+    }
 }
 
 /// An operator's wish to stop a run.
@@ -209,13 +267,12 @@ impl Survey {
 fn survey(snapshot: &Snapshot<'_>, now: Timestamp) -> Survey {
     let mut survey = Survey::default();
     // Runs that begin in this very pass count as going on for those behind them.
-    let mut going: Vec<(&ExperimentName, &RunId)> =
-        snapshot.runs.iter().filter(|run| run.may_be_running()).map(|run| (&run.experiment, &run.id)).collect();
+    let mut going: Vec<&Run> = snapshot.runs.iter().filter(|run| run.may_be_running()).collect();
     for run in snapshot.runs.iter().filter(|run| !snapshot.busy.contains(&run.id)) {
         match &run.state {
             RunState::Requested | RunState::Settling | RunState::Held { .. } => {
                 if start::survey(snapshot, run, &going, now, &mut survey) == start::Begins::Now {
-                    going.push((&run.experiment, &run.id));
+                    going.push(run);
                 }
             }
             RunState::Starting { .. } => start::survey_again(snapshot, run, now, &mut survey),

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     journal::{Adopted, JournalEntry, Observation},
-    reason::{HoldReason, SkipReason, StopCause},
+    reason::{Conflict, HoldReason, SkipReason, StopCause},
     state::{Doubt, RunState, StopRequestState, Watch},
-    trigger::{TraceParent, Trigger},
+    trigger::{TraceParent, Trigger, WindowRule},
 };
 use super::{
     fis::FisExperiment,

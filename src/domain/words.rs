@@ -5,9 +5,11 @@
 use std::fmt;
 
 use super::{
+    ids::Name,
+    ledger::Trouble,
     outcome::Outcome,
     plan::MISSED_COUNT_LIMIT,
-    run::{HoldReason, SkipReason, StopCause, Trigger},
+    run::{Conflict, HoldReason, SkipReason, StopCause, Trigger, WindowRule},
 };
 
 /// Writes ` until T`, or nothing where there is no known end.
@@ -23,6 +25,36 @@ fn because(f: &mut fmt::Formatter<'_>, reason: Option<&String>) -> fmt::Result {
 /// Returns an instant to the second.
 fn second(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Writes whose gap is not over, and until when it lasts.
+fn gap(f: &mut fmt::Formatter<'_>, group: Option<&Name>, end: jiff::Timestamp) -> fmt::Result {
+    match group {
+        Some(group) => write!(f, "the gap between runs of group `{group}` lasts until {}", second(end)),
+        None => write!(f, "its `min_gap` lasts until {}", second(end)),
+    }
+}
+
+/// Writes why an experiment that failed does not run.
+fn failing(f: &mut fmt::Formatter<'_>, trouble: Trouble, failures: u32, end: Option<&jiff::Timestamp>) -> fmt::Result {
+    let times = if failures == 1 { "the last run".to_owned() } else { format!("the last {failures} runs") };
+    match (trouble, end) {
+        (_, Some(end)) => write!(f, "{times} failed; it waits until {}", second(*end)),
+        (Trouble::Configuration, None) => {
+            write!(f, "{times} could not start; it waits for another template or place, or for `resume`")
+        }
+        (Trouble::Unhealthy, None) => write!(f, "{times} failed; it waits for `resume`"),
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Experiment => write!(f, "the same experiment"),
+            Self::Group { group } => write!(f, "group `{group}`"),
+            Self::Target { target } => write!(f, "{target}"),
+        }
+    }
 }
 
 impl fmt::Display for SkipReason {
@@ -50,6 +82,22 @@ impl fmt::Display for SkipReason {
                 because(f, unknown.as_ref())
             }
             Self::Overlap { with } => write!(f, "run {with} of the same experiment is going on"),
+            Self::Excluded { with, conflict } => write!(f, "run {with} is going on and shares {conflict} with it"),
+            Self::Gap { until: end, group } => gap(f, group.as_ref(), *end),
+            Self::QueueFull { limit: 1 } => write!(f, "a run waits for its turn already"),
+            Self::QueueFull { limit } => write!(f, "{limit} runs wait for their turn already"),
+            Self::Paused { by, reason, until: end } => {
+                write!(f, "it is paused by {by}")?;
+                until(f, end.as_ref())?;
+                because(f, reason.as_ref())
+            }
+            Self::Failing { trouble, failures, until: end } => failing(f, *trouble, *failures, end.as_ref()),
+            Self::Budget { spent, cost, limit } => {
+                write!(f, "it may cost {cost} USD, and {spent} of the month's {limit} USD are spent or going on")
+            }
+            Self::RunsUsedUp { schedule, limit } => {
+                write!(f, "schedule `{schedule}` has begun all {limit} runs that it may")
+            }
             Self::Template { class, message } => write!(f, "the template cannot be used ({class}): {message}"),
             Self::Removed => write!(f, "the experiment is no longer in the configuration"),
             Self::Withdrawn { by, reason } => {
@@ -71,6 +119,8 @@ impl fmt::Display for HoldReason {
             Self::TemplateUnread { class, message, failures } => {
                 write!(f, "the template could not be read ({class}, {failures} times): {message}")
             }
+            Self::Busy { with, conflict } => write!(f, "run {with} is going on and shares {conflict} with it"),
+            Self::Gap { until: end, group } => gap(f, group.as_ref(), *end),
         }
     }
 }
@@ -90,6 +140,7 @@ impl fmt::Display for StopCause {
                 because(f, unknown.as_ref())
             }
             Self::MaxDuration => write!(f, "its `max_duration`"),
+            Self::Replaced { by } => write!(f, "run {by}, which takes its place"),
             Self::Shutdown => write!(f, "the agent's shutdown"),
             Self::Outside => write!(f, "somebody else"),
         }
@@ -120,8 +171,13 @@ impl fmt::Display for Trigger {
             Self::Event { source, event_id, detail_type, .. } => {
                 write!(f, "event {event_id} ({source}, {detail_type})")
             }
-            Self::Manual { by, reason, .. } => {
-                write!(f, "asked by {by}")?;
+            Self::Manual { by, reason, windows, .. } => {
+                let over = if *windows == WindowRule::Overridden { " over every window" } else { "" };
+                write!(f, "asked{over} by {by}")?;
+                because(f, reason.as_ref())
+            }
+            Self::Backfill { schedule, at, by, reason, .. } => {
+                write!(f, "slot {} of schedule `{schedule}`, asked for by {by}", second(*at))?;
                 because(f, reason.as_ref())
             }
         }

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use crate::domain::{
     experiment::{Place, TemplateSelector},
     fis::{CallFailure, FisExperiment},
-    ids::RunId,
-    plan::{Halt, ScheduleKey, StopRequest},
+    ids::{ExperimentName, RunId},
+    ledger::{Definition, Ledger},
+    plan::{Explained, Halt, PauseRow, Pausing, ScheduleKey, StopRequest},
     run::{Observation, Run},
     template::TemplateFacts,
 };
@@ -39,6 +40,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Sets or lifts the global halt.
     fn set_halt(&self, halt: Option<Halt>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Pauses an experiment, or resumes it at an instant, which also forgives its failures up to then.
+    fn set_pause(
+        &self,
+        experiment: ExperimentName,
+        change: Pausing,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// The rows of one [`Store::load`].
@@ -52,9 +60,14 @@ pub struct Rows {
     pub halt: Option<Halt>,
     /// Stops asked for, of runs that are not over.
     pub stops: BTreeMap<RunId, StopRequest>,
+    /// What past runs left behind, by experiment.
+    pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    /// Experiments that are or were paused.
+    pub pauses: BTreeMap<ExperimentName, PauseRow>,
 }
 
 /// One change of rows.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on its way to the disk")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Sets the cursor of a schedule that has none.
@@ -80,7 +93,7 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// Replaces a run whose stored revision is one lower.
+    /// Replaces a run whose stored revision is one lower, and notes the observation in its experiment's ledger.
     Advance {
         /// The run as it is afterwards.
         run: Box<Run>,
@@ -88,6 +101,10 @@ pub enum Change {
         observation: Observation,
         /// Whether it goes into the journal.
         journal: Journaled,
+        /// What the experiment runs by now; `None` when it is no longer configured.
+        definition: Option<Box<Definition>>,
+        /// What each guard said, where it is a decision.
+        explained: Vec<Explained>,
         /// When.
         at: Timestamp,
     },

@@ -16,7 +16,8 @@ use super::{
 use crate::domain::{
     experiment::Rules,
     ids::RunId,
-    plan::{self, Effect, Mode, Snapshot},
+    ledger::Definition,
+    plan::{self, Effect, Explained, Mode, Snapshot},
     run::{Doubt, Observation, Run, RunState},
 };
 
@@ -112,6 +113,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             runs: rows.runs,
             halt: rows.halt,
             stops: rows.stops,
+            ledgers: rows.ledgers,
+            pauses: rows.pauses,
             mode,
             busy: calls.busy.clone(),
         };
@@ -167,7 +170,11 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             Effect::OpenSlots { schedule, cursor, runs } => self.open(schedule, cursor, runs, now).await,
             Effect::Record { run, observation } => {
                 let Some(run) = find(&run) else { return Ok(false) };
-                Ok(self.advance(run, observation, now).await?.is_some())
+                let explained = match &observation {
+                    Observation::Held { .. } | Observation::Skipped { .. } => plan::explain(snapshot, &run, now),
+                    _ => Vec::new(),
+                };
+                Ok(self.advance(run, observation, explained, now).await?.is_some())
             }
             outside => {
                 if calls.pending.len() >= MAX_CALLS || snapshot.mode == Mode::Draining {
@@ -187,7 +194,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     Effect::Stop { .. } => stop_call(run.clone()),
                     _ => None,
                 };
-                let (call, failed) = match self.prepare(run, outside, now).await {
+                let (call, failed) = match self.prepare(run, outside, snapshot, now).await {
                     Ok(call) => (call, None),
                     Err(error) => (unrecorded, Some(error)),
                 };
@@ -201,13 +208,20 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     /// Writes the intent where one is due, and returns the call; `None` when the row had changed meanwhile.
-    async fn prepare(&self, run: Run, effect: Effect, now: Timestamp) -> Result<Option<(Run, Call)>, StoreError> {
+    async fn prepare(
+        &self,
+        run: Run,
+        effect: Effect,
+        snapshot: &Snapshot<'_>,
+        now: Timestamp,
+    ) -> Result<Option<(Run, Call)>, StoreError> {
         Ok(match effect {
             Effect::ReadTemplate { place, template, .. } => Some((run, Call::ReadTemplate { place, template })),
             Effect::Start { place, template_id, tags, .. } => {
                 let request = perform::start_request(&run, template_id.clone(), tags);
                 let asked = Observation::StartAsked { place: place.clone(), template_id };
-                self.advance(run, asked, now).await?.map(|run| (run, Call::Start { place, request }))
+                let explained = plan::explain(snapshot, &run, now);
+                self.advance(run, asked, explained, now).await?.map(|run| (run, Call::Start { place, request }))
             }
             Effect::Look { .. } => match &run.state {
                 RunState::Starting { place, template_id, .. } => {
@@ -219,8 +233,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             Effect::Poll { .. } => perform::running_at(&run).map(|(place, fis_id)| (run, Call::Get { place, fis_id })),
             Effect::Stop { cause, .. } => {
                 let is_new = matches!(run.state, RunState::Running { .. });
-                let run =
-                    if is_new { self.advance(run, Observation::StopAsked { cause }, now).await? } else { Some(run) };
+                let asked = Observation::StopAsked { cause };
+                let run = if is_new { self.advance(run, asked, Vec::new(), now).await? } else { Some(run) };
                 run.and_then(stop_call)
             }
             _ => None,
@@ -237,11 +251,17 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             return Ok(());
         }
         let observation = perform::observe(&run, answer, now);
-        self.advance(run, observation, now).await.map(|_| ())
+        self.advance(run, observation, Vec::new(), now).await.map(|_| ())
     }
 
     /// Applies an observation and commits it; `None` when it does not fit the row any more.
-    async fn advance(&self, run: Run, observation: Observation, at: Timestamp) -> Result<Option<Run>, StoreError> {
+    async fn advance(
+        &self,
+        run: Run,
+        observation: Observation,
+        explained: Vec<Explained>,
+        at: Timestamp,
+    ) -> Result<Option<Run>, StoreError> {
         let journal = match &observation {
             Observation::Polled { fis } if run.fis.as_ref() == Some(fis) => Journaled::No,
             _ => Journaled::Yes,
@@ -252,7 +272,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 return Err(StoreError::Row { row: invalid.run.to_string(), source: Box::new(invalid) });
             }
         };
-        let change = Change::Advance { run: Box::new(run.clone()), observation: observation.clone(), journal, at };
+        let definition = self.rules.borrow().experiments.get(&run.experiment).map(|of| Box::new(Definition::of(of)));
+        let (run_after, seen) = (Box::new(run.clone()), observation.clone());
+        let change = Change::Advance { run: run_after, observation: seen, journal, definition, explained, at };
         match self.write(change).await? {
             Committed::Done => {
                 if journal == Journaled::Yes {

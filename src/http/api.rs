@@ -18,9 +18,10 @@ use crate::{
     domain::{
         ids::{Name, RunId},
         plan::HaltRunning,
+        run::WindowRule,
     },
     engine::ports::{Recorded, Store},
-    ingest::manual::{Asker, ManualError, ManualIngest},
+    ingest::manual::{Asker, Backfill, ManualError, ManualIngest},
 };
 
 /// An engine that has not looked at its rows for this long is stuck: it does so every half minute.
@@ -63,6 +64,33 @@ pub struct Wish {
     /// What a halt does to what is running.
     #[serde(default)]
     pub running: HaltRunning,
+    /// Whether windows hold for a start.
+    #[serde(default)]
+    pub windows: WindowRule,
+    /// When a pause ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Body of a wish to fill a range of slots again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackfillWish {
+    /// Which schedule; may be left out when there is one only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// First instant (inclusive).
+    pub from: Timestamp,
+    /// Last instant (inclusive).
+    pub to: Timestamp,
+    /// Identity of the request: the same text is the same runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Who asks.
+    pub by: String,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Answer to a start.
@@ -94,6 +122,8 @@ pub fn operator_routes<S: Store>(api: Api<S>) -> Router {
         .route("/v1/runs", post(start::<S>))
         .route("/v1/runs/{id}/stop", post(stop::<S>))
         .route("/v1/halt", post(halt::<S>).delete(resume::<S>))
+        .route("/v1/experiments/{name}/pause", post(pause::<S>).delete(unpause::<S>))
+        .route("/v1/experiments/{name}/backfill", post(backfill::<S>))
         .route("/v1/reload", post(reload::<S>))
         .merge(telling::<S>())
         .with_state(api)
@@ -112,14 +142,14 @@ fn telling<S: Store>() -> Router<Api<S>> {
 }
 
 async fn start<S: Store>(State(api): State<Api<S>>, Json(wish): Json<Wish>) -> Response {
-    let name = match Name::parse(wish.experiment.as_deref().unwrap_or_default()) {
+    let name = match named(wish.experiment.as_deref().unwrap_or_default()) {
         Ok(name) => name,
-        Err(invalid) => return problem(StatusCode::BAD_REQUEST, "not an experiment's name", &invalid.to_string()),
+        Err(refused) => return *refused,
     };
     let now = now();
     let request = wish.request.unwrap_or_else(|| now.to_string());
     let asker = Asker { by: wish.by, reason: wish.reason };
-    match api.manual.start(name, request, asker, now).await {
+    match api.manual.start(name, request, asker, wish.windows, now).await {
         Ok((run, recorded)) => {
             let known = recorded == Recorded::Known;
             let status = if known { StatusCode::OK } else { StatusCode::CREATED };
@@ -141,6 +171,48 @@ async fn halt<S: Store>(State(api): State<Api<S>>, Json(wish): Json<Wish>) -> Re
 
 async fn resume<S: Store>(State(api): State<Api<S>>) -> Response {
     answer(api.manual.resume().await)
+}
+
+async fn pause<S: Store>(State(api): State<Api<S>>, Path(name): Path<String>, Json(wish): Json<Wish>) -> Response {
+    let asker = Asker { by: wish.by, reason: wish.reason };
+    match named(&name) {
+        Ok(name) => answer(api.manual.pause(name, asker, wish.until, now()).await),
+        Err(refused) => *refused,
+    }
+}
+
+async fn unpause<S: Store>(State(api): State<Api<S>>, Path(name): Path<String>) -> Response {
+    match named(&name) {
+        Ok(name) => answer(api.manual.unpause(name, now()).await),
+        Err(refused) => *refused,
+    }
+}
+
+async fn backfill<S: Store>(
+    State(api): State<Api<S>>,
+    Path(name): Path<String>,
+    Json(wish): Json<BackfillWish>,
+) -> Response {
+    let schedule = wish.schedule.as_deref().map(named).transpose();
+    let (experiment, schedule) = match (named(&name), schedule) {
+        (Ok(experiment), Ok(schedule)) => (experiment, schedule),
+        (Err(refused), _) | (_, Err(refused)) => return *refused,
+    };
+    let now = now();
+    let request = wish.request.unwrap_or_else(|| now.to_string());
+    let backfill = Backfill { experiment, schedule, from: wish.from, to: wish.to, request };
+    match api.manual.backfill(backfill, Asker { by: wish.by, reason: wish.reason }, now).await {
+        Ok(runs) => {
+            let ids: Vec<RunId> = runs.into_iter().map(|run| run.id).collect();
+            (StatusCode::CREATED, Json(ids)).into_response()
+        }
+        Err(error) => refused(&error),
+    }
+}
+
+/// Reads a name out of a path or a wish.
+fn named(text: &str) -> Result<Name, Box<Response>> {
+    Name::parse(text).map_err(|invalid| Box::new(problem(StatusCode::BAD_REQUEST, "not a name", &invalid.to_string())))
 }
 
 async fn reload<S: Store>(State(api): State<Api<S>>) -> Response {
@@ -204,7 +276,14 @@ fn answer(result: Result<(), ManualError>) -> Response {
 
 fn refused(error: &ManualError) -> Response {
     let status = match error {
-        ManualError::UnknownExperiment { .. } | ManualError::UnknownRun { .. } => StatusCode::NOT_FOUND,
+        ManualError::UnknownExperiment { .. }
+        | ManualError::UnknownRun { .. }
+        | ManualError::UnknownSchedule { .. } => StatusCode::NOT_FOUND,
+        ManualError::Range
+        | ManualError::NoSlot
+        | ManualError::TooManySlots { .. }
+        | ManualError::NoReason
+        | ManualError::PauseOver => StatusCode::BAD_REQUEST,
         ManualError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, "the agent did not do it", &error.to_string())

@@ -20,6 +20,9 @@ pub struct Status {
     pub store_failure: Option<String>,
     /// The global halt, if it is on.
     pub halt: Option<Halt>,
+    /// Experiments that start nothing by themselves, and why: paused, or waiting after failures.
+    #[serde(default)]
+    pub paused: BTreeMap<ExperimentName, String>,
     /// Open runs by state.
     pub open_runs: BTreeMap<String, u64>,
     /// Next slot by experiment.

@@ -1,22 +1,25 @@
 //! Operators: run now, stop, halt and resume, each as a row.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use crate::{
     domain::{
-        experiment::Rules,
-        ids::{ExperimentName, RunId},
-        plan::{Halt, HaltRunning, StopRequest},
-        run::{Run, RunState, RunTimes, Trigger},
+        experiment::{Experiment, MAX_QUEUED, Rules},
+        ids::{ExperimentName, RunId, ScheduleName},
+        plan::{Halt, HaltRunning, Pause, Pausing, StopRequest},
+        run::{Run, RunState, RunTimes, Trigger, WindowRule},
     },
     engine::ports::{Found, Recorded, Store, StoreError},
 };
 
 /// How long after it was asked for a run may still start (inclusive).
 pub const START_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long after it was asked for a slot of the past may still start (inclusive).
+pub const BACKFILL_DEADLINE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Why an operator's wish was not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +36,103 @@ pub enum ManualError {
         /// Its id.
         id: RunId,
     },
+    /// There is no such schedule, or it has to be said which.
+    #[error("experiment `{experiment}` has {}", schedules_said(known))]
+    UnknownSchedule {
+        /// The experiment.
+        experiment: ExperimentName,
+        /// Its schedules.
+        known: Vec<ScheduleName>,
+    },
+    /// The range does not lie in the past, or ends before it begins.
+    #[error("a range to fill again lies in the past and ends after it begins")]
+    Range,
+    /// The range holds no slot.
+    #[error("the schedule names no instant in that range")]
+    NoSlot,
+    /// The range holds too many slots.
+    #[error("the range holds more than {limit} slots; ask for a shorter one")]
+    TooManySlots {
+        /// Most slots.
+        limit: usize,
+    },
+    /// Windows are overridden without a word why.
+    #[error("a start over every window needs a reason")]
+    NoReason,
+    /// The pause would be over already.
+    #[error("the end of a pause lies in the future")]
+    PauseOver,
     /// The store failed.
     #[error("could not record it")]
     Store(#[from] StoreError),
+}
+
+fn schedules_said(known: &[ScheduleName]) -> String {
+    match known {
+        [] => "no schedule".to_owned(),
+        names => {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            format!("these schedules, name one of them: {}", names.join(", "))
+        }
+    }
+}
+
+/// A range of slots to be filled again.
+#[derive(Debug, Clone)]
+pub struct Backfill {
+    /// Which experiment.
+    pub experiment: ExperimentName,
+    /// Which schedule; may be left out when there is one only.
+    pub schedule: Option<ScheduleName>,
+    /// First instant (inclusive).
+    pub from: Timestamp,
+    /// Last instant (inclusive), in the past.
+    pub to: Timestamp,
+    /// Identity of the request.
+    pub request: String,
+}
+
+/// Makes the runs of a range of slots.
+fn backfilled(
+    experiment: &Experiment,
+    schedule: &Option<ScheduleName>,
+    range: RangeInclusive<Timestamp>,
+    request: &str,
+    asker: &Asker,
+    now: Timestamp,
+) -> Result<Vec<Run>, ManualError> {
+    let (from, to) = (*range.start(), *range.end());
+    if to < from || to > now {
+        return Err(ManualError::Range);
+    }
+    let found = match (schedule, experiment.schedules.as_slice()) {
+        (Some(name), all) => all.iter().find(|declared| declared.name() == name),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    };
+    let Some(declared) = found else {
+        let known = experiment.schedules.iter().map(|declared| declared.name().clone()).collect();
+        return Err(ManualError::UnknownSchedule { experiment: experiment.name.clone(), known });
+    };
+    let mut runs = Vec::new();
+    let mut after = from.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(from);
+    while let Some(slot) = declared.next_after(after).filter(|slot| slot.at <= to) {
+        if runs.len() >= MAX_QUEUED {
+            return Err(ManualError::TooManySlots { limit: MAX_QUEUED });
+        }
+        after = slot.at;
+        let trigger = Trigger::Backfill {
+            schedule: declared.name().clone(),
+            at: slot.at,
+            request: request.to_owned(),
+            by: asker.by.clone(),
+            reason: asker.reason.clone(),
+        };
+        let start_by = now.saturating_add(BACKFILL_DEADLINE).unwrap_or(Timestamp::MAX);
+        let times = RunTimes { opened_at: now, not_before: now, start_by, hold_until: Some(start_by) };
+        runs.push(Run::open(experiment.name.clone(), trigger, RunState::Requested, times));
+    }
+    if runs.is_empty() { Err(ManualError::NoSlot) } else { Ok(runs) }
 }
 
 /// Who asks, and why.
@@ -76,18 +173,77 @@ impl<S: Store> ManualIngest<S> {
         name: ExperimentName,
         request: String,
         asker: Asker,
+        windows: WindowRule,
         now: Timestamp,
     ) -> Result<(Run, Recorded), ManualError> {
-        if !self.rules.borrow().experiments.contains_key(&name) {
-            return Err(ManualError::UnknownExperiment { name });
+        let name = self.known(name)?;
+        if windows == WindowRule::Overridden && asker.reason.is_none() {
+            return Err(ManualError::NoReason);
         }
-        let trigger = Trigger::Manual { request, by: asker.by, reason: asker.reason };
+        let trigger = Trigger::Manual { request, by: asker.by, reason: asker.reason, windows };
         let start_by = now.saturating_add(START_DEADLINE).unwrap_or(Timestamp::MAX);
         let times = RunTimes { opened_at: now, not_before: now, start_by, hold_until: None };
         let run = Run::open(name, trigger, RunState::Requested, times);
         let recorded = self.store.request_run(run.clone()).await?;
         self.poke.notify_one();
         Ok((run, recorded))
+    }
+
+    /// Records runs for the slots of a schedule in `[from, to]`, which lies in the past; they wait for their turn, one
+    /// after the other. A repeated request (same `request`) is the same runs. Returns them, those that are new first said.
+    ///
+    /// # Errors
+    /// [`ManualError`] for a schedule, a range or a number of slots that cannot be; nothing is recorded then.
+    pub async fn backfill(&self, wish: Backfill, asker: Asker, now: Timestamp) -> Result<Vec<Run>, ManualError> {
+        let name = self.known(wish.experiment)?;
+        let rules = self.rules.borrow().clone();
+        let runs =
+            backfilled(&rules.experiments[&name], &wish.schedule, wish.from..=wish.to, &wish.request, &asker, now)?;
+        for run in &runs {
+            self.store.request_run(run.clone()).await?;
+        }
+        self.poke.notify_one();
+        Ok(runs)
+    }
+
+    /// Pauses an experiment until an instant, or until [`ManualIngest::unpause`].
+    ///
+    /// # Errors
+    /// [`ManualError::UnknownExperiment`], or [`ManualError::Store`].
+    pub async fn pause(
+        &self,
+        name: ExperimentName,
+        asker: Asker,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), ManualError> {
+        let name = self.known(name)?;
+        if until.is_some_and(|until| until <= now) {
+            return Err(ManualError::PauseOver);
+        }
+        let pause = Pause { at: now, by: asker.by, reason: asker.reason, until };
+        self.store.set_pause(name, Pausing::Pause(pause)).await?;
+        self.poke.notify_one();
+        Ok(())
+    }
+
+    /// Resumes an experiment and forgives its failures up to now.
+    ///
+    /// # Errors
+    /// [`ManualError::UnknownExperiment`], or [`ManualError::Store`].
+    pub async fn unpause(&self, name: ExperimentName, now: Timestamp) -> Result<(), ManualError> {
+        let name = self.known(name)?;
+        self.store.set_pause(name, Pausing::Resume { at: now }).await?;
+        self.poke.notify_one();
+        Ok(())
+    }
+
+    fn known(&self, name: ExperimentName) -> Result<ExperimentName, ManualError> {
+        if self.rules.borrow().experiments.contains_key(&name) {
+            Ok(name)
+        } else {
+            Err(ManualError::UnknownExperiment { name })
+        }
     }
 
     /// Records that a run is to be stopped, or not to be started.

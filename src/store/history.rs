@@ -97,11 +97,12 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn journal(&self, id: &RunId) -> Result<Vec<JournalEntry>, StoreError> {
-        let rows = sqlx::query_as("SELECT seq, at_us, run, observation FROM journal WHERE run = ? ORDER BY seq")
-            .bind(id.as_str())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(read_failed)?;
+        let rows =
+            sqlx::query_as("SELECT seq, at_us, run, observation, explained FROM journal WHERE run = ? ORDER BY seq")
+                .bind(id.as_str())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(read_failed)?;
         rows.into_iter().map(entry).collect()
     }
 
@@ -163,13 +164,14 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
-        let rows =
-            sqlx::query_as("SELECT seq, at_us, run, observation FROM journal WHERE seq > ? ORDER BY seq LIMIT ?")
-                .bind(seq)
-                .bind(limit)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(read_failed)?;
+        let rows = sqlx::query_as(
+            "SELECT seq, at_us, run, observation, explained FROM journal WHERE seq > ? ORDER BY seq LIMIT ?",
+        )
+        .bind(seq)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(read_failed)?;
         rows.into_iter().map(entry).collect()
     }
 
@@ -237,11 +239,13 @@ impl SqliteStore {
     }
 }
 
-fn entry((seq, us, id, observation): (i64, i64, String, String)) -> Result<JournalEntry, StoreError> {
+fn entry(row: (i64, i64, String, String, Option<String>)) -> Result<JournalEntry, StoreError> {
+    let (seq, us, id, observation, explained) = row;
     Ok(JournalEntry {
         seq,
         at: from_us("journal", us)?,
         run: RunId::from_text(&id),
         observation: from_json("journal", &observation)?,
+        explained: explained.map(|text| from_json("journal", &text)).transpose()?.unwrap_or_default(),
     })
 }

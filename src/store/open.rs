@@ -162,5 +162,6 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(vec![
         step(1, "rows", include_str!("migrations/0001_rows.sql")),
         step(2, "calendars", include_str!("migrations/0002_calendars.sql")),
+        step(3, "ledgers", include_str!("migrations/0003_ledgers.sql")),
     ])
 }

@@ -1,6 +1,9 @@
 //! The engine's store on SQLite: every change one transaction, durable when acknowledged (WAL, `synchronous=FULL`).
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use sqlx::{Sqlite, Transaction};
 
 use super::{
@@ -9,8 +12,9 @@ use super::{
 };
 use crate::{
     domain::{
-        ids::RunId,
-        plan::{Halt, ScheduleKey, StopRequest},
+        ids::{ExperimentName, RunId},
+        ledger::{Definition, Ledger, Noted},
+        plan::{Explained, Halt, PauseRow, Pausing, ScheduleKey, StopRequest},
         run::{Observation, Run},
     },
     engine::ports::{
@@ -46,6 +50,8 @@ impl Store for SqliteStore {
         for (id, body) in stops {
             rows.stops.insert(RunId::from_text(&id), from_json("stop_requests", &body)?);
         }
+        rows.ledgers = by_experiment(&mut tx, "ledgers", "SELECT experiment, body FROM ledgers").await?;
+        rows.pauses = by_experiment(&mut tx, "pauses", "SELECT experiment, body FROM pauses").await?;
         Ok(rows)
     }
 
@@ -62,10 +68,11 @@ impl Store for SqliteStore {
                 }
                 if inserted { Committed::Done } else { Committed::Stale }
             }
-            Change::Advance { run, observation, journal, at } => {
+            Change::Advance { run, observation, journal, definition, explained, at } => {
                 let committed = update_run(&mut tx, &run, at).await?;
                 if committed == Committed::Done && journal == Journaled::Yes {
-                    append(&mut tx, &run.id, &observation, at).await?;
+                    append(&mut tx, &run.id, &observation, &explained, at).await?;
+                    note(&mut tx, &run, &observation, definition.as_deref(), at).await?;
                 }
                 committed
             }
@@ -147,6 +154,25 @@ impl Store for SqliteStore {
         query.execute(&self.pool).await.map_err(write_failed)?;
         Ok(())
     }
+
+    async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        let body: Option<String> = sqlx::query_scalar("SELECT body FROM pauses WHERE experiment = ?")
+            .bind(experiment.as_str())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(read_failed)?;
+        let row: PauseRow = body.map(|body| from_json("pauses", &body)).transpose()?.unwrap_or_default();
+        sqlx::query(
+            "INSERT INTO pauses (experiment, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
+        )
+        .bind(experiment.as_str())
+        .bind(to_json("pauses", &row.after(change))?)
+        .execute(&mut *tx)
+        .await
+        .map_err(write_failed)?;
+        tx.commit().await.map_err(write_failed)
+    }
 }
 
 impl SqliteStore {
@@ -210,7 +236,7 @@ async fn insert_run(tx: &mut Tx<'_>, run: &Run, at: Timestamp) -> Result<Recorde
     if done.rows_affected() == 0 {
         return Ok(Recorded::Known);
     }
-    append(tx, &run.id, &run.opening(), at).await?;
+    append(tx, &run.id, &run.opening(), &[], at).await?;
     Ok(Recorded::New)
 }
 
@@ -242,12 +268,56 @@ async fn update_run(tx: &mut Tx<'_>, run: &Run, at: Timestamp) -> Result<Committ
     Ok(Committed::Done)
 }
 
-async fn append(tx: &mut Tx<'_>, run: &RunId, observation: &Observation, at: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO journal (at_us, run, kind, observation) VALUES (?, ?, ?, ?)")
+async fn append(
+    tx: &mut Tx<'_>,
+    run: &RunId,
+    observation: &Observation,
+    explained: &[Explained],
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let explained = if explained.is_empty() { None } else { Some(to_json("journal", &explained)?) };
+    sqlx::query("INSERT INTO journal (at_us, run, kind, observation, explained) VALUES (?, ?, ?, ?, ?)")
         .bind(at.as_microsecond())
         .bind(run.as_str())
         .bind(observation.as_str())
         .bind(to_json("journal", observation)?)
+        .bind(explained)
+        .execute(&mut **tx)
+        .await
+        .map_err(write_failed)?;
+    Ok(())
+}
+
+/// Reads a table of one JSON row an experiment.
+async fn by_experiment<T: DeserializeOwned>(
+    tx: &mut Tx<'_>,
+    table: &str,
+    query: &'static str,
+) -> Result<BTreeMap<ExperimentName, T>, StoreError> {
+    let rows: Vec<(String, String)> = sqlx::query_as(query).fetch_all(&mut **tx).await.map_err(read_failed)?;
+    rows.into_iter().map(|(experiment, body)| Ok((name(table, &experiment)?, from_json(table, &body)?))).collect()
+}
+
+/// Notes an observation in the ledger of its experiment.
+async fn note(
+    tx: &mut Tx<'_>,
+    run: &Run,
+    observation: &Observation,
+    definition: Option<&Definition>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let body: Option<String> = sqlx::query_scalar("SELECT body FROM ledgers WHERE experiment = ?")
+        .bind(run.experiment.as_str())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(read_failed)?;
+    let mut ledger: Ledger = body.map(|body| from_json("ledgers", &body)).transpose()?.unwrap_or_default();
+    if ledger.note(run, observation, at, definition) == Noted::Nothing {
+        return Ok(());
+    }
+    sqlx::query("INSERT INTO ledgers (experiment, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body")
+        .bind(run.experiment.as_str())
+        .bind(to_json("ledgers", &ledger)?)
         .execute(&mut **tx)
         .await
         .map_err(write_failed)?;

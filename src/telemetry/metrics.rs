@@ -18,7 +18,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use super::names;
 use crate::domain::{
     outcome::Outcome,
-    run::{HoldReason, Observation, Run, RunState, Trigger},
+    run::{Observation, Run, RunState, Trigger},
 };
 
 /// Where things stand, for the gauges.
@@ -86,7 +86,7 @@ impl Metrics {
     /// Counts a committed transition. `run` is the run after it, `at` the instant it was observed.
     pub fn observed(&self, run: &Run, observation: &Observation, at: Timestamp) {
         match observation {
-            Observation::Held { reason, .. } => self.decided(run, "hold", hold_reason(reason)),
+            Observation::Held { reason, .. } => self.decided(run, "hold", reason.as_str()),
             Observation::Skipped { reason } => self.decided(run, "skip", reason.as_str()),
             Observation::StartAsked { .. } => {
                 // Further attempts carry out the same decision.
@@ -200,14 +200,6 @@ fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
             }
         }))
         .build();
-}
-
-/// Names the kind of a hold.
-fn hold_reason(reason: &HoldReason) -> &'static str {
-    match reason {
-        HoldReason::Closed { .. } => "closed",
-        HoldReason::TemplateUnread { .. } => "template-unread",
-    }
 }
 
 fn experiment(run: &Run) -> KeyValue {

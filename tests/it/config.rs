@@ -86,7 +86,7 @@ listen = "localhost:80"
     team.toml:9:8 windows.weekend.kind: `blackot` is not one of `blackout` or `allowed`
       hint: did you mean `blackout`?
     team.toml:11:12 experiments.checkout.template: expected a text in quotes, found the number 7
-    team.toml:12:11 experiments.checkout.overlap: expected a text in quotes, one of `skip` or `allow`, found the boolean true
+    team.toml:12:11 experiments.checkout.overlap: expected a text in quotes, one of `skip`, `queue-one`, `queue-all`, `stop-other` or `allow`, found the boolean true
     team.toml:13:16 experiments.checkout.max_duration: `13h` is out of range: from 1s to 12h is possible
     team.toml:15:8 experiments.checkout.schedules[0].cron: `30 2 30 2 *` never fires: no date matches it
     team.toml:16:12 experiments.checkout.schedules[0].timezone: `Berlin` is not a time zone
@@ -229,7 +229,7 @@ fn budget_is_money_without_drift() {
     "#);
     let estimate = format!("{GOOD}estimate = \"nominl\"\n");
     insta::assert_snapshot!(refused(&[("a.toml", &estimate)], &[]), @r#"
-    a.toml:3:12 experiments.checkout.estimate: `nominl` is not one of `ceiling` or `nominal` or `learned`
+    a.toml:3:12 experiments.checkout.estimate: `nominl` is not one of `ceiling`, `nominal` or `learned`
       hint: did you mean `nominal`?
     "#);
 }

@@ -9,7 +9,7 @@ use firedrill::domain::{
     outcome::Outcome,
     run::{
         Adopted, Doubt, HoldReason, Observation, Run, RunState, SkipReason, StopCause, StopRequestState, TraceParent,
-        Trigger,
+        Trigger, WindowRule,
     },
 };
 use proptest::prelude::*;
@@ -197,7 +197,7 @@ fn by_event(source: &str, event_id: &str, received_at: &str) -> Trigger {
 }
 
 fn by_hand(request: &str, by: &str) -> Trigger {
-    Trigger::Manual { request: request.to_owned(), by: by.to_owned(), reason: None }
+    Trigger::Manual { request: request.to_owned(), by: by.to_owned(), reason: None, windows: WindowRule::Hold }
 }
 
 #[test]

@@ -50,7 +50,8 @@ fn adopt(at: &str) -> Change {
 /// The change that an observation makes of a run.
 pub fn advance(run: &Run, observation: Observation) -> (Run, Change) {
     let next = run.clone().apply(&observation, t(AT)).expect("one that can follow");
-    let change = Change::Advance { run: Box::new(next.clone()), observation, journal: Journaled::Yes, at: t(AT) };
+    let (run, definition, explained) = (Box::new(next.clone()), None, Vec::new());
+    let change = Change::Advance { run, observation, journal: Journaled::Yes, definition, explained, at: t(AT) };
     (next, change)
 }
 

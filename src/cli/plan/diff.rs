@@ -78,7 +78,7 @@ fn listed<'a>(changes: &Changes<'a>) -> Vec<Change<'a>> {
         let run = after.or(before).map(|run| &run.run)?;
         let schedule = match &run.trigger {
             Trigger::Slot { schedule, .. } => Some(schedule),
-            Trigger::Event { .. } | Trigger::Manual { .. } => None,
+            Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => None,
         };
         Some(Change { change, experiment: &run.experiment, schedule, before: before.map(side), after: after.map(side) })
     };

@@ -11,7 +11,7 @@ use super::{
         calendar_file::{self, FileError},
         path::KeyPath,
         problem::{Place as TextPlace, Position, Problem},
-        raw::{RawCalendar, RawOnFailure, RawPlace},
+        raw::{RawCalendar, RawPlace, RawUnread},
         settings::{Calendar, CalendarSource},
         sources::Completeness,
     },
@@ -58,12 +58,12 @@ impl Check<'_> {
         let said = raw.last_known_for.is_some();
         let last_known_for = self.duration(&last_known, raw.last_known_for, DAY, SECOND..=DAY * 90);
         let good_for = match raw.on_failure {
-            Some(RawOnFailure::LastKnown) if last_known_for < max_age => {
+            Some(RawUnread::LastKnown) if last_known_for < max_age => {
                 self.problem(&last_known, "is less than `max_age`".to_owned(), None);
                 max_age
             }
-            Some(RawOnFailure::LastKnown) => last_known_for,
-            None | Some(RawOnFailure::Closed) => {
+            Some(RawUnread::LastKnown) => last_known_for,
+            None | Some(RawUnread::Closed) => {
                 if said {
                     self.warn(&last_known, "has no effect without `on_failure = \"last-known\"`".to_owned());
                 }

@@ -12,6 +12,7 @@ use super::{
         raw::{RawEstimate, RawExperiment, RawMissed, RawOverlap, RawPlace, RawSchedule, RawTrigger},
     },
     Check,
+    limits::WrittenLimits,
     values::{DAY, MINUTE, SECOND},
 };
 use crate::domain::{
@@ -64,6 +65,21 @@ impl Check<'_> {
         let limits = SECOND..=FIS_MAX_DURATION;
         let max_duration = self.duration(&path.key("max_duration"), raw.max_duration, FIS_MAX_DURATION, limits);
         self.tags(&path.key("tags"), &raw.tags);
+        let overlap = match raw.overlap {
+            None | Some(RawOverlap::Skip) => Overlap::Skip,
+            Some(RawOverlap::QueueOne) => Overlap::QueueOne,
+            Some(RawOverlap::QueueAll) => Overlap::QueueAll,
+            Some(RawOverlap::StopOther) => Overlap::StopOther,
+            Some(RawOverlap::Allow) => Overlap::Allow,
+        };
+        let written = WrittenLimits {
+            queue_for: raw.queue_for,
+            min_gap: raw.min_gap,
+            groups: raw.groups,
+            share_targets: raw.share_targets,
+            on_failure: raw.on_failure,
+        };
+        let limits = self.limits(&path, overlap, written);
         let schedules = self.schedules(&path.key("schedules"), name, raw.schedules);
         let triggers = raw.triggers.into_iter().enumerate();
         let triggers = triggers.filter_map(|(n, raw)| self.trigger(&path.key("triggers").item(n), raw)).collect();
@@ -75,10 +91,8 @@ impl Check<'_> {
             tags: raw.tags,
             environment: None,
             account: None,
-            overlap: match raw.overlap {
-                None | Some(RawOverlap::Skip) => Overlap::Skip,
-                Some(RawOverlap::Allow) => Overlap::Allow,
-            },
+            overlap,
+            limits,
             max_duration,
             estimate: match raw.estimate {
                 None | Some(RawEstimate::Ceiling) => EstimateKind::Ceiling,

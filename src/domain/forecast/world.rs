@@ -13,6 +13,7 @@ use crate::domain::{
     experiment::{Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
+    ledger::Definition,
     plan::{self, Effect, Mode, Snapshot},
     run::{Adopted, HoldReason, Observation, Run, RunState, StopRequestState, Trigger},
     template::{TemplateAction, TemplateFacts},
@@ -51,6 +52,12 @@ impl<'a> World<'a> {
             runs,
             halt: outlook.halt.clone(),
             stops: outlook.stops.clone(),
+            // A budget counts what everybody spent, also who is no longer declared.
+            ledgers: match rules.budget.monthly {
+                Some(_) => outlook.ledgers.clone(),
+                None => of_cluster(&outlook.ledgers, cluster),
+            },
+            pauses: of_cluster(&outlook.pauses, cluster),
             mode: Mode::Active,
             busy: BTreeSet::new(),
         };
@@ -115,7 +122,7 @@ impl<'a> World<'a> {
                 Trigger::Slot { at: slot, .. } if slot >= self.from => {
                     self.expected.push(Expected { slot, run, runs_from_to, basis, waited_for, cost });
                 }
-                Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } => {}
+                Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => {}
             }
         }
     }
@@ -200,8 +207,17 @@ impl<'a> World<'a> {
     fn apply(&mut self, id: &RunId, observations: &[Observation]) {
         let now = self.now;
         if let Some(run) = self.snapshot.runs.iter_mut().find(|run| run.id == *id) {
-            // The first that does not fit ends it, as it is.
-            let _misfit = observations.iter().try_for_each(|observation| run.take(observation, now));
+            let definition = self.snapshot.rules.experiments.get(&run.experiment).map(Definition::of);
+            let ledger = self.snapshot.ledgers.entry(run.experiment.clone()).or_default();
+            for observation in observations {
+                if run.take(observation, now).is_err() {
+                    break;
+                }
+                // What is assumed of lengths teaches nothing.
+                let lengths = std::mem::take(&mut ledger.lengths);
+                ledger.note(run, observation, now, definition.as_ref());
+                ledger.lengths = lengths;
+            }
         }
     }
 
@@ -249,6 +265,12 @@ impl<'a> World<'a> {
             lever_engaged: None,
         }
     }
+}
+
+/// The rows of a cluster's experiments.
+fn of_cluster<T: Clone>(rows: &BTreeMap<ExperimentName, T>, cluster: &Cluster) -> BTreeMap<ExperimentName, T> {
+    let known = cluster.iter().filter_map(|name| rows.get_key_value(name));
+    known.map(|(name, row)| (name.clone(), row.clone())).collect()
 }
 
 /// Stands for a template that was never read: one action of unknown length.

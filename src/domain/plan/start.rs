@@ -1,23 +1,23 @@
 //! Starts: whether a run may begin now, waits, or never will; and what to do when a start had no clear answer.
 //!
-//! Guards are asked in one order, cheapest first, and every answer is recorded. What is not known never allows a start.
+//! What a start has to pass stands in `guards`. What is not known never allows a start.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Effect, HaltRunning, Mode, Snapshot, Survey,
+    guards::{self, Case, Judgement},
+    turn,
     watch::{LOST_AFTER, LOST_AFTER_POLLS},
 };
 use crate::domain::{
-    estimate,
-    experiment::{Experiment, Overlap, Place, TemplateSelector},
+    experiment::{Experiment, Place, TemplateSelector},
     fis::FailureClass,
-    ids::{ExperimentName, RunId},
     outcome::Outcome,
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
     run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
     template::TemplateFacts,
-    window::{self, Closure},
+    window,
 };
 
 /// What a template said is good for this long; older (or from the future, after a clock step) it is read again.
@@ -34,25 +34,11 @@ pub(super) enum Begins {
     NotNow,
 }
 
-/// The answer of the guards.
-enum Judgement {
-    /// Every guard allows it.
-    Clear,
-    /// Not now; ask again then.
-    Wait(Timestamp),
-    /// Not now, and that is worth recording.
-    Hold(HoldReason, Timestamp),
-    /// Never.
-    Skip(SkipReason),
-    /// The template has to be read first.
-    NeedsTemplate,
-}
-
 /// Surveys a run that has not been started.
 pub(super) fn survey(
     snapshot: &Snapshot<'_>,
     run: &Run,
-    going: &[(&ExperimentName, &RunId)],
+    going: &[&Run],
     now: Timestamp,
     survey: &mut Survey,
 ) -> Begins {
@@ -63,7 +49,7 @@ pub(super) fn survey(
         survey.record(run, Observation::Skipped { reason: SkipReason::Removed });
         return Begins::NotNow;
     };
-    match judge(snapshot, experiment, run, going, now) {
+    match judge(&Case { snapshot, experiment, run, going, now }) {
         Judgement::Clear => {
             if let Some(facts) = &run.facts {
                 survey.effects.push(start(experiment, run, experiment.place.clone(), facts.id.clone()));
@@ -77,6 +63,9 @@ pub(super) fn survey(
                 survey.record(run, Observation::Held { reason, look_at });
             } else {
                 survey.wake_at(look_at);
+                // Another window may be the reason by then.
+                let change = window::next_change(&snapshot.rules.windows, experiment, now);
+                change.into_iter().for_each(|change| survey.wake_at(change));
             }
         }
         Judgement::Skip(reason) => survey.record(run, Observation::Skipped { reason }),
@@ -173,22 +162,14 @@ fn judge_again<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Ti
     let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
         return skipped(SkipReason::Removed);
     };
-    let others: Vec<(&ExperimentName, &RunId)> = snapshot
-        .runs
-        .iter()
-        .filter(|other| other.may_be_running() && other.id != run.id)
-        .map(|other| (&other.experiment, &other.id))
-        .collect();
-    if let Some(stop) = snapshot.stops.get(&run.id) {
-        return skipped(SkipReason::Withdrawn { by: stop.by.clone(), reason: stop.reason.clone() });
-    }
-    match judge_with_facts(snapshot, experiment, run, &others, now) {
+    let going: Vec<&Run> = snapshot.runs.iter().filter(|other| other.may_be_running() && other.id != run.id).collect();
+    match guards::judge(&Case { snapshot, experiment, run, going: &going, now }) {
         Judgement::Clear => Again::Clear(experiment),
         Judgement::Skip(reason) => skipped(reason),
         Judgement::Hold(HoldReason::Closed { window, until, unknown }, _) => {
             skipped(SkipReason::Closed { window, until, unknown })
         }
-        Judgement::Hold(HoldReason::TemplateUnread { .. }, until) | Judgement::Wait(until) => Again::Wait(until),
+        Judgement::Hold(_, until) | Judgement::Wait(until) => Again::Wait(until),
         // It was started with facts, so this cannot be; if it is, nothing is started.
         Judgement::NeedsTemplate => Again::Wait(after(now, LOOK_INTERVAL)),
     }
@@ -199,7 +180,7 @@ fn start(experiment: &Experiment, run: &Run, place: Place, template_id: String) 
 }
 
 /// Tells whether the template was read not too long ago.
-fn has_fresh_facts(run: &Run, now: Timestamp) -> bool {
+pub(super) fn has_fresh_facts(run: &Run, now: Timestamp) -> bool {
     let fresh = |facts: &TemplateFacts| facts.read_at <= now && now.duration_since(facts.read_at) <= FACTS_MAX_AGE;
     run.facts.as_ref().is_some_and(fresh)
 }
@@ -213,26 +194,19 @@ fn are_of(experiment: &Experiment, run: &Run) -> bool {
     }
 }
 
-/// Asks every guard, the template's age included.
-fn judge(
-    snapshot: &Snapshot<'_>,
-    experiment: &Experiment,
-    run: &Run,
-    going: &[(&ExperimentName, &RunId)],
-    now: Timestamp,
-) -> Judgement {
-    if let Some(stop) = snapshot.stops.get(&run.id) {
-        return Judgement::Skip(SkipReason::Withdrawn { by: stop.by.clone(), reason: stop.reason.clone() });
-    }
-    let answer = judge_with_facts(snapshot, experiment, run, going, now);
-    match answer {
-        Judgement::Clear if has_fresh_facts(run, now) && are_of(experiment, run) => Judgement::Clear,
-        Judgement::Clear | Judgement::NeedsTemplate => match &run.state {
+/// Asks every guard, and then whether the template was read lately.
+fn judge(case: &Case<'_>) -> Judgement {
+    match guards::judge(case) {
+        Judgement::Clear if has_fresh_facts(case.run, case.now) && are_of(case.experiment, case.run) => {
+            Judgement::Clear
+        }
+        Judgement::Clear | Judgement::NeedsTemplate => match &case.run.state {
             // A read that failed is tried again at its own time only.
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }
-                if !is_due(*look_at, BACKOFF_LIMIT, now) =>
+                if !is_due(*look_at, BACKOFF_LIMIT, case.now) =>
             {
-                Judgement::Wait((*look_at).min(after(deadline(run), SignedDuration::from_nanos(1))))
+                let late = after(deadline(case.experiment, case.run), SignedDuration::from_nanos(1));
+                Judgement::Wait((*look_at).min(late))
             }
             _ => Judgement::NeedsTemplate,
         },
@@ -240,73 +214,12 @@ fn judge(
     }
 }
 
-/// Asks every guard but the template's age.
-fn judge_with_facts(
-    snapshot: &Snapshot<'_>,
-    experiment: &Experiment,
-    run: &Run,
-    going: &[(&ExperimentName, &RunId)],
-    now: Timestamp,
-) -> Judgement {
-    if let Some(halt) = &snapshot.halt {
-        return Judgement::Skip(SkipReason::Halted { by: halt.by.clone() });
-    }
-    if now < run.not_before {
-        return Judgement::Wait(run.not_before);
-    }
-    let deadline = deadline(run);
-    if now > deadline {
-        let waited_for = match &run.state {
-            RunState::Held { reason, .. } => Some(reason.clone()),
-            _ => None,
-        };
-        return Judgement::Skip(SkipReason::Late { start_by: deadline, waited_for });
-    }
-    if let Some(Closure { window, until, unknown, .. }) = window::closed_at(&snapshot.rules.windows, experiment, now) {
-        return match run.hold_until {
-            Some(hold_until) if now < hold_until => {
-                let look_at = until.map_or(hold_until, |until| until.min(hold_until));
-                Judgement::Hold(HoldReason::Closed { window, until, unknown }, look_at)
-            }
-            _ => Judgement::Skip(SkipReason::Closed { window, until, unknown }),
-        };
-    }
-    if experiment.overlap == Overlap::Skip
-        && let Some((_, with)) = going.iter().find(|(name, _)| **name == run.experiment)
-    {
-        return Judgement::Skip(SkipReason::Overlap { with: (*with).clone() });
-    }
-    let Some(facts) = &run.facts else { return Judgement::NeedsTemplate };
-    look_ahead(snapshot, experiment, facts, run, now)
-}
-
-/// The last instant at which a run may start. The time it may wait for a blackout to lift is granted once it was held,
-/// not to a run that nobody looked at in time.
-fn deadline(run: &Run) -> Timestamp {
-    match (&run.state, run.hold_until) {
-        (RunState::Requested | RunState::Settling, _) | (_, None) => run.start_by,
-        (_, Some(hold_until)) => hold_until.max(run.start_by),
-    }
-}
-
-/// Refuses what could still be running when a window opens.
-fn look_ahead(
-    snapshot: &Snapshot<'_>,
-    experiment: &Experiment,
-    facts: &TemplateFacts,
-    run: &Run,
-    now: Timestamp,
-) -> Judgement {
-    let ends = after(after(now, estimate::expected(experiment, facts, None)), longest_lead(snapshot));
-    match window::first_closure(&snapshot.rules.windows, experiment, now, ends) {
-        None => Judgement::Clear,
-        Some(Closure { window, opens, until, unknown, .. }) => match (run.hold_until, until) {
-            (Some(hold_until), Some(until)) if now < hold_until && until <= hold_until => {
-                Judgement::Hold(HoldReason::Closed { window, until: Some(until), unknown }, until)
-            }
-            _ => Judgement::Skip(SkipReason::WouldCross { window, opens, ends, unknown }),
-        },
-    }
+/// The last instant at which a run may start. The time it may wait for a blackout to lift or for its turn is granted once
+/// it was held, not to a run that nobody looked at in time.
+pub(super) fn deadline(experiment: &Experiment, run: &Run) -> Timestamp {
+    let is_held = !matches!(run.state, RunState::Requested | RunState::Settling);
+    let waits = run.hold_until.into_iter().chain(turn::queued_until(experiment, run));
+    waits.filter(|_| is_held).fold(run.start_by, Timestamp::max)
 }
 
 /// The longest lead of any window: how much earlier than its opening a run might have to be stopped.

@@ -5,13 +5,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Effect, Mode, Snapshot, Survey,
     start::{after, halt_stops, is_due, longest_lead},
+    turn,
 };
 use crate::domain::{
     experiment::{Experiment, FIS_MAX_DURATION},
     fis::{FailureClass, FisStatus},
     outcome::{self, Outcome},
     react::BACKOFF_LIMIT,
-    run::{Observation, Run, RunState, StopCause, StopRequestState, Watch},
+    run::{Observation, Run, RunState, StopCause, StopRequestState, Watch, WindowRule},
     window,
 };
 
@@ -152,7 +153,13 @@ fn stop_cause(
         return Some(StopCause::MaxDuration);
     }
     survey.wake_at(limit);
-    closure_stop(snapshot, experiment, now, survey)
+    if let Some(cause) = turn::replaced_by(snapshot, experiment, run) {
+        return Some(cause);
+    }
+    match run.trigger.windows() {
+        WindowRule::Hold => closure_stop(snapshot, experiment, now, survey),
+        WindowRule::Overridden => None,
+    }
 }
 
 /// Finds the window for which a run has to be stopped now; else asks to be woken at the next one's lead.

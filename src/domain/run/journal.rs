@@ -11,6 +11,7 @@ use crate::domain::{
     fis::{FailureClass, FisExperiment},
     ids::RunId,
     outcome::Outcome,
+    plan::Explained,
     template::TemplateFacts,
 };
 
@@ -158,4 +159,7 @@ pub struct JournalEntry {
     pub run: RunId,
     /// What happened.
     pub observation: Observation,
+    /// What each guard said, where it was a decision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explained: Vec<Explained>,
 }

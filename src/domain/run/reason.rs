@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
+    cost::Usd,
     fis::FailureClass,
-    ids::{RunId, WindowName},
+    ids::{Name, RunId, ScheduleName, WindowName},
+    ledger::Trouble,
 };
 
 /// Why a run waits.
@@ -32,6 +34,38 @@ pub enum HoldReason {
         message: String,
         /// Reads that failed in a row, counting this one.
         failures: u32,
+    },
+    /// It waits for its turn: another run is in the way.
+    Busy {
+        /// Which.
+        with: RunId,
+        /// What both are in.
+        conflict: Conflict,
+    },
+    /// It waits for its turn: the last run ended too short a time ago.
+    Gap {
+        /// When it is over.
+        until: Timestamp,
+        /// The group whose gap it is; none for the experiment's own.
+        group: Option<Name>,
+    },
+}
+
+/// Why two runs may not go on at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub enum Conflict {
+    /// They are of the same experiment.
+    Experiment,
+    /// Their experiments are in the same group.
+    Group {
+        /// Which.
+        group: Name,
+    },
+    /// Their templates share a target.
+    Target {
+        /// What they share, in words.
+        target: String,
     },
 }
 
@@ -65,6 +99,11 @@ pub enum StopCause {
     },
     /// It went on longer than the experiment's `max_duration`.
     MaxDuration,
+    /// A newer run of the experiment takes its place.
+    Replaced {
+        /// Which.
+        by: RunId,
+    },
     /// The agent shuts down and is told to leave nothing behind.
     Shutdown,
     /// Somebody else called StopExperiment, or nobody can tell.
@@ -126,6 +165,59 @@ pub enum SkipReason {
         /// Which.
         with: RunId,
     },
+    /// A run of another experiment is going on that excludes this one.
+    Excluded {
+        /// Which.
+        with: RunId,
+        /// Why.
+        conflict: Conflict,
+    },
+    /// The last run ended too short a time ago.
+    Gap {
+        /// When it would be over.
+        until: Timestamp,
+        /// The group whose gap it is; none for the experiment's own.
+        group: Option<Name>,
+    },
+    /// As many runs as may are waiting for their turn.
+    QueueFull {
+        /// How many that is.
+        limit: usize,
+    },
+    /// The experiment is paused.
+    Paused {
+        /// By whom.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+        /// When the pause ends by itself, if it does.
+        until: Option<Timestamp>,
+    },
+    /// Runs of the experiment failed, and it waits for a change, for time, or for somebody who resumes it.
+    Failing {
+        /// What is wrong.
+        trouble: Trouble,
+        /// How many failed in a row.
+        failures: u32,
+        /// When it may run again by itself, if ever.
+        until: Option<Timestamp>,
+    },
+    /// It could cost more than is left of the month's budget.
+    Budget {
+        /// What runs of the month have cost, and those that go on may.
+        spent: Usd,
+        /// What this one may.
+        cost: Usd,
+        /// What all of a month may.
+        limit: Usd,
+    },
+    /// Its schedule has begun as many runs as it may.
+    RunsUsedUp {
+        /// Which schedule.
+        schedule: ScheduleName,
+        /// How many that is.
+        limit: u32,
+    },
     /// The template cannot be used: missing, denied, ambiguous.
     Template {
         /// Kind of failure.
@@ -144,6 +236,18 @@ pub enum SkipReason {
     },
 }
 
+impl HoldReason {
+    /// Returns the name used in metrics, events and filters.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Closed { .. } => "closed",
+            Self::TemplateUnread { .. } => "template-unread",
+            Self::Busy { .. } => "busy",
+            Self::Gap { .. } => "gap",
+        }
+    }
+}
+
 impl SkipReason {
     /// Returns the name used in metrics, events and filters.
     pub fn as_str(&self) -> &'static str {
@@ -155,6 +259,13 @@ impl SkipReason {
             Self::Closed { .. } => "closed",
             Self::WouldCross { .. } => "would-cross",
             Self::Overlap { .. } => "overlap",
+            Self::Excluded { .. } => "excluded",
+            Self::Gap { .. } => "gap",
+            Self::QueueFull { .. } => "queue-full",
+            Self::Paused { .. } => "paused",
+            Self::Failing { .. } => "failing",
+            Self::Budget { .. } => "budget",
+            Self::RunsUsedUp { .. } => "runs-used-up",
             Self::Template { .. } => "template",
             Self::Removed => "removed",
             Self::Withdrawn { .. } => "withdrawn",
@@ -172,6 +283,7 @@ impl StopCause {
             Self::Halt { .. } => "halt",
             Self::Closed { .. } => "closed",
             Self::MaxDuration => "max-duration",
+            Self::Replaced { .. } => "replaced",
             Self::Shutdown => "shutdown",
             Self::Outside => "outside",
         }

@@ -41,7 +41,34 @@ pub enum Trigger {
         by: String,
         /// Why.
         reason: Option<String>,
+        /// Whether windows hold for it.
+        #[serde(default)]
+        windows: WindowRule,
     },
+    /// Somebody asked for a slot of the past.
+    Backfill {
+        /// Which schedule.
+        schedule: ScheduleName,
+        /// Which instant.
+        at: Timestamp,
+        /// Identity of the request, from the caller: a repeated request is the same runs.
+        request: String,
+        /// Who asked.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+/// Whether windows hold for a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WindowRule {
+    /// They do.
+    #[default]
+    Hold,
+    /// Whoever asked for it overrode them, with a reason.
+    Overridden,
 }
 
 /// W3C trace context of a sender.
@@ -65,6 +92,8 @@ impl Trigger {
                 format!("event:{}:{event_id}", source.replace('%', "%25").replace(':', "%3A"))
             }
             Self::Manual { request, .. } => format!("manual:{request}"),
+            // Names hold no colon, so that a foreign text stands last.
+            Self::Backfill { schedule, at, request, .. } => format!("backfill:{schedule}:{at}:{request}"),
         }
     }
 
@@ -74,6 +103,15 @@ impl Trigger {
             Self::Slot { .. } => "slot",
             Self::Event { .. } => "event",
             Self::Manual { .. } => "manual",
+            Self::Backfill { .. } => "backfill",
+        }
+    }
+
+    /// Tells whether windows hold for the run.
+    pub fn windows(&self) -> WindowRule {
+        match self {
+            Self::Manual { windows, .. } => *windows,
+            Self::Slot { .. } | Self::Event { .. } | Self::Backfill { .. } => WindowRule::Hold,
         }
     }
 }

@@ -10,7 +10,8 @@ use firedrill::domain::{
     fis::FisStatus,
     forecast::Outlook,
     ids::{ExperimentName, RunId},
-    plan::{self, Effect, Mode, ScheduleKey, Snapshot},
+    ledger::{Definition, Ledger},
+    plan::{self, Effect, Mode, PauseRow, ScheduleKey, Snapshot},
     run::{Adopted, HoldReason, Observation, Run, RunState, SkipReason, Trigger},
     template::TemplateFacts,
 };
@@ -30,14 +31,24 @@ pub struct Reality {
     runs: Vec<Run>,
     over: Vec<Run>,
     ends: BTreeMap<RunId, Timestamp>,
+    ledgers: BTreeMap<ExperimentName, Ledger>,
+    pub pauses: BTreeMap<ExperimentName, PauseRow>,
     takes_s: i64,
 }
 
 impl Reality {
     /// Begins at an instant; every experiment takes so many seconds.
     pub fn new(now: Timestamp, takes_s: i64) -> Self {
-        let (cursors, ends) = (BTreeMap::new(), BTreeMap::new());
-        Self { now, cursors, runs: Vec::new(), over: Vec::new(), ends, takes_s }
+        Self {
+            now,
+            cursors: BTreeMap::new(),
+            runs: Vec::new(),
+            over: Vec::new(),
+            ends: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            takes_s,
+        }
     }
 
     /// What a forecast knows of it.
@@ -46,6 +57,8 @@ impl Reality {
         Outlook {
             cursors: self.cursors.clone(),
             runs: self.runs.clone(),
+            ledgers: self.ledgers.clone(),
+            pauses: self.pauses.clone(),
             facts: rules.experiments.keys().map(known).collect(),
             ..Outlook::default()
         }
@@ -64,6 +77,8 @@ impl Reality {
                 runs: self.runs.clone(),
                 halt: None,
                 stops: BTreeMap::new(),
+                ledgers: self.ledgers.clone(),
+                pauses: self.pauses.clone(),
                 mode: Mode::Active,
                 busy: BTreeSet::new(),
             };
@@ -80,7 +95,7 @@ impl Reality {
                 }
             }
             for effect in effects {
-                self.perform(effect);
+                self.perform(rules, effect);
             }
             let (over, open) = std::mem::take(&mut self.runs).into_iter().partition(Run::is_over);
             let over: Vec<Run> = over;
@@ -89,7 +104,7 @@ impl Reality {
         panic!("no end at {}", self.now);
     }
 
-    fn perform(&mut self, effect: Effect) {
+    fn perform(&mut self, rules: &Rules, effect: Effect) {
         match effect {
             Effect::AdoptSchedule { schedule, at } => drop(self.cursors.insert(schedule, at)),
             Effect::ForgetSchedule { schedule } => drop(self.cursors.remove(&schedule)),
@@ -97,24 +112,24 @@ impl Reality {
                 self.cursors.insert(schedule, cursor);
                 self.runs.extend(runs);
             }
-            Effect::Record { run, observation } => self.observe(&run, &observation),
+            Effect::Record { run, observation } => self.observe(rules, &run, &observation),
             Effect::ReadTemplate { run, .. } => {
                 let facts = self.template();
-                self.observe(&run, &Observation::TemplateRead { facts });
+                self.observe(rules, &run, &Observation::TemplateRead { facts });
             }
             Effect::Start { run, place, template_id, .. } => {
-                self.observe(&run, &Observation::StartAsked { place, template_id });
+                self.observe(rules, &run, &Observation::StartAsked { place, template_id });
                 self.ends.insert(run.clone(), self.now + SignedDuration::from_secs(self.takes_s));
                 let fis = fis(FisStatus::Running, self.now);
-                self.observe(&run, &Observation::Started { fis, adopted: Adopted::No });
+                self.observe(rules, &run, &Observation::Started { fis, adopted: Adopted::No });
             }
             Effect::Poll { run } => {
                 let status = self.status(&run);
-                self.observe(&run, &Observation::Polled { fis: fis(status, self.now) });
+                self.observe(rules, &run, &Observation::Polled { fis: fis(status, self.now) });
             }
             Effect::Stop { run, cause } => {
-                self.observe(&run, &Observation::StopAsked { cause });
-                self.observe(&run, &Observation::StopTaken);
+                self.observe(rules, &run, &Observation::StopAsked { cause });
+                self.observe(rules, &run, &Observation::StopTaken);
             }
             Effect::Look { .. } => panic!("every start is answered"),
         }
@@ -129,9 +144,12 @@ impl Reality {
         }
     }
 
-    fn observe(&mut self, id: &RunId, observation: &Observation) {
+    fn observe(&mut self, rules: &Rules, id: &RunId, observation: &Observation) {
         let run = self.runs.iter_mut().find(|run| run.id == *id).expect("an open run");
         run.take(observation, self.now).expect("one that can follow");
+        let definition = rules.experiments.get(&run.experiment).map(Definition::of);
+        let ledger = self.ledgers.entry(run.experiment.clone()).or_default();
+        ledger.note(run, observation, self.now, definition.as_ref());
     }
 
     /// Every slot from an instant on, with what was decided of it and, when it was started, whether that was in time.

@@ -156,7 +156,7 @@ impl<'a> Evidence<'a> {
                 match what {
                     Durable::Halted => halted = halted.or(Some(*when)),
                     Durable::Resumed => halted = None,
-                    Durable::Opened { .. } => {}
+                    Durable::Opened { .. } | Durable::Paused => {}
                 }
             }
             halted.is_some_and(|since| since + PASS_MS < ms)

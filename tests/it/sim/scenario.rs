@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, Rules, TemplateSelector},
+    experiment::{
+        EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Limits, Overlap, Place, Rules, TemplateSelector,
+    },
     ids::Name,
     pattern::Pattern,
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
@@ -152,6 +154,7 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
         environment: None,
         account: None,
         overlap: c.pick(&[Overlap::Skip, Overlap::Skip, Overlap::Allow]),
+        limits: Limits::default(),
         max_duration: max_duration(c),
         estimate: EstimateKind::Ceiling,
         schedules,

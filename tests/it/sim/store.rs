@@ -10,8 +10,9 @@ use std::{
 
 use firedrill::{
     domain::{
-        ids::{RunId, ScheduleName},
-        plan::{Halt, ScheduleKey, StopRequest},
+        ids::{ExperimentName, RunId, ScheduleName},
+        ledger::{Definition, Ledger},
+        plan::{Halt, PauseRow, Pausing, ScheduleKey, StopRequest},
         run::{JournalEntry, Observation, Run, Trigger},
     },
     engine::ports::{
@@ -31,6 +32,7 @@ pub enum Durable {
     Opened { key: ScheduleKey, before: Option<Timestamp>, after: Timestamp },
     Halted,
     Resumed,
+    Paused,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +46,8 @@ pub struct Tables {
     pub quarantined: BTreeSet<String>,
     pub stops: BTreeMap<RunId, StopRequest>,
     pub halt: Option<Halt>,
+    pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// What became durable besides, and when in true time.
     pub log: Vec<(u64, Durable)>,
     /// When a query failed.
@@ -127,6 +131,8 @@ impl Store for MemoryStore {
             runs: tables.open.iter().map(|(_, id)| tables.runs[id].clone()).collect(),
             halt: tables.halt.clone(),
             stops: tables.stops.clone(),
+            ledgers: tables.ledgers.clone(),
+            pauses: tables.pauses.clone(),
         });
         self.nature.pause().await;
         Ok(rows)
@@ -199,6 +205,15 @@ impl Store for MemoryStore {
         })
         .await
     }
+
+    async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {
+        self.write(move |tables, ms| {
+            let row = tables.pauses.remove(&experiment).unwrap_or_default().after(change);
+            tables.log.push((ms, Durable::Paused));
+            tables.pauses.insert(experiment, row);
+        })
+        .await
+    }
 }
 
 impl Tables {
@@ -208,7 +223,8 @@ impl Tables {
         }
         let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
         let observation = run.opening();
-        self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation }));
+        let explained = Vec::new();
+        self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation, explained }));
         if !run.is_over() {
             self.open.insert((run.opened_at, run.id.clone()));
         }
@@ -238,22 +254,34 @@ impl Tables {
                 let new = runs.into_iter().filter(|run| self.insert(run.clone(), at, ms) == Recorded::New).count();
                 if new > 0 { Committed::Done } else { Committed::Stale }
             }
-            Change::Advance { run, observation, journal, at } => self.advance(*run, observation, journal, at, ms),
+            Change::Advance { run, observation, journal, definition, explained, at } => {
+                let entry = JournalEntry { seq: 0, at, run: run.id.clone(), observation, explained };
+                self.advance(*run, entry, journal, definition.as_deref(), ms)
+            }
         }
     }
 
-    fn advance(&mut self, run: Run, observation: Observation, journal: Journaled, at: Timestamp, ms: u64) -> Committed {
+    fn advance(
+        &mut self,
+        run: Run,
+        entry: JournalEntry,
+        journal: Journaled,
+        definition: Option<&Definition>,
+        ms: u64,
+    ) -> Committed {
         let Some(stored) = self.runs.get(&run.id) else { return Committed::Stale };
         if stored.revision + 1 != run.revision {
             return Committed::Stale;
         }
-        match stored.clone().apply(&observation, at) {
+        match stored.clone().apply(&entry.observation, entry.at) {
             Ok(expected) if expected == run => {}
             other => self.broken.push(format!("run {} was written as {run:?}, not {other:?}", run.id)),
         }
         if journal == Journaled::Yes {
             let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
-            self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation }));
+            let ledger = self.ledgers.entry(run.experiment.clone()).or_default();
+            ledger.note(&run, &entry.observation, entry.at, definition);
+            self.journal.push((ms, JournalEntry { seq, ..entry }));
         }
         if run.is_over() {
             self.stops.remove(&run.id);

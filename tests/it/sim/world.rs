@@ -16,7 +16,7 @@ use firedrill::{
     domain::{
         experiment::Rules,
         plan::{HaltRunning, Mode},
-        run::{Observation, Run},
+        run::{Observation, Run, WindowRule},
     },
     engine::{
         ports::{Rows, StoreDid, StoreError, WakeSource, Witness},
@@ -372,8 +372,10 @@ impl World {
         let done = match happening {
             Happening::StartByHand { request, experiment } => {
                 let name = scenario::experiment_name(experiment);
-                self.beside(async move { manual.start(name, format!("r{request}"), asker, now).await.map(|_| ()) })
-                    .await
+                self.beside(async move {
+                    manual.start(name, format!("r{request}"), asker, WindowRule::Hold, now).await.map(|_| ())
+                })
+                .await
             }
             Happening::StopByHand => {
                 let open: Vec<Run> =

@@ -37,7 +37,8 @@ async fn journal_tells_everything_in_order_but_polls_without_news() {
     commit(&store, change).await;
     let (run, change) = advance(&run, Observation::TemplateRead { facts: facts(90, t(AT)) });
     let Change::Advance { run: next, observation, at, .. } = change else { panic!("an advance") };
-    commit(&store, Change::Advance { run: next, observation, journal: Journaled::No, at }).await;
+    let (definition, explained) = (None, Vec::new());
+    commit(&store, Change::Advance { run: next, observation, journal: Journaled::No, definition, explained, at }).await;
     let (run, change) = advance(&run, skip());
     commit(&store, change.clone()).await;
     commit(&store, change).await;
@@ -144,8 +145,12 @@ async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once() {
     let (_folder, store) = empty().await;
     let over = |second: i64| {
         let mut run = slot_run("00:00:00");
-        run.trigger =
-            firedrill::domain::run::Trigger::Manual { request: second.to_string(), by: String::new(), reason: None };
+        run.trigger = firedrill::domain::run::Trigger::Manual {
+            request: second.to_string(),
+            by: String::new(),
+            reason: None,
+            windows: firedrill::domain::run::WindowRule::Hold,
+        };
         run.id = firedrill::domain::ids::RunId::derive(&run.experiment, &run.trigger.key());
         run.apply(&skip(), t(AT)).expect("an end")
     };

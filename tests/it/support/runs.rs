@@ -52,7 +52,13 @@ impl Story {
             hold_until: None,
         };
         let run = Run::open(name("checkout-latency"), trigger, RunState::Requested, times);
-        let opened = JournalEntry { seq: 1, at: opened_at, run: run.id.clone(), observation: Observation::Opened };
+        let opened = JournalEntry {
+            seq: 1,
+            at: opened_at,
+            run: run.id.clone(),
+            observation: Observation::Opened,
+            explained: Vec::new(),
+        };
         let steps = vec![(run.clone(), run.opening(), opened_at)];
         Self { run, journal: vec![opened], steps }
     }
@@ -63,7 +69,7 @@ impl Story {
         self.run = self.run.apply(&observation, at).expect("an observation that can follow");
         let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
         self.steps.push((self.run.clone(), observation.clone(), at));
-        self.journal.push(JournalEntry { seq, at, run: self.run.id.clone(), observation });
+        self.journal.push(JournalEntry { seq, at, run: self.run.id.clone(), observation, explained: Vec::new() });
         self
     }
 

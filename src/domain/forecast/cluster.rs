@@ -1,0 +1,86 @@
+//! Clusters: which experiments can influence each other, and so have to be forecast together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Outlook;
+use crate::domain::{
+    experiment::{Rules, Targets},
+    ids::{ExperimentName, Name},
+    target,
+    template::TemplateFacts,
+};
+
+/// Experiments that may influence each other: all of them, or none, have to be forecast together. In name order.
+pub type Cluster = BTreeSet<ExperimentName>;
+
+/// Finds which experiments can influence each other, in name order; those of runs that are going on, but are no longer
+/// declared, included.
+pub fn clusters(rules: &Rules, outlook: &Outlook) -> Vec<Cluster> {
+    let names: BTreeSet<&ExperimentName> =
+        rules.experiments.keys().chain(outlook.runs.iter().map(|run| &run.experiment)).collect();
+    let names: Vec<&ExperimentName> = names.into_iter().collect();
+    let mut bonds = Bonds { head: (0..names.len()).collect() };
+    if rules.budget.monthly.is_some() {
+        (1..names.len()).for_each(|n| bonds.join(0, n));
+    }
+    let mut groups: BTreeMap<&Name, usize> = BTreeMap::new();
+    for (n, name) in names.iter().enumerate() {
+        let declared = rules.experiments.get(*name);
+        for group in declared.iter().flat_map(|declared| &declared.limits.groups) {
+            let first = *groups.entry(group).or_insert(n);
+            bonds.join(first, n);
+        }
+    }
+    join_by_targets(&names, rules, outlook, &mut bonds);
+    let mut clusters: BTreeMap<usize, Cluster> = BTreeMap::new();
+    for (n, name) in names.iter().enumerate() {
+        clusters.entry(bonds.head(n)).or_default().insert((*name).clone());
+    }
+    clusters.into_values().collect()
+}
+
+/// Joins experiments whose templates share a target. Experiments of one template are compared as one.
+fn join_by_targets(names: &[&ExperimentName], rules: &Rules, outlook: &Outlook, bonds: &mut Bonds) {
+    let mut templates: Vec<(&TemplateFacts, Targets, usize)> = Vec::new();
+    for (n, name) in names.iter().enumerate() {
+        let going = outlook.runs.iter().filter(|run| run.experiment == **name).filter_map(|run| run.facts.as_ref());
+        let targets = rules.experiments.get(*name).map_or(Targets::Exclusive, |declared| declared.limits.targets);
+        for facts in outlook.facts.get(*name).into_iter().chain(going).filter(|facts| !facts.targets.is_empty()) {
+            let is_same =
+                |known: &&(&TemplateFacts, Targets, usize)| known.0.targets == facts.targets && known.1 == targets;
+            match templates.iter().find(is_same) {
+                Some(&(_, Targets::Exclusive, first)) => bonds.join(first, n),
+                Some(_) => {}
+                None => templates.push((facts, targets, n)),
+            }
+        }
+    }
+    for (at, (facts, targets, n)) in templates.iter().enumerate() {
+        for (other, others_targets, m) in &templates[at + 1..] {
+            let may_meet = *targets == Targets::Shared && *others_targets == Targets::Shared;
+            if !may_meet && bonds.head(*n) != bonds.head(*m) && target::shares_target(facts, other).is_some() {
+                bonds.join(*n, *m);
+            }
+        }
+    }
+}
+
+/// Who is joined with whom: each points to an earlier one, or to itself.
+struct Bonds {
+    head: Vec<usize>,
+}
+
+impl Bonds {
+    fn head(&self, of: usize) -> usize {
+        let mut at = of;
+        while self.head[at] != at {
+            at = self.head[at];
+        }
+        at
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.head(a), self.head(b));
+        self.head[a.max(b)] = a.min(b);
+    }
+}
