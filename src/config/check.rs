@@ -6,6 +6,8 @@ mod budget;
 mod calendars;
 mod experiments;
 mod limits;
+mod schedules;
+mod spans;
 mod values;
 mod windows;
 

@@ -158,6 +158,8 @@ pub enum RawOnExceeded {
 pub struct RawCalendar {
     /// File of iCalendar text, relative to the folder of the file that names it. This or `ssm`.
     pub file: Option<String>,
+    /// IANA time zone of dates and times in the file that name none, if the file does not either. Default `UTC`.
+    pub timezone: Option<String>,
     /// Names or ARNs of Systems Manager change calendars; open only while all of them are. This or `file`.
     pub ssm: Option<Vec<String>>,
     /// Time between two reads. Default `5m`.
@@ -197,16 +199,46 @@ pub struct RawWindow {
     pub dates: Vec<String>,
     /// Days of every year (`12-24`, `12-31 - 01-02`) or month (`15`, `-1`).
     pub month_days: Vec<String>,
+    /// Days and times in Alertmanager's words, of which the fields AND and the items OR.
+    pub times: Vec<RawTimes>,
+    /// Cron expression of the instants at which it begins. Together with `duration`.
+    pub cron: Option<String>,
+    /// How long it lasts from each instant of `cron`.
+    pub duration: Option<String>,
     /// Calendars whose times it has.
     pub calendars: Vec<String>,
     /// Experiments that it is about, `*` for any characters. Default: all.
     pub experiments: Vec<String>,
     /// Tags that an experiment must carry for the window to be about it. Default: none.
     pub tags: BTreeMap<String, String>,
+    /// Environments that it is about, `*` for any characters. Default: all.
+    pub environments: Vec<String>,
+    /// AWS accounts that it is about. Default: all.
+    pub accounts: Vec<String>,
+    /// AWS Regions that it is about, `*` for any characters. Default: all.
+    pub regions: Vec<String>,
+    /// How long before nothing may run any more nothing may start either that could still run then. Default `0s`.
+    pub lead: Option<String>,
     /// What happens to runs that are going on when nothing may run any more. Default `stop`.
     pub on_entry: Option<RawOnEntry>,
     /// How long before that moment they are stopped. Default `60s`.
     pub stop_lead: Option<String>,
+}
+
+/// Days, and times of each of them. A field without entries holds any.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawTimes {
+    /// `monday`, `Sat`, `monday:friday`.
+    pub weekdays: Vec<String>,
+    /// `15`, `-1` for the last day, `1:5`, `-3:-1`.
+    pub days_of_month: Vec<String>,
+    /// `april`, `4`, `april:june`.
+    pub months: Vec<String>,
+    /// `2026`, `2026:2027`.
+    pub years: Vec<String>,
+    /// `09:00-17:00`; `22:00-06:00` ends on the next day. Default: whole days.
+    pub times: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -237,6 +269,10 @@ pub struct RawExperiment {
     pub endpoint_url: Option<String>,
     /// IAM role to assume. Default: that of `aws`.
     pub role_arn: Option<String>,
+    /// AWS account that it runs in; windows select by it. Default: that of `role_arn`.
+    pub account: Option<String>,
+    /// Environment that it is about; windows select by it. Default: none.
+    pub environment: Option<String>,
     /// Labels: windows select by them, and the FIS experiment carries them.
     pub tags: BTreeMap<String, String>,
     /// What happens to a run that is due while another is going on. Default `skip`.
@@ -255,7 +291,7 @@ pub struct RawExperiment {
     pub max_duration: Option<String>,
     /// Which estimate of a run's length a start is judged by. Default `ceiling`.
     pub estimate: Option<RawEstimate>,
-    /// Cron schedules.
+    /// Schedules.
     pub schedules: Vec<RawSchedule>,
     /// Event triggers.
     pub triggers: Vec<RawTrigger>,
@@ -287,20 +323,51 @@ pub enum RawEstimate {
     Learned,
 }
 
-/// A cron schedule.
+/// A schedule. Exactly one of `cron`, `every` and `at` says when.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawSchedule {
     /// Name, under which its slots are kept. Default: made of `cron` and `timezone`.
     pub name: Option<String>,
-    /// Cron expression of five fields, six fields (seconds first), or a macro such as `@daily`.
+    /// Cron expression of five fields, six (seconds first) or seven (year last), or a macro such as `@daily`.
     pub cron: Option<String>,
+    /// Time between two slots, such as `36h`: elapsed time, whatever clocks do.
+    pub every: Option<String>,
+    /// First slot of `every`. Default: `start_date`, else 1970-01-01T00:00:00Z.
+    pub anchor: Option<String>,
+    /// The only slot: a local time or an instant.
+    pub at: Option<String>,
     /// IANA time zone. Default `UTC`.
     pub timezone: Option<String>,
+    /// What happens to a slot of `cron` whose local time clocks skip. Default `shift`.
+    pub dst: Option<RawDst>,
+    /// Nothing is a slot before it. Default: none.
+    pub start_date: Option<String>,
+    /// Nothing is a slot from it on; a day is included as a whole. Default: none.
+    pub end_date: Option<String>,
+    /// A run is due at a random time up to so long after its slot. Default: at the slot.
+    pub jitter: Option<String>,
+    /// A run is due, and must start, at a random time inside such a span from its slot on. Default: at the slot.
+    pub within: Option<String>,
+    /// Mean number of slots from one that is taken to the next. Default `1`: every slot.
+    pub mtbf: Option<i64>,
+    /// Most runs that the schedule may ever start. Default: no limit.
+    pub max_runs: Option<i64>,
     /// What happens to slots that passed unseen. Default `latest`.
     pub missed: Option<RawMissed>,
-    /// How long after its slot a run may still start. Default `10m`.
+    /// With `missed = "all"`: at most so many are made up for. Default `10`.
+    pub max_missed: Option<i64>,
+    /// How long after it is due a run may still start. Default `10m`.
     pub start_deadline: Option<String>,
+    /// How long a run may wait for a blackout to lift. Default `0s`: it is skipped.
+    pub hold_for: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawDst {
+    Shift,
+    Skip,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -308,6 +375,7 @@ pub struct RawSchedule {
 pub enum RawMissed {
     Latest,
     Skip,
+    All,
 }
 
 /// An event trigger.
