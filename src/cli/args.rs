@@ -56,6 +56,12 @@ pub enum Command {
     /// Show what is going to run in the next days, and what is not and why.
     #[command(after_help = "Example:\n  firedrill plan --days 14 --experiment checkout-nightly")]
     Plan(PlanArgs),
+    /// Work with schedules.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  firedrill schedule next '30 2 * * MON-FRI' --timezone Europe/Berlin --count 3"
+    )]
+    Schedule(ScheduleCommand),
     /// List runs, newest first.
     #[command(after_help = "Example:\n  firedrill runs --experiment checkout-nightly --limit 5")]
     Runs(RunsArgs),
@@ -202,6 +208,49 @@ pub struct PlanArgs {
     /// Begin at this instant instead of now.
     #[arg(long, value_name = "RFC3339")]
     pub from: Option<jiff::Timestamp>,
+}
+
+/// `schedule`.
+#[derive(Debug, Subcommand)]
+pub enum ScheduleCommand {
+    /// Show the next instants that an expression names.
+    #[command(
+        after_help = "Examples:\n  firedrill schedule next '0 4 * * *' --timezone Europe/Berlin\n  firedrill schedule next 'every 36h' --after 2026-03-01T00:00:00Z\n  echo '{\"cron\": \"@daily\", \"count\": 2}' | firedrill schedule next --jsonl"
+    )]
+    Next(ScheduleNextArgs),
+}
+
+/// `schedule next`.
+#[derive(Debug, Args)]
+pub struct ScheduleNextArgs {
+    /// A cron expression, a macro such as @hourly, or `every 36h`.
+    #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]
+    pub expression: Option<String>,
+    /// IANA time zone.
+    #[arg(long, default_value = "UTC", value_name = "ZONE")]
+    pub timezone: String,
+    /// Strictly after this instant; a local time is one of the zone. Default: now.
+    #[arg(long, value_name = "TIME")]
+    pub after: Option<String>,
+    /// How many, up to 100000.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub count: u32,
+    /// What happens to a time that clocks skip.
+    #[arg(long, value_enum, default_value_t = Dst::Shift)]
+    pub dst: Dst,
+    /// Read lines such as {"cron": "30 2 * * *", "timezone": "Europe/Berlin", "after": "2026-03-28T12:00:00Z", "count": 3}
+    /// from stdin and answer each with {"fires": […]} in UTC or {"error": "…"}.
+    #[arg(long)]
+    pub jsonl: bool,
+}
+
+/// What happens to a time that clocks skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dst {
+    /// It is made up for right after the gap.
+    Shift,
+    /// It is dropped.
+    Skip,
 }
 
 /// `runs`.

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod render;
 pub mod run;
 pub mod runs;
+pub mod schedule;
 pub mod simulator;
 pub mod status;
 pub mod why;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use self::{
-    args::{Arguments, Command},
+    args::{Arguments, Command, ScheduleCommand},
     context::Context,
     exit::{Exit, Failure},
 };
@@ -57,6 +58,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Simulator(simulator) => block_on(simulator::run(&simulator)),
         Command::Check(check) => check::run(&context, &check),
         Command::Plan(plan) => block_on(plan::run(&context, &plan)),
+        Command::Schedule(ScheduleCommand::Next(next)) => schedule::next(&context, &next),
         Command::Runs(runs) => block_on(runs::list(&context, &runs)),
         Command::Show(show) => block_on(runs::show(&context, &show)),
         Command::Why(why) => block_on(why::run(&context, &why)),

@@ -6,6 +6,7 @@ mod budget;
 mod calendars;
 mod experiments;
 mod limits;
+mod schedules;
 mod values;
 mod windows;
 

@@ -11,6 +11,7 @@ mod raw;
 pub mod settings;
 mod sources;
 mod walk;
+pub mod zone;
 
 use std::path::{Path, PathBuf};
 

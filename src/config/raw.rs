@@ -255,7 +255,7 @@ pub struct RawExperiment {
     pub max_duration: Option<String>,
     /// Which estimate of a run's length a start is judged by. Default `ceiling`.
     pub estimate: Option<RawEstimate>,
-    /// Cron schedules.
+    /// Schedules.
     pub schedules: Vec<RawSchedule>,
     /// Event triggers.
     pub triggers: Vec<RawTrigger>,
@@ -287,20 +287,51 @@ pub enum RawEstimate {
     Learned,
 }
 
-/// A cron schedule.
+/// A schedule. Exactly one of `cron`, `every` and `at` says when.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawSchedule {
     /// Name, under which its slots are kept. Default: made of `cron` and `timezone`.
     pub name: Option<String>,
-    /// Cron expression of five fields, six fields (seconds first), or a macro such as `@daily`.
+    /// Cron expression of five fields, six (seconds first) or seven (year last), or a macro such as `@daily`.
     pub cron: Option<String>,
+    /// Time between two slots, such as `36h`: elapsed time, whatever clocks do.
+    pub every: Option<String>,
+    /// First slot of `every`. Default: `start_date`, else 1970-01-01T00:00:00Z.
+    pub anchor: Option<String>,
+    /// The only slot: a local time or an instant.
+    pub at: Option<String>,
     /// IANA time zone. Default `UTC`.
     pub timezone: Option<String>,
+    /// What happens to a slot of `cron` whose local time clocks skip. Default `shift`.
+    pub dst: Option<RawDst>,
+    /// Nothing is a slot before it. Default: none.
+    pub start_date: Option<String>,
+    /// Nothing is a slot from it on; a day is included as a whole. Default: none.
+    pub end_date: Option<String>,
+    /// A run is due at a random time up to so long after its slot. Default: at the slot.
+    pub jitter: Option<String>,
+    /// A run is due, and must start, at a random time inside such a span from its slot on. Default: at the slot.
+    pub within: Option<String>,
+    /// Mean number of slots from one that is taken to the next. Default `1`: every slot.
+    pub mtbf: Option<i64>,
+    /// Most runs that the schedule may ever start. Default: no limit.
+    pub max_runs: Option<i64>,
     /// What happens to slots that passed unseen. Default `latest`.
     pub missed: Option<RawMissed>,
-    /// How long after its slot a run may still start. Default `10m`.
+    /// With `missed = "all"`: at most so many are made up for. Default `10`.
+    pub max_missed: Option<i64>,
+    /// How long after it is due a run may still start. Default `10m`.
     pub start_deadline: Option<String>,
+    /// How long a run may wait for a blackout to lift. Default `0s`: it is skipped.
+    pub hold_for: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawDst {
+    Shift,
+    Skip,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -308,6 +339,7 @@ pub struct RawSchedule {
 pub enum RawMissed {
     Latest,
     Skip,
+    All,
 }
 
 /// An event trigger.

@@ -17,7 +17,7 @@ use crate::{
         fis::CallFailure,
         outcome::Outcome,
         plan,
-        run::{Observation, Run},
+        run::{Observation, Run, Trigger},
         window,
     },
     engine::ports::{Rows, StoreDid, StoreError, Witness},
@@ -66,12 +66,41 @@ impl Teller {
     }
 }
 
+impl Teller {
+    /// Says what a clock change did to a run's slot, or to the one before it.
+    fn say_clock_change(&self, run: &Run) {
+        let Trigger::Slot { schedule: name, at } = &run.trigger else { return };
+        let rules = self.rules.borrow().clone();
+        let declared = rules.experiments.get(&run.experiment);
+        let Some(schedule) = declared.and_then(|e| e.schedules.iter().find(|s| s.name() == name)) else { return };
+        let Some(slot) = schedule.slot_at(*at) else { return };
+        let (schedule, expression) = (name.as_str(), schedule.expression());
+        if slot.shifted {
+            tracing::info!(
+                schedule,
+                expression,
+                dst = "shifted",
+                "clocks skip the slot's time; it is the end of the gap"
+            );
+        }
+        if slot.after_lost {
+            tracing::warn!(schedule, expression, dst = "lost", "clocks skipped a time before this slot, which is lost");
+        }
+    }
+}
+
 impl Witness for Teller {
     fn committed(&self, run: &Run, observation: &Observation, at: Timestamp) {
         // A pass over many rows is long, not stuck.
         self.alive.send_modify(|count| *count = count.wrapping_add(1));
         self.metrics.observed(run, observation, at);
-        logs::run_span(&run.id).in_scope(|| say(run, observation));
+        logs::run_span(&run.id).in_scope(|| {
+            say(run, observation);
+            // Only at its opening, so that a shifted or lost time is said once.
+            if run.revision == 0 {
+                self.say_clock_change(run);
+            }
+        });
         self.journal_grew.notify_waiters();
     }
 

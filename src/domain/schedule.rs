@@ -7,14 +7,17 @@
 
 pub mod cron;
 pub mod every;
+mod fields;
 mod memo;
+pub mod notation;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use self::memo::Memo;
 pub use self::{
-    cron::{CronError, CronSchedule},
+    cron::{CronSchedule, Gaps},
     every::Every,
+    notation::CronError,
 };
 use super::ids::{self, ExperimentName, ScheduleName};
 
@@ -289,7 +292,10 @@ impl Timing {
     fn identity(&self) -> Vec<String> {
         let of_zone = |zone: &TimeZone| zone.iana_name().unwrap_or_default().to_owned();
         match self {
-            Self::Cron(cron) => vec![cron.expression().to_owned(), of_zone(cron.zone())],
+            Self::Cron(cron) => {
+                let gaps = (cron.gaps() == Gaps::Skip).then(|| "skip".to_owned());
+                [cron.expression().to_owned(), of_zone(cron.zone())].into_iter().chain(gaps).collect()
+            }
             Self::Every(every) => vec![format!("every {}", every.period()), format!("from {}", every.anchor())],
             Self::At { at, .. } => vec![format!("at {at}")],
         }

@@ -73,7 +73,11 @@ impl Metrics {
             decisions: counter(names::METRIC_DECISIONS, names::UNIT_DECISIONS, "Decisions over runs"),
             runs: counter(names::METRIC_RUNS, names::UNIT_RUNS, "Runs that ended"),
             run_duration: seconds(names::METRIC_RUN_DURATION, &names::RUN_SECONDS, "Length of FIS experiments"),
-            fire_lateness: seconds(names::METRIC_FIRE_LATENESS, &names::LATE_SECONDS, "From a slot to its start"),
+            fire_lateness: seconds(
+                names::METRIC_FIRE_LATENESS,
+                &names::LATE_SECONDS,
+                "From when a slot is due to its start",
+            ),
             events: counter(names::METRIC_EVENTS, names::UNIT_EVENTS, "Deployment events received"),
             event_lag: seconds(names::METRIC_EVENT_LAG, &names::LATE_SECONDS, "From an event to its receipt"),
             fis_calls: counter(names::METRIC_FIS_CALLS, names::UNIT_CALLS, "Calls to FIS"),
@@ -138,8 +142,8 @@ impl Metrics {
     }
 
     fn fired(&self, run: &Run, at: Timestamp) {
-        if let Trigger::Slot { at: slot, .. } = &run.trigger {
-            self.0.fire_lateness.record(seconds_between(*slot, at), &[]);
+        if let Trigger::Slot { .. } = &run.trigger {
+            self.0.fire_lateness.record(seconds_between(run.not_before, at), &[]);
         }
     }
 

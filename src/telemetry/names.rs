@@ -64,7 +64,7 @@ pub const METRIC_RUNS: &str = "firedrill.runs";
 pub const METRIC_RUN_DURATION: &str = "firedrill.run.duration";
 /// Gauge of runs that are not over by [`STATE`].
 pub const METRIC_RUNS_ACTIVE: &str = "firedrill.runs.active";
-/// Histogram of the time from a slot to the call of StartExperiment, seconds.
+/// Histogram of the time from when a slot's run is due to the call of StartExperiment, seconds.
 pub const METRIC_FIRE_LATENESS: &str = "firedrill.fire.lateness";
 /// Counter of deployment events by [`RESULT`].
 pub const METRIC_EVENTS: &str = "firedrill.events";

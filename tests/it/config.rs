@@ -1,5 +1,7 @@
 //! Configuration: every mistake at once with its place, merging, overrides, and the shipped reference.
 
+mod schedules;
+
 use std::{fs, path::Path};
 
 use firedrill::{
@@ -92,6 +94,7 @@ listen = "localhost:80"
     team.toml:16:12 experiments.checkout.schedules[0].timezone: `Berlin` is not a time zone
       hint: did you mean `Europe/Berlin`?
     team.toml:17:1 experiments.checkout.schedules[1].cron: is missing
+      hint: say when: `cron = "30 2 * * MON-FRI"`, `every = "36h"` or `at = "2026-03-01T10:00"`
     team.toml:19:18 experiments.checkout.schedules[1].start_deadline: `10` is not a duration
       hint: write numbers with units, such as `90s`, `1h 30m` or `90d`
     team.toml:20:1 experiments.checkout.triggers[0].pattern: is missing
@@ -129,7 +132,7 @@ fn names_of_schedules_are_unique() {
     let twice = "[[experiments.checkout.schedules]]\ncron = \"@daily\"\n";
     insta::assert_snapshot!(refused(&[("a.toml", &format!("{GOOD}{twice}{twice}"))], &[]), @r#"
     a.toml:5:1 experiments.checkout.schedules[1]: a schedule named `cron-bf7afa6d` stands before it in this experiment
-      hint: give each its own `name`; without one it is made of `cron` and `timezone`
+      hint: give each its own `name`; without one it is made of what it says of times
     "#);
 }
 

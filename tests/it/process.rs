@@ -9,6 +9,7 @@ mod demo;
 mod deployment;
 mod events;
 mod faults;
+mod schedule;
 mod service;
 mod simulator;
 mod telemetry;

@@ -1,45 +1,27 @@
-//! Checks of experiments, their schedules and their triggers.
+//! Checks of experiments and their triggers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::SignedDuration;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     super::{
         path::KeyPath,
-        raw::{RawEstimate, RawExperiment, RawMissed, RawOverlap, RawPlace, RawSchedule, RawTrigger},
+        raw::{RawEstimate, RawExperiment, RawOverlap, RawPlace, RawTrigger},
     },
     Check,
     limits::WrittenLimits,
-    values::{DAY, MINUTE, SECOND},
+    values::{DAY, MAX_DELAY, MINUTE, SECOND},
 };
 use crate::domain::{
     experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
-    ids::{ExperimentName, Name},
+    ids::ExperimentName,
     pattern::Pattern,
-    schedule::{Bounds, CronError, CronSchedule, MissedPolicy, Schedule, Timing},
-    words::did_you_mean,
 };
-
-/// Names in cron expressions, for hints.
-const NAMES: [&str; 19] = [
-    "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN", "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP",
-    "OCT", "NOV", "DEC",
-];
 
 /// Longest key and value of a tag, in characters (AWS general reference, tag naming limits).
 const MAX_TAG: (usize, usize) = (128, 256);
-
-/// Bytes of the digest in the name of a schedule that has none of its own.
-const DERIVED_NAME_BYTES: usize = 4;
-
-/// How long after its slot or event a run may still start when nothing is said.
-const DEFAULT_START_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
-
-/// Most that a run may be late, or wait for a blackout to lift.
-const MAX_DELAY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl Check<'_> {
     /// Checks all experiments.
@@ -80,7 +62,7 @@ impl Check<'_> {
             on_failure: raw.on_failure,
         };
         let limits = self.limits(&path, overlap, written);
-        let schedules = self.schedules(&path.key("schedules"), name, raw.schedules);
+        let schedules = self.schedules(&path.key("schedules"), name, overlap, raw.schedules);
         let triggers = raw.triggers.into_iter().enumerate();
         let triggers = triggers.filter_map(|(n, raw)| self.trigger(&path.key("triggers").item(n), raw)).collect();
         Some(Experiment {
@@ -156,77 +138,6 @@ impl Check<'_> {
         }
     }
 
-    fn schedules(&mut self, path: &KeyPath, experiment: &str, raw: Vec<RawSchedule>) -> Vec<Schedule> {
-        let mut names: BTreeSet<Name> = BTreeSet::new();
-        let mut schedules = Vec::new();
-        for (number, raw) in raw.into_iter().enumerate() {
-            let path = path.item(number);
-            let Some(schedule) = self.schedule(&path, experiment, raw) else { continue };
-            if names.insert(schedule.name().clone()) {
-                schedules.push(schedule);
-            } else {
-                let message = format!("a schedule named `{}` stands before it in this experiment", schedule.name());
-                let hint = "give each its own `name`; without one it is made of `cron` and `timezone`".to_owned();
-                self.problem(&path, message, Some(hint));
-            }
-        }
-        schedules
-    }
-
-    fn schedule(&mut self, path: &KeyPath, experiment: &str, raw: RawSchedule) -> Option<Schedule> {
-        let zone_name = raw.timezone.clone().unwrap_or_else(|| "UTC".to_owned());
-        let zone = self.zone(&path.key("timezone"), raw.timezone);
-        let expression = self.required(&path.key("cron"), raw.cron);
-        let given = raw.name.map(|name| self.name(&path.key("name"), &name));
-        let deadline = path.key("start_deadline");
-        let start_deadline = self.duration(&deadline, raw.start_deadline, DEFAULT_START_DEADLINE, SECOND..=MAX_DELAY);
-        let expression = expression?;
-        // A mistake in the zone does not hide one in the expression.
-        let name = match given {
-            Some(name) => name?,
-            None => self.name(path, &derived_name(&expression, &zone_name))?,
-        };
-        let zone_or_utc = zone.clone().unwrap_or(TimeZone::UTC);
-        let cron = self.cron(&path.key("cron"), &expression, zone_or_utc, &format!("{experiment} {name}"))?;
-        let missed = match raw.missed {
-            None | Some(RawMissed::Latest) => MissedPolicy::Latest,
-            Some(RawMissed::Skip) => MissedPolicy::Skip,
-        };
-        // An experiment whose name is none is refused elsewhere.
-        let experiment = Name::parse(experiment).ok()?;
-        let mut schedule = Schedule::new(&experiment, name, Timing::Cron(cron), Bounds::default());
-        (schedule.missed, schedule.start_deadline) = (missed, start_deadline);
-        zone.map(|_| schedule)
-    }
-
-    fn cron(&mut self, path: &KeyPath, expression: &str, zone: TimeZone, seed: &str) -> Option<CronSchedule> {
-        match CronSchedule::parse(expression, zone, seed) {
-            Ok(cron) => {
-                if cron.has_two_day_fields() {
-                    let message = format!("`{expression}` sets day of month and day of week: either may match");
-                    self.warn(path, message);
-                }
-                Some(cron)
-            }
-            Err(error) => {
-                let known = ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"];
-                let hint = match &error {
-                    CronError::Macro { name } => did_you_mean(name, known),
-                    CronError::Field { text, .. } => {
-                        let words = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| word.len() > 2);
-                        words.filter_map(|word| did_you_mean(word, NAMES)).next()
-                    }
-                    CronError::FieldCount { .. } => {
-                        Some("minute, hour, day of month, month, day of week: `30 2 * * MON-FRI`".to_owned())
-                    }
-                    _ => None,
-                };
-                self.problem(path, error.to_string(), hint);
-                None
-            }
-        }
-    }
-
     fn trigger(&mut self, path: &KeyPath, raw: RawTrigger) -> Option<EventTrigger> {
         let zero = SignedDuration::ZERO;
         let settle = self.duration(&path.key("settle"), raw.settle, zero, zero..=DAY);
@@ -252,15 +163,4 @@ impl Check<'_> {
         let parsed = Pattern::parse(&value);
         parsed.map_err(|error| self.problem(&path.below(&error.path), error.message, None)).ok()
     }
-}
-
-/// Makes a name that stays as long as expression and zone do.
-fn derived_name(expression: &str, zone: &str) -> String {
-    use std::fmt::Write;
-    let digest = Sha256::digest(format!("{expression}\n{zone}"));
-    digest.iter().take(DERIVED_NAME_BYTES).fold("cron-".to_owned(), |mut name, byte| {
-        // Writing to a String cannot fail.
-        let _infallible = write!(name, "{byte:02x}");
-        name
-    })
 }

@@ -2,13 +2,17 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive};
 
-use jiff::{SignedDuration, Span, SpanRelativeTo, tz::TimeZone};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::{
-    super::{path::KeyPath, raw::RawPlace},
+    super::{path::KeyPath, raw::RawPlace, zone},
     Check,
 };
-use crate::domain::{experiment::Place, ids::Name, words::did_you_mean};
+use crate::domain::{
+    civil::{self, Instants},
+    experiment::Place,
+    ids::Name,
+};
 
 /// One second.
 pub const SECOND: SignedDuration = SignedDuration::from_secs(1);
@@ -18,6 +22,18 @@ pub const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 pub const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// 24 hours.
 pub const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Most that a run may be late, or wait for a blackout to lift.
+pub const MAX_DELAY: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Which instant of a day stands for the day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WholeDay {
+    /// Its first.
+    Begins,
+    /// The first after it.
+    Ends,
+}
 
 impl Check<'_> {
     /// Reads a duration such as `1h 30m` or `90d` (a day is 24 h) within limits, both included.
@@ -44,19 +60,41 @@ impl Check<'_> {
     /// Reads an IANA zone; UTC without one.
     pub fn zone(&mut self, path: &KeyPath, name: Option<String>) -> Option<TimeZone> {
         let Some(name) = name else { return Some(TimeZone::UTC) };
-        if let Ok(zone) = TimeZone::get(&name) {
-            return Some(zone);
+        let found = zone::find(&name);
+        found.map_err(|error| self.problem(path, error.to_string(), Some(error.hint))).ok()
+    }
+
+    /// Reads an instant (`2026-03-01T10:00:00Z`), a local time of a zone (`2026-03-01T10:00`) or a day of it. A local time
+    /// that clocks skip stands for the first instant after the gap, one that comes twice for the first of the two.
+    pub fn instant(&mut self, path: &KeyPath, text: &str, zone: &TimeZone, day: WholeDay) -> Option<Timestamp> {
+        if let Ok(at) = text.parse() {
+            return Some(at);
         }
-        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-        // People name the city, or the right city on the wrong continent.
-        let city = |zone: &str| zone.rsplit('/').next().unwrap_or(zone).to_lowercase();
-        let same_city =
-            known.iter().find(|zone| city(zone) == city(&name)).map(|zone| format!("did you mean `{zone}`?"));
-        let hint = same_city
-            .or_else(|| did_you_mean(&name, known.iter().map(String::as_str)))
-            .unwrap_or_else(|| "write an IANA name, such as `Europe/Berlin` or `UTC`".to_owned());
-        self.problem(path, format!("`{name}` is not a time zone"), Some(hint));
-        None
+        let is_day = !text.contains(':');
+        let local = text.parse::<DateTime>().ok().and_then(|local| match day {
+            WholeDay::Ends if is_day => local.checked_add(DAY).ok(),
+            WholeDay::Begins | WholeDay::Ends => Some(local),
+        });
+        let at = local.and_then(|local| civil::instants(zone, local)).map(|instants| match instants {
+            Instants::One(at) | Instants::Gap { end: at, .. } | Instants::Overlap { first: at, .. } => at,
+        });
+        if at.is_none() {
+            let hint = "write `2026-03-01T10:00` (in `timezone`), `2026-03-01T10:00:00Z` or `2026-03-01`".to_owned();
+            self.problem(path, format!("`{text}` is not a time"), Some(hint));
+        }
+        at
+    }
+
+    /// Reads a number of 1 or more.
+    pub fn number(&mut self, path: &KeyPath, number: Option<i64>, default: u32, most: u32) -> u32 {
+        let Some(number) = number else { return default };
+        match u32::try_from(number) {
+            Ok(number) if (1..=most).contains(&number) => number,
+            _ => {
+                self.problem(path, format!("`{number}` is out of range: from 1 to {most} is possible"), None);
+                default
+            }
+        }
     }
 
     /// Reads a name of ours.
@@ -134,7 +172,8 @@ fn parse_duration(text: &str) -> Option<SignedDuration> {
     span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
 }
 
-fn shown(duration: SignedDuration) -> String {
+/// Returns a duration as it would be written.
+pub fn shown(duration: SignedDuration) -> String {
     let days = duration.as_secs() / DAY.as_secs();
     if days > 1 && DAY * i32::try_from(days).unwrap_or(i32::MAX) == duration {
         format!("{days}d")

@@ -1,140 +1,92 @@
-//! Cron: which instants a schedule names, by Debian cron's rule for clock changes.
+//! Cron: which instants an expression names in a zone, and Debian cron's rule for clock changes.
 //!
-//! Pure. croner reads the expression and matches *local* times, which know no clock changes; the way from local
-//! times to instants is ours. A *fixed* schedule (neither its minute nor its hour field begins with `*`; lists and
-//! ranges are fixed) fires once at the first instant after a gap that swallowed its time, and only in the first pass
-//! of an overlap. Any other is an *interval* schedule: it follows elapsed time, so it has nothing in a gap and both
-//! passes of an overlap. One fire an instant. A gap of [`CORRECTION`] or more loses its slots.
-
-use std::sync::Arc;
+//! Pure. [`notation`](super::notation) reads an expression into the local times that it names, which know no clock
+//! changes; the way from local times to instants is here. Which rule holds is decided by the form of the fields:
+//!
+//! - A *fixed* schedule has no `*` at the beginning of its minute and hour field; lists, ranges and `H` are fixed. A time
+//!   that clocks skip is made up for at the first instant after the gap: `30 2 * * *` in Europe/Berlin fires at
+//!   2026-03-29 03:00 +02:00. A time that comes twice counts in the first pass only: 2026-10-25 02:30 +02:00.
+//! - Any other is an *interval* schedule and follows elapsed time: `*/30 * * * *` has nothing between 01:30 +01:00 and
+//!   03:00 +02:00, which are half an hour apart, and fires at 02:00 and 02:30 of both passes in October. `*/30 2 * * *`
+//!   therefore has no slot at all on the day of the gap.
+//! - One instant is one slot: `0,30 2 * * *` fires once at 03:00 on the day of the gap, and `0 2,3 * * *` too.
+//! - A gap of [`CORRECTION`] or more is a correction of the calendar, and its times are lost: 2011-12-30, a day that
+//!   Pacific/Apia left out, has no slot, and the next one says so ([`Slot::after_lost`]).
+//! - With [`Gaps::Skip`] (`dst = "skip"`) every time that clocks skip is lost in that way: `30 2 * * *` has no slot on
+//!   2026-03-29. Nothing else changes.
 
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::Slot;
+use super::{
+    Slot,
+    fields::{DayRule, Edge, Fields},
+    notation::{self, CronError, Notation},
+};
 use crate::domain::civil::{self, Instants};
 
 /// A gap of this length or more is a correction of the calendar and not a change of the clock (Debian cron(8)).
 pub const CORRECTION: SignedDuration = SignedDuration::from_hours(3);
 
-/// Most stretches between two clock changes that one search looks at: centuries, in every zone there is.
+/// Most stretches between two clock changes that one search looks at. Those without a local time that matches are passed
+/// over, so this is far more than there can be.
 const MAX_STRETCHES: usize = 4_096;
 
-/// The fields: name, and what may stand there.
-const FIELDS: [(&str, &str); 6] = [
-    ("second", "0-59"),
-    ("minute", "0-59"),
-    ("hour", "0-23"),
-    ("day of month", "1-31, `L`, `15W` or `LW`"),
-    ("month", "1-12 or JAN-DEC"),
-    ("day of week", "0-7 (0 and 7 are Sunday), SUN-SAT, `FRI#2` or `FRIL`"),
-];
+/// More than two offsets of a zone can differ by: so far from a local time, no clock change brings it back.
+const FAR: SignedDuration = SignedDuration::from_hours(48);
 
-/// A parsed cron expression with its zone. Cheap to clone.
+/// A parsed cron expression with its zone.
 #[derive(Debug, Clone)]
 pub struct CronSchedule {
-    expression: Arc<str>,
+    expression: Box<str>,
     zone: TimeZone,
-    pattern: Arc<croner::Cron>,
+    fields: Fields,
     form: Form,
-    days: DayFields,
+    rule: DayRule,
+    gaps: Gaps,
 }
 
-/// How a schedule passes a clock change.
+/// How a schedule passes a clock change; see the head of this file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub enum Form {
+    /// Times that are skipped are made up for, times that come twice count once.
     Fixed,
+    /// Elapsed time counts.
     Interval,
 }
 
-/// Which of the two day fields restrict the day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DayFields {
-    AtMostOne,
-    Both,
-}
-
-/// A cron expression that names no schedule.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CronError {
-    /// There is no text.
-    #[error("the cron expression is empty")]
-    Empty,
-    /// A macro that has no instants of its own, or that nobody knows.
-    #[error("`{name}` is not supported: use @hourly, @daily, @weekly, @monthly, @yearly or five or six fields")]
-    Macro {
-        /// The macro as written.
-        name: String,
-    },
-    /// Too few or too many fields.
-    #[error("a cron expression has five fields (minute first) or six (second first), this one has {found}")]
-    FieldCount {
-        /// How many there are.
-        found: usize,
-    },
-    /// A field that names no times.
-    #[error("`{text}` cannot stand in the {field} field: it takes {takes}, with `*` `,` `-` `/`")]
-    Field {
-        /// Name of the field.
-        field: &'static str,
-        /// What may stand there.
-        takes: &'static str,
-        /// The field as written.
-        text: String,
-    },
-    /// The fields do not make sense.
-    #[error("`{expression}` is not a cron expression: {reason}")]
-    Syntax {
-        /// The expression as written.
-        expression: String,
-        /// What the parser says.
-        reason: String,
-    },
-    /// No date matches.
-    #[error("`{expression}` never fires: no date matches it")]
-    Never {
-        /// The expression as written.
-        expression: String,
-    },
+/// What becomes of a time of a fixed schedule that clocks skip.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gaps {
+    /// It is made up for at the first instant after the gap, unless the gap is a [`CORRECTION`].
+    #[default]
+    Shift,
+    /// It is lost.
+    Skip,
 }
 
 impl CronSchedule {
-    /// Parses an expression of five fields, six fields (seconds first) or a macro such as `@daily`.
-    ///
-    /// Names (`MON`, `JAN`), `L`, `W`, `LW`, `FRI#2` and `FRIL` are understood. With both day fields set either may
-    /// match; both must when one of them begins with `*`, or when the day of week begins with `+`.
+    /// Parses an expression of five fields, six (seconds first), seven (year last) or a macro such as `@daily`; see
+    /// [`notation`](super::notation) for everything that may be written. The seed decides what `H` stands for.
     ///
     /// # Errors
     /// [`CronError`] for text that is no schedule, and for one that never fires.
-    pub fn parse(expression: &str, zone: TimeZone, _seed: &str) -> Result<Self, CronError> {
+    pub fn parse(expression: &str, zone: TimeZone, seed: &str) -> Result<Self, CronError> {
+        let Notation { fields, form, rule } = notation::read(expression, seed)?;
         let expression = expression.trim();
-        let fields = expand_macro(expression)?;
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let from_minute = match fields.len() {
-            5 => fields.as_slice(),
-            6 => &fields[1..],
-            found => return Err(CronError::FieldCount { found }),
-        };
-        check_fields(&fields)?;
-
-        let begins_with_star = |field: usize| from_minute[field].starts_with(['*', '?']);
-        let day_starred = begins_with_star(2) || begins_with_star(4);
-        let syntax = |reason: croner::errors::CronError| CronError::Syntax {
-            expression: expression.to_owned(),
-            reason: reason.to_string().trim_end_matches('.').to_owned(),
-        };
-        let pattern = croner::parser::CronParser::builder()
-            .year(croner::parser::Year::Disallowed)
-            .dom_and_dow(day_starred)
-            .build()
-            .parse(&fields.join(" "))
-            .map_err(syntax)?;
-        let form = if begins_with_star(0) || begins_with_star(1) { Form::Interval } else { Form::Fixed };
-        let days = if day_starred { DayFields::AtMostOne } else { DayFields::Both };
-        let schedule = Self { expression: expression.into(), zone, pattern: Arc::new(pattern), form, days };
-        if schedule.local_after(DateTime::constant(2000, 1, 1, 0, 0, 0, 0), Edge::Included).is_none() {
+        if fields.after(DateTime::constant(1, 1, 1, 0, 0, 0, 0), Edge::Included).is_none() {
             return Err(CronError::Never { expression: expression.to_owned() });
         }
-        Ok(schedule)
+        Ok(Self { expression: expression.into(), zone, fields, form, rule, gaps: Gaps::Shift })
+    }
+
+    /// Returns the same schedule with another rule for times that clocks skip.
+    pub fn with_gaps(self, gaps: Gaps) -> Self {
+        Self { gaps, ..self }
+    }
+
+    /// Returns what becomes of a time that clocks skip.
+    pub fn gaps(&self) -> Gaps {
+        self.gaps
     }
 
     /// Returns the expression as written.
@@ -154,7 +106,7 @@ impl CronSchedule {
 
     /// Tells whether both day of month and day of week are set, so that either may match: seldom meant.
     pub fn has_two_day_fields(&self) -> bool {
-        self.days == DayFields::Both
+        self.rule == DayRule::Either
     }
 
     /// Finds the first slot strictly after an instant; `None` when there is none in the searched years.
@@ -174,26 +126,32 @@ impl CronSchedule {
     }
 
     fn fixed_after(&self, after: Timestamp) -> Option<Slot> {
-        let mut from = self.zone.to_datetime(after);
-        let mut edge = Edge::Excluded;
+        let (mut from, mut edge) = (self.zone.to_datetime(after), Edge::Excluded);
+        let mut after_lost = false;
         for _ in 0..MAX_STRETCHES {
-            let local = self.local_after(from, edge)?;
-            match civil::instants(&self.zone, local)? {
-                Instants::One(at) if at > after => return Some(Slot::plain(at)),
-                Instants::Gap { end, length } if length < CORRECTION && end > after => {
-                    return Some(self.slot_after_gap(end));
-                }
-                Instants::Gap { end, .. } => from = self.zone.to_datetime(end),
-                Instants::Overlap { first, .. } if first > after => return Some(Slot::plain(first)),
-                Instants::Overlap { turn, .. } => from = self.end_of_overlap(turn),
-                Instants::One(_) => {
-                    (from, edge) = (local, Edge::Excluded);
-                    continue;
-                }
-            }
+            let local = self.fields.after(from, edge)?;
             edge = Edge::Included;
+            match civil::instants(&self.zone, local)? {
+                Instants::One(at) if at > after => return Some(Slot { after_lost, ..Slot::plain(at) }),
+                Instants::Overlap { first, .. } if first > after => {
+                    return Some(Slot { after_lost, ..Slot::plain(first) });
+                }
+                Instants::Gap { end, length } if end > after && self.makes_up_for(length) => {
+                    return Some(Slot { after_lost, ..self.slot_after_gap(end) });
+                }
+                Instants::Gap { end, .. } => {
+                    after_lost |= end > after;
+                    from = self.zone.to_datetime(end);
+                }
+                Instants::Overlap { turn, .. } => from = self.end_of_overlap(turn),
+                Instants::One(_) => (from, edge) = (local, Edge::Excluded),
+            }
         }
         None
+    }
+
+    fn makes_up_for(&self, gap: SignedDuration) -> bool {
+        self.gaps == Gaps::Shift && gap < CORRECTION
     }
 
     fn fixed_until(&self, until: Timestamp) -> Option<Slot> {
@@ -204,10 +162,10 @@ impl CronSchedule {
             _ => (local_until, Edge::Included),
         };
         for _ in 0..MAX_STRETCHES {
-            let local = self.local_before(from, edge)?;
+            let local = self.fields.before(from, edge)?;
             match civil::instants(&self.zone, local)? {
                 Instants::One(at) | Instants::Overlap { first: at, .. } => return Some(Slot::plain(at)),
-                Instants::Gap { end, length } if length < CORRECTION => return Some(self.slot_after_gap(end)),
+                Instants::Gap { end, length } if self.makes_up_for(length) => return Some(self.slot_after_gap(end)),
                 Instants::Gap { end, length } => {
                     from = self.zone.to_datetime(end).checked_sub(length).ok()?;
                     edge = Edge::Excluded;
@@ -220,7 +178,7 @@ impl CronSchedule {
     /// Makes the slot that a gap moved to its end, which may be a time that the expression names anyway.
     fn slot_after_gap(&self, end: Timestamp) -> Slot {
         let local = self.zone.to_datetime(end);
-        Slot { shifted: self.local_after(local, Edge::Included) != Some(local), ..Slot::plain(end) }
+        Slot { shifted: self.fields.after(local, Edge::Included) != Some(local), ..Slot::plain(end) }
     }
 
     /// Finds the first local time after those that an overlap repeats: what clocks showed when they were put back.
@@ -234,11 +192,11 @@ impl CronSchedule {
         for _ in 0..MAX_STRETCHES {
             let offset = self.zone.to_offset(stretch);
             let end = self.zone.following(stretch).next().map(|change| change.timestamp());
-            let at = offset.to_timestamp(self.local_after(offset.to_datetime(stretch), edge)?).ok()?;
-            match end {
-                Some(end) if at >= end => (stretch, edge) = (end, Edge::Included),
-                _ => return Some(Slot::plain(at)),
-            }
+            let at = offset.to_timestamp(self.fields.after(offset.to_datetime(stretch), edge)?).ok()?;
+            let Some(end) = end.filter(|end| at >= *end) else { return Some(Slot::plain(at)) };
+            // What clocks show from here on lies between two local times that match, until shortly before the second.
+            let passed_over = at.checked_sub(FAR).ok().filter(|_| end.duration_since(stretch) > FAR);
+            (stretch, edge) = (passed_over.map_or(end, |near| near.max(end)), Edge::Included);
         }
         None
     }
@@ -252,78 +210,16 @@ impl CronSchedule {
                 Edge::Excluded => stretch.checked_sub(SignedDuration::from_nanos(1)).ok()?,
             };
             let offset = self.zone.to_offset(inside);
-            let just_after = inside.checked_add(SignedDuration::from_nanos(1)).ok()?;
+            let just_after = inside.checked_add(SignedDuration::from_nanos(1)).unwrap_or(inside);
             let start = self.zone.preceding(just_after).next().map(|change| change.timestamp());
-            let at = offset.to_timestamp(self.local_before(offset.to_datetime(stretch), edge)?).ok()?;
-            match start {
-                Some(start) if at < start => (stretch, edge) = (start, Edge::Excluded),
-                _ => return Some(Slot::plain(at)),
-            }
+            let at = offset.to_timestamp(self.fields.before(offset.to_datetime(stretch), edge)?).ok()?;
+            let Some(start) = start.filter(|start| at < *start) else { return Some(Slot::plain(at)) };
+            let passed_over = at.checked_add(FAR).ok().filter(|_| stretch.duration_since(start) > FAR);
+            (stretch, edge) = match passed_over {
+                Some(near) if near < start => (near, Edge::Included),
+                _ => (start, Edge::Excluded),
+            };
         }
         None
     }
-
-    /// Finds the first matching local time after `from`, or at it when that edge is included.
-    fn local_after(&self, from: DateTime, edge: Edge) -> Option<DateTime> {
-        // A fraction of a second lies between two local times that can match.
-        let whole = whole_second(from);
-        let included = edge == Edge::Included && whole == from;
-        self.pattern.find_next_occurrence(&whole, included).ok()
-    }
-
-    /// Finds the last matching local time before `from`, or at it when that edge is included.
-    fn local_before(&self, from: DateTime, edge: Edge) -> Option<DateTime> {
-        let whole = whole_second(from);
-        let included = edge == Edge::Included || whole != from;
-        self.pattern.find_previous_occurrence(&whole, included).ok()
-    }
-}
-
-/// Whether a search may answer with the time it starts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Edge {
-    Included,
-    Excluded,
-}
-
-fn whole_second(local: DateTime) -> DateTime {
-    local.with().subsec_nanosecond(0).build().unwrap_or(local)
-}
-
-/// Replaces a macro by its fields.
-fn expand_macro(expression: &str) -> Result<&str, CronError> {
-    if expression.is_empty() {
-        return Err(CronError::Empty);
-    }
-    if !expression.starts_with('@') {
-        return Ok(expression);
-    }
-    match expression.to_ascii_lowercase().as_str() {
-        "@yearly" | "@annually" => Ok("0 0 1 1 *"),
-        "@monthly" => Ok("0 0 1 * *"),
-        "@weekly" => Ok("0 0 * * SUN"),
-        "@daily" | "@midnight" => Ok("0 0 * * *"),
-        "@hourly" => Ok("0 * * * *"),
-        _ => Err(CronError::Macro { name: expression.to_owned() }),
-    }
-}
-
-/// Refuses the first field that croner does not read, or would take for another, such as `MON` for a minute.
-fn check_fields(fields: &[&str]) -> Result<(), CronError> {
-    let known = &FIELDS[FIELDS.len() - fields.len()..];
-    for (number, (text, (field, takes))) in fields.iter().zip(known).enumerate() {
-        let letters = |c: char| match *field {
-            "day of month" => matches!(c.to_ascii_uppercase(), 'L' | 'W' | '?'),
-            "month" => c.is_ascii_alphabetic(),
-            "day of week" => c.is_ascii_alphabetic() || matches!(c, '#' | '?' | '+'),
-            _ => false,
-        };
-        let right_characters = text.chars().all(|c| c.is_ascii_digit() || "*,-/".contains(c) || letters(c));
-        let mut alone = vec!["*"; fields.len()];
-        alone[number] = text;
-        if !right_characters || croner::parser::CronParser::new().parse(&alone.join(" ")).is_err() {
-            return Err(CronError::Field { field, takes, text: (*text).to_owned() });
-        }
-    }
-    Ok(())
 }

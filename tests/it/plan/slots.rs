@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use firedrill::domain::{
     experiment::Experiment,
-    plan::{Effect, Mode, plan},
-    run::Run,
+    plan::Mode,
     schedule::{MissedPolicy, Schedule},
 };
 use jiff::SignedDuration;
@@ -13,7 +12,7 @@ use jiff::SignedDuration;
 use super::check;
 use crate::support::{
     runs::name,
-    world::{World, experiment, schedule, short, t},
+    world::{World, experiment, opened_at, schedule, short, t},
 };
 
 const HOURLY: &str = "0 * * * *";
@@ -24,23 +23,6 @@ fn world(schedules: Vec<Schedule>) -> World {
 
 fn hourly(missed: MissedPolicy) -> World {
     world(vec![schedule("nightly", HOURLY, missed)])
-}
-
-/// Does what the planner asks for of slots, pass after pass, and returns every run that was opened.
-fn opened_at(world: &mut World, now: &str) -> Vec<Run> {
-    let mut opened = Vec::new();
-    for effect in plan(&world.snapshot(), t(now)) {
-        match effect {
-            Effect::AdoptSchedule { schedule, at } => _ = world.cursors.insert(schedule, at),
-            Effect::ForgetSchedule { schedule } => _ = world.cursors.remove(&schedule),
-            Effect::OpenSlots { schedule, cursor, runs } => {
-                world.cursors.insert(schedule, cursor);
-                opened.extend(runs);
-            }
-            other => panic!("about no slot: {other:?}"),
-        }
-    }
-    opened
 }
 
 #[test]

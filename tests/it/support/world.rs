@@ -167,6 +167,24 @@ pub fn running(run: Run, at: &str) -> Run {
     applied(asked(run, at), &[(at, Observation::Started { fis, adopted: Adopted::No })])
 }
 
+/// Does what the planner asks for of slots, pass after pass, and returns every run that was opened.
+pub fn opened_at(world: &mut World, now: &str) -> Vec<Run> {
+    let mut opened = Vec::new();
+    for effect in plan::plan(&world.snapshot(), t(now)) {
+        match effect {
+            Effect::AdoptSchedule { schedule, at } => _ = world.cursors.insert(schedule, at),
+            Effect::ForgetSchedule { schedule } => _ = world.cursors.remove(&schedule),
+            Effect::OpenSlots { schedule, cursor, runs } => {
+                world.cursors.insert(schedule, cursor);
+                opened.extend(runs);
+            }
+            other if world.runs.is_empty() => panic!("about no slot: {other:?}"),
+            _ => {}
+        }
+    }
+    opened
+}
+
 pub fn halt(running: HaltRunning) -> Option<Halt> {
     Some(Halt { at: t("00:00:00"), by: "ann".to_owned(), reason: None, running })
 }

@@ -1,0 +1,193 @@
+//! `firedrill schedule next`: the instants that an expression names, by themselves or as a filter of JSON lines.
+//!
+//! The same code answers as in the agent. With `--jsonl` every line that is read is answered by one line, in order, also one
+//! that is no JSON; the answers are written out whenever no whole line is left to read.
+
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::DateTime, tz::TimeZone};
+use serde_json::{Value, json};
+
+use super::{
+    args::{Dst, Output, ScheduleNextArgs},
+    context::{Context, now},
+    exit::{Exit, Failure},
+    render,
+};
+use crate::{
+    config::zone,
+    domain::{
+        civil::{self, Instants},
+        ids::Name,
+        schedule::{Bounds, CronSchedule, Every, Gaps, Schedule, Slot, Timing},
+    },
+};
+
+/// Most instants in one answer.
+const MAX_COUNT: u64 = 100_000;
+
+/// Longest line that is read, in bytes.
+const MAX_LINE: u64 = 65_536;
+
+/// Shows the next instants.
+///
+/// # Errors
+/// [`Exit::Usage`] for an expression, a zone or a time that is none.
+pub fn next(context: &Context, args: &ScheduleNextArgs) -> Result<Exit, Failure> {
+    let Some(expression) = &args.expression else { return filter(args.dst) };
+    let usage = |error: String| Failure::say(Exit::Usage, error);
+    let zone = find_zone(&args.timezone).map_err(usage)?;
+    let after = args.after.as_ref().map_or_else(|| Ok(now()), |text| instant(text, &zone)).map_err(usage)?;
+    let schedule = schedule(expression, zone.clone(), args.dst).map_err(usage)?;
+    let slots: Vec<Slot> = fires(&schedule, after, u64::from(args.count)).collect();
+    if context.output == Output::Json {
+        let slot = |slot: &Slot| {
+            let local = slot.at.to_zoned(zone.clone()).to_string();
+            json!({ "at": slot.at, "local": local, "shifted": slot.shifted, "after_lost": slot.after_lost })
+        };
+        let slots: Vec<Value> = slots.iter().map(slot).collect();
+        render::json(&json!({ "expression": schedule.expression(), "timezone": args.timezone, "slots": slots }))?;
+        return Ok(Exit::Done);
+    }
+    if slots.is_empty() {
+        render::line(&format!("`{expression}` names no instant after {}", render::instant(after)))?;
+        return Ok(Exit::Done);
+    }
+    let mut table = render::table(&["utc", "local", "clock change"]);
+    for slot in slots {
+        let local = slot.at.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S %:z %Z").to_string();
+        table.add_row([render::instant(slot.at), local, mark(slot).to_owned()]);
+    }
+    render::line(&table.to_string())?;
+    Ok(Exit::Done)
+}
+
+/// Says what a clock change did to a slot.
+pub fn mark(slot: Slot) -> &'static str {
+    match (slot.shifted, slot.after_lost) {
+        (true, _) => "shifted: clocks skip its time",
+        (false, true) => "one before it is lost: clocks skip its time",
+        (false, false) => "",
+    }
+}
+
+/// Answers every line of stdin.
+fn filter(dst: Dst) -> Result<Exit, Failure> {
+    let internal = |error: std::io::Error| Failure::internal(error.into());
+    let mut input = BufReader::new(std::io::stdin().lock());
+    let mut output = BufWriter::new(std::io::stdout().lock());
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(internal)? == 0 {
+            break;
+        }
+        let answer = if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
+            skip_line(&mut input).map_err(internal)?;
+            Err(format!("a line has at most {MAX_LINE} bytes"))
+        } else {
+            answer(&line, dst)
+        };
+        let answer = answer.map_or_else(|error| json!({ "error": error }), |fires| json!({ "fires": fires }));
+        let written = writeln!(output, "{answer}")
+            .and_then(|()| if input.buffer().contains(&b'\n') { Ok(()) } else { output.flush() });
+        match written {
+            // A reader that went away has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(Exit::Done),
+            written => written.map_err(internal)?,
+        }
+    }
+    output.flush().map_err(internal)?;
+    Ok(Exit::Done)
+}
+
+/// Reads on to the end of a line without keeping it.
+fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let buffer = input.fill_buf()?;
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let (read, is_over) = (end.map_or(buffer.len(), |end| end + 1), end.is_some() || buffer.is_empty());
+        input.consume(read);
+        if is_over {
+            return Ok(());
+        }
+    }
+}
+
+/// Answers a line: the instants, or what is wrong with it. Keys that are not asked for are passed over.
+fn answer(line: &[u8], dst: Dst) -> Result<Vec<String>, String> {
+    let question: Value = serde_json::from_slice(line).map_err(|error| format!("the line is not JSON: {error}"))?;
+    let Value::Object(question) = question else { return Err("the line is no JSON object".to_owned()) };
+    let text = |key: &str| match question.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(format!("`{key}` is not a text")),
+    };
+    let expression = text("cron")?.ok_or("`cron` is missing")?;
+    let zone = text("timezone")?.map_or(Ok(TimeZone::UTC), find_zone)?;
+    let after = text("after")?.map_or_else(|| Ok(now()), |text| instant(text, &zone))?;
+    let count = match question.get("count") {
+        None | Some(Value::Null) => 1,
+        Some(count) => count
+            .as_u64()
+            .filter(|count| *count <= MAX_COUNT)
+            .ok_or_else(|| format!("`count` is {count}, and not a whole number from 0 to {MAX_COUNT}"))?,
+    };
+    let schedule = schedule(expression, zone, dst)?;
+    Ok(fires(&schedule, after, count).map(|slot| slot.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).collect())
+}
+
+fn fires(schedule: &Schedule, after: Timestamp, count: u64) -> impl Iterator<Item = Slot> {
+    let mut from = after;
+    (0..count).map_while(move |_| {
+        let slot = schedule.next_after(from)?;
+        from = slot.at;
+        Some(slot)
+    })
+}
+
+fn find_zone(name: &str) -> Result<TimeZone, String> {
+    zone::find(name).map_err(|error| format!("{error}; {}", error.hint))
+}
+
+/// Reads an instant, or a local time of the zone: the first of two, or the first after a gap.
+fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
+    let local = |text: &str| match civil::instants(zone, text.parse::<DateTime>().ok()?)? {
+        Instants::One(at) | Instants::Gap { end: at, .. } | Instants::Overlap { first: at, .. } => Some(at),
+    };
+    match text.parse::<Timestamp>() {
+        Ok(at) => Ok(at),
+        // One with an offset is no local time, whatever else is wrong with it.
+        Err(error) if text.contains(['Z', 'z', '+', '[']) || text.matches('-').count() != 2 => {
+            Err(format!("`{text}` is not an instant: {error}"))
+        }
+        Err(error) => local(text).ok_or_else(|| format!("`{text}` is not an instant: {error}")),
+    }
+}
+
+/// Reads an expression as people type it: cron, or `every 36h`.
+fn schedule(expression: &str, zone: TimeZone, dst: Dst) -> Result<Schedule, String> {
+    let lower = expression.trim().to_ascii_lowercase();
+    let timing = match lower.strip_prefix("every ").or_else(|| lower.strip_prefix("@every ")) {
+        Some(period) => {
+            let span: Option<Span> = period.trim().parse().ok();
+            let period = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+            let period = period.filter(|period| *period >= SignedDuration::from_secs(1));
+            let period = period.ok_or_else(|| format!("`{expression}` is not a period: write `every 36h`"))?;
+            Timing::Every(Every::new(period, Timestamp::UNIX_EPOCH, zone))
+        }
+        None => {
+            let gaps = match dst {
+                Dst::Shift => Gaps::Shift,
+                Dst::Skip => Gaps::Skip,
+            };
+            let cron = CronSchedule::parse(expression, zone, "").map_err(|error| match error.hint() {
+                Some(hint) => format!("{error}; {hint}"),
+                None => error.to_string(),
+            })?;
+            Timing::Cron(cron.with_gaps(gaps))
+        }
+    };
+    let name = Name::parse("next").map_err(|error| error.to_string())?;
+    Ok(Schedule::new(&name, name.clone(), timing, Bounds::default()))
+}
