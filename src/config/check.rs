@@ -7,6 +7,7 @@ mod calendars;
 mod experiments;
 mod limits;
 mod schedules;
+mod spans;
 mod values;
 mod windows;
 

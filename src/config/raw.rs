@@ -197,16 +197,46 @@ pub struct RawWindow {
     pub dates: Vec<String>,
     /// Days of every year (`12-24`, `12-31 - 01-02`) or month (`15`, `-1`).
     pub month_days: Vec<String>,
+    /// Days and times in Alertmanager's words, of which the fields AND and the items OR.
+    pub times: Vec<RawTimes>,
+    /// Cron expression of the instants at which it begins. Together with `duration`.
+    pub cron: Option<String>,
+    /// How long it lasts from each instant of `cron`.
+    pub duration: Option<String>,
     /// Calendars whose times it has.
     pub calendars: Vec<String>,
     /// Experiments that it is about, `*` for any characters. Default: all.
     pub experiments: Vec<String>,
     /// Tags that an experiment must carry for the window to be about it. Default: none.
     pub tags: BTreeMap<String, String>,
+    /// Environments that it is about, `*` for any characters. Default: all.
+    pub environments: Vec<String>,
+    /// AWS accounts that it is about. Default: all.
+    pub accounts: Vec<String>,
+    /// AWS Regions that it is about, `*` for any characters. Default: all.
+    pub regions: Vec<String>,
+    /// How long before nothing may run any more nothing may start either that could still run then. Default `0s`.
+    pub lead: Option<String>,
     /// What happens to runs that are going on when nothing may run any more. Default `stop`.
     pub on_entry: Option<RawOnEntry>,
     /// How long before that moment they are stopped. Default `60s`.
     pub stop_lead: Option<String>,
+}
+
+/// Days, and times of each of them. A field without entries holds any.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawTimes {
+    /// `monday`, `Sat`, `monday:friday`.
+    pub weekdays: Vec<String>,
+    /// `15`, `-1` for the last day, `1:5`, `-3:-1`.
+    pub days_of_month: Vec<String>,
+    /// `april`, `4`, `april:june`.
+    pub months: Vec<String>,
+    /// `2026`, `2026:2027`.
+    pub years: Vec<String>,
+    /// `09:00-17:00`; `22:00-06:00` ends on the next day. Default: whole days.
+    pub times: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -237,6 +267,10 @@ pub struct RawExperiment {
     pub endpoint_url: Option<String>,
     /// IAM role to assume. Default: that of `aws`.
     pub role_arn: Option<String>,
+    /// AWS account that it runs in; windows select by it. Default: that of `role_arn`.
+    pub account: Option<String>,
+    /// Environment that it is about; windows select by it. Default: none.
+    pub environment: Option<String>,
     /// Labels: windows select by them, and the FIS experiment carries them.
     pub tags: BTreeMap<String, String>,
     /// What happens to a run that is due while another is going on. Default `skip`.

@@ -23,7 +23,7 @@ mod windows;
 pub use closure::{Closure, closed_at, first_closure, first_stop, free_slot, next_change};
 pub use intervals::{Interval, Intervals};
 pub use scope::{NameGlob, Scope};
-pub use span::{Span, SpanError};
+pub use span::{Days, Span, SpanError};
 pub use windows::Windows;
 
 /// How far from an instant its windows are looked at. What lies farther is not known, and said so.
@@ -119,6 +119,11 @@ impl Window {
         })
     }
 
+    /// Tells whether all that the window names lies before an instant, so that it never comes again.
+    pub fn is_over(&self, at: Timestamp) -> bool {
+        self.calendars.is_empty() && self.spans.iter().all(|span| span.is_over(self.zone.to_datetime(at)))
+    }
+
     /// Lists the stretches that meet `[from, to)`, clipped to it; `to` is taken as at most [`HORIZON`] later.
     pub fn intervals(&self, from: Timestamp, to: Timestamp) -> Intervals {
         let to = to.min(from.saturating_add(HORIZON).unwrap_or(to));
@@ -141,8 +146,11 @@ impl Window {
         let local = self.local_intervals(from, to).into_iter();
         let local =
             local.filter_map(|(start, end)| Some(Interval { start: self.start_of(start)?, end: self.end_of(end)? }));
+        let fires = self.spans.iter().flat_map(|span| span.fires(from, to));
         let calendars = self.calendars.iter().flat_map(|reading| self.calendar_intervals(reading, from, to));
-        Intervals::of(local.filter(|interval| interval.start <= to && from <= interval.end).chain(calendars))
+        Intervals::of(
+            local.filter(|interval| interval.start <= to && from <= interval.end).chain(fires).chain(calendars),
+        )
     }
 
     /// Lists the stretches that a calendar gives the window in `[from, to]`. A calendar that cannot be expanded gives
@@ -167,7 +175,7 @@ impl Window {
         let mut date = local_from.date().saturating_sub(SignedDuration::from_hours(24 * (span::MAX_WEEKLY_DAYS + 1)));
         let last = local_to.date().saturating_add(SignedDuration::from_hours(24));
         let mut found: Vec<(DateTime, DateTime)> = self.spans.iter().filter_map(Span::once).collect();
-        let recurring: Vec<&Span> = self.spans.iter().filter(|span| span.once().is_none()).collect();
+        let recurring: Vec<&Span> = self.spans.iter().filter(|span| span.is_daily()).collect();
         while date <= last && !recurring.is_empty() {
             found.extend(recurring.iter().filter_map(|span| span.beginning_on(date)));
             match date.tomorrow() {

@@ -113,7 +113,7 @@ fn broken_files_do_not_hide_mistakes_in_others() {
     insta::assert_snapshot!(refused(&files, &[]), @r#"
     a.toml:1:5: not TOML: unclosed table, expected `]`
     b.toml:1:1 windows.w: names no time, so it is never
-      hint: write `weekly`, `dates`, `month_days` or `calendars`; `weekly = ["always"]` is all the time
+      hint: write `weekly`, `dates`, `month_days`, `times`, `cron` or `calendars`; `weekly = ["always"]` is all the time
     b.toml:3:1 windows.w.nights: unknown key `nights`
     "#);
 }

@@ -1,6 +1,7 @@
 //! Windows: what their texts mean, exact edges through clock changes, and closures against a look at every minute.
 
 mod closures;
+mod grammar;
 mod oracle;
 
 use std::collections::BTreeMap;
@@ -163,8 +164,14 @@ fn bad_spans_say_what_is_wrong() {
     assert_eq!(weekly("Fry 18:00 - Mon 06:00"), SpanError::Weekday { word: "Fry".to_owned() });
     assert_eq!(weekly("Fri 18:61-19:00"), SpanError::Time { text: "18:61".to_owned() });
     assert!(matches!(weekly("Fri 18:00-18:00"), SpanError::NoLength { .. }));
+    for text in ["Fri 24:00-06:00", "Fri 24:00 - Sat 06:00", "24:00-24:00"] {
+        assert!(matches!(weekly(text), SpanError::BeginsAtEnd { .. }), "{text}: {:?}", weekly(text));
+    }
+    for text in ["Fri 18:00-24:01", "Fri 25:00-26:00", "Fri:9-Sat:10:00"] {
+        assert!(matches!(weekly(text), SpanError::Time { .. }), "{text}: {:?}", weekly(text));
+    }
     assert!(matches!(weekly("Fri 18:00 - Fri 18:00"), SpanError::NoLength { .. }));
-    for text in ["", "Fri 18:00", "Fri -", "18:00", "Fri,,Sat", "Fri 24:00-06:00", "Fri 18:00 - 19:00 - 20:00"] {
+    for text in ["", "Fri 18:00", "Fri -", "18:00", "Fri,,Sat", "Fri 18:00 - 19:00 - 20:00"] {
         assert!(matches!(weekly(text), SpanError::Weekly { .. }), "{text}: {:?}", weekly(text));
     }
     let dates = |text: &str| Span::parse_dates(text).expect_err("bad dates");

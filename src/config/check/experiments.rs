@@ -12,7 +12,7 @@ use super::{
     },
     Check,
     limits::WrittenLimits,
-    values::{DAY, MAX_DELAY, MINUTE, SECOND},
+    values::{DAY, MAX_DELAY, MINUTE, SECOND, account_of},
 };
 use crate::domain::{
     experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
@@ -47,6 +47,8 @@ impl Check<'_> {
         let limits = SECOND..=FIS_MAX_DURATION;
         let max_duration = self.duration(&path.key("max_duration"), raw.max_duration, FIS_MAX_DURATION, limits);
         self.tags(&path.key("tags"), &raw.tags);
+        let environment = raw.environment.and_then(|name| self.name(&path.key("environment"), &name));
+        let account = raw.account.and_then(|account| self.account(&path.key("account"), account));
         let overlap = match raw.overlap {
             None | Some(RawOverlap::Skip) => Overlap::Skip,
             Some(RawOverlap::QueueOne) => Overlap::QueueOne,
@@ -69,10 +71,10 @@ impl Check<'_> {
             // Without a name nothing is used, but everything is still to be checked.
             name: checked_name?,
             template: template?,
-            place,
             tags: raw.tags,
-            environment: None,
-            account: None,
+            environment: environment.map(|name| name.to_string()),
+            account: account.or_else(|| account_of(&place)),
+            place,
             overlap,
             limits,
             max_duration,

@@ -221,7 +221,7 @@ impl Check<'_> {
         self.problem(&path.key(key), message, Some(format!("write at most `{interval}`")));
     }
 
-    fn cron(&mut self, path: &KeyPath, expression: &str, zone: TimeZone, seed: &str) -> Option<CronSchedule> {
+    pub fn cron(&mut self, path: &KeyPath, expression: &str, zone: TimeZone, seed: &str) -> Option<CronSchedule> {
         match CronSchedule::parse(expression, zone, seed) {
             Ok(cron) => {
                 if cron.has_two_day_fields() {

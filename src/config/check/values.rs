@@ -114,6 +114,16 @@ impl Check<'_> {
         }
     }
 
+    /// Reads an AWS account.
+    pub fn account(&mut self, path: &KeyPath, text: String) -> Option<String> {
+        if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+            return Some(text);
+        }
+        let hint = Some("write its 12 digits in quotes, such as `\"123456789012\"`".to_owned());
+        self.problem(path, format!("`{text}` is not an AWS account"), hint);
+        None
+    }
+
     /// Reads an absolute URL of HTTP.
     pub fn url(&mut self, path: &KeyPath, text: String) -> Option<String> {
         let wrong = match reqwest::Url::parse(&text) {
@@ -136,7 +146,8 @@ impl Check<'_> {
         None
     }
 
-    fn region(&mut self, path: &KeyPath, text: String) -> Option<String> {
+    /// Reads the name of an AWS Region.
+    pub fn region(&mut self, path: &KeyPath, text: String) -> Option<String> {
         let mut parts = text.split('-').rev();
         let number = parts.next().is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
         let words: Vec<&str> = parts.collect();
@@ -165,6 +176,11 @@ impl Check<'_> {
         self.problem(path, format!("`{text}` is not the ARN of an IAM role"), Some(hint));
         None
     }
+}
+
+/// Returns the account of the role that a place is called with.
+pub fn account_of(place: &Place) -> Option<String> {
+    place.role_arn.as_ref()?.split(':').nth(4).map(str::to_owned)
 }
 
 fn parse_duration(text: &str) -> Option<SignedDuration> {

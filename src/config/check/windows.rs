@@ -1,6 +1,8 @@
-//! Checks of windows.
+//! Checks of windows: what they are about and what they do. Their times are read in `spans`.
 
 use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, tz::TimeZone};
 
 use super::{
     super::{
@@ -9,16 +11,14 @@ use super::{
         sources::Completeness,
     },
     Check,
-    values::{HOUR, MINUTE},
+    values::{DAY, HOUR, MINUTE},
 };
 use crate::domain::{
     experiment::Experiment,
     ids::ExperimentName,
-    window::{NameGlob, OnEntry, Scope, Span, SpanError, Window, WindowKind, Windows},
+    window::{NameGlob, OnEntry, Scope, Window, WindowKind, Windows},
     words::did_you_mean,
 };
-
-type Parser = fn(&str) -> Result<Span, SpanError>;
 
 impl Check<'_> {
     /// Checks all windows against the experiments that there are.
@@ -39,30 +39,26 @@ impl Check<'_> {
     ) -> Option<Window> {
         let path = KeyPath::default().key("windows").key(name);
         let checked_name = self.name(&path, name);
-        let zone = self.zone(&path.key("timezone"), raw.timezone);
-        let written = raw.weekly.len() + raw.dates.len() + raw.month_days.len() + raw.calendars.len();
+        let zone = self.zone(&path.key("timezone"), raw.timezone.clone());
         let calendars = self.readings(&path.key("calendars"), &raw.calendars);
-        let mut spans = self.spans(&path.key("weekly"), &raw.weekly, Span::parse_weekly);
-        spans.extend(self.spans(&path.key("dates"), &raw.dates, Span::parse_dates));
-        spans.extend(self.spans(&path.key("month_days"), &raw.month_days, Span::parse_month_days));
-        let times = ["weekly", "dates", "month_days", "calendars"].map(|key| path.key(key));
-        if written == 0 && !times.iter().any(|key| self.spoiled.contains(key)) {
-            let hint = "write `weekly`, `dates`, `month_days` or `calendars`; `weekly = [\"always\"]` is all the time"
-                .to_owned();
-            self.problem(&path, "names no time, so it is never".to_owned(), Some(hint));
-        }
+        // A mistake in the zone does not hide one in the times.
+        let spans = self.spans(&path, name, &raw, zone.clone().unwrap_or(TimeZone::UTC));
+        let globs = |texts: &[String]| texts.iter().map(|text| NameGlob::new(text)).collect();
         let scope = Scope {
-            experiments: raw.experiments.iter().map(|n| NameGlob::new(n)).collect(),
+            experiments: globs(&raw.experiments),
             tags: raw.tags,
-            ..Scope::default()
+            environments: globs(&raw.environments),
+            accounts: raw.accounts,
+            regions: globs(&raw.regions),
         };
         self.scope(&path, &scope, experiments);
         let finishes = matches!(raw.on_entry, Some(RawOnEntry::Finish));
         if finishes && raw.stop_lead.is_some() {
             self.warn(&path.key("stop_lead"), "has no effect with `on_entry = \"finish\"`".to_owned());
         }
-        let limits = jiff::SignedDuration::ZERO..=HOUR * 12;
-        let lead = self.duration(&path.key("stop_lead"), raw.stop_lead, MINUTE, limits);
+        let zero = SignedDuration::ZERO;
+        let stop_lead = self.duration(&path.key("stop_lead"), raw.stop_lead, MINUTE, zero..=HOUR * 12);
+        let lead = self.duration(&path.key("lead"), raw.lead, zero, zero..=DAY * 7);
         Some(Window {
             name: checked_name?,
             kind: match raw.kind {
@@ -70,34 +66,22 @@ impl Check<'_> {
                 Some(RawWindowKind::Allowed) => WindowKind::Allowed,
             },
             scope,
-            on_entry: if finishes { OnEntry::Finish } else { OnEntry::Stop { lead } },
-            lead: jiff::SignedDuration::ZERO,
+            on_entry: if finishes { OnEntry::Finish } else { OnEntry::Stop { lead: stop_lead } },
+            lead,
             zone: zone?,
             spans,
             calendars,
         })
     }
 
-    fn spans(&mut self, path: &KeyPath, texts: &[String], parse: Parser) -> Vec<Span> {
-        let mut spans = Vec::new();
-        for (number, text) in texts.iter().enumerate() {
-            match parse(text) {
-                Ok(span) => spans.push(span),
-                Err(error) => {
-                    let hint = match &error {
-                        SpanError::Weekday { word } => did_you_mean(word, WEEKDAYS),
-                        SpanError::NoLength { .. } => Some("a whole day is `Sat` or `2026-12-24`".to_owned()),
-                        _ => None,
-                    };
-                    self.problem(&path.item(number), error.to_string(), hint);
-                }
-            }
-        }
-        spans
-    }
-
     /// Refuses experiments that do not exist; a window about nothing is a gap that nobody sees.
     fn scope(&mut self, path: &KeyPath, scope: &Scope, experiments: &BTreeMap<ExperimentName, Experiment>) {
+        for (number, account) in scope.accounts.iter().enumerate() {
+            self.account(&path.key("accounts").item(number), account.clone());
+        }
+        for (number, region) in scope.regions.iter().enumerate().filter(|(_, glob)| !glob.as_str().contains('*')) {
+            self.region(&path.key("regions").item(number), region.as_str().to_owned());
+        }
         if self.completeness == Completeness::Partial {
             return;
         }
@@ -113,26 +97,26 @@ impl Check<'_> {
                 self.problem(&path, format!("there is no experiment `{}`", name.as_str()), hint);
             }
         }
-        if !scope.tags.is_empty() && !experiments.values().any(|experiment| scope.holds(experiment)) {
+        let all = || experiments.values();
+        if !scope.tags.is_empty() && !all().any(|experiment| scope.holds(experiment)) {
             self.warn(&path.key("tags"), "no experiment in scope carries these tags".to_owned());
+        }
+        for (number, glob) in scope.environments.iter().enumerate() {
+            if !all().any(|e| e.environment.as_ref().is_some_and(|environment| glob.matches(environment))) {
+                let message = format!("no experiment has the `environment` `{}`", glob.as_str());
+                self.warn(&path.key("environments").item(number), message);
+            }
+        }
+        let nowhere = |known: fn(&Experiment) -> Option<&String>| {
+            all().find(|experiment| known(experiment).is_none() && scope.holds(experiment)).map(|e| e.name.clone())
+        };
+        let accounts = (!scope.accounts.is_empty()).then(|| nowhere(|e| e.account.as_ref())).flatten();
+        let regions = (!scope.regions.is_empty()).then(|| nowhere(|e| e.place.region.as_ref())).flatten();
+        for (key, one, name) in [("accounts", "account", accounts), ("regions", "region", regions)] {
+            if let Some(name) = name {
+                let message = format!("the window is about `{name}` too, whose `{one}` is not known");
+                self.warn(&path.key(key), message);
+            }
         }
     }
 }
-
-/// Weekdays as hints write them.
-const WEEKDAYS: [&str; 14] = [
-    "Mon",
-    "Tue",
-    "Wed",
-    "Thu",
-    "Fri",
-    "Sat",
-    "Sun",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-];

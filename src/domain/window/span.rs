@@ -1,11 +1,23 @@
 //! Spans: the times that a window is made of, as people write them.
 //!
-//! Pure. A span is a set of half-open *local* intervals `[start, end)`; only [`super::Window`] knows a zone.
+//! Pure. A span is a set of half-open *local* intervals `[start, end)`; only [`super::Window`] knows a zone. The exception
+//! is a cron expression with a duration, which has its own. Which days a span has is in [`days`].
+
+pub mod days;
+mod text;
 
 use jiff::{
-    ToSpan,
-    civil::{Date, DateTime, Time, Weekday},
+    SignedDuration, Timestamp, ToSpan,
+    civil::{Date, DateTime, Time},
 };
+
+pub use self::days::Days;
+use self::{
+    days::month_day,
+    text::{Clock, EVERY_DAY, Token, day_list, tokens},
+};
+use super::Interval;
+use crate::domain::schedule::CronSchedule;
 
 /// Longest local interval of a weekly span, in days: from a weekday to just before the same time a week later, rounded
 /// up to whole days.
@@ -14,16 +26,16 @@ pub(super) const MAX_WEEKLY_DAYS: i64 = 8;
 /// Longest text of a span, in bytes.
 const MAX_TEXT: usize = 200;
 
-/// One set of local intervals.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One set of intervals.
+#[derive(Debug, Clone)]
 pub struct Span(Shape);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Shape {
     Always,
-    /// On each of the days (bit 0 is Monday): from a time that day to a time some days later.
-    Weekly {
-        days: u8,
+    /// On each of the days: from a time that day to a time some days later.
+    Daily {
+        days: Days,
         from: Time,
         days_on: i64,
         to: Time,
@@ -32,15 +44,10 @@ enum Shape {
         from: DateTime,
         to: DateTime,
     },
-    /// Days of each year, both ends included; `first` after `last` wraps the year.
-    YearDays {
-        first: (i8, i8),
-        last: (i8, i8),
-    },
-    /// Days of each month, both ends included, negative ones counted from its end; `first` after `last` wraps the month.
-    MonthDays {
-        first: i8,
-        last: i8,
+    /// From each instant that a cron expression names, so long.
+    Cron {
+        schedule: CronSchedule,
+        length: SignedDuration,
     },
 }
 
@@ -77,6 +84,41 @@ pub enum SpanError {
         /// The day as written.
         text: String,
     },
+    /// A month that does not exist.
+    #[error("`{word}` is not a month: write `april`, `4`, or a range such as `april:june`")]
+    Month {
+        /// The word.
+        word: String,
+    },
+    /// A day of the month that does not exist.
+    #[error(
+        "`{text}` is not a day of the month: write `15`, `-1` for the last one, or a range such as `1:5` or `-3:-1`"
+    )]
+    DayOfMonth {
+        /// The day as written.
+        text: String,
+    },
+    /// A year that cannot be.
+    #[error("`{text}` is not a year: write `2026`, or a range such as `2026:2027`")]
+    Year {
+        /// The year as written.
+        text: String,
+    },
+    /// A time of day that is no range.
+    #[error("`{text}` is not a range of times: write `09:00-17:00`, or `22:00-06:00` for a night")]
+    Clock {
+        /// The times as written.
+        text: String,
+    },
+    /// It begins at the end of a day.
+    #[error("`{text}` begins at 24:00, which can only end a span")]
+    BeginsAtEnd {
+        /// The span as written.
+        text: String,
+    },
+    /// No date is on all the days that it asks for.
+    #[error("no date matches all of its fields, so it is never")]
+    Never,
     /// It ends where it begins.
     #[error("`{text}` has no length: it ends when it begins")]
     NoLength {
@@ -154,30 +196,57 @@ impl Span {
         let (first, last) = text.split_once(" - ").unwrap_or((text, text));
         let wrong = || SpanError::Day { text: text.trim().to_owned() };
         if let (Some(first), Some(last)) = (year_day(first), year_day(last)) {
-            return Ok(Self(Shape::YearDays { first, last }));
+            return Ok(Self::whole(Days { year_days: Some((first, last)), ..Days::default() }));
         }
         let first = month_day(first).ok_or_else(wrong)?;
         let last = month_day(last).ok_or_else(wrong)?;
-        Ok(Self(Shape::MonthDays { first, last }))
+        Ok(Self::whole(Days { month_days: vec![(first, last)], ..Days::default() }))
+    }
+
+    /// Makes the span of whole days.
+    pub fn whole(days: Days) -> Self {
+        Self(Shape::Daily { days, from: Time::midnight(), days_on: 1, to: Time::midnight() })
+    }
+
+    /// Parses times of some days: `09:00-17:00`, or `22:00-06:00`, which ends on the next day and belongs to the day on
+    /// which it begins.
+    ///
+    /// # Errors
+    /// [`SpanError`] for what is no such range, and for one without length.
+    pub fn parse_clock(days: Days, text: &str) -> Result<Self, SpanError> {
+        match tokens(text)?[..] {
+            [Token::Time(from), Token::Dash, Token::Time(to)] => {
+                daily(text, days, from, i64::from(to.seconds < from.seconds), to)
+            }
+            _ => Err(SpanError::Clock { text: text.to_owned() }),
+        }
+    }
+
+    /// Makes the span that lasts so long from each instant that a schedule names. The length is one of elapsed time.
+    pub fn cron(schedule: CronSchedule, length: SignedDuration) -> Self {
+        Self(Shape::Cron { schedule, length })
     }
 
     /// Tells whether the span has neither beginning nor end.
     pub(super) fn is_always(&self) -> bool {
-        self.0 == Shape::Always
+        matches!(self.0, Shape::Always)
+    }
+
+    /// Tells whether the span cannot come at or after a local time.
+    pub(super) fn is_over(&self, now: DateTime) -> bool {
+        match &self.0 {
+            Shape::Always | Shape::Cron { .. } => false,
+            Shape::Dates { to, .. } => *to <= now,
+            // What begins on the last day of a year may reach into the next.
+            Shape::Daily { days, .. } => days.last_year().is_some_and(|last| last < now.year() - 1),
+        }
     }
 
     /// Tells whether an interval of the span begins on a date as seen from that date alone.
     pub(super) fn beginning_on(&self, date: Date) -> Option<(DateTime, DateTime)> {
-        match self.0 {
-            Shape::Weekly { days, from, days_on, to } => {
-                let today = days & (1 << date.weekday().to_monday_zero_offset()) != 0;
-                let last = || date.checked_add(days_on.days()).ok();
-                today.then(last).flatten().map(|last| (date.to_datetime(from), last.to_datetime(to)))
-            }
-            Shape::YearDays { first, last } => whole_day(date, within((date.month(), date.day()), first, last)),
-            Shape::MonthDays { first, last } => whole_day(date, month_days_hold(date, first, last)),
-            Shape::Dates { .. } | Shape::Always => None,
-        }
+        let Shape::Daily { days, from, days_on, to } = &self.0 else { return None };
+        let last = || date.checked_add(days_on.days()).ok();
+        days.hold(date).then(last).flatten().map(|last| (date.to_datetime(*from), last.to_datetime(*to)))
     }
 
     /// Returns the one interval of a span of dates.
@@ -187,103 +256,45 @@ impl Span {
             _ => None,
         }
     }
-}
 
-/// A time of day that may be 24:00.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Clock {
-    /// Seconds since midnight, at most 86,400.
-    seconds: i32,
-}
-
-const DAY: i32 = 86_400;
-const EVERY_DAY: u8 = 0b111_1111;
-
-impl Clock {
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(':').map(|part| match part.len() {
-            1 | 2 => part.parse::<i32>().ok(),
-            _ => None,
-        });
-        let (hour, minute) = (parts.next()??, parts.next()??);
-        let second = parts.next().unwrap_or(Some(0))?;
-        let seconds = hour * 3600 + minute * 60 + second;
-        (parts.next().is_none() && minute < 60 && second < 60 && seconds <= DAY).then_some(Self { seconds })
+    /// Tells whether the span is to be asked day by day.
+    pub(super) fn is_daily(&self) -> bool {
+        matches!(self.0, Shape::Daily { .. })
     }
 
-    /// Splits off a whole day, which only 24:00 has.
-    fn normal(self) -> (i64, Time) {
-        let within = self.seconds % DAY;
-        let part = |value: i32| i8::try_from(value).unwrap_or_default();
-        let time = Time::new(part(within / 3600), part(within / 60 % 60), part(within % 60), 0);
-        (i64::from(self.seconds / DAY), time.unwrap_or(Time::midnight()))
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Token {
-    Day(Weekday),
-    Time(Clock),
-    Dash,
-    Comma,
-}
-
-fn tokens(text: &str) -> Result<Vec<Token>, SpanError> {
-    let mut tokens = Vec::new();
-    let mut rest = text.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let word_end = rest.find(|c: char| c == '-' || c == ',' || c.is_whitespace()).unwrap_or(rest.len());
-        let length = if matches!(first, '-' | ',') { 1 } else { word_end };
-        let (word, after) = rest.split_at(length);
-        tokens.push(match word {
-            "-" => Token::Dash,
-            "," => Token::Comma,
-            _ if first.is_ascii_digit() => {
-                Token::Time(Clock::parse(word).ok_or_else(|| SpanError::Time { text: word.to_owned() })?)
+    /// Lists the intervals that meet `[from, to]` of a span that is not made of local times.
+    pub(super) fn fires(&self, from: Timestamp, to: Timestamp) -> Vec<Interval> {
+        let Shape::Cron { schedule, length } = &self.0 else { return Vec::new() };
+        let after = |at: Timestamp| at.saturating_add(*length).unwrap_or(Timestamp::MAX);
+        let mut found = Vec::new();
+        let mut at = from.checked_sub(*length + SignedDuration::from_nanos(1)).unwrap_or(Timestamp::MIN);
+        while let Some(slot) = schedule.next_after(at).filter(|slot| slot.at <= to) {
+            let mut end = after(slot.at);
+            // What begins before it ends makes it longer. Two rounds are longer than the length, so this comes to an end.
+            while let Some(last) = schedule.latest_until(end).filter(|last| after(last.at) > end && end <= to) {
+                end = after(last.at);
             }
-            _ => Token::Day(weekday(word).ok_or_else(|| SpanError::Weekday { word: word.to_owned() })?),
-        });
-        rest = after.trim_start();
+            found.push(Interval { start: slot.at, end });
+            at = end;
+        }
+        found
     }
-    Ok(tokens)
 }
 
-/// Finds a weekday by its English name or the first three letters of it, in any case.
-fn weekday(word: &str) -> Option<Weekday> {
-    let names = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-    let word = word.to_ascii_lowercase();
-    let at = names.iter().position(|name| word == *name || word == name[..3])?;
-    Weekday::from_monday_zero_offset(i8::try_from(at).ok()?).ok()
+fn weekly(text: &str, weekdays: u8, from: Clock, days_on: i64, to: Clock) -> Result<Span, SpanError> {
+    daily(text, Days { weekdays, ..Days::default() }, from, days_on, to)
 }
 
-/// Reads `Mon-Wed,Sat` as bits, Monday first; a range may wrap the week.
-fn day_list(tokens: &[Token]) -> Option<u8> {
-    let mut days = 0;
-    for item in tokens.split(|token| matches!(token, Token::Comma)) {
-        let (first, last) = match *item {
-            [Token::Day(day)] => (day, day),
-            [Token::Day(first), Token::Dash, Token::Day(last)] => (first, last),
-            _ => return None,
-        };
-        let length = first.until(last);
-        days |= first.cycle_forward().take(usize::try_from(length).ok()? + 1).fold(0, |bits, day| {
-            let bit: u8 = 1 << day.to_monday_zero_offset();
-            bits | bit
-        });
-    }
-    Some(days)
-}
-
-fn weekly(text: &str, days: u8, from: Clock, days_on: i64, to: Clock) -> Result<Span, SpanError> {
-    let (from_day, from_time) = from.normal();
+fn daily(text: &str, days: Days, from: Clock, days_on: i64, to: Clock) -> Result<Span, SpanError> {
+    let (from_day, from) = (from.normal(), from);
     let (to_day, to_time) = to.normal();
+    if from_day.0 > 0 {
+        return Err(SpanError::BeginsAtEnd { text: text.to_owned() });
+    }
     if days_on == 0 && from == to {
         return Err(SpanError::NoLength { text: text.to_owned() });
     }
-    if from_day > 0 {
-        return Err(SpanError::Weekly { text: text.to_owned() });
-    }
-    Ok(Span(Shape::Weekly { days, from: from_time, days_on: days_on + to_day, to: to_time }))
+    Ok(Span(Shape::Daily { days, from: from_day.1, days_on: days_on + to_day, to: to_time }))
 }
 
 /// Reads a date or a date with a time as the beginning and the end that it stands for.
@@ -315,25 +326,4 @@ fn year_day(text: &str) -> Option<(i8, i8)> {
     let leap_year = 2000;
     let date = Date::new(leap_year, month.parse().ok()?, day.parse().ok()?).ok()?;
     Some((date.month(), date.day()))
-}
-
-/// Reads `15` or `-1`.
-fn month_day(text: &str) -> Option<i8> {
-    let day: i8 = text.trim().parse().ok()?;
-    (day != 0 && (-31..=31).contains(&day)).then_some(day)
-}
-
-fn month_days_hold(date: Date, first: i8, last: i8) -> bool {
-    let length = date.days_in_month();
-    let from_start = |day: i8| if day < 0 { length + 1 + day } else { day };
-    within(date.day(), from_start(first), from_start(last))
-}
-
-fn within<T: PartialOrd>(value: T, first: T, last: T) -> bool {
-    if first <= last { first <= value && value <= last } else { value >= first || value <= last }
-}
-
-fn whole_day(date: Date, holds: bool) -> Option<(DateTime, DateTime)> {
-    let next = date.tomorrow().ok()?;
-    holds.then(|| (date.to_datetime(Time::midnight()), next.to_datetime(Time::midnight())))
 }
