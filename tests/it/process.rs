@@ -14,6 +14,7 @@ mod schedule;
 mod service;
 mod simulator;
 mod telemetry;
+mod wishes;
 
 use firedrill::domain::run::{JournalEntry, Observation, Run};
 use serde_json::json;
