@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     args::{CheckArgs, Output},
-    context::{Context, told},
+    context::{Context, now, told},
     exit::{Exit, Failure},
     render,
 };
@@ -20,7 +20,8 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     match config::load(&context.config, context.environment()) {
-        Ok(loaded) => {
+        Ok(mut loaded) => {
+            loaded.warnings.extend(loaded.findings(now()));
             let rules = &loaded.settings.rules;
             if context.output == Output::Json {
                 render::json(&json!({ "problems": [], "warnings": loaded.warnings }))?;

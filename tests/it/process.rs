@@ -13,6 +13,7 @@ mod schedule;
 mod service;
 mod simulator;
 mod telemetry;
+mod window;
 
 use firedrill::domain::run::{JournalEntry, Observation, Run};
 use serde_json::json;
