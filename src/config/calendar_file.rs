@@ -33,11 +33,11 @@ pub enum FileError {
     Calendar(#[from] FoundError),
 }
 
-/// Reads a file's text.
+/// Reads a file's text; what names no zone in it is in `timezone`.
 ///
 /// # Errors
 /// [`FileError`].
-pub fn read(path: &Path) -> Result<Found, FileError> {
+pub fn read(path: &Path, timezone: &str) -> Result<Found, FileError> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => FileError::Missing,
         _ => FileError::Read(error),
@@ -52,16 +52,17 @@ pub fn read(path: &Path) -> Result<Found, FileError> {
     if bytes.len() > MAX_TEXT {
         return Err(FileError::TooLong);
     }
-    String::from_utf8(bytes).map(Found::File).map_err(|_| FileError::NotText)
+    let text = String::from_utf8(bytes).map_err(|_| FileError::NotText)?;
+    Ok(Found::File { text, timezone: timezone.to_owned() })
 }
 
 /// Reads a file and what it means.
 ///
 /// # Errors
 /// [`FileError`].
-pub fn load(path: &Path) -> Result<(Found, Content), FileError> {
+pub fn load(path: &Path, timezone: &str) -> Result<(Found, Content), FileError> {
     let read_at = now();
-    let found = read(path)?;
+    let found = read(path, timezone)?;
     let content = found.content(read_at)?;
     Ok((found, content))
 }

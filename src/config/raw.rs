@@ -158,6 +158,8 @@ pub enum RawOnExceeded {
 pub struct RawCalendar {
     /// File of iCalendar text, relative to the folder of the file that names it. This or `ssm`.
     pub file: Option<String>,
+    /// IANA time zone of dates and times in the file that name none, if the file does not either. Default `UTC`.
+    pub timezone: Option<String>,
     /// Names or ARNs of Systems Manager change calendars; open only while all of them are. This or `file`.
     pub ssm: Option<Vec<String>>,
     /// Time between two reads. Default `5m`.

@@ -57,7 +57,12 @@ pub struct Calendar {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum CalendarSource {
     /// A file of iCalendar text.
-    File(PathBuf),
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// IANA zone of what names none in it.
+        timezone: String,
+    },
     /// Change calendars of Systems Manager, by name or ARN.
     ChangeCalendars {
         /// One or more.

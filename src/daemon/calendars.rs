@@ -350,9 +350,9 @@ async fn content(found: Found, at: Timestamp) -> Result<Known, String> {
 
 async fn ask(places: &Places, source: &CalendarSource, at: Timestamp) -> Result<Found, String> {
     match source {
-        CalendarSource::File(path) => {
-            let file = path.clone();
-            let read = tokio::task::spawn_blocking(move || calendar_file::read(&file)).await;
+        CalendarSource::File { path, timezone } => {
+            let (file, timezone) = (path.clone(), timezone.clone());
+            let read = tokio::task::spawn_blocking(move || calendar_file::read(&file, &timezone)).await;
             let read = read.map_err(|died| died.to_string())?;
             read.map_err(|error| format!("`{}`: {error}", path.display()))
         }

@@ -158,6 +158,32 @@ pub enum Problem {
         /// The part.
         part: String,
     },
+    /// Parts of a recurrence rule that do not go together.
+    #[error("{part} does not go with FREQ={frequency}")]
+    Together {
+        /// The part.
+        part: &'static str,
+        /// The rule's frequency.
+        frequency: String,
+    },
+    /// A recurrence rule that does not recur.
+    #[error("`{rule}` names no second date within {years} years")]
+    Once {
+        /// The rule.
+        rule: String,
+        /// How far it was looked for.
+        years: i64,
+    },
+    /// A year that no event is expected in.
+    #[error("the year {year} is out of range: from {first} to {last} is possible")]
+    Year {
+        /// The year.
+        year: i16,
+        /// First year.
+        first: i16,
+        /// Last year.
+        last: i16,
+    },
     /// More occurrences than can be looked at.
     #[error(
         "the calendar has more than {limit} occurrences to look at: let the event begin later, or recur less often"
@@ -169,19 +195,32 @@ pub enum Problem {
 }
 
 impl Calendar {
-    /// Reads a calendar.
+    /// Reads a calendar; dates, and times without a zone, are in UTC unless it says `X-WR-TIMEZONE`.
     ///
     /// # Errors
     /// [`CalendarError`] for the first thing that is not understood.
     pub fn parse(text: &str) -> Result<Self, CalendarError> {
+        Self::parse_in(text, &TimeZone::UTC)
+    }
+
+    /// As [`Calendar::parse`], with another zone than UTC.
+    ///
+    /// # Errors
+    /// As [`Calendar::parse`].
+    pub fn parse_in(text: &str, zone: &TimeZone) -> Result<Self, CalendarError> {
         let root = lines::parsed(text)?;
-        let zones = event::Zones::of(text, &root)?;
+        let zones = event::Zones::of(text, &root, zone)?;
+        let mut searched = 0_usize;
         let mut events = Vec::new();
         let mut replaced: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
         for component in root.children.iter().filter(|component| component.name == "VEVENT") {
             let event = Event::parse(component, &zones)?;
             if let Some((uid, at)) = event.uid.clone().zip(event.recurrence_id) {
                 replaced.entry(uid).or_default().insert(at);
+            }
+            searched = searched.saturating_add(event.periods_to_second());
+            if searched > MAX_PERIODS {
+                return Err(CalendarError { line: event.line, problem: Problem::TooMany { limit: MAX_PERIODS } });
             }
             events.push(event);
         }

@@ -4,8 +4,10 @@ use firedrill::domain::calendar::{Calendar, DefaultState};
 use jiff::Timestamp;
 
 mod agent;
+mod bombs;
 mod config;
 mod export;
+mod files;
 mod rfc;
 
 /// A calendar around some lines.

@@ -9,6 +9,7 @@ mod demo;
 mod deployment;
 mod events;
 mod faults;
+mod plan;
 mod schedule;
 mod service;
 mod simulator;

@@ -75,9 +75,14 @@ impl Check<'_> {
                 if called {
                     self.warn(&path, "`region`, `endpoint_url` and `role_arn` have no effect with `file`".to_owned());
                 }
-                self.file_source(&path.key("file"), &file)
+                self.file_source(&path, &file, raw.timezone)
             }
-            (None, Some(names)) => self.change_calendars(&path.key("ssm"), names, place),
+            (None, Some(names)) => {
+                if raw.timezone.is_some() {
+                    self.warn(&path.key("timezone"), "has no effect with `ssm`".to_owned());
+                }
+                self.change_calendars(&path.key("ssm"), names, place)
+            }
             (both, _) => {
                 let message =
                     if both.is_some() { "names both `file` and `ssm`" } else { "names neither `file` nor `ssm`" };
@@ -87,31 +92,35 @@ impl Check<'_> {
         };
         let name = self.name(&path, name);
         let found = match &source {
-            Some(CalendarSource::File(file)) => Some(self.calendar_file(&path.key("file"), file)?),
+            Some(CalendarSource::File { path: file, timezone }) => {
+                Some(self.calendar_file(&path.key("file"), file, timezone)?)
+            }
             _ => None,
         };
         Some(Calendar { name: name?, source: source?, refresh, good_for, found })
     }
 
     /// Finds a file: what does not begin at the root is below the folder of the file that names it.
-    fn file_source(&mut self, path: &KeyPath, file: &str) -> Option<CalendarSource> {
-        let file = PathBuf::from(file);
-        let named_in = self.index.value(path).filter(|place| place.position.is_some());
+    fn file_source(&mut self, path: &KeyPath, file: &str, timezone: Option<String>) -> Option<CalendarSource> {
+        let zone = self.zone(&path.key("timezone"), timezone.clone());
+        let (path, file) = (path.key("file"), PathBuf::from(file));
+        let named_in = self.index.value(&path).filter(|place| place.position.is_some());
         let folder = named_in.as_ref().and_then(|place| Path::new(&place.source).parent());
-        match folder {
-            _ if file.is_absolute() => Some(CalendarSource::File(file)),
-            Some(folder) => Some(CalendarSource::File(folder.join(file))),
+        let found = match folder {
+            _ if file.is_absolute() => file,
+            Some(folder) => folder.join(file),
             None => {
                 let hint =
                     "a path is looked for beside the file that names it, and a variable stands in none".to_owned();
-                self.problem(path, format!("`{}` is not an absolute path", file.display()), Some(hint));
-                None
+                self.problem(&path, format!("`{}` is not an absolute path", file.display()), Some(hint));
+                return None;
             }
-        }
+        };
+        zone.map(|_| CalendarSource::File { path: found, timezone: timezone.unwrap_or_else(|| "UTC".to_owned()) })
     }
 
-    fn calendar_file(&mut self, path: &KeyPath, file: &Path) -> Option<(Found, Content)> {
-        match calendar_file::load(file) {
+    fn calendar_file(&mut self, path: &KeyPath, file: &Path, timezone: &str) -> Option<(Found, Content)> {
+        match calendar_file::load(file, timezone) {
             Ok(read) => return Some(read),
             Err(FileError::Calendar(FoundError::File(CalendarError { line, problem }))) => {
                 let position = Some(Position { line, column: 1 });

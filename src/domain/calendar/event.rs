@@ -1,6 +1,6 @@
 //! One event: when it begins, how long it lasts, and how it comes again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use calcard::{common::timezone::Tz, icalendar::ICalendar};
 use jiff::{
@@ -14,6 +14,9 @@ use super::{
     lines::{Component, Property},
     rule::Rule,
 };
+
+/// Years in which an event may begin: rules are followed from there.
+const YEARS: RangeInclusive<i16> = 1900..=9998;
 
 /// How far a local time can lie from the instant with the same digits in UTC.
 const ZONES_APART: SignedDuration = SignedDuration::from_hours(48);
@@ -65,11 +68,12 @@ pub(super) struct Zones {
 
 impl Zones {
     /// Finds every zone that the calendar names. What a `VTIMEZONE` says of itself is not followed: its name must lead
-    /// to a zone of the tz database, also by one of the names that Windows uses.
+    /// to a zone of the tz database, also by one of the names that Windows uses. What names none, in a calendar that does
+    /// not either, is in the zone `otherwise`.
     ///
     /// # Errors
     /// [`Problem::Zone`].
-    pub(super) fn of(text: &str, root: &Component) -> Result<Self, CalendarError> {
+    pub(super) fn of(text: &str, root: &Component, otherwise: &TimeZone) -> Result<Self, CalendarError> {
         let calendar = ICalendar::parse(text).map_err(|_| CalendarError { line: 1, problem: Problem::NotACalendar })?;
         let resolver = calendar.build_tz_resolver();
         let zone = |name: &str, property: &Property| {
@@ -79,7 +83,7 @@ impl Zones {
         };
         let default = match root.one("X-WR-TIMEZONE")? {
             Some(property) => zone(property.value.trim(), property)?,
-            None => TimeZone::UTC,
+            None => otherwise.clone(),
         };
         let mut named = BTreeMap::new();
         let properties =
@@ -123,6 +127,10 @@ impl Event {
         }
         let begin = component.one("DTSTART")?.ok_or_else(|| missing("DTSTART"))?;
         let start = zones.moment(begin, begin.value.trim())?;
+        if !YEARS.contains(&start.local.year()) {
+            let (first, last) = (*YEARS.start(), *YEARS.end());
+            return Err(begin.error(Problem::Year { year: start.local.year(), first, last }));
+        }
         let first = start.at(begin)?;
         let length = length(component, zones, &start, first)?.ok_or_else(|| missing("DTEND or DURATION"))?;
         let rule = component.one("RRULE")?;
@@ -190,6 +198,11 @@ impl Event {
         self.rule.as_ref().map_or(0, |rule| rule.periods(self.start, local_bound(to)))
     }
 
+    /// How many periods of its rule were looked at when it was read.
+    pub(super) fn periods_to_second(&self) -> usize {
+        self.rule.as_ref().map_or(0, |rule| rule.periods_to_second(self.start))
+    }
+
     fn end(&self, start: Timestamp) -> Timestamp {
         match self.length {
             Length::Exact(length) => later(start, length),
@@ -224,7 +237,9 @@ fn length(
                 let days = start.local.date().until(end.local.date()).map_err(|_| property.refused())?;
                 return Ok(Some(Length::Nominal(days)));
             }
-            let length = end.at(property)?.duration_since(first);
+            // An end on the last day of the year 9999, as some write who mean no end, is behind the last instant there is.
+            let end = instant(end.local, &end.zone).unwrap_or(Timestamp::MAX);
+            let length = end.duration_since(first);
             if length.is_negative() { Err(property.refused()) } else { Ok(Some(Length::Exact(length))) }
         }
         (None, Some(property)) => {

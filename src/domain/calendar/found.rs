@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::{Calendar, CalendarError, DefaultState, later, reading::Content};
@@ -17,7 +17,12 @@ const LOOK: SignedDuration = SignedDuration::from_hours(24 * 430);
 #[serde(rename_all = "kebab-case")]
 pub enum Found {
     /// iCalendar text of a file.
-    File(String),
+    File {
+        /// The text.
+        text: String,
+        /// IANA zone of what names none.
+        timezone: String,
+    },
     /// iCalendar texts of change calendars that are asked together: name or ARN, and text.
     ChangeCalendars(Vec<(String, String)>),
     /// What AWS says change calendars are together, where their texts are not to be had.
@@ -45,6 +50,12 @@ pub enum FoundError {
         /// What is wrong.
         error: CalendarError,
     },
+    /// The zone of what names none.
+    #[error("`{timezone}` is not a time zone")]
+    Zone {
+        /// Its name.
+        timezone: String,
+    },
     /// A text that does not say what it is outside of its events.
     #[error("`{calendar}` is no change calendar: it has no X-CALENDAR-TYPE")]
     NoDefault {
@@ -60,8 +71,10 @@ impl Found {
     /// [`FoundError`], also for a calendar with more occurrences than can be looked at.
     pub fn content(&self, read_at: Timestamp) -> Result<Content, FoundError> {
         let (calendar, known_until) = match self {
-            Self::File(text) => {
-                let calendar = Calendar::parse(text)?;
+            Self::File { text, timezone } => {
+                let zone = TimeZone::get(timezone);
+                let zone = zone.map_err(|_| FoundError::Zone { timezone: timezone.clone() })?;
+                let calendar = Calendar::parse_in(text, &zone)?;
                 calendar.spans(read_at, later(read_at, LOOK))?;
                 (calendar, None)
             }

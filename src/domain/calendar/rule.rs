@@ -3,23 +3,30 @@
 //! The dates are found by the crate `calcard`, in local time and without any zone. It takes nearly anything for a rule,
 //! so what it gets is checked here first, and nothing else reaches it.
 
+use std::collections::BTreeMap;
+
 use calcard::{common::timezone::Tz, icalendar::ICalendar};
-use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{SignedDuration, Span, Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::{MAX_OCCURRENCES, Problem, event, instant};
 
 /// A rule, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
-    /// All parts but the end.
+    /// All parts but those that end it.
     parts: String,
-    /// How often it says it occurs, if it does.
-    count: Option<i64>,
+    /// How often it occurs at most, if it says so.
+    count: Option<usize>,
     /// Last local time that it may yield, inclusive.
     until: Option<DateTime>,
     /// Time from one period to the next that it looks at, never longer than in truth.
     period: SignedDuration,
+    /// When it occurs for the second time; its start for one that occurs once.
+    second: DateTime,
 }
+
+/// How far the second occurrence is looked for. A leap day that is a Monday comes within it.
+const MAX_WAIT_YEARS: i64 = 41;
 
 /// Parts that leave out whole days. With `HOURLY` each hour of such days would be looked at, for years.
 const OF_DAYS: [&str; 4] = ["BYMONTH", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO"];
@@ -51,13 +58,14 @@ impl Rule {
     /// # Errors
     /// [`Problem`].
     pub(super) fn parse(text: &str, start: DateTime, zone: &TimeZone) -> Result<Self, Problem> {
-        let mut rule = Self { parts: String::new(), count: None, until: None, period: SignedDuration::from_hours(1) };
+        let period_of = SignedDuration::from_hours(1);
+        let mut rule = Self { parts: String::new(), count: None, until: None, period: period_of, second: start };
         let mut interval = 1_i32;
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeMap::new();
         for part in text.trim().trim_end_matches(';').to_ascii_uppercase().split(';') {
             let refused = || Problem::Rule { part: super::lines::short(part) };
             let (key, value) = part.split_once('=').ok_or_else(refused)?;
-            if !seen.insert(key.to_owned()) {
+            if seen.insert(key.to_owned(), value.to_owned()).is_some() {
                 return Err(refused());
             }
             match key {
@@ -65,28 +73,36 @@ impl Rule {
                     rule.until = Some(until(value, zone).ok_or_else(refused)?);
                     continue;
                 }
-                "COUNT" => rule.count = value.parse().ok(),
+                "COUNT" => {
+                    let count = value.parse().ok().filter(|count| (1..=MAX_OCCURRENCES).contains(count));
+                    rule.count = Some(count.ok_or_else(refused)?);
+                    continue;
+                }
                 "INTERVAL" => interval = value.parse().unwrap_or(1),
                 "FREQ" => rule.period = period(value),
                 _other => {}
             }
             rule.parts.push_str(&format!("{key}={};", checked(key, value)?.ok_or_else(refused)?));
         }
-        if !seen.contains("FREQ")
+        together(&seen)?;
+        if !seen.contains_key("FREQ")
             || rule.count.is_some() && rule.until.is_some()
             || rule.until.is_some_and(|at| at < start)
         {
             return Err(Problem::Rule { part: super::lines::short(text) });
         }
-        if rule.period == SignedDuration::from_hours(1) && OF_DAYS.iter().any(|part| seen.contains(*part)) {
+        if rule.period == SignedDuration::from_hours(1) && OF_DAYS.iter().any(|part| seen.contains_key(*part)) {
             return Err(Problem::Unsupported {
                 what: "FREQ=HOURLY on some days (FREQ=DAILY with BYHOUR says the same)",
             });
         }
         rule.period = rule.period.saturating_mul(interval);
         // One that occurs once only, as of the 30th of February, is a mistake, and would be looked for to the end of time.
-        if rule.expanded(start, None, 2)?.len() < 2 && rule.count != Some(1) {
-            return Err(Problem::Rule { part: super::lines::short(text) });
+        let far = start.saturating_add(Span::new().years(MAX_WAIT_YEARS));
+        if rule.count != Some(1) {
+            let second = rule.expanded(start, far, 2)?.into_iter().nth(1);
+            let once = || Problem::Once { rule: super::lines::short(text), years: MAX_WAIT_YEARS };
+            rule.second = second.ok_or_else(once)?;
         }
         Ok(rule)
     }
@@ -97,8 +113,14 @@ impl Rule {
     /// [`Problem::TooMany`] beyond `limit`, [`Problem::Rule`] when it cannot be followed.
     pub(super) fn starts(&self, start: DateTime, to: DateTime, limit: usize) -> Result<Vec<DateTime>, Problem> {
         let until = self.until.map_or(to, |until| until.min(to)).max(start);
-        let starts = self.expanded(start, Some(until), limit.saturating_add(1))?;
+        let most = self.count.unwrap_or(usize::MAX).min(limit.saturating_add(1));
+        let starts = self.expanded(start, until, most)?;
         if starts.len() > limit { Err(Problem::TooMany { limit: MAX_OCCURRENCES }) } else { Ok(starts) }
+    }
+
+    /// How many periods were looked at to find that it occurs again.
+    pub(super) fn periods_to_second(&self, start: DateTime) -> usize {
+        self.periods(start, self.second)
     }
 
     /// How many periods lie between two local times.
@@ -107,14 +129,13 @@ impl Rule {
         usize::try_from(periods.max(0)).unwrap_or(usize::MAX)
     }
 
-    /// The first local times, at most `limit`, up to an end if one is given; a rule that counts has its own.
-    fn expanded(&self, start: DateTime, until: Option<DateTime>, limit: usize) -> Result<Vec<DateTime>, Problem> {
-        let until = until.filter(|_| self.count.is_none());
-        let bound = until.map(|until| format!("UNTIL={}", event::written(until))).unwrap_or_default();
+    /// The first local times, at most `limit`, up to an end (inclusive).
+    fn expanded(&self, start: DateTime, until: DateTime, limit: usize) -> Result<Vec<DateTime>, Problem> {
         let text = format!(
-            "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART:{}\r\nDURATION:PT1S\r\nRRULE:{}{bound}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
+            "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART:{}\r\nDURATION:PT1S\r\nRRULE:{}UNTIL={}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
             event::written(start),
-            self.parts
+            self.parts,
+            event::written(until)
         );
         let refused = || Problem::Rule { part: super::lines::short(&self.parts) };
         let calendar = ICalendar::parse(&text).map_err(|_| refused())?;
@@ -142,10 +163,6 @@ fn checked(key: &str, value: &str) -> Result<Option<String>, Problem> {
             _other => None,
         },
         "INTERVAL" => number(value).filter(|number| (1..=10_000).contains(number)).map(|number| number.to_string()),
-        "COUNT" => {
-            let most = i64::try_from(MAX_OCCURRENCES).unwrap_or(i64::MAX);
-            number(value).filter(|number| (1..=most).contains(number)).map(|number| number.to_string())
-        }
         "WKST" => DAYS.contains(&value).then(|| value.to_owned()),
         "BYDAY" => value.split(',').map(weekday).collect::<Option<Vec<_>>>().map(|days| days.join(",")),
         "RSCALE" | "SKIP" => return Err(Problem::Unsupported { what: "a recurrence in another calendar" }),
@@ -160,6 +177,26 @@ fn checked(key: &str, value: &str) -> Result<Option<String>, Problem> {
             numbers.collect::<Option<Vec<_>>>().map(|numbers| numbers.join(","))
         }
     })
+}
+
+/// Refuses parts that do not go together (RFC 5545, 3.3.10).
+fn together(parts: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let frequency = parts.get("FREQ").map(String::as_str).unwrap_or_default();
+    let has = |part: &str| parts.contains_key(part);
+    let numbered = parts.get("BYDAY").is_some_and(|days| days.contains(|c: char| c.is_ascii_digit()));
+    let by = |part: &&String| part.starts_with("BY") && *part != "BYSETPOS";
+    let wrong = [
+        (numbered && !["MONTHLY", "YEARLY"].contains(&frequency), "BYDAY with numbers"),
+        (numbered && has("BYWEEKNO"), "BYDAY with numbers, with BYWEEKNO,"),
+        (has("BYMONTHDAY") && frequency == "WEEKLY", "BYMONTHDAY"),
+        (has("BYYEARDAY") && ["DAILY", "WEEKLY", "MONTHLY"].contains(&frequency), "BYYEARDAY"),
+        (has("BYWEEKNO") && frequency != "YEARLY", "BYWEEKNO"),
+        (has("BYSETPOS") && !parts.keys().any(|part| by(&part)), "BYSETPOS without another BY part"),
+    ];
+    match wrong.into_iter().find(|(is_so, _)| *is_so) {
+        Some((_, part)) => Err(Problem::Together { part, frequency: frequency.to_owned() }),
+        None => Ok(()),
+    }
 }
 
 /// Least time from one period of a frequency to the next.
@@ -192,7 +229,11 @@ fn until(value: &str, zone: &TimeZone) -> Option<DateTime> {
         return Some(date.at(23, 59, 59, 0));
     }
     match value.strip_suffix('Z') {
-        Some(local) => Some(zone.to_datetime(instant(event::date_time(local)?, &TimeZone::UTC)?)),
+        // The last day of the year 9999 is behind the last instant that there is.
+        Some(local) => {
+            let local = event::date_time(local)?;
+            Some(instant(local, &TimeZone::UTC).map_or(local, |at| zone.to_datetime(at)))
+        }
         None => event::date_time(value),
     }
 }

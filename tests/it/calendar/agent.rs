@@ -1,5 +1,9 @@
 //! Calendars under a running agent: read again and again, kept over a restart, and closed when nobody knows better.
 
+use firedrill::domain::{
+    fis::FisStatus,
+    run::{Run, RunState},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -110,6 +114,26 @@ fn a_change_calendar_is_followed_while_the_agent_runs() {
     eventually("the closed window", || is_closed(&home).then_some(()));
     update(&stage, "changes", &change_calendar("CLOSED", &format!("BEGIN:VEVENT\n{}\nEND:VEVENT", today())));
     eventually("the open window", || (!is_closed(&home)).then_some(()));
+}
+
+#[test]
+fn a_run_is_stopped_when_a_change_calendar_closes_unforeseen() {
+    let stage = Stage::start(60.0);
+    create(&stage, "changes", &change_calendar("OPEN", ""));
+    let template = stage.template(&[("wait", "PT10H", &[])]);
+    let tables = format!(
+        "[experiments.drill]\ntemplate = \"{template}\"\n[windows.freeze]\ncalendars = [\"changes\"]\n\
+         [calendars.changes]\nssm = [\"changes\"]\nrefresh = \"1s\"\n"
+    );
+    let home = Home::new(&stage.url(), &tables);
+    let _agent = home.agent();
+    wait_for_status(&home, "a read calendar", is_read);
+    assert_eq!(start(&home).0, "starting");
+    home.wait_for("a running run", |run| matches!(run.state, RunState::Running { .. }));
+    update(&stage, "changes", &closed_today());
+    let run = home.wait_for("the end of the run", Run::is_over);
+    assert!(format!("{:?}", run.state).contains("freeze"), "{:?}", run.state);
+    assert_eq!(stage.experiments()[0].status, FisStatus::Stopped);
 }
 
 #[test]

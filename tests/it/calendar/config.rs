@@ -42,7 +42,10 @@ fn a_file_is_found_beside_the_file_that_names_it() {
         let loaded = loaded.expect("a good configuration");
         assert_eq!(loaded.warnings, []);
         let [changes, holidays] = &loaded.settings.calendars[..] else { panic!("two") };
-        assert_eq!(holidays.source, CalendarSource::File(folder.join("ics/holidays.ics")));
+        assert_eq!(
+            holidays.source,
+            CalendarSource::File { path: folder.join("ics/holidays.ics"), timezone: "UTC".to_owned() }
+        );
         assert_eq!((holidays.refresh.as_secs(), holidays.good_for), (10, SignedDuration::from_hours(24)));
         assert_eq!((changes.refresh.as_secs(), changes.good_for), (300, SignedDuration::from_hours(1)));
         assert!(matches!(&changes.source, CalendarSource::ChangeCalendars { names, place }
@@ -147,7 +150,7 @@ fn a_file_of_fifty_megabytes_is_refused_at_once() {
     // Sparse: what counts is what would have to be read.
     fs::File::create(&path).and_then(|file| file.set_len(50_000_000)).expect("a file");
     let began = std::time::Instant::now();
-    let refused = firedrill::config::calendar_file::load(&path).expect_err("too large");
+    let refused = firedrill::config::calendar_file::load(&path, "UTC").expect_err("too large");
     assert_eq!(refused.to_string(), "it is larger than 4194304 bytes");
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
 }
