@@ -15,6 +15,7 @@ mod service;
 mod simulator;
 mod telemetry;
 mod window;
+mod wishes;
 
 use firedrill::domain::run::{JournalEntry, Observation, Run};
 use serde_json::json;
