@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    args::{Arguments, Output},
+    args::{Arguments, Form, Output},
     exit::{Exit, Failure},
 };
 use crate::{
@@ -27,7 +27,11 @@ pub struct Context {
 impl Context {
     /// Reads the arguments that all commands share.
     pub fn new(arguments: &Arguments) -> Self {
-        Self { config: arguments.config.clone(), state: arguments.state.clone(), output: arguments.output }
+        let output = match arguments.output {
+            Form::Json => Output::Json,
+            Form::Table | Form::Ics => Output::Table,
+        };
+        Self { config: arguments.config.clone(), state: arguments.state.clone(), output }
     }
 
     /// Loads the configuration.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::settings::Settings,
     domain::{
-        forecast,
+        forecast::Cluster,
         ids::Name,
         run::{Run, RunState, SkipReason, Trigger},
         schedule::Schedule,
@@ -121,7 +121,7 @@ async fn slot(context: &Context, experiment: &str, time: &str) -> Result<Exit, F
     {
         return explain(context, store, &run).await;
     }
-    let settings = context.settings().await?;
+    let settings = plan::settings(context, now()).await?;
     let said = undecided(&settings, &name, at).await?;
     if context.output == Output::Json {
         render::json(&json!({ "experiment": name, "at": at, "decided": false, "expected": said }))?;
@@ -191,7 +191,8 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<St
     if from > now() {
         outlook.runs.clear();
     }
-    let forecast = forecast::forecast(&settings.rules, &outlook, from, after);
+    let chosen = Cluster::from([name.clone()]);
+    let forecast = plan::forecast_of(&settings.rules, &outlook, &chosen, from, after);
     if forecast.until < at {
         let until = render::instant(forecast.until);
         return Ok(format!("{} is too far ahead to be forecast; the forecast ends at {until}.", render::instant(at)));

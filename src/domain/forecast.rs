@@ -6,20 +6,23 @@
 //! over its cores; `world` is one such cluster's virtual time.
 
 mod cluster;
+pub mod diff;
 mod world;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 pub use self::cluster::{Cluster, clusters};
 use self::world::World;
 use super::{
+    cost::Cost,
     experiment::Rules,
     ids::{ExperimentName, RunId},
     ledger::Ledger,
     plan::{Halt, PauseRow, ScheduleKey, StopRequest},
-    run::Run,
+    run::{HoldReason, Run},
     template::TemplateFacts,
 };
 
@@ -69,6 +72,23 @@ pub struct Expected {
     pub run: Run,
     /// When it starts and ends at the latest; `None` when it is not started.
     pub runs_from_to: Option<(Timestamp, Timestamp)>,
+    /// What its end rests on.
+    pub basis: Basis,
+    /// What it waited for last, if it had to.
+    pub waited_for: Option<HoldReason>,
+    /// What it costs; `None` when it is not started.
+    pub cost: Option<Cost>,
+}
+
+/// What an expected end rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// The template as it was last read.
+    Template,
+    /// The experiment's `max_duration`: the template was never read, or does not tell.
+    #[serde(rename = "max-duration")]
+    Limit,
 }
 
 /// Forecasts every slot in `[from, to)`.
@@ -81,7 +101,7 @@ pub fn of(rules: &Rules, outlook: &Outlook, clusters: &[Cluster], from: Timestam
     let share = (MAX_PASSES_OF_ALL / rules.experiments.len().max(1)).min(MAX_PASSES);
     let mut forecast = Forecast { runs: Vec::new(), until: to, cut: BTreeMap::new() };
     // One set of windows for all of them: what it finds out of a year is worth keeping.
-    let mut own = Rules { experiments: BTreeMap::new(), ..rules.clone() };
+    let mut own = rules.clone();
     for cluster in clusters {
         let declared = cluster.iter().filter_map(|name| rules.experiments.get_key_value(name));
         own.experiments = declared.map(|(name, experiment)| (name.clone(), experiment.clone())).collect();

@@ -1,5 +1,9 @@
 //! The forecast: what the engine would do, found by the same planner in virtual time.
 
+mod diff;
+mod month;
+mod reality;
+
 use std::collections::BTreeMap;
 
 use firedrill::domain::{

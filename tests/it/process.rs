@@ -9,10 +9,12 @@ mod demo;
 mod deployment;
 mod events;
 mod faults;
+mod plan;
 mod schedule;
 mod service;
 mod simulator;
 mod telemetry;
+mod wishes;
 
 use firedrill::domain::run::{JournalEntry, Observation, Run};
 use serde_json::json;

@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cluster, Expected, Outlook};
+use super::{Basis, Cluster, Expected, Outlook};
 use crate::domain::{
+    cost::{self, Cost},
     estimate,
     experiment::{Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     ledger::Definition,
     plan::{self, Effect, Mode, Snapshot},
-    run::{Adopted, Observation, Run, RunState, StopRequestState, Trigger},
+    run::{Adopted, HoldReason, Observation, Run, RunState, StopRequestState, Trigger},
     template::{TemplateAction, TemplateFacts},
 };
 
@@ -23,6 +24,10 @@ pub(super) struct World<'a> {
     facts: &'a BTreeMap<ExperimentName, TemplateFacts>,
     /// When each started run began and ends.
     ends: BTreeMap<RunId, (Timestamp, Timestamp)>,
+    /// What those ends rest on, and what the runs cost.
+    known: BTreeMap<RunId, (Basis, Cost)>,
+    /// What runs wait for, or waited for.
+    held: BTreeMap<RunId, HoldReason>,
     expected: Vec<Expected>,
     from: Timestamp,
     now: Timestamp,
@@ -56,8 +61,16 @@ impl<'a> World<'a> {
             mode: Mode::Active,
             busy: BTreeSet::new(),
         };
-        let mut world =
-            Self { snapshot, facts: &outlook.facts, ends: BTreeMap::new(), expected: Vec::new(), from, now: from };
+        let mut world = Self {
+            snapshot,
+            facts: &outlook.facts,
+            ends: BTreeMap::new(),
+            known: BTreeMap::new(),
+            held: BTreeMap::new(),
+            expected: Vec::new(),
+            from,
+            now: from,
+        };
         world.take_up();
         world
     }
@@ -101,10 +114,13 @@ impl<'a> World<'a> {
     fn put_away(&mut self, chosen: fn(&Run) -> bool) {
         for mut run in self.snapshot.runs.extract_if(.., |run| chosen(run)) {
             let runs_from_to = self.ends.remove(&run.id);
+            let waited_for = self.held.remove(&run.id);
+            let (basis, cost) = self.known.remove(&run.id).unzip();
+            let basis = basis.unwrap_or(Basis::Template);
             (run.facts, run.fis) = (None, None);
             match run.trigger {
                 Trigger::Slot { at: slot, .. } if slot >= self.from => {
-                    self.expected.push(Expected { slot, run, runs_from_to });
+                    self.expected.push(Expected { slot, run, runs_from_to, basis, waited_for, cost });
                 }
                 Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => {}
             }
@@ -152,7 +168,12 @@ impl<'a> World<'a> {
                 self.snapshot.cursors.insert(schedule, cursor);
                 self.snapshot.runs.extend(runs);
             }
-            Effect::Record { run, observation } => self.apply(&run, &[observation]),
+            Effect::Record { run, observation } => {
+                if let Observation::Held { reason, .. } = &observation {
+                    self.held.insert(run.clone(), reason.clone());
+                }
+                self.apply(&run, &[observation]);
+            }
             Effect::ReadTemplate { run, template, .. } => {
                 let facts = self.facts_of(&run, &template);
                 self.apply(&run, &[Observation::TemplateRead { facts }]);
@@ -217,11 +238,18 @@ impl<'a> World<'a> {
     }
 
     fn begin(&mut self, id: &RunId, template_id: &str) -> FisExperiment {
-        let takes = self.find(id).and_then(|run| match run.facts.as_ref()?.ceiling().known() {
-            Some(length) => Some(length),
-            None => Some(self.snapshot.rules.experiments.get(&run.experiment)?.max_duration),
+        let rules = self.snapshot.rules;
+        let run = self.find(id);
+        let known = run.and_then(|run| rules.experiments.get(&run.experiment).zip(run.facts.as_ref()));
+        let takes = known.map_or(SignedDuration::ZERO, |(experiment, facts)| {
+            facts.ceiling().known().unwrap_or(experiment.max_duration)
         });
-        let end = after(self.now, takes.unwrap_or(SignedDuration::ZERO));
+        let known = known.map(|(experiment, facts)| {
+            let basis = facts.ceiling().known().map_or(Basis::Limit, |_| Basis::Template);
+            (basis, cost::cost(experiment, facts, &rules.budget))
+        });
+        self.known.extend(known.map(|known| (id.clone(), known)));
+        let end = after(self.now, takes);
         self.ends.insert(id.clone(), (self.now, end));
         FisExperiment {
             id: "forecast".to_owned(),
