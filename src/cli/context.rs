@@ -48,7 +48,7 @@ impl Context {
     /// As [`Context::load`]; [`Exit::Internal`] when there is a store that cannot be read.
     pub async fn settings(&self) -> Result<Settings, Failure> {
         let mut settings = self.load()?.settings;
-        if settings.calendars.iter().all(|calendar| calendar.found.is_some()) {
+        if settings.calendars.iter().all(|calendar| calendar.source.is_file()) {
             return Ok(settings);
         }
         let kept = match SqliteStore::open_to_read(&settings.state_directory).await {
