@@ -6,7 +6,7 @@ use aws_sdk_ssm::{
     Client,
     types::{CalendarState, DocumentType},
 };
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 
 use super::{
     classify::failure,
@@ -32,8 +32,7 @@ pub struct State {
 /// [`CallFailure`] when the call failed or its answer says neither open nor closed.
 pub async fn state(places: &Places, place: &Place, calendars: &[String], at: Timestamp) -> Result<State, CallFailure> {
     let client = Client::new(&places.config(place, CallKind::Short).await);
-    let at_time = at.round(Unit::Second).unwrap_or(at).to_string();
-    let call = client.get_calendar_state().set_calendar_names(Some(calendars.to_vec())).at_time(at_time);
+    let call = client.get_calendar_state().set_calendar_names(Some(calendars.to_vec())).at_time(at.to_string());
     let answer = call.send().await.map_err(|error| failure(&error))?;
     let is_open = match answer.state() {
         Some(CalendarState::Open) => true,

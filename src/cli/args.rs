@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 use super::exit;
 
@@ -17,20 +18,40 @@ pub struct Arguments {
     #[arg(long, global = true, env = "FIREDRILL_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Form of the output.
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
+    #[arg(long, short, global = true, value_enum, default_value_t = Form::Table)]
+    pub output: Form,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Form of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// Form of the output of most commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// For people.
     Table,
     /// For programs.
     Json,
+}
+
+/// Every form of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For calendars (iCalendar); only `plan` has it.
+    #[value(skip)]
+    Ics,
+}
+
+/// Reads a form, also that for calendars.
+fn any_form(text: &str) -> Result<Form, String> {
+    match text {
+        "ics" => Ok(Form::Ics),
+        other => Form::from_str(other, false).map_err(|_unknown| "it is `table`, `json` or `ics`".to_owned()),
+    }
 }
 
 /// Subcommands.
@@ -54,7 +75,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  firedrill check --config config/firedrill.toml")]
     Check(CheckArgs),
     /// Show what is going to run in the next days, and what is not and why.
-    #[command(after_help = "Example:\n  firedrill plan --days 14 --experiment checkout-nightly")]
+    #[command(
+        after_help = "Examples:\n  firedrill plan --days 14 --experiment 'checkout-*'\n  firedrill plan --from 2027-03-01 --to 2027-04-01 --output ics > chaos.ics\n  firedrill plan --diff config-of-yesterday.toml"
+    )]
     Plan(PlanArgs),
     /// Work with schedules.
     #[command(
@@ -62,6 +85,12 @@ pub enum Command {
         after_help = "Example:\n  firedrill schedule next '30 2 * * MON-FRI' --timezone Europe/Berlin --count 3"
     )]
     Schedule(ScheduleCommand),
+    /// Work with windows.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  firedrill window check --experiment checkout-nightly --next --free 45m --within 7d"
+    )]
+    Window(WindowCommand),
     /// List runs, newest first.
     #[command(after_help = "Example:\n  firedrill runs --experiment checkout-nightly --limit 5")]
     Runs(RunsArgs),
@@ -200,14 +229,51 @@ pub struct CheckArgs {
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// How many days ahead.
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=366))]
+    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u16).range(1..=366), conflicts_with = "to")]
     pub days: u16,
-    /// Only this experiment.
-    #[arg(long, value_name = "NAME")]
-    pub experiment: Option<String>,
-    /// Begin at this instant instead of now.
-    #[arg(long, value_name = "RFC3339")]
-    pub from: Option<jiff::Timestamp>,
+    /// Begin at this instant instead of now: RFC 3339, or a date (its midnight in UTC).
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub from: Option<Timestamp>,
+    /// End before this instant, at most 366 days after the begin.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub to: Option<Timestamp>,
+    /// Only these experiments, `*` for any characters; may be repeated.
+    #[arg(long = "experiment", value_name = "NAME")]
+    pub experiments: Vec<String>,
+    /// Compare with this older configuration: what is added, dropped, moved or decided otherwise.
+    #[arg(long, value_name = "OLD_CONFIG")]
+    pub diff: Option<PathBuf>,
+    /// Leave out the single slots.
+    #[arg(long, conflicts_with = "diff")]
+    pub totals: bool,
+    /// Draw a picture of the time first; `auto` does so on a terminal.
+    #[arg(long, value_enum, default_value_t = Picture::Auto)]
+    pub picture: Picture,
+    /// Form of the output: `table`, `json` or `ics`, which other calendars read.
+    #[arg(id = "output", long, short, value_parser = any_form, default_value = "table", value_name = "OUTPUT")]
+    pub output: Form,
+}
+
+/// When a picture is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Picture {
+    /// Where somebody looks: on a terminal.
+    Auto,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// Reads an instant, or a date as its midnight in UTC.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let midnight = text.parse::<jiff::civil::Date>().and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC));
+    midnight.map(|at| at.timestamp()).map_err(|_neither| {
+        "an instant is written 2027-03-28T02:30:00Z or 2027-03-28T02:30:00+02:00, a date 2027-03-28".to_owned()
+    })
 }
 
 /// `schedule`.
@@ -253,6 +319,36 @@ pub enum Dst {
     Skip,
 }
 
+/// `window`.
+#[derive(Debug, Subcommand)]
+pub enum WindowCommand {
+    /// Show which experiments the windows permit to run, and when there is time for one.
+    #[command(
+        after_help = "Examples:\n  firedrill window check --next\n  firedrill window check --experiment checkout-nightly --at 2026-12-24T02:00:00Z\n  firedrill window check --free 45m --within 7d"
+    )]
+    Check(WindowCheckArgs),
+}
+
+/// `window check`.
+#[derive(Debug, Args)]
+pub struct WindowCheckArgs {
+    /// Only this experiment.
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// At this instant. Default: now.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<jiff::Timestamp>,
+    /// Show when it changes next between open and closed.
+    #[arg(long)]
+    pub next: bool,
+    /// List times in which a run of this length fits, the longest `stop_lead` included.
+    #[arg(long, value_name = "LENGTH")]
+    pub free: Option<String>,
+    /// How far ahead `--free` looks.
+    #[arg(long, default_value = "7d", value_name = "LENGTH")]
+    pub within: String,
+}
+
 /// `runs`.
 #[derive(Debug, Args)]
 pub struct RunsArgs {
@@ -261,7 +357,7 @@ pub struct RunsArgs {
     pub experiment: Option<String>,
     /// Only opened at or after this instant.
     #[arg(long, value_name = "RFC3339")]
-    pub since: Option<jiff::Timestamp>,
+    pub since: Option<Timestamp>,
     /// At most so many.
     #[arg(long, default_value_t = 20)]
     pub limit: u32,

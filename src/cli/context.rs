@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    args::{Arguments, Output},
+    args::{Arguments, Form, Output},
     exit::{Exit, Failure},
 };
 use crate::{
@@ -27,7 +27,11 @@ pub struct Context {
 impl Context {
     /// Reads the arguments that all commands share.
     pub fn new(arguments: &Arguments) -> Self {
-        Self { config: arguments.config.clone(), state: arguments.state.clone(), output: arguments.output }
+        let output = match arguments.output {
+            Form::Json => Output::Json,
+            Form::Table | Form::Ics => Output::Table,
+        };
+        Self { config: arguments.config.clone(), state: arguments.state.clone(), output }
     }
 
     /// Loads the configuration.
@@ -44,7 +48,7 @@ impl Context {
     /// As [`Context::load`]; [`Exit::Internal`] when there is a store that cannot be read.
     pub async fn settings(&self) -> Result<Settings, Failure> {
         let mut settings = self.load()?.settings;
-        if settings.calendars.iter().all(|calendar| calendar.found.is_some()) {
+        if settings.calendars.iter().all(|calendar| calendar.source.is_file()) {
             return Ok(settings);
         }
         let kept = match SqliteStore::open_to_read(&settings.state_directory).await {

@@ -1,12 +1,20 @@
 //! `firedrill plan`: the planner in virtual time, for every slot of the next days.
+//!
+//! [`ahead`] makes words and numbers of the forecast, [`table`] prints them, [`picture`] draws them, [`diff`] compares two
+//! configurations.
+
+pub mod ahead;
+pub mod diff;
+pub mod picture;
+pub mod table;
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use jiff::{SignedDuration, Timestamp, civil::date, tz::TimeZone};
 
+use self::ahead::{Ahead, Line};
 use super::{
-    args::{Output, PlanArgs},
+    args::{Form, PlanArgs},
     context::{Context, now},
     exit::{Exit, Failure},
     render,
@@ -14,35 +22,120 @@ use super::{
 use crate::{
     config::settings::Settings,
     domain::{
-        forecast::{self, Expected, Forecast, Outlook},
-        ids::Name,
+        calendar::export::{self, Item, Status},
+        experiment::Rules,
+        forecast::{self, Basis, Cluster, Forecast, Outlook},
+        ids::ExperimentName,
+        window::NameGlob,
+        words::did_you_mean,
     },
     engine::ports::{Rows, Store},
     store::{OpenError, SqliteStore},
 };
 
+/// Longest range of a forecast.
+const MAX_RANGE: SignedDuration = SignedDuration::from_hours(24 * 366);
+
+/// Years in which schedules can be computed (inclusive).
+const YEARS: (i16, i16) = (1970, 9990);
+
 /// Prints the forecast.
 ///
 /// # Errors
-/// [`Exit::Usage`] for a configuration with mistakes or an unknown experiment.
+/// [`Exit::Usage`] for a configuration with mistakes or a range that cannot be, [`Exit::NotFound`] for an unknown
+/// experiment.
 pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
-    let mut settings = context.settings().await?;
-    if let Some(name) = &args.experiment {
-        let known = Name::parse(name).ok().filter(|name| settings.rules.experiments.contains_key(name));
-        let name = known.ok_or_else(|| Failure::say(Exit::NotFound, format!("there is no experiment `{name}`")))?;
-        settings.rules.experiments.retain(|other, _| *other == name);
+    let now = now();
+    let (from, to) = range(args, now)?;
+    let settings = settings(context, now).await?;
+    if let Some(old) = &args.diff {
+        let old = self::settings(&Context { config: old.clone(), ..context.clone() }, now).await?;
+        return diff::run(args, [&old, &settings], from, to).await;
     }
-    let from = args.from.unwrap_or_else(now);
-    let length = SignedDuration::from_hours(24 * i64::from(args.days));
-    let to = from.checked_add(length).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let chosen = chosen(&args.experiments, &[&settings.rules])?;
     let outlook = outlook(&settings).await?;
-    let forecast = forecast::forecast(&settings.rules, &outlook, from, to);
-    if context.output == Output::Json {
-        render::json(&as_json(&forecast, from))?;
-    } else {
-        print(&forecast, &settings, from, to)?;
+    let forecast = forecast_of(&settings.rules, &outlook, &chosen, from, to);
+    let ahead = Ahead::new(&settings, &outlook, &forecast, &chosen, (from, to), now);
+    match args.output {
+        Form::Json => render::json(&ahead.report(args.totals))?,
+        Form::Ics => render::text(&calendar(&ahead, now))?,
+        Form::Table => table::print(&ahead, args)?,
     }
     Ok(Exit::Done)
+}
+
+/// Writes what starts as a calendar that others can read.
+fn calendar(ahead: &Ahead<'_>, now: Timestamp) -> String {
+    let item = |line: &Line<'_>| {
+        let (start, end) = (line.starts?, line.ends_by?);
+        let assumed = match line.end_rests_on {
+            Some(Basis::Limit) => "The end is the experiment's `max_duration`, since its template does not tell one.\n",
+            Some(Basis::Template) | None => "",
+        };
+        Some(Item {
+            uid: format!("{}@firedrill", line.run),
+            start,
+            end,
+            summary: format!("Chaos: {}", line.experiment),
+            description: format!("{assumed}Schedule {}, slot {}", line.schedule, render::instant(line.slot)),
+            status: Status::Tentative,
+            categories: vec!["chaos".to_owned()],
+        })
+    };
+    let items: Vec<Item> = ahead.lines.iter().filter_map(item).collect();
+    export::export(&items, now)
+}
+
+/// Finds the range asked for, `[from, to)`.
+fn range(args: &PlanArgs, now: Timestamp) -> Result<(Timestamp, Timestamp), Failure> {
+    let usage = |text: String| Err(Failure::say(Exit::Usage, text));
+    let from = args.from.unwrap_or(now);
+    let days = SignedDuration::from_hours(24 * i64::from(args.days));
+    let to = args.to.unwrap_or_else(|| from.saturating_add(days).unwrap_or(Timestamp::MAX));
+    let year = |year| date(year, 1, 1).to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |at| at.timestamp());
+    if from < year(YEARS.0) || to > year(YEARS.1 + 1) {
+        let (from, to) = (render::instant(from), render::instant(to));
+        return usage(format!("{from} to {to} is not within the years {} to {}", YEARS.0, YEARS.1));
+    }
+    if from >= to {
+        let (from, to) = (render::instant(from), render::instant(to));
+        return usage(format!("--to {to} is not after --from {from}"));
+    }
+    if to.duration_since(from) > MAX_RANGE {
+        let hint = "hint: ask for one part after the other with --from and --to";
+        return usage(format!("the range is longer than 366 days\n{hint}"));
+    }
+    Ok((from, to))
+}
+
+/// Loads the settings of a forecast: calendars that are believed now are believed to stay so, all others to stay unknown.
+pub async fn settings(context: &Context, now: Timestamp) -> Result<Settings, Failure> {
+    let mut settings = context.settings().await?;
+    settings.rules.windows = settings.rules.windows.judged_at(now);
+    Ok(settings)
+}
+
+/// Finds the experiments that were asked for; all when none was.
+///
+/// # Errors
+/// [`Exit::NotFound`] for a name that none of the configurations has.
+fn chosen(asked: &[String], rules: &[&Rules]) -> Result<Cluster, Failure> {
+    let known: Cluster = rules.iter().flat_map(|rules| rules.experiments.keys().cloned()).collect();
+    if asked.is_empty() {
+        return Ok(known);
+    }
+    let mut chosen = Cluster::new();
+    for text in asked {
+        let glob = NameGlob::new(text);
+        let before = chosen.len();
+        chosen.extend(known.iter().filter(|name| glob.matches(name.as_str())).cloned());
+        if chosen.len() == before && !chosen.iter().any(|name| glob.matches(name.as_str())) {
+            let hint = did_you_mean(text, known.iter().map(ExperimentName::as_str));
+            let hint = hint.map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+            return Err(Failure::say(Exit::NotFound, format!("there is no experiment `{text}`{hint}")));
+        }
+    }
+    Ok(chosen)
 }
 
 /// Reads what the forecast starts from; without a store (no agent has run yet) everything is new.
@@ -67,67 +160,22 @@ pub async fn outlook(settings: &Settings) -> Result<Outlook, Failure> {
     Ok(outlook)
 }
 
-fn print(forecast: &Forecast, settings: &Settings, from: Timestamp, to: Timestamp) -> Result<(), Failure> {
-    if forecast.runs.is_empty() {
-        let range = format!("from {} to {}", render::instant(from), render::instant(to));
-        return render::line(&format!("no schedule names an instant {range}"));
-    }
-    let mut table = render::table(&["slot (utc)", "local", "experiment", "decision", "ends by (utc)", "reason"]);
-    for expected in &forecast.runs {
-        let local = local_time(settings, expected);
-        let ends = expected.runs_from_to.map_or_else(String::new, |(_, end)| render::instant(end));
-        let (decision, reason) = decision(expected);
-        table.add_row([
-            render::instant(expected.slot),
-            local,
-            expected.run.experiment.to_string(),
-            decision.to_owned(),
-            ends,
-            reason,
-        ]);
-    }
-    render::line(&table.trim_fmt())?;
-    let starts = forecast.runs.iter().filter(|run| run.runs_from_to.is_some()).count();
-    let skips = forecast.runs.len() - starts;
-    render::line(&format!("\n{} slots: {starts} start, {skips} do not", forecast.runs.len()))?;
-    if forecast.until < to {
-        eprintln!("warning: too many slots; the forecast ends at {}", render::instant(forecast.until));
-    }
-    Ok(())
-}
-
-fn local_time(settings: &Settings, expected: &Expected) -> String {
-    let crate::domain::run::Trigger::Slot { schedule, at } = &expected.run.trigger else { return String::new() };
-    let experiment = settings.rules.experiments.get(&expected.run.experiment);
-    let schedule = experiment.and_then(|experiment| experiment.schedules.iter().find(|s| s.name() == schedule));
-    schedule.map_or_else(String::new, |schedule| {
-        let local = at.to_zoned(schedule.zone().clone()).strftime("%a %H:%M:%S %Z").to_string();
-        let shifted = schedule.slot_at(*at).is_some_and(|slot| slot.shifted);
-        if shifted { format!("{local} (shifted)") } else { local }
-    })
-}
-
-fn decision(expected: &Expected) -> (&'static str, String) {
-    match expected.runs_from_to {
-        Some(_) => ("start", String::new()),
-        None => (expected.run.state.as_str(), render::detail(&expected.run)),
-    }
-}
-
-fn as_json(forecast: &Forecast, from: Timestamp) -> Value {
-    let run = |expected: &Expected| {
-        let (decision, reason) = decision(expected);
-        json!({
-            "slot": expected.slot,
-            "experiment": expected.run.experiment,
-            "run": expected.run.id,
-            "decision": decision,
-            "reason": reason,
-            "starts": expected.runs_from_to.map(|(start, _)| start),
-            "ends_by": expected.runs_from_to.map(|(_, end)| end),
-            "state": expected.run.state,
-        })
-    };
-    let runs: Vec<Value> = forecast.runs.iter().map(run).collect();
-    json!({ "from": from, "until": forecast.until, "slots": runs })
+/// Forecasts some experiments, with all that may influence them, on all cores.
+pub fn forecast_of(rules: &Rules, outlook: &Outlook, chosen: &Cluster, from: Timestamp, to: Timestamp) -> Forecast {
+    let mut clusters = forecast::clusters(rules, outlook);
+    clusters.retain(|cluster| !cluster.is_disjoint(chosen));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(clusters.len().max(1));
+    let parts: Vec<Forecast> = std::thread::scope(|scope| {
+        let share = |core| clusters.iter().skip(core).step_by(cores).cloned().collect::<Vec<_>>();
+        let work = |core| {
+            let share = share(core);
+            scope.spawn(move || forecast::of(rules, outlook, &share, from, to))
+        };
+        let cores: Vec<_> = (0..cores).map(work).collect();
+        let joined = cores.into_iter().map(|core| core.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        joined.collect()
+    });
+    let mut forecast = forecast::merged(parts, to);
+    forecast.runs.retain(|run| chosen.contains(&run.run.experiment));
+    forecast
 }

@@ -1,6 +1,6 @@
 //! Output: tables for people, JSON for programs.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::{SignedDuration, Timestamp};
@@ -14,8 +14,9 @@ use crate::domain::run::{Run, RunState};
 /// # Errors
 /// When it has no JSON form, or stdout is closed.
 pub fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::internal(error.into()))?;
-    line(&text)
+    let mut stdout = BufWriter::new(std::io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut stdout, value).map_err(std::io::Error::from);
+    seen(written.and_then(|()| writeln!(stdout)).and_then(|()| stdout.flush()))
 }
 
 /// Prints a line of data. A reader that went away (`| head`) has seen enough: that is no failure.
@@ -23,7 +24,19 @@ pub fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
 /// # Errors
 /// When stdout cannot be written to.
 pub fn line(text: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{text}") {
+    seen(writeln!(std::io::stdout(), "{text}"))
+}
+
+/// Prints a text as it is.
+///
+/// # Errors
+/// When stdout cannot be written to.
+pub fn text(text: &str) -> Result<(), Failure> {
+    seen(write!(std::io::stdout(), "{text}"))
+}
+
+fn seen(written: std::io::Result<()>) -> Result<(), Failure> {
+    match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(Exit::Internal, error)),
         _ => Ok(()),
     }

@@ -30,6 +30,7 @@ use crate::domain::{
     experiment::{Place, Rules},
     schedule::CronSchedule,
 };
+pub use values::parse_duration;
 use values::{DAY, HOUR, MINUTE, SECOND};
 
 /// Folder of the store when nothing names one.

@@ -1,6 +1,6 @@
 //! Settings: the configuration after every check. What stands here cannot be wrong any more.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use jiff::SignedDuration;
 use serde::Serialize;
@@ -50,7 +50,7 @@ pub struct Calendar {
     /// How long after it was read it is believed (inclusive).
     pub good_for: SignedDuration,
     /// What was found in a file when the configuration was loaded; `None` for what is not a file.
-    pub found: Option<(Found, Content)>,
+    pub found: Option<(Arc<Found>, Content)>,
 }
 
 /// Where a calendar is read.
@@ -73,6 +73,11 @@ pub enum CalendarSource {
 }
 
 impl CalendarSource {
+    /// Tells whether it is a file, which is read when the configuration is.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
     /// Returns a text that only this source has.
     pub fn identity(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|_| format!("{self:?}"))

@@ -351,7 +351,7 @@ async fn answer_reloads(
     mut reloads: mpsc::Receiver<oneshot::Sender<api::ReloadAnswer>>,
 ) -> &'static str {
     while let Some(answer) = reloads.recv().await {
-        let said = reloader.reload(heartbeat::now());
+        let said = reloader.reload(heartbeat::now()).await;
         // Whoever asked may have gone; the log says it too.
         let _gone = answer.send(said);
     }

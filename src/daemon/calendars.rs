@@ -42,6 +42,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const RETRY: SignedDuration = SignedDuration::from_secs(30);
 /// Longest time that one read may take, all its calls together.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time that a configuration waits for calendars that nobody has read yet: without them its windows would be
+/// closed, and what runs would be stopped, for no reason but that.
+const FIRST_READS: Duration = Duration::from_secs(5);
 
 /// All calendars of the configuration in force.
 pub struct Calendars {
@@ -84,9 +87,10 @@ struct Read {
 }
 
 impl Entry {
-    fn new(calendar: Calendar) -> Self {
-        let found = calendar.found.as_ref().map(|(found, _)| Arc::new(found.clone()));
+    fn new(mut calendar: Calendar) -> Self {
         let reading = calendar.reading();
+        // The text is not kept twice.
+        let found = calendar.found.take().map(|(found, _)| found);
         let tried = reading.content.as_ref().map_or(Tried::Never, |content| Tried::At(content.read_at));
         Self { calendar, reading, found, tried }
     }
@@ -104,6 +108,20 @@ impl Entry {
         let ended = self.reading.content.as_ref().and_then(|content| content.known_until);
         // Also when the clock was set back.
         now < at || now.duration_since(at) >= wait || ended.is_some_and(|ended| at < ended && ended <= now)
+    }
+
+    /// Takes in what a read found.
+    fn take(&mut self, read: Read) {
+        say(self, &read);
+        self.tried = Tried::At(read.at);
+        match read.result {
+            Ok((found, content)) => {
+                self.found = Some(found);
+                self.reading.content = Some(content);
+                self.reading.failure = None;
+            }
+            Err(failure) => self.reading.failure = Some(failure),
+        }
     }
 
     fn row(&self) -> CalendarRow {
@@ -144,6 +162,7 @@ impl Calendars {
             tracing::warn!(error = chain(&error), "calendars as they were last read could not be loaded");
             BTreeMap::new()
         });
+        let asked: Vec<Calendar> = calendars.iter().filter(|calendar| !calendar.source.is_file()).cloned().collect();
         let mut entries: BTreeMap<_, _> =
             calendars.into_iter().map(|calendar| (calendar.name.clone(), Entry::new(calendar))).collect();
         for (name, (found, reading)) in kept {
@@ -154,12 +173,26 @@ impl Calendars {
         }
         let reconfigured = Notify::new();
         let this = Self { store, places, rules, status, entries: Mutex::new(entries), reconfigured };
-        this.enforce(&this.entries());
+        this.enforce(&this.entries(), None);
+        for read in this.read_first(asked).await {
+            this.take(read).await;
+        }
         Arc::new(this)
     }
 
-    /// Puts another configuration into force; what is known of a calendar whose source is the same stays known.
-    pub fn reconfigure(&self, rules: Rules, calendars: Vec<Calendar>) {
+    /// Puts another configuration into force; what is known of a calendar whose source is the same stays known, others
+    /// are read before.
+    pub async fn reconfigure(&self, rules: Rules, calendars: Vec<Calendar>) {
+        let is_known = |calendar: &Calendar| {
+            self.entries().get(&calendar.name).is_some_and(|entry| entry.calendar.source == calendar.source)
+        };
+        let asked = calendars.iter().filter(|calendar| !calendar.source.is_file() && !is_known(calendar));
+        let reads = self.read_first(asked.cloned().collect()).await;
+        self.replace(rules, calendars, reads);
+        self.reconfigured.notify_one();
+    }
+
+    fn replace(&self, rules: Rules, calendars: Vec<Calendar>, reads: Vec<Read>) {
         let mut entries = self.entries();
         let mut old = std::mem::take(&mut *entries);
         for calendar in calendars {
@@ -173,10 +206,34 @@ impl Calendars {
             }
             entries.insert(name, entry);
         }
-        self.rules.send_replace(Arc::new(rules));
-        self.enforce(&entries);
-        drop(entries);
-        self.reconfigured.notify_one();
+        for read in reads {
+            if let Some(entry) = entries.get_mut(&read.calendar.name) {
+                entry.take(read);
+            }
+        }
+        self.enforce(&entries, Some(rules));
+    }
+
+    /// Reads calendars at once; those that do not answer in time are left to be read later.
+    async fn read_first(&self, calendars: Vec<Calendar>) -> Vec<Read> {
+        let now = heartbeat::now();
+        let mut reads = JoinSet::new();
+        for calendar in calendars {
+            reads.spawn(read(self.places.clone(), calendar, None, now));
+        }
+        let mut done = Vec::new();
+        let all = async {
+            while let Some(ended) = reads.join_next().await {
+                match ended {
+                    Ok(read) => done.push(read),
+                    Err(error) => tracing::error!(%error, "a read of a calendar died"),
+                }
+            }
+        };
+        if timeout(FIRST_READS, all).await.is_err() {
+            tracing::warn!("not every calendar answers; windows that follow those are closed until they do");
+        }
+        done
     }
 
     /// Reads every calendar when it is due, for ever.
@@ -232,37 +289,31 @@ impl Calendars {
             let mut entries = self.entries();
             let entry = entries.get_mut(&read.calendar.name);
             let Some(entry) = entry.filter(|entry| entry.calendar.source == read.calendar.source) else { return };
-            entry.tried = Tried::At(read.at);
-            say(entry, &read);
-            match read.result {
-                Ok((found, content)) => {
-                    entry.found = Some(found);
-                    entry.reading.content = Some(content);
-                    entry.reading.failure = None;
-                }
-                Err(failure) => entry.reading.failure = Some(failure),
-            }
-            let row = entry.row();
-            self.enforce(&entries);
+            entry.take(read);
+            // A file is read when the configuration is.
+            let row = (!entry.calendar.source.is_file()).then(|| entry.row());
+            self.enforce(&entries, None);
             row
         };
-        // A file is read when the configuration is.
-        if matches!(read.calendar.source, CalendarSource::ChangeCalendars { .. })
+        if let Some(row) = row
             && let Err(error) = self.store.keep_calendar(&row).await
         {
             tracing::warn!(calendar = %row.name, error = chain(&error), "calendar could not be kept");
         }
     }
 
-    /// Gives the engine and the status what is known.
-    fn enforce(&self, entries: &BTreeMap<CalendarName, Entry>) {
-        if !entries.is_empty() {
-            let readings = entries.iter().map(|(name, entry)| (name.clone(), entry.reading.clone())).collect();
-            self.rules.send_modify(|rules| {
-                let windows = rules.windows.with_readings(&readings);
-                *rules = Arc::new(Rules { windows, ..(**rules).clone() });
-            });
-        }
+    /// Gives the engine and the status what is known, together with new rules if there are any.
+    fn enforce(&self, entries: &BTreeMap<CalendarName, Entry>, rules: Option<Rules>) {
+        let readings = entries.iter().map(|(name, entry)| (name.clone(), entry.reading.clone())).collect();
+        self.rules.send_if_modified(|current| {
+            if rules.is_none() && entries.is_empty() {
+                return false;
+            }
+            let rules = rules.unwrap_or_else(|| (**current).clone());
+            let windows = rules.windows.with_readings(&readings);
+            *current = Arc::new(Rules { windows, ..rules });
+            true
+        });
         let said = entries.iter().map(|(name, entry)| (name.to_string(), entry.status())).collect();
         self.status.send_modify(|status| Arc::make_mut(status).calendars = said);
     }
@@ -285,9 +336,7 @@ pub async fn kept(
 ) -> Result<BTreeMap<CalendarName, (Option<Arc<Found>>, Reading)>, StoreError> {
     let mut kept = BTreeMap::new();
     for row in store.calendars().await? {
-        let of_row = |calendar: &&Calendar| {
-            calendar.name == row.name && calendar.found.is_none() && calendar.source.identity() == row.source
-        };
+        let of_row = |calendar: &&Calendar| calendar.name == row.name && calendar.source.identity() == row.source;
         let Some(calendar) = calendars.iter().find(of_row) else { continue };
         let mut reading = Reading { failure: row.failure, ..calendar.reading() };
         let mut known = None;
@@ -362,6 +411,8 @@ async fn ask(places: &Places, source: &CalendarSource, at: Timestamp) -> Result<
 
 /// Asks AWS what calendars are, and for their texts; texts that cannot be had or say something else do not count.
 async fn change_calendars(places: &Places, place: &Place, names: &[String], at: Timestamp) -> Result<Found, String> {
+    // To the second, so that AWS and the texts are asked of the same instant.
+    let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
     let state = ssm::state(places, place, names, at).await.map_err(|failure| failure.to_string())?;
     let state_only = |because| Found::State { is_open: state.is_open, until: state.until, because };
     let mut texts = Vec::new();

@@ -29,7 +29,7 @@ pub struct Reloader {
 
 impl Reloader {
     /// Loads the configuration anew. Returns what to tell the one who asked.
-    pub fn reload(&mut self, now: Timestamp) -> ReloadAnswer {
+    pub async fn reload(&mut self, now: Timestamp) -> ReloadAnswer {
         match config::load(&self.path, self.env.clone()) {
             Ok(loaded) => {
                 let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
@@ -38,7 +38,7 @@ impl Reloader {
                     tracing::warn!(warning, "configuration");
                 }
                 let experiments = loaded.settings.rules.experiments.len();
-                self.calendars.reconfigure(loaded.settings.rules, loaded.settings.calendars);
+                self.calendars.reconfigure(loaded.settings.rules, loaded.settings.calendars).await;
                 self.tell(|status| {
                     status.config_loaded_at = now;
                     status.config_refused = None;

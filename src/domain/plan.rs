@@ -307,6 +307,9 @@ fn survey(snapshot: &Snapshot<'_>, now: Timestamp) -> Survey {
             RunState::Finished { .. } | RunState::Skipped { .. } => {}
         }
     }
+    // Nothing is to be done when a pause ends, but it is to be told.
+    let pauses = snapshot.pauses.values().filter_map(|row| row.in_force(now)?.until);
+    pauses.for_each(|until| survey.wake_at(until));
     // Last, so that what goes on is looked after first.
     slots::survey(snapshot, now, &mut survey);
     survey

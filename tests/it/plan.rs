@@ -3,7 +3,9 @@
 mod quiet;
 mod retry;
 mod slots;
+mod standing;
 mod start;
+mod turn;
 mod watch;
 
 use crate::support::world::{World, t};

@@ -9,10 +9,13 @@ mod demo;
 mod deployment;
 mod events;
 mod faults;
+mod plan;
 mod schedule;
 mod service;
 mod simulator;
 mod telemetry;
+mod window;
+mod wishes;
 
 use firedrill::domain::run::{JournalEntry, Observation, Run};
 use serde_json::json;

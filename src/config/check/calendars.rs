@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ops::RangeInclusive,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -119,9 +120,9 @@ impl Check<'_> {
         zone.map(|_| CalendarSource::File { path: found, timezone: timezone.unwrap_or_else(|| "UTC".to_owned()) })
     }
 
-    fn calendar_file(&mut self, path: &KeyPath, file: &Path, timezone: &str) -> Option<(Found, Content)> {
+    fn calendar_file(&mut self, path: &KeyPath, file: &Path, timezone: &str) -> Option<(Arc<Found>, Content)> {
         match calendar_file::load(file, timezone) {
-            Ok(read) => return Some(read),
+            Ok((found, content)) => return Some((Arc::new(found), content)),
             Err(FileError::Calendar(FoundError::File(CalendarError { line, problem }))) => {
                 let position = Some(Position { line, column: 1 });
                 let place = Some(TextPlace { source: file.display().to_string(), position });

@@ -221,6 +221,7 @@ impl Check<'_> {
         self.problem(&path.key(key), message, Some(format!("write at most `{interval}`")));
     }
 
+    /// Reads a cron expression; `seed` spreads its hash fields.
     pub fn cron(&mut self, path: &KeyPath, expression: &str, zone: TimeZone, seed: &str) -> Option<CronSchedule> {
         let seed_counts = if expression.contains(['h', 'H']) { seed } else { "" };
         let place = zone.iana_name().unwrap_or_default().to_owned();

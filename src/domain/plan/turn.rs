@@ -107,7 +107,10 @@ fn queue(case: &Case<'_>, reason: HoldReason, until: Option<Timestamp>) -> Optio
     if waiting.count() >= limit {
         return Some(Judgement::Skip(SkipReason::QueueFull { limit }));
     }
-    let given_up = after(deadline(case.experiment, case.run), SignedDuration::from_nanos(1));
+    // Its patience begins with this very decision.
+    let patience = queued_until(case.experiment, case.run).into_iter();
+    let last = patience.fold(deadline(case.experiment, case.run), Timestamp::max);
+    let given_up = after(last, SignedDuration::from_nanos(1));
     Some(Judgement::Hold(reason, until.map_or(given_up, |until| until.min(given_up))))
 }
 

@@ -7,11 +7,11 @@
 use croner::CronPattern;
 use jiff::civil::{Date, DateTime, Time};
 
-/// Months in the 400 years after which dates and weekdays repeat, and one that was entered in its middle.
-const CALENDAR_REPEATS: u32 = 400 * 12 + 1;
+/// Years after which dates and weekdays repeat: what was not found by then never comes.
+const CALENDAR_REPEATS: i16 = 400;
 
-/// Months looked at with a year field: those of all years that it can name.
-const NAMED_MONTHS: u32 = 5_000 * 12;
+/// Most months that one search looks at: those of every year that dates can have.
+const MOST_MONTHS: u32 = 20_000 * 12;
 
 /// How croner marks `FRI#1` in the day of week; the mark of the n-th is shifted n-1 bits further.
 const FIRST_OF_MONTH: u8 = 1 << 1;
@@ -159,7 +159,8 @@ impl Fields {
 
     fn date_after(&self, date: Date) -> Option<Date> {
         let (mut year, mut month, mut day) = (date.year(), date.month(), date.day());
-        for _ in 0..self.most_months() {
+        let last_year = if self.years.is_some() { Date::MAX.year() } else { date.year() + CALENDAR_REPEATS };
+        for _ in 0..MOST_MONTHS {
             if let Some(day) = first(self.days_of(year, month), day + 1) {
                 return Date::new(year, month, day).ok();
             }
@@ -167,7 +168,7 @@ impl Fields {
             let next = first(self.months, month + 1);
             let next_year = if next.is_some() { year } else { year + 1 };
             month = next.or(first(self.months, 1))?;
-            year = self.year_from(next_year)?;
+            year = self.year_from(next_year).filter(|year| *year <= last_year)?;
             if year != next_year {
                 month = first(self.months, 1)?;
             }
@@ -177,7 +178,8 @@ impl Fields {
 
     fn date_before(&self, date: Date) -> Option<Date> {
         let (mut year, mut month, mut day) = (date.year(), date.month(), date.day());
-        for _ in 0..self.most_months() {
+        let first_year = if self.years.is_some() { Date::MIN.year() } else { date.year() - CALENDAR_REPEATS };
+        for _ in 0..MOST_MONTHS {
             if let Some(day) = last(self.days_of(year, month), day - 1) {
                 return Date::new(year, month, day).ok();
             }
@@ -185,7 +187,7 @@ impl Fields {
             let next = last(self.months, month - 1);
             let next_year = if next.is_some() { year } else { year - 1 };
             month = next.or(last(self.months, 12))?;
-            year = self.year_until(next_year)?;
+            year = self.year_until(next_year).filter(|year| *year >= first_year)?;
             if year != next_year {
                 month = last(self.months, 12)?;
             }
@@ -193,15 +195,11 @@ impl Fields {
         None
     }
 
-    fn most_months(&self) -> u32 {
-        if self.years.is_none() { CALENDAR_REPEATS } else { NAMED_MONTHS }
-    }
-
     /// The first named year from one on that dates can have.
     fn year_from(&self, year: i16) -> Option<i16> {
         let named = match &self.years {
             None => year,
-            Some(years) => years.iter().find(|(_, last)| *last >= year).map(|(first, _)| *first)?.max(year),
+            Some(years) => years.get(years.partition_point(|(_, last)| *last < year))?.0.max(year),
         };
         (named <= Date::MAX.year()).then_some(named)
     }
@@ -210,7 +208,7 @@ impl Fields {
     fn year_until(&self, year: i16) -> Option<i16> {
         let named = match &self.years {
             None => year,
-            Some(years) => years.iter().rev().find(|(first, _)| *first <= year).map(|(_, last)| *last)?.min(year),
+            Some(years) => years[..years.partition_point(|(first, _)| *first <= year)].last()?.1.min(year),
         };
         (named >= Date::MIN.year()).then_some(named)
     }

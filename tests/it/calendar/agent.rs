@@ -1,5 +1,7 @@
 //! Calendars under a running agent: read again and again, kept over a restart, and closed when nobody knows better.
 
+use std::time::Duration;
+
 use firedrill::domain::{
     fis::FisStatus,
     run::{Run, RunState},
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 use super::{calendar, event};
 use crate::support::{
     agent::{Home, Said},
-    eventually,
+    eventually, let_pass,
     stage::Stage,
 };
 
@@ -107,7 +109,7 @@ fn a_change_calendar_is_followed_while_the_agent_runs() {
     eventually("the open window", || (!is_closed(&home)).then_some(()));
     let (state, why) = start(&home);
     assert_ne!(state, "skipped", "{why}");
-    assert!(stage.experiments().len() == 1, "one of two was started");
+    eventually("the started one of two", || (stage.experiments().len() == 1).then_some(()));
 
     // Closed unless an event says otherwise.
     update(&stage, "changes", &change_calendar("CLOSED", ""));
@@ -116,24 +118,56 @@ fn a_change_calendar_is_followed_while_the_agent_runs() {
     eventually("the open window", || (!is_closed(&home)).then_some(()));
 }
 
+/// A home with an experiment of ten hours, a minute of which takes a second.
+fn long(stage: &Stage, more: &str) -> Home {
+    let template = stage.template(&[("wait", "PT10H", &[])]);
+    Home::new(&stage.url(), &format!("[experiments.drill]\ntemplate = \"{template}\"\n{more}"))
+}
+
+const FREEZE: &str = "[windows.freeze]\ncalendars = [\"changes\"]\n[calendars.changes]\nssm = [\"changes\"]\n\
+                      refresh = \"1s\"\nmax_age = \"1s\"\n";
+
+fn is_running(run: &Run) -> bool {
+    matches!(run.state, RunState::Running { .. })
+}
+
 #[test]
 fn a_run_is_stopped_when_a_change_calendar_closes_unforeseen() {
     let stage = Stage::start(60.0);
     create(&stage, "changes", &change_calendar("OPEN", ""));
-    let template = stage.template(&[("wait", "PT10H", &[])]);
-    let tables = format!(
-        "[experiments.drill]\ntemplate = \"{template}\"\n[windows.freeze]\ncalendars = [\"changes\"]\n\
-         [calendars.changes]\nssm = [\"changes\"]\nrefresh = \"1s\"\n"
-    );
-    let home = Home::new(&stage.url(), &tables);
+    let home = long(&stage, &FREEZE.replace("max_age = \"1s\"", ""));
     let _agent = home.agent();
     wait_for_status(&home, "a read calendar", is_read);
-    assert_eq!(start(&home).0, "starting");
-    home.wait_for("a running run", |run| matches!(run.state, RunState::Running { .. }));
+    assert_ne!(start(&home).0, "skipped");
+    home.wait_for("a running run", is_running);
     update(&stage, "changes", &closed_today());
     let run = home.wait_for("the end of the run", Run::is_over);
     assert!(format!("{:?}", run.state).contains("freeze"), "{:?}", run.state);
     assert_eq!(stage.experiments()[0].status, FisStatus::Stopped);
+}
+
+#[test]
+fn a_calendar_is_read_before_it_counts_after_a_restart_and_a_reload() {
+    let stage = Stage::start(60.0);
+    create(&stage, "changes", &change_calendar("OPEN", ""));
+    let home = long(&stage, "");
+    let agent = home.agent();
+    home.json(&["start", "drill"]);
+    home.wait_for("a running run", is_running);
+    let without = std::fs::read_to_string(home.config()).expect("a configuration");
+    std::fs::write(home.config(), format!("{without}{FREEZE}")).expect("a configuration");
+    assert_eq!(home.json(&["reload"])["reloaded"], true);
+    assert!(is_read(&status(&home)), "{}", status(&home));
+    agent.kill_nine();
+
+    // What the store knows is too old by then.
+    let_pass(Duration::from_millis(1_100));
+    let _agent = home.agent();
+    eventually("a look at everything", || home.json(&["status"])["surveyed_at"].as_str().map(str::to_owned));
+    let again = wait_for_status(&home, "a read calendar", is_read);
+    wait_for_status(&home, "a newer one", |known| is_read(known) && known["read_at"] != again["read_at"]);
+    assert!(is_running(&home.runs()[0]), "{:?}", home.runs()[0].state);
+    assert_eq!(stage.experiments()[0].status, FisStatus::Running);
 }
 
 #[test]

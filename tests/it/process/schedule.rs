@@ -145,3 +145,14 @@ fn filter_answers_before_the_next_question_is_asked() {
     drop(input);
     assert!(filter.wait().expect("an end").success());
 }
+
+#[test]
+fn check_says_which_schedules_are_over_and_loads_them_all_the_same() {
+    let old = "schedules = [{ name = \"old\", cron = \"0 0 12 1 1 ? 2020\" }, { name = \"once\", at = \"2021-01-01T00:00\" }]";
+    let home = Home::new("http://127.0.0.1:1", &format!("[experiments.drill]\ntemplate = \"EXT1\"\n{old}\n"));
+    let said = home.run(&["check"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    for words in ["`old` (0 0 12 1 1 ? 2020) is over", "`once` (at 2021-01-01T00:00:00Z) is over"] {
+        assert!(said.stderr.contains(words), "no `{words}` in {said:?}");
+    }
+}

@@ -94,6 +94,34 @@ proptest! {
     }
 
     #[test]
+    fn days_agree_with_the_parsers_own_opinion(
+        day in prop_oneof!["[1-9]|[12][0-9]|3[01]", "([1-9]|1[0-9]|2[0-9])W", Just("L".to_owned()), Just("LW".to_owned()),
+            Just("31W,1W,15W".to_owned()), Just("*".to_owned()), Just("*/9".to_owned()), Just("L,14".to_owned())],
+        month in prop_oneof![Just("*"), Just("2"), Just("2,3,11"), Just("*/5")],
+        weekday in prop_oneof!["[0-7]#[1-5]", "[0-7]L", Just("*".to_owned()), Just("1-5".to_owned()),
+            Just("FRI#2,MONL".to_owned()), Just("+2,4".to_owned()), Just("*/3".to_owned())],
+        year in 1990_i16..2030,
+    ) {
+        let expression = format!("0 0 {day} {month} {weekday}");
+        let starred = day.starts_with('*') || weekday.starts_with('*');
+        let parser = croner::parser::CronParser::builder().dom_and_dow(starred).build();
+        let theirs = parser.parse(&expression).expect("a good expression");
+        let begin = jiff::civil::date(year, 1, 1);
+        let days = std::iter::successors(Some(begin), |day| day.tomorrow().ok()).take(800);
+        let expected: Vec<DateTime> =
+            days.map(|day| day.at(0, 0, 0, 0)).filter(|day| theirs.is_time_matching(day).expect("a year in range")).collect();
+        let found: Vec<DateTime> = match CronSchedule::parse(&expression, TimeZone::UTC, "") {
+            Ok(cron) => {
+                let begin = begin.to_zoned(TimeZone::UTC).expect("an instant").timestamp();
+                let slots = walked(&of(cron), begin - SignedDuration::from_nanos(1), begin + SignedDuration::from_hours(24 * 800 - 1));
+                slots.iter().map(|slot| TimeZone::UTC.to_datetime(slot.at)).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        prop_assert_eq!(found, expected, "{}", expression);
+    }
+
+    #[test]
     fn latest_agrees_with_walk((zone, start) in starts(), expression in expressions(), length in 0i64..9 * 86_400) {
         let schedule = schedule(&expression, ZONES[zone]);
         let after = Timestamp::from_second(start).expect("an instant");
@@ -104,8 +132,12 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_parsed_or_refused(text in "[-*/,0-9LW#?+A-Z@ ]{0,24}", fields in "([-*/,0-9LW#?]{1,5} ){4}[-*0-9,L#]{1,4}") {
-        for text in [text, fields] {
+    fn any_text_is_parsed_or_refused(
+        text in "[-*/,0-9LW#?+A-Z@H() ]{0,24}",
+        fields in "([-*/,0-9LWH#?]{1,5} ){4}[-*0-9,L#]{1,4}",
+        anything in ".{0,60}",
+    ) {
+        for text in [text, fields, anything] {
             if let Ok(cron) = CronSchedule::parse(&text, zone("Europe/Berlin"), "") {
                 let schedule = of(cron);
                 let after = at("2026-03-28T12:00:00Z");

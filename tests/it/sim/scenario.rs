@@ -8,7 +8,7 @@ use firedrill::domain::{
     },
     ids::Name,
     pattern::Pattern,
-    schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
+    schedule::{Bounds, CronSchedule, Every, MissedPolicy, Schedule, Spread, Timing},
     template::{TemplateAction, TemplateFacts},
     window::{NameGlob, OnEntry, Scope, Span, Window, WindowKind},
 };
@@ -168,8 +168,24 @@ fn max_duration(c: &mut Chance) -> SignedDuration {
 
 fn schedule(c: &mut Chance, n: u64, base: Timestamp) -> Schedule {
     let label = name(&format!("s{n}"));
-    let mut schedule = Schedule::new(&name("any"), label, Timing::Cron(cron(c, base)), Bounds::default());
-    schedule.missed = c.pick(&[MissedPolicy::Latest, MissedPolicy::Latest, MissedPolicy::Skip]);
+    let timing = if c.one_in(5) {
+        let period = minutes(c.between(7, 90));
+        Timing::Every(Every::new(period, base - minutes(c.between(0, 500)), TimeZone::UTC))
+    } else {
+        Timing::Cron(cron(c, base))
+    };
+    let mut schedule = Schedule::new(&name("any"), label, timing, Bounds::default());
+    let all = MissedPolicy::All { most: 3 };
+    schedule.missed = c.pick(&[MissedPolicy::Latest, MissedPolicy::Latest, MissedPolicy::Skip, all]);
+    schedule.spread = c.pick(&[
+        Spread::None,
+        Spread::None,
+        Spread::Jitter(minutes(5)),
+        Spread::Jitter(minutes(20)),
+        Spread::Within(minutes(15)),
+    ]);
+    schedule.mtbf = c.pick(&[1, 1, 1, 3]);
+    schedule.hold_for = minutes(c.pick(&[0, 0, 30]));
     schedule.start_deadline = SignedDuration::from_secs(c.pick(&[20, 60, 300, 1_800, 7_200]));
     schedule
 }

@@ -1,0 +1,236 @@
+//! Turns: which runs may go on at the same time, who waits for whom, and how long after one the next may begin.
+
+use std::collections::BTreeMap;
+
+use firedrill::domain::{
+    experiment::{Experiment, Group, Limits, MAX_QUEUED, Overlap, Targets},
+    ids::Name,
+    ledger::Ledger,
+    run::{Conflict, HoldReason, Observation, Run, RunState, RunTimes, Trigger},
+    template::TargetFacts,
+};
+use jiff::SignedDuration;
+
+use super::check;
+use crate::support::{
+    runs::name,
+    world::{World, applied, blackout, experiment, read, running, slot_run, t},
+};
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// A world in which run A goes on since 10:00, and run B is due at 10:05 and has read its template.
+fn met(overlap: Overlap) -> World {
+    let due = read(slot_run("10:05:00"), "10:05:00", 600);
+    World::of(Experiment { overlap, ..experiment() }, vec![running_at("10:00:00"), due])
+}
+
+/// The run of a slot, running since then and asked about at 10:05.
+fn running_at(slot: &str) -> Run {
+    let polled =
+        Observation::Polled { fis: crate::support::world::fis(firedrill::domain::fis::FisStatus::Running, t(slot)) };
+    applied(running(read(slot_run(slot), slot, 600), slot), &[("10:05:00", polled)])
+}
+
+/// The run after it was told to wait for another.
+fn waiting(run: Run, at: &str, with: &Run) -> Run {
+    let reason = HoldReason::Busy { with: with.id.clone(), conflict: Conflict::Experiment };
+    applied(run, &[(at, Observation::Held { reason, look_at: t("22:05:00") })])
+}
+
+/// A due run of another experiment.
+fn of(label: &str, slot: &str) -> Run {
+    let run = slot_run(slot);
+    let times =
+        RunTimes { opened_at: run.opened_at, not_before: run.not_before, start_by: run.start_by, hold_until: None };
+    Run::open(name(label), run.trigger, RunState::Requested, times)
+}
+
+fn with_experiment(mut world: World, declared: Experiment) -> World {
+    world.rules.experiments.insert(declared.name.clone(), declared);
+    world
+}
+
+fn in_groups(label: &str, groups: &[&str]) -> Experiment {
+    let groups: Vec<Name> = groups.iter().map(|group| name(group)).collect();
+    Experiment { name: name(label), limits: Limits { groups, ..Limits::default() }, ..experiment() }
+}
+
+fn ended(at: &str) -> Ledger {
+    Ledger { ended_at: Some(t(at)), ..Ledger::default() }
+}
+
+#[test]
+fn overlap_says_what_happens_to_a_run_that_meets_another() {
+    let busy = "B held: run A is going on and shares the same experiment with it; look 22:05:00.000000001";
+    check(&met(Overlap::Skip), "10:05:00", &["B skipped: run A of the same experiment is going on"]);
+    check(&met(Overlap::QueueOne), "10:05:00", &[busy]);
+    check(&met(Overlap::QueueAll), "10:05:00", &[busy]);
+    check(&met(Overlap::StopOther), "10:05:00", &[busy]);
+    check(&met(Overlap::Allow), "10:05:00", &["B start EXT1"]);
+}
+
+#[test]
+fn queue_of_one_takes_one_and_a_queue_of_all_is_bounded() {
+    let mut world = met(Overlap::QueueOne);
+    world.runs[1] = waiting(world.runs[1].clone(), "10:05:00", &world.runs[0].clone());
+    world.runs.push(read(slot_run("10:05:01"), "10:05:01", 600));
+    check(&world, "10:05:01", &["C skipped: a run waits for its turn already"]);
+    for experiment in world.rules.experiments.values_mut() {
+        experiment.overlap = Overlap::QueueAll;
+    }
+    let held = "C held: run A is going on and shares the same experiment with it; look 22:05:01.000000001";
+    check(&world, "10:05:01", &[held]);
+    let going = world.runs[0].clone();
+    world.runs.truncate(1);
+    for second in 0..MAX_QUEUED {
+        let at = format!("09:{:02}:{:02}", second / 60, second % 60);
+        world.runs.push(waiting(slot_run(&at), "10:05:00", &going));
+    }
+    let last = slot_run("10:05:01");
+    world.runs.push(last.clone());
+    let said = world.says(t("10:05:01"));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].ends_with("skipped: 100 runs wait for their turn already"), "{said:?}");
+}
+
+#[test]
+fn oldest_waiting_run_is_first_and_the_others_wait_for_it() {
+    let mut world = met(Overlap::QueueAll);
+    let going = world.runs.remove(0);
+    world.runs = vec![
+        waiting(read(slot_run("10:01:00"), "10:05:00", 600), "10:05:00", &going),
+        waiting(read(slot_run("10:02:00"), "10:05:00", 600), "10:05:00", &going),
+    ];
+    let first = "A start EXT1";
+    let second = "B held: run A is going on and shares the same experiment with it; look 22:02:00.000000001";
+    check(&world, "10:05:00", &[first, second]);
+}
+
+#[test]
+fn turn_that_does_not_come_in_time_is_given_up() {
+    let mut world = met(Overlap::QueueOne);
+    world.runs[1] = waiting(world.runs[1].clone(), "10:05:00", &world.runs[0].clone());
+    for experiment in world.rules.experiments.values_mut() {
+        experiment.limits.queue_for = SignedDuration::from_mins(30);
+    }
+    let late = "B skipped: it could not start by 10:35:00Z: run A is going on and shares the same experiment with it";
+    assert!(world.says(t("10:35:00")).iter().all(|line| !line.starts_with('B')), "{:?}", world.says(t("10:35:00")));
+    assert!(world.says(t("10:35:00.000000001")).contains(&late.to_owned()));
+}
+
+#[test]
+fn run_that_stops_the_other_does_so_only_when_it_may_start_itself() {
+    let mut world = met(Overlap::StopOther);
+    let going = world.runs[0].clone();
+    world.runs[1] = waiting(world.runs[1].clone(), "10:05:00", &going);
+    let stop = "A stop: run B, which takes its place";
+    check(&world, "10:05:00", &[stop]);
+    // Who would reach into a window is refused before it stops anybody.
+    let mut closed = met(Overlap::StopOther).with_window(blackout("10:20:00", "11:00:00"));
+    let crosses = "B skipped: it could run until 10:16:30Z, but window `freeze` forbids it from 10:20:00Z";
+    closed.rules.windows = firedrill::domain::window::Windows::from(vec![blackout("10:10:00", "11:00:00")]);
+    assert_eq!(closed.says(t("10:05:00"))[0][..9], crosses[..9]);
+    assert!(!closed.says(t("10:05:00")).iter().any(|line| line.contains("stop")), "{:?}", closed.says(t("10:05:00")));
+}
+
+#[test]
+fn experiments_of_one_group_exclude_each_other() {
+    let mut world = World {
+        runs: vec![running_at("10:00:00"), read(of("other", "10:05:00"), "10:05:00", 600)],
+        ..World::default()
+    };
+    world = with_experiment(world, in_groups("probe", &["db", "eu"]));
+    world = with_experiment(world, in_groups("other", &["db"]));
+    check(&world, "10:05:00", &["B skipped: run A is going on and shares group `db` with it"]);
+    let queueing = Experiment { overlap: Overlap::QueueOne, ..in_groups("other", &["db"]) };
+    let world = with_experiment(world, queueing);
+    check(&world, "10:05:00", &["B held: run A is going on and shares group `db` with it; look 22:05:00.000000001"]);
+    let world = with_experiment(world, in_groups("other", &["us"]));
+    check(&world, "10:05:00", &["B start EXT1"]);
+}
+
+#[test]
+fn two_of_a_group_that_are_due_together_start_one_after_the_other() {
+    let runs = vec![read(slot_run("10:05:00"), "10:05:00", 600), read(of("other", "10:05:00"), "10:05:00", 600)];
+    let world = World { runs, ..World::default() };
+    let world = with_experiment(with_experiment(world, in_groups("probe", &["db"])), in_groups("other", &["db"]));
+    check(&world, "10:05:00", &["A start EXT1", "B skipped: run A is going on and shares group `db` with it"]);
+}
+
+/// The run with its template aimed at what carries a tag.
+fn aimed_at(mut run: Run, value: &str) -> Run {
+    let tags = BTreeMap::from([("system".to_owned(), value.to_owned())]);
+    let target = TargetFacts { resource_type: "aws:ec2:instance".to_owned(), tags, ..TargetFacts::default() };
+    if let Some(facts) = &mut run.facts {
+        facts.targets = BTreeMap::from([("t".to_owned(), target)]);
+    }
+    run
+}
+
+#[test]
+fn experiments_that_share_a_target_exclude_each_other_unless_both_allow_it() {
+    let due = |value: &str| aimed_at(read(of("other", "10:05:00"), "10:05:00", 600), value);
+    let going = aimed_at(running_at("10:00:00"), "shop");
+    let world = World { runs: vec![going.clone(), due("shop")], ..World::default() };
+    let declared = |label: &str, targets| Experiment {
+        name: name(label),
+        limits: Limits { targets, ..Limits::default() },
+        ..experiment()
+    };
+    let with = |a, b| with_experiment(with_experiment(world.clone(), declared("probe", a)), declared("other", b));
+    let refused = "B skipped: run A is going on and shares tag system=shop with it";
+    check(&with(Targets::Exclusive, Targets::Exclusive), "10:05:00", &[refused]);
+    check(&with(Targets::Shared, Targets::Exclusive), "10:05:00", &[refused]);
+    check(&with(Targets::Exclusive, Targets::Shared), "10:05:00", &[refused]);
+    check(&with(Targets::Shared, Targets::Shared), "10:05:00", &["B start EXT1"]);
+    let mut apart = with(Targets::Exclusive, Targets::Exclusive);
+    apart.runs[1] = due("search");
+    check(&apart, "10:05:00", &["B start EXT1"]);
+}
+
+#[test]
+fn gap_counts_from_the_end_of_the_last_run() {
+    let limits = Limits { min_gap: HOUR, ..Limits::default() };
+    let due = |slot: &str| vec![read(slot_run(slot), slot, 600)];
+    let mut world = World::of(Experiment { limits: limits.clone(), ..experiment() }, due("10:05:00"));
+    world.ledgers.insert(name("probe"), ended("09:05:01"));
+    check(&world, "10:05:00", &["A skipped: its `min_gap` lasts until 10:05:01Z"]);
+    check(&world, "10:05:01", &["A start EXT1"]);
+    let queueing = Experiment { limits, overlap: Overlap::QueueOne, ..experiment() };
+    let world = with_experiment(world, queueing);
+    check(&world, "10:05:00", &["A held: its `min_gap` lasts until 10:05:01Z; look 10:05:01"]);
+}
+
+#[test]
+fn gap_of_a_group_counts_from_the_end_of_any_of_it() {
+    let world = World { runs: vec![read(slot_run("10:05:00"), "10:05:00", 600)], ..World::default() };
+    let mut world = with_experiment(with_experiment(world, in_groups("probe", &["db"])), in_groups("other", &["db"]));
+    world.rules.groups.insert(name("db"), Group { min_gap: HOUR });
+    world.ledgers.insert(name("probe"), ended("09:00:00"));
+    world.ledgers.insert(name("other"), ended("09:30:00"));
+    check(&world, "10:05:00", &["A skipped: the gap between runs of group `db` lasts until 10:30:00Z"]);
+    world.ledgers.remove(&name("other"));
+    check(&world, "10:05:00", &["A start EXT1"]);
+}
+
+#[test]
+fn slots_of_the_past_wait_for_their_turn_whatever_overlap_says() {
+    let backfilled = |slot: &str| {
+        let trigger = Trigger::Backfill {
+            schedule: name("nightly"),
+            at: t(slot),
+            request: "again".to_owned(),
+            by: "ann".to_owned(),
+            reason: None,
+        };
+        let now = t("10:05:00");
+        let start_by = now + HOUR * 24;
+        let times = RunTimes { opened_at: now, not_before: now, start_by, hold_until: Some(start_by) };
+        read(Run::open(name("probe"), trigger, RunState::Requested, times), "10:05:00", 600)
+    };
+    let world = World::of(experiment(), vec![backfilled("08:00:00"), backfilled("09:00:00")]);
+    let said = world.says(t("10:05:00"));
+    assert_eq!(said[0], "A start EXT1");
+    assert!(said[1].starts_with("B held: run A is going on and shares the same experiment with it"), "{said:?}");
+}
