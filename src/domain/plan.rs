@@ -13,7 +13,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
-    guards::{Explained, explain, standing},
+    guards::{Explained, explain, explain_beside, standing},
     slots::MISSED_COUNT_LIMIT,
     start::{DOUBT_LASTS, FACTS_MAX_AGE},
     watch::{LOST_AFTER, NOT_FOUND_LOST_AFTER},

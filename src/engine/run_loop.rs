@@ -218,7 +218,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                         let Some(run) = runs.get(&run).map(|run| (*run).clone()) else { continue };
                         let explained = match &observation {
                             Observation::Held { .. } | Observation::Skipped { .. } => {
-                                plan::explain(snapshot, &run, &going, now)
+                                plan::explain_beside(snapshot, &going, &run, now)
                             }
                             _ => Vec::new(),
                         };
@@ -249,7 +249,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             Effect::Start { place, template_id, tags, .. } => {
                 let request = perform::start_request(&run, template_id.clone(), tags);
                 let asked = Observation::StartAsked { place: place.clone(), template_id };
-                let explained = plan::explain(snapshot, &run, &plan::going(snapshot), now);
+                let explained = plan::explain(snapshot, &run, now);
                 self.advance(run, asked, explained, now).await?.map(|run| (run, Call::Start { place, request }))
             }
             Effect::Look { .. } => match &run.state {

@@ -114,9 +114,13 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
     GUARDS.iter().map(|guard| (guard.ask)(case)).find(|answer| *answer != Judgement::Clear).unwrap_or(Judgement::Clear)
 }
 
-/// Asks every guard about a run that has not been started, as [`super::plan`] would now, beside the runs that are
-/// [`going`](super::going).
-pub fn explain(snapshot: &Snapshot<'_>, run: &Run, going: &[&Run], now: Timestamp) -> Vec<Explained> {
+/// Asks every guard about a run that has not been started, as [`super::plan`] would now.
+pub fn explain(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp) -> Vec<Explained> {
+    explain_beside(snapshot, &super::going(snapshot), run, now)
+}
+
+/// As [`explain`], for someone who asks about many runs and has listed those that are [`going`](super::going).
+pub fn explain_beside(snapshot: &Snapshot<'_>, going: &[&Run], run: &Run, now: Timestamp) -> Vec<Explained> {
     let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
         let answer = format!("refuses: {}", SkipReason::Removed);
         let input = format!("there is no experiment `{}`", run.experiment);

@@ -241,7 +241,7 @@ async fn change_that_fails_half_way_leaves_nothing() {
         store.record_event(event("deploy", "e-1"), vec![run]).await.expect_err("a full disk");
         store.request_run(slot_run("12:00:00")).await.expect_err("a full disk");
         if table == "journal" {
-            store.commit(&[end.clone()]).await.expect_err("a full disk");
+            store.commit(std::slice::from_ref(&end)).await.expect_err("a full disk");
         }
         assert_eq!(format!("{:?}", rows(&store).await), before, "{table}");
         assert_eq!(store.events("e-1").await.expect("a read"), [], "the event is not taken for known");
