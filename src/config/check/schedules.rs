@@ -64,6 +64,7 @@ impl Check<'_> {
                 self.problem(&path, message, Some(hint));
             }
         }
+        schedules.shrink_to_fit();
         schedules
     }
 
