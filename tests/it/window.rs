@@ -3,6 +3,7 @@
 mod closures;
 mod grammar;
 mod oracle;
+mod zones;
 
 use std::collections::BTreeMap;
 
