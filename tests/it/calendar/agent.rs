@@ -14,6 +14,7 @@ use crate::support::{
     agent::{Home, Said},
     eventually, let_pass,
     stage::Stage,
+    within,
 };
 
 /// What never ends within a test.
@@ -223,6 +224,37 @@ fn what_cannot_be_asked_closes_and_says_so() {
     assert_eq!(home.log().matches("calendar cannot be read").count(), 1, "it is said once");
     let said = home.run(&["status"]);
     assert!(said.stdout.contains("changes: not read yet; FAILING: unavailable"), "{said:?}");
+}
+
+#[test]
+fn behind_the_next_change_of_a_state_nobody_knows() {
+    let stage = Stage::start(60.0);
+    let soon = (now() + SignedDuration::from_hours(2)).strftime("%Y%m%dT%H%M%SZ").to_string();
+    let closed_soon = format!("BEGIN:VEVENT\nDTSTART:{soon}\nDURATION:PT1H\nEND:VEVENT");
+    create(&stage, "changes", &change_calendar("OPEN", &closed_soon));
+    stage.fault("GetDocument", "denied", ALWAYS);
+    let home = long(&stage, FREEZE);
+    let _agent = home.agent();
+    let known = wait_for_status(&home, "a known state", is_read);
+    assert!(known["known_until"].is_string() && !is_closed(&home), "{known}");
+    let (state, why) = start(&home);
+    assert_eq!(state, "skipped", "ten hours do not fit");
+    assert!(why.contains("calendar `changes` says nothing of the time after "), "{why}");
+}
+
+#[test]
+fn who_does_not_answer_holds_nobody_up_and_closes() {
+    let stage = Stage::start(60.0);
+    create(&stage, "changes", &change_calendar("OPEN", ""));
+    stage.fault("GetCalendarState", "hang-before", ALWAYS);
+    let home = home(&stage, "ssm = [\"changes\"]\nrefresh = \"1s\"");
+    let _agent = home.agent();
+    let patience = Duration::from_secs(60);
+    within(patience, "the closed window", || is_closed(&home).then_some(()));
+    home.wait_for_log("not every calendar answers");
+    let (state, why) = start(&home);
+    assert!(state == "skipped" && why.contains("calendar `changes` was not read yet"), "{why}");
+    within(patience, "the failure", || failure(&status(&home)).starts_with("timeout: ").then_some(()));
 }
 
 #[test]
