@@ -85,6 +85,12 @@ pub enum Command {
         after_help = "Example:\n  firedrill schedule next '30 2 * * MON-FRI' --timezone Europe/Berlin --count 3"
     )]
     Schedule(ScheduleCommand),
+    /// Work with windows.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  firedrill window check --experiment checkout-nightly --next --free 45m --within 7d"
+    )]
+    Window(WindowCommand),
     /// List runs, newest first.
     #[command(after_help = "Example:\n  firedrill runs --experiment checkout-nightly --limit 5")]
     Runs(RunsArgs),
@@ -311,6 +317,36 @@ pub enum Dst {
     Shift,
     /// It is dropped.
     Skip,
+}
+
+/// `window`.
+#[derive(Debug, Subcommand)]
+pub enum WindowCommand {
+    /// Show which experiments the windows permit to run, and when there is time for one.
+    #[command(
+        after_help = "Examples:\n  firedrill window check --next\n  firedrill window check --experiment checkout-nightly --at 2026-12-24T02:00:00Z\n  firedrill window check --free 45m --within 7d"
+    )]
+    Check(WindowCheckArgs),
+}
+
+/// `window check`.
+#[derive(Debug, Args)]
+pub struct WindowCheckArgs {
+    /// Only this experiment.
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// At this instant. Default: now.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<jiff::Timestamp>,
+    /// Show when it changes next between open and closed.
+    #[arg(long)]
+    pub next: bool,
+    /// List times in which a run of this length fits, the longest `stop_lead` included.
+    #[arg(long, value_name = "LENGTH")]
+    pub free: Option<String>,
+    /// How far ahead `--free` looks.
+    #[arg(long, default_value = "7d", value_name = "LENGTH")]
+    pub within: String,
 }
 
 /// `runs`.

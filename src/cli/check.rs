@@ -26,7 +26,8 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     match config::load(&context.config, context.environment()) {
-        Ok(loaded) => {
+        Ok(mut loaded) => {
+            loaded.warnings.extend(loaded.findings(now()));
             let rules = &loaded.settings.rules;
             let mut warnings = loaded.warnings;
             warnings.extend(spent(rules));

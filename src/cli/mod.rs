@@ -17,13 +17,14 @@ pub mod schedule;
 pub mod simulator;
 pub mod status;
 pub mod why;
+pub mod window;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
 use self::{
-    args::{Arguments, Command, ScheduleCommand},
+    args::{Arguments, Command, ScheduleCommand, WindowCommand},
     context::Context,
     exit::{Exit, Failure},
 };
@@ -59,6 +60,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Check(check) => check::run(&context, &check),
         Command::Plan(plan) => block_on(plan::run(&context, &plan)),
         Command::Schedule(ScheduleCommand::Next(next)) => schedule::next(&context, &next),
+        Command::Window(WindowCommand::Check(check)) => block_on(window::check(&context, &check)),
         Command::Runs(runs) => block_on(runs::list(&context, &runs)),
         Command::Show(show) => block_on(runs::show(&context, &show)),
         Command::Why(why) => block_on(why::run(&context, &why)),

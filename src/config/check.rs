@@ -26,6 +26,7 @@ use crate::domain::{
     calendar::reading::Reading,
     experiment::{Place, Rules},
 };
+pub use values::parse_duration;
 use values::{DAY, HOUR, MINUTE, SECOND};
 
 /// Folder of the store when nothing names one.

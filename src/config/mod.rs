@@ -5,6 +5,7 @@
 
 pub mod calendar_file;
 mod check;
+mod findings;
 mod path;
 pub mod problem;
 mod raw;
@@ -13,11 +14,17 @@ mod sources;
 mod walk;
 pub mod zone;
 
-use std::path::{Path, PathBuf};
+pub use check::parse_duration as duration;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
 use self::{
+    path::Index,
     problem::{Problem, Problems},
     raw::Raw,
     settings::Settings,
@@ -32,6 +39,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// What is right but seldom meant.
     pub warnings: Vec<Problem>,
+    /// Where everything stands.
+    index: Arc<Index>,
 }
 
 /// Loads a file, or all `*.toml` of a folder in name order, with `FIREDRILL__…` variables over them.
@@ -60,7 +69,8 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
     let settings = check.settings(raw, &env);
     problems.extend(check.problems);
     if problems.is_empty() {
-        return Ok(Loaded { settings, warnings: check.warnings });
+        let warnings = check.warnings;
+        return Ok(Loaded { settings, warnings, index: Arc::new(merged.index) });
     }
     problems.sort_by(|a, b| order(a).cmp(&order(b)));
     Err(Problems(problems))

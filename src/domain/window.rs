@@ -14,13 +14,15 @@ use super::{
 };
 
 pub mod closure;
+pub mod finding;
 pub mod intervals;
 pub mod scope;
 pub mod span;
 mod timeline;
 mod windows;
 
-pub use closure::{Closure, closed_at, first_closure, first_stop, free_slot, next_change};
+pub use closure::{Closure, closed_at, first_closure, first_stop, free_slot, next_change, next_transition, open_times};
+pub use finding::{Finding, findings};
 pub use intervals::{Interval, Intervals};
 pub use scope::{NameGlob, Scope};
 pub use span::{Days, Span, SpanError};
@@ -117,6 +119,15 @@ impl Window {
             let intervals = self.merged(shifted(until, -days), shifted(until, 1));
             intervals.into_iter().map(|i| i.end).filter(|&end| end <= until).max()
         })
+    }
+
+    /// Returns the window with calendars that are believed for ever.
+    #[must_use]
+    fn with_calendars_believed(mut self) -> Self {
+        for reading in &mut self.calendars {
+            reading.believe();
+        }
+        self
     }
 
     /// Tells whether all that the window names lies before an instant, so that it never comes again.

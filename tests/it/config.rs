@@ -1,6 +1,7 @@
 //! Configuration: every mistake at once with its place, merging, overrides, and the shipped reference.
 
 mod schedules;
+mod windows;
 
 use std::{fs, path::Path};
 

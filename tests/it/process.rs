@@ -14,6 +14,7 @@ mod schedule;
 mod service;
 mod simulator;
 mod telemetry;
+mod window;
 mod wishes;
 
 use firedrill::domain::run::{JournalEntry, Observation, Run};

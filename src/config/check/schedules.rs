@@ -221,6 +221,7 @@ impl Check<'_> {
         self.problem(&path.key(key), message, Some(format!("write at most `{interval}`")));
     }
 
+    /// Reads a cron expression; `seed` spreads its hash fields.
     pub fn cron(&mut self, path: &KeyPath, expression: &str, zone: TimeZone, seed: &str) -> Option<CronSchedule> {
         match CronSchedule::parse(expression, zone, seed) {
             Ok(cron) => {

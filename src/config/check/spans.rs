@@ -48,7 +48,15 @@ impl Check<'_> {
         let mut spans = Vec::new();
         for (number, text) in texts.iter().enumerate() {
             match parse(text) {
-                Ok(span) => spans.push(span),
+                Ok(span) => {
+                    if span.is_nearly_a_week() {
+                        self.warn(
+                            &path.item(number),
+                            format!("`{text}` ends in the next week, before it begins again"),
+                        );
+                    }
+                    spans.push(span);
+                }
                 Err(error) => self.no_span(&path.item(number), &error),
             }
         }
@@ -106,6 +114,7 @@ impl Check<'_> {
 
     fn no_span(&mut self, path: &KeyPath, error: &SpanError) {
         let hint = match error {
+            SpanError::Weekday { word } if word.contains('-') => Some("write a range as `monday:friday`".to_owned()),
             SpanError::Weekday { word } => did_you_mean(word, WEEKDAYS),
             SpanError::Month { word } => did_you_mean(word, MONTHS),
             SpanError::NoLength { .. } => Some("a whole day is `Sat` or `2026-12-24`".to_owned()),

@@ -183,7 +183,8 @@ pub fn account_of(place: &Place) -> Option<String> {
     place.role_arn.as_ref()?.split(':').nth(4).map(str::to_owned)
 }
 
-fn parse_duration(text: &str) -> Option<SignedDuration> {
+/// Reads a duration such as `1h 30m` or `90d` (a day is 24 h).
+pub fn parse_duration(text: &str) -> Option<SignedDuration> {
     let span: Span = text.trim().parse().ok()?;
     span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
 }

@@ -59,9 +59,16 @@ impl Reading {
 
     /// Makes the answer at `now` the answer of all time: what is believed does not age any more, what is not never is.
     pub fn judge_at(&mut self, now: Timestamp) {
-        let is_believed = self.believed(now).is_ok();
-        self.good_for = if is_believed { SignedDuration::MAX } else { SignedDuration::MIN };
-        if let Some(content) = self.content.as_mut().filter(|_| is_believed) {
+        match self.believed(now) {
+            Ok(_) => self.believe(),
+            Err(_) => self.good_for = SignedDuration::MIN,
+        }
+    }
+
+    /// Makes the content one that is believed at any time.
+    pub fn believe(&mut self) {
+        self.good_for = SignedDuration::MAX;
+        if let Some(content) = &mut self.content {
             content.read_at = Timestamp::MIN;
         }
     }

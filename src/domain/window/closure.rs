@@ -8,7 +8,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    OnEntry, Window, Windows,
+    Interval, Intervals, OnEntry, Window, Windows,
     timeline::{self, Order, Outside, Stretch, Strictness},
     windows::Group,
 };
@@ -86,6 +86,39 @@ pub fn next_change(windows: &Windows, experiment: &Experiment, after: Timestamp)
         let edge = windows.page(&asked.group, page).next_edge(after.max(timeline::range_of(page).start - INSTANT))?;
         (edge < timeline::range_of(page).end && edge < horizon).then_some(edge)
     })
+}
+
+/// Finds the first instant strictly after `after` at which an experiment that is open is closed, or the other way round,
+/// within [`super::HORIZON`]. Calendars are believed as they are at `after`.
+pub fn next_transition(windows: &Windows, experiment: &Experiment, after: Timestamp) -> Option<Timestamp> {
+    let asked = Asked::of(windows, experiment).filter(|asked| asked.doubts(after, after).is_empty())?;
+    let is_closed = |at: Timestamp| {
+        let page = windows.page(&asked.group, timeline::page_of(at));
+        page.blackout_at(at).is_some() || page.outside_at(at).is_some()
+    };
+    let horizon = after.saturating_add(super::HORIZON).unwrap_or(Timestamp::MAX);
+    let was_closed = is_closed(after);
+    std::iter::successors(next_change(windows, experiment, after), |at| next_change(windows, experiment, *at))
+        .take_while(|at| *at < horizon)
+        .find(|at| is_closed(*at) != was_closed)
+}
+
+/// Lists when in `[from, to)` nothing closes an experiment. Leads are not counted, and calendars are believed as they are
+/// at `from`.
+pub fn open_times(windows: &Windows, experiment: &Experiment, from: Timestamp, to: Timestamp) -> Intervals {
+    let asked_for = Interval { start: from, end: to };
+    let all = Intervals::of([asked_for]);
+    let Some(asked) = Asked::of(windows, experiment) else { return all };
+    if from >= to || !asked.doubts(from, from).is_empty() {
+        return Intervals::default();
+    }
+    let pages = timeline::page_of(from)..=timeline::page_of(to);
+    let open = pages.flat_map(|page| {
+        let range = Intervals::of([asked_for]).clipped(timeline::range_of(page));
+        let closed = windows.page(&asked.group, page).closed();
+        range.as_slice().iter().flat_map(|range| closed.complement(*range)).collect::<Vec<_>>()
+    });
+    Intervals::of(open)
 }
 
 /// The least time there is.

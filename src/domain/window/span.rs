@@ -232,6 +232,11 @@ impl Span {
         matches!(self.0, Shape::Always)
     }
 
+    /// Tells whether it lasts from a time of the week to an earlier one in the next week.
+    pub fn is_nearly_a_week(&self) -> bool {
+        matches!(self.0, Shape::Daily { days_on: 7.., .. })
+    }
+
     /// Tells whether the span cannot come at or after a local time.
     pub(super) fn is_over(&self, now: DateTime) -> bool {
         match &self.0 {

@@ -9,7 +9,7 @@ use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{HORIZON, Interval, OnEntry, Window, WindowKind, Windows};
+use super::{HORIZON, Interval, Intervals, OnEntry, Window, WindowKind, Windows};
 
 /// Seconds of time on a page: some weeks, since most questions are about hours and most windows change within days.
 const PAGE_SECONDS: i64 = 32 * 86_400;
@@ -183,6 +183,12 @@ impl Page {
         let has_lead = strips.iter().any(|(number, _)| windows[*number].lead > SignedDuration::ZERO);
         let earliest = has_lead.then(|| segments(&stretches, |s| (Reverse(windows[s.window].lead), strictness(s))));
         Self { stretches, strictest, earliest, outside: outside(windows, strips, page) }
+    }
+
+    /// Returns all time that is closed; beyond the page it is not all.
+    pub(super) fn closed(&self) -> Intervals {
+        let blackouts = self.stretches.iter().map(|stretch| stretch.time);
+        Intervals::of(blackouts.chain(self.outside.iter().map(|outside| outside.time)))
     }
 
     /// Finds the strictest blackout at an instant.
