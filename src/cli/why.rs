@@ -1,5 +1,7 @@
 //! `firedrill why`: an answer for every slot, run and event.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -13,8 +15,9 @@ use super::{
 use crate::{
     config::settings::Settings,
     domain::{
-        forecast::Cluster,
+        forecast,
         ids::Name,
+        plan::Explained,
         run::{Run, RunState, SkipReason, Trigger},
         schedule::Schedule,
     },
@@ -55,14 +58,30 @@ pub async fn run(context: &Context, args: &WhyArgs) -> Result<Exit, Failure> {
 
 async fn explain(context: &Context, store: &SqliteStore, run: &Run) -> Result<Exit, Failure> {
     let journal = store.journal(&run.id).await.map_err(internal)?;
+    let judged = journal.iter().rev().find(|entry| !entry.explained.is_empty());
     if context.output == Output::Json {
-        render::json(&json!({ "run": run, "journal": journal }))?;
+        let rules = judged.map(|entry| &entry.explained);
+        render::json(&json!({ "run": run, "rules": rules, "journal": journal }))?;
     } else {
         render::line(&sentence(run))?;
         render::line("")?;
+        if let Some(entry) = judged {
+            render::line(&format!("judged at {}:", render::instant(entry.at)))?;
+            render::line(&rules(&entry.explained))?;
+            render::line("")?;
+        }
         print(run, &journal)?;
     }
     Ok(Exit::Done)
+}
+
+/// Returns every rule with its input and its answer as a table.
+fn rules(explained: &[Explained]) -> String {
+    let mut table = render::table(&["rule", "input", "answer"]);
+    for Explained { rule, input, answer, .. } in explained {
+        table.add_row([rule, input, answer]);
+    }
+    table.trim_fmt()
 }
 
 /// Says in one sentence what became of a run.
@@ -91,8 +110,15 @@ async fn explain_event(context: &Context, store: &SqliteStore, event: &KnownEven
         runs.extend(store.run(id).await.map_err(internal)?);
     }
     if context.output == Output::Json {
+        let mut judged = BTreeMap::new();
+        for run in &runs {
+            let mut journal = store.journal(&run.id).await.map_err(internal)?.into_iter().rev();
+            let rules = journal.find(|entry| !entry.explained.is_empty()).map(|entry| entry.explained);
+            judged.insert(run.id.as_str(), rules);
+        }
         return render::json(&json!({
             "source": event.source, "detail-type": event.detail_type, "received_at": event.received_at, "runs": runs,
+            "rules": judged,
         }));
     }
     let received = render::instant(event.received_at);
@@ -122,11 +148,16 @@ async fn slot(context: &Context, experiment: &str, time: &str) -> Result<Exit, F
         return explain(context, store, &run).await;
     }
     let settings = plan::settings(context, now()).await?;
-    let said = undecided(&settings, &name, at).await?;
+    let (said, explained) = undecided(&settings, &name, at).await?;
     if context.output == Output::Json {
-        render::json(&json!({ "experiment": name, "at": at, "decided": false, "expected": said }))?;
-    } else {
-        render::line(&said)?;
+        let known = json!({ "experiment": name, "at": at, "decided": false, "expected": said, "rules": explained });
+        render::json(&known)?;
+        return Ok(Exit::Done);
+    }
+    render::line(&said)?;
+    if !explained.is_empty() {
+        render::line("")?;
+        render::line(&rules(&explained))?;
     }
     Ok(Exit::Done)
 }
@@ -154,7 +185,7 @@ async fn decided(store: &SqliteStore, name: &Name, at: Timestamp) -> Result<Opti
 }
 
 /// Says what there is to say of a slot that no run stands for.
-async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<String, Failure> {
+async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<(String, Vec<Explained>), Failure> {
     let unknown = |text: String| Err(Failure::say(Exit::NotFound, text));
     let Some(declared) = settings.rules.experiments.get(name) else {
         return unknown(format!("there is no experiment `{name}`, and no run of it"));
@@ -175,7 +206,8 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<St
             ));
         }
         Some(_) if at <= now() => {
-            return Ok(format!("{} has passed and is not decided: no agent has looked since.", render::instant(at)));
+            let said = format!("{} has passed and is not decided: no agent has looked since.", render::instant(at));
+            return Ok((said, Vec::new()));
         }
         None if at <= now() => {
             return unknown(format!(
@@ -185,25 +217,27 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<St
         }
         _ => {}
     }
-    let after = at.checked_add(SignedDuration::from_nanos(1)).unwrap_or(at);
+    // It may be decided last when it may wait no longer.
+    let last = schedule.start_by(at).max(schedule.hold_until(at).unwrap_or(at));
+    let to = last.checked_add(SignedDuration::from_secs(1)).unwrap_or(last);
     // Nothing lasts longer than a day (FIS ends it after twelve hours), so what began before that is over by then.
     let from = at.checked_sub(SignedDuration::from_hours(24)).unwrap_or(at).max(now());
     if from > now() {
         outlook.runs.clear();
     }
-    let chosen = Cluster::from([name.clone()]);
-    let forecast = plan::forecast_of(&settings.rules, &outlook, &chosen, from, after);
-    if forecast.until < at {
-        let until = render::instant(forecast.until);
-        return Ok(format!("{} is too far ahead to be forecast; the forecast ends at {until}.", render::instant(at)));
-    }
-    let expected = forecast.runs.iter().find(|run| run.run.experiment == *name && run.slot == at);
-    Ok(match expected {
-        Some(expected) if expected.runs_from_to.is_none() && expected.run.is_over() => {
-            sentence(&expected.run).replace("did not run", "will not run")
-        }
+    let Some((expected, explained)) = forecast::explain(&settings.rules, &outlook, (name, at), from, to) else {
+        return Ok((format!("{} is too far ahead to be forecast.", render::instant(at)), Vec::new()));
+    };
+    let said = match expected.runs_from_to {
+        None if expected.run.is_over() => sentence(&expected.run).replace("did not run", "will not run"),
+        Some((start, _)) if start > at => format!(
+            "`{name}` has not been decided for {}; as things stand it will start at {}.",
+            render::instant(at),
+            render::instant(start)
+        ),
         _ => format!("`{name}` has not been decided for {}; as things stand it will start.", render::instant(at)),
-    })
+    };
+    Ok((said, explained))
 }
 
 fn internal(error: StoreError) -> Failure {

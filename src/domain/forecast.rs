@@ -11,7 +11,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 pub use self::cluster::{Cluster, clusters};
@@ -21,7 +21,7 @@ use super::{
     experiment::Rules,
     ids::{ExperimentName, RunId},
     ledger::Ledger,
-    plan::{Halt, PauseRow, ScheduleKey, StopRequest},
+    plan::{Explained, Halt, PauseRow, ScheduleKey, StopRequest},
     run::{HoldReason, Run},
     template::TemplateFacts,
 };
@@ -31,6 +31,9 @@ pub const MAX_PASSES: usize = 200_000;
 
 /// Most passes of all experiments together, shared out evenly.
 const MAX_PASSES_OF_ALL: usize = 8_000_000;
+
+/// How far clusters go on at a time.
+const STRIDE: SignedDuration = SignedDuration::from_hours(24 * 32);
 
 /// What a forecast starts from.
 #[derive(Debug, Clone, Default)]
@@ -99,20 +102,53 @@ pub fn forecast(rules: &Rules, outlook: &Outlook, from: Timestamp, to: Timestamp
 /// Forecasts the slots of some clusters in `[from, to)`.
 pub fn of(rules: &Rules, outlook: &Outlook, clusters: &[Cluster], from: Timestamp, to: Timestamp) -> Forecast {
     let share = (MAX_PASSES_OF_ALL / rules.experiments.len().max(1)).min(MAX_PASSES);
+    let own: Vec<Rules> = clusters.iter().map(|cluster| rules_of(rules, cluster)).collect();
+    let mut worlds: Vec<World<'_>> = own
+        .iter()
+        .zip(clusters)
+        .map(|(own, cluster)| World::new(own, outlook, cluster, from, share.saturating_mul(cluster.len())))
+        .collect();
+    // All of them go on together, as what is known of windows is kept for the time that is being looked at.
+    let mut until = from;
+    while until < to {
+        until = until.saturating_add(STRIDE).unwrap_or(to).min(to);
+        worlds.iter_mut().for_each(|world| world.advance(until));
+    }
     let mut forecast = Forecast { runs: Vec::new(), until: to, cut: BTreeMap::new() };
-    // One set of windows for all of them: what it finds out of a year is worth keeping.
-    let mut own = rules.clone();
-    for cluster in clusters {
-        let declared = cluster.iter().filter_map(|name| rules.experiments.get_key_value(name));
-        own.experiments = declared.map(|(name, experiment)| (name.clone(), experiment.clone())).collect();
-        let world = World::new(&own, outlook, cluster, from);
-        let (runs, until) = world.run_until(to, share.saturating_mul(cluster.len()));
-        forecast.runs.extend(runs);
-        if until < to {
-            forecast.cut.extend(cluster.iter().map(|name| (name.clone(), until)));
+    for (world, cluster) in worlds.into_iter().zip(clusters) {
+        if let Some(cut) = world.cut() {
+            forecast.cut.extend(cluster.iter().map(|name| (name.clone(), cut)));
         }
+        forecast.runs.extend(world.finish());
     }
     merged([forecast], to)
+}
+
+/// The rules of a cluster alone.
+fn rules_of(rules: &Rules, cluster: &Cluster) -> Rules {
+    let declared = cluster.iter().filter_map(|name| rules.experiments.get_key_value(name));
+    let experiments = declared.map(|(name, experiment)| (name.clone(), experiment.clone())).collect();
+    Rules { experiments, windows: rules.windows.clone(), budget: rules.budget, groups: rules.groups.clone() }
+}
+
+/// Forecasts one slot of an experiment, from `from` up to `to` (exclusive), with every rule that its last decision was
+/// made by; `None` when there is no such slot in it, or it lies too far ahead.
+pub fn explain(
+    rules: &Rules,
+    outlook: &Outlook,
+    (experiment, slot): (&ExperimentName, Timestamp),
+    from: Timestamp,
+    to: Timestamp,
+) -> Option<(Expected, Vec<Explained>)> {
+    let cluster = clusters(rules, outlook).into_iter().find(|cluster| cluster.contains(experiment))?;
+    let own = rules_of(rules, &cluster);
+    let mut world = World::new(&own, outlook, &cluster, from, MAX_PASSES.saturating_mul(cluster.len()));
+    world.asked = Some((experiment, slot));
+    world.advance(to);
+    let explained = std::mem::take(&mut world.explained);
+    let runs = world.finish();
+    let expected = runs.into_iter().find(|run| run.run.experiment == *experiment && run.slot == slot)?;
+    Some((expected, explained))
 }
 
 /// Puts forecasts of different clusters up to the same `to` together.

@@ -7,6 +7,7 @@ mod reality;
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
+    cost::Usd,
     experiment::{Experiment, Overlap, Rules, TemplateSelector},
     forecast::{self, Expected, Forecast, Outlook},
     plan::HaltRunning,
@@ -141,6 +142,15 @@ fn polls_take_no_passes_however_many_runs_go_on() {
     let to = instant("2026-03-12T00:00:00Z");
     let forecast = between(&rules, &Outlook::default(), t("00:00:00"), to);
     assert_eq!((forecast.until, forecast.runs.len()), (to, 20 * 24 * 10));
+}
+
+#[test]
+fn budget_that_is_used_up_refuses_the_rest_of_the_month() {
+    let mut rules = rules(cron("0 * * * *"), Vec::new());
+    // Ten action-minutes a run, at ten cents each.
+    rules.budget.monthly = Some(Usd::from_cents(250));
+    let spent = ["08:00:00 completed 08:00:00-08:10:00", "09:00:00 completed 09:00:00-09:10:00"];
+    check(&rules, &known(600), &[&spent[..], &["10:00:00 budget", "11:00:00 budget"]].concat());
 }
 
 #[test]

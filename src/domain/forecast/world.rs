@@ -11,10 +11,10 @@ use crate::domain::{
     cost::{self, Cost},
     estimate,
     experiment::{Rules, TemplateSelector},
-    fis::{FisExperiment, FisStatus},
+    fis::{FisAction, FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     ledger::Definition,
-    plan::{self, Effect, Mode, Snapshot},
+    plan::{self, Effect, Explained, Mode, Snapshot},
     run::{Adopted, HoldReason, Observation, Run, RunState, StopRequestState, Trigger},
     template::{TemplateAction, TemplateFacts},
 };
@@ -31,11 +31,23 @@ pub(super) struct World<'a> {
     expected: Vec<Expected>,
     from: Timestamp,
     now: Timestamp,
+    /// The slot whose decision is to be explained.
+    pub(super) asked: Option<(&'a ExperimentName, Timestamp)>,
+    /// By which rules it was decided last.
+    pub(super) explained: Vec<Explained>,
+    /// Passes that are left.
+    passes: usize,
 }
 
 impl<'a> World<'a> {
-    /// Makes the world of a cluster as it stands at `from`. The rules are those of the cluster alone.
-    pub(super) fn new(rules: &'a Rules, outlook: &'a Outlook, cluster: &Cluster, from: Timestamp) -> Self {
+    /// Makes the world of a cluster as it stands at `from`, good for so many passes. The rules are those of the cluster alone.
+    pub(super) fn new(
+        rules: &'a Rules,
+        outlook: &'a Outlook,
+        cluster: &Cluster,
+        from: Timestamp,
+        passes: usize,
+    ) -> Self {
         let before = from.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(from);
         let mut cursors = BTreeMap::new();
         for experiment in rules.experiments.values() {
@@ -70,6 +82,9 @@ impl<'a> World<'a> {
             expected: Vec::new(),
             from,
             now: from,
+            asked: None,
+            explained: Vec::new(),
+            passes,
         };
         world.take_up();
         world
@@ -86,28 +101,35 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Plans from wake to wake, in so many passes at most; returns what is expected and how far it came.
-    pub(super) fn run_until(mut self, to: Timestamp, passes: usize) -> (Vec<Expected>, Timestamp) {
-        let mut until = None;
-        for _ in 0..passes {
+    /// Plans from wake to wake up to an instant (exclusive), or until its passes are used up.
+    pub(super) fn advance(&mut self, to: Timestamp) {
+        while self.passes > 0 {
+            self.passes -= 1;
             self.look_at_all();
             let (effects, wake) = plan::look(&self.snapshot, self.now);
             if effects.is_empty() {
                 let wake = wake.into_iter().chain(self.next_end()).min().filter(|wake| *wake < to);
-                let Some(wake) = wake else {
-                    until = Some(to);
-                    break;
-                };
+                let Some(wake) = wake else { return };
                 self.now = wake.max(after(self.now, SignedDuration::from_nanos(1)));
                 continue;
             }
             for effect in effects {
+                self.explain(&effect);
                 self.perform(effect);
             }
             self.put_away(Run::is_over);
         }
+    }
+
+    /// How far it came, if its passes were used up (exclusive).
+    pub(super) fn cut(&self) -> Option<Timestamp> {
+        (self.passes == 0).then_some(self.now)
+    }
+
+    /// Returns what is expected of every slot.
+    pub(super) fn finish(mut self) -> Vec<Expected> {
         self.put_away(|_| true);
-        (self.expected, until.unwrap_or(self.now))
+        self.expected
     }
 
     /// Keeps what is expected of runs in place of the runs.
@@ -146,6 +168,7 @@ impl<'a> World<'a> {
             };
             if let (Some(status), Some(fis)) = (ended, &mut run.fis) {
                 fis.status = status;
+                fis.actions.values_mut().for_each(|action| action.ended_at = action.ended_at.min(Some(now)));
             }
         }
     }
@@ -154,6 +177,22 @@ impl<'a> World<'a> {
     fn next_end(&self) -> Option<Timestamp> {
         let running = self.snapshot.runs.iter().filter(|run| matches!(run.state, RunState::Running { .. }));
         running.filter_map(|run| self.ends.get(&run.id)).map(|(_, end)| *end).filter(|end| *end > self.now).min()
+    }
+
+    /// Keeps by which rules the slot that was asked about is decided.
+    fn explain(&mut self, effect: &Effect) {
+        let Some((experiment, slot)) = self.asked else { return };
+        let decided = match effect {
+            Effect::Record { run, observation: Observation::Held { .. } | Observation::Skipped { .. } } => run,
+            Effect::Start { run, .. } => run,
+            _ => return,
+        };
+        let is_asked = |run: &&Run| {
+            run.experiment == *experiment && matches!(&run.trigger, Trigger::Slot { at, .. } if *at == slot)
+        };
+        if let Some(run) = self.find(decided).filter(is_asked) {
+            self.explained = plan::explain(&self.snapshot, run, self.now);
+        }
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -248,6 +287,7 @@ impl<'a> World<'a> {
             let basis = facts.ceiling().known().map_or(Basis::Limit, |_| Basis::Template);
             (basis, cost::cost(experiment, facts, &rules.budget))
         });
+        let actions = run.map(|run| self.billed(run)).unwrap_or_default();
         self.known.extend(known.map(|known| (id.clone(), known)));
         let end = after(self.now, takes);
         self.ends.insert(id.clone(), (self.now, end));
@@ -261,9 +301,30 @@ impl<'a> World<'a> {
             created_at: Some(self.now),
             started_at: Some(self.now),
             ended_at: None,
-            actions: BTreeMap::new(),
+            actions,
             lever_engaged: None,
         }
+    }
+
+    /// The actions of a run as AWS bills them. Only a budget looks at them.
+    fn billed(&self, run: &Run) -> BTreeMap<String, FisAction> {
+        let Some(facts) = run.facts.as_ref().filter(|_| self.snapshot.rules.budget.monthly.is_some()) else {
+            return BTreeMap::new();
+        };
+        let most = self.snapshot.rules.experiments.get(&run.experiment).map(|declared| declared.max_duration);
+        let action = |(name, action): (&String, &TemplateAction)| {
+            let length = action.ceiling().into_iter().chain(most).min().unwrap_or_default();
+            let billed = FisAction {
+                action_id: action.action_id.clone(),
+                status: FisStatus::Completed,
+                reason: String::new(),
+                start_after: Vec::new(),
+                started_at: Some(self.now),
+                ended_at: Some(after(self.now, length)),
+            };
+            (name.clone(), billed)
+        };
+        facts.actions.iter().map(action).collect()
     }
 }
 

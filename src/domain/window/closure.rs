@@ -3,7 +3,7 @@
 //! Pure. Blackouts win over allowed windows; allowed windows of one experiment union; an experiment that no allowed
 //! window is about may run at any time outside its blackouts. A calendar that is not believed closes every window that
 //! refers to it. Whether it is, is judged at the instant that a question begins with, which is the planner's now, since
-//! nobody knows how fresh it will be later. Answers come from [`super::timeline`].
+//! nobody knows how fresh it will be later. Answers come from `timeline`.
 
 use jiff::{SignedDuration, Timestamp};
 

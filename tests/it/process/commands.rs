@@ -158,7 +158,17 @@ fn questions_are_answered_while_the_agent_is_down() {
     assert_eq!(home.json(&["why", "e-matched"])["runs"][0]["id"], json!(run));
     assert_eq!(home.json(&["why", "e-unmatched"])["runs"], json!([]));
     assert_eq!(home.json(&["why", "drill@2099-03-01T02:30:00Z"])["decided"], false);
-    home.json(&["why", &run]);
+    let rules = |answer: &Value| -> Vec<String> {
+        let rules = answer.as_array().expect("rules").iter();
+        rules.map(|rule| format!("{}: {}", rule["rule"], rule["answer"]).replace('"', "")).collect()
+    };
+    for answer in [&home.json(&["why", &run])["rules"], &home.json(&["why", "e-matched"])["rules"][&run]] {
+        assert!(rules(answer).contains(&"look-ahead: passes".to_owned()), "{answer}");
+    }
+    let ahead = home.json(&["why", "drill@2099-03-01T02:30:00Z"]);
+    assert!(rules(&ahead["rules"]).contains(&"window: passes".to_owned()), "{ahead}");
+    exits(&home.run(&["why", &run]), 0, "windows in scope, none closes");
+    exits(&home.run(&["why", "drill@2099-03-01T02:30:00Z"]), 0, "windows in scope, none closes");
     assert!(home.json(&["plan", "--days", "2"]).to_string().contains("T02:30:00Z"));
 }
 
