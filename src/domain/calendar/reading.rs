@@ -1,6 +1,6 @@
 //! Readings: what was last read of a calendar, and whether it may still be believed.
 //!
-//! Pure. Who reads is told by nobody here; a window only asks. What is not known closes: see [`Reading::doubt`].
+//! Pure. Who reads is told by nobody here; a window only asks. What is not known closes: see [`Reading::believed`].
 
 use std::sync::Arc;
 

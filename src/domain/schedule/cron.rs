@@ -1,6 +1,6 @@
 //! Cron: which instants an expression names in a zone, and Debian cron's rule for clock changes.
 //!
-//! Pure. [`notation`](super::notation) reads an expression into the local times that it names, which know no clock
+//! Pure. [`notation`] reads an expression into the local times that it names, which know no clock
 //! changes; the way from local times to instants is here. Which rule holds is decided by the form of the fields:
 //!
 //! - A *fixed* schedule has no `*` at the beginning of its minute and hour field; lists, ranges and `H` are fixed. A time
@@ -66,7 +66,7 @@ pub enum Gaps {
 
 impl CronSchedule {
     /// Parses an expression of five fields, six (seconds first), seven (year last) or a macro such as `@daily`; see
-    /// [`notation`](super::notation) for everything that may be written. The seed decides what `H` stands for.
+    /// [`notation`] for everything that may be written. The seed decides what `H` stands for.
     ///
     /// # Errors
     /// [`CronError`] for text that is no schedule, and for one that never fires.

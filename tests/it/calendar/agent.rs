@@ -14,6 +14,7 @@ use crate::support::{
     agent::{Home, Said},
     eventually, let_pass,
     stage::Stage,
+    within,
 };
 
 /// What never ends within a test.
@@ -226,6 +227,37 @@ fn what_cannot_be_asked_closes_and_says_so() {
 }
 
 #[test]
+fn behind_the_next_change_of_a_state_nobody_knows() {
+    let stage = Stage::start(60.0);
+    let soon = (now() + SignedDuration::from_hours(2)).strftime("%Y%m%dT%H%M%SZ").to_string();
+    let closed_soon = format!("BEGIN:VEVENT\nDTSTART:{soon}\nDURATION:PT1H\nEND:VEVENT");
+    create(&stage, "changes", &change_calendar("OPEN", &closed_soon));
+    stage.fault("GetDocument", "denied", ALWAYS);
+    let home = long(&stage, FREEZE);
+    let _agent = home.agent();
+    let known = wait_for_status(&home, "a known state", is_read);
+    assert!(known["known_until"].is_string() && !is_closed(&home), "{known}");
+    let (state, why) = start(&home);
+    assert_eq!(state, "skipped", "ten hours do not fit");
+    assert!(why.contains("calendar `changes` says nothing of the time after "), "{why}");
+}
+
+#[test]
+fn who_does_not_answer_holds_nobody_up_and_closes() {
+    let stage = Stage::start(60.0);
+    create(&stage, "changes", &change_calendar("OPEN", ""));
+    stage.fault("GetCalendarState", "hang-before", ALWAYS);
+    let home = home(&stage, "ssm = [\"changes\"]\nrefresh = \"1s\"");
+    let _agent = home.agent();
+    let patience = Duration::from_secs(60);
+    within(patience, "the closed window", || is_closed(&home).then_some(()));
+    home.wait_for_log("not every calendar answers");
+    let (state, why) = start(&home);
+    assert!(state == "skipped" && why.contains("calendar `changes` was not read yet"), "{why}");
+    within(patience, "the failure", || failure(&status(&home)).starts_with("timeout: ").then_some(()));
+}
+
+#[test]
 fn what_was_read_is_believed_as_long_as_configured() {
     let stage = Stage::start(600.0);
     create(&stage, "changes", &change_calendar("OPEN", ""));
@@ -247,6 +279,8 @@ fn the_last_known_state_holds_over_a_restart_and_not_for_ever() {
     create(&stage, "changes", &change_calendar("OPEN", ""));
     let lasting = "ssm = [\"changes\"]\nrefresh = \"1s\"\nmax_age = \"1s\"\non_failure = \"last-known\"\n";
     let home = home(&stage, &format!("{lasting}last_known_for = \"1h\""));
+    let unknown = home.json(&["window", "check"])["experiments"][0]["unknown"].clone();
+    assert_eq!(unknown, "calendar `changes` was not read yet", "no agent has run");
     let agent = home.agent();
     let first = wait_for_status(&home, "a read calendar", is_read);
     stage.fault("GetCalendarState", "500-before", ALWAYS);
@@ -261,8 +295,8 @@ fn the_last_known_state_holds_over_a_restart_and_not_for_ever() {
     agent.kill_nine();
 
     // Commands know it while no agent runs.
-    let why = home.run(&["why", &format!("drill@{}", now() + SignedDuration::from_hours(1))]);
-    assert!(!why.stdout.contains("not read yet"), "{why:?}");
+    let known = home.json(&["window", "check"])["experiments"][0].clone();
+    assert_eq!(known["open"], true, "{known}");
 
     home.configure(&tables(&stage, &format!("{lasting}last_known_for = \"1s\"")));
     let _agent = home.agent();
