@@ -38,7 +38,7 @@ pub const HORIZONS: [SignedDuration; 3] =
 
 /// How much further than asked for occurrences are looked at, before and after, so that the next questions are answered
 /// without following any rule again.
-const BEFORE: SignedDuration = SignedDuration::from_hours(24 * 31);
+const BEFORE: SignedDuration = SignedDuration::from_hours(24 * 400);
 const AFTER: SignedDuration = SignedDuration::from_hours(24 * 430);
 
 /// Most spans that are kept for the next questions.

@@ -77,8 +77,17 @@ impl fmt::Display for SkipReason {
                 because(f, unknown.as_ref())
             }
             Self::WouldCross { window, opens, ends, unknown } => {
+                // A lead refuses what would be over before.
+                let in_lead = ends <= opens;
                 let (ends, opens) = (second(*ends), second(*opens));
-                write!(f, "it could run until {ends}, but window `{window}` forbids it from {opens}")?;
+                if in_lead {
+                    write!(
+                        f,
+                        "it could run until {ends}, within the lead of window `{window}`, which opens at {opens}"
+                    )?;
+                } else {
+                    write!(f, "it could run until {ends}, but window `{window}` forbids it from {opens}")?;
+                }
                 because(f, unknown.as_ref())
             }
             Self::Overlap { with } => write!(f, "run {with} of the same experiment is going on"),

@@ -7,6 +7,7 @@ mod search;
 mod spread;
 mod stories;
 mod timing;
+mod told;
 mod transitions;
 
 use firedrill::domain::{

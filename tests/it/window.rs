@@ -1,8 +1,11 @@
 //! Windows: what their texts mean, exact edges through clock changes, and closures against a look at every minute.
 
+mod calendars;
 mod closures;
 mod grammar;
 mod oracle;
+mod pains;
+mod zones;
 
 use std::collections::BTreeMap;
 

@@ -83,8 +83,10 @@ pub fn next_change(windows: &Windows, experiment: &Experiment, after: Timestamp)
     let horizon = after.saturating_add(super::HORIZON).unwrap_or(Timestamp::MAX);
     let pages = timeline::page_of(after)..=timeline::page_of(horizon);
     pages.into_iter().find_map(|page| {
-        let edge = windows.page(&asked.group, page).next_edge(after.max(timeline::range_of(page).start - INSTANT))?;
-        (edge < timeline::range_of(page).end && edge < horizon).then_some(edge)
+        let range = timeline::range_of(page);
+        let before = range.start.checked_sub(INSTANT).unwrap_or(Timestamp::MIN);
+        let edge = windows.page(&asked.group, page).next_edge(after.max(before))?;
+        (edge < range.end && edge < horizon).then_some(edge)
     })
 }
 

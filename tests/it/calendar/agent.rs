@@ -279,6 +279,8 @@ fn the_last_known_state_holds_over_a_restart_and_not_for_ever() {
     create(&stage, "changes", &change_calendar("OPEN", ""));
     let lasting = "ssm = [\"changes\"]\nrefresh = \"1s\"\nmax_age = \"1s\"\non_failure = \"last-known\"\n";
     let home = home(&stage, &format!("{lasting}last_known_for = \"1h\""));
+    let unknown = home.json(&["window", "check"])["experiments"][0]["unknown"].clone();
+    assert_eq!(unknown, "calendar `changes` was not read yet", "no agent has run");
     let agent = home.agent();
     let first = wait_for_status(&home, "a read calendar", is_read);
     stage.fault("GetCalendarState", "500-before", ALWAYS);
@@ -293,8 +295,8 @@ fn the_last_known_state_holds_over_a_restart_and_not_for_ever() {
     agent.kill_nine();
 
     // Commands know it while no agent runs.
-    let why = home.run(&["why", &format!("drill@{}", now() + SignedDuration::from_hours(1))]);
-    assert!(!why.stdout.contains("not read yet"), "{why:?}");
+    let known = home.json(&["window", "check"])["experiments"][0].clone();
+    assert_eq!(known["open"], true, "{known}");
 
     home.configure(&tables(&stage, &format!("{lasting}last_known_for = \"1s\"")));
     let _agent = home.agent();

@@ -1,0 +1,103 @@
+//! What the log says of slots that a clock change touched: once, when the run is opened.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
+
+use firedrill::{
+    daemon::witness::Teller,
+    domain::{
+        experiment::{Experiment, Rules},
+        run::{Observation, Run},
+        schedule::{Bounds, Gaps, Schedule, Timing},
+    },
+    engine::ports::Witness,
+    http::status::Status,
+    telemetry::Metrics,
+};
+use tokio::sync::{Notify, watch};
+
+use super::{at, cron};
+use crate::support::{
+    runs::name,
+    world::{World, experiment, opened_at},
+};
+
+/// Lines of a log, kept.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panics with it").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn teller(rules: Rules) -> Teller {
+    let status = Status {
+        version: String::new(),
+        started_at: at("2011-12-01T00:00:00Z"),
+        surveyed_at: None,
+        store_failure: None,
+        halt: None,
+        paused: Default::default(),
+        open_runs: Default::default(),
+        next_slots: Default::default(),
+        closed_by: Vec::new(),
+        queues: Default::default(),
+        calendars: Default::default(),
+        config_loaded_at: at("2011-12-01T00:00:00Z"),
+        config_refused: None,
+    };
+    let (rules, status) = (watch::channel(Arc::new(rules)).1, watch::channel(Arc::new(status)).0);
+    Teller::new(Metrics::default(), rules, status, Arc::new(Notify::new()), watch::channel(0).0)
+}
+
+/// Opens each slot of a schedule at its instant, and returns what is said of clock changes.
+fn told(expression: &str, zone: &str, gaps: Gaps, from: &str, until: &str) -> Vec<String> {
+    let timing = Timing::Cron(cron(expression, zone).with_gaps(gaps));
+    let schedule = Schedule::new(&name("probe"), name("nightly"), timing, Bounds::default());
+    let world = World::of(Experiment { schedules: vec![schedule.clone()], ..experiment() }, Vec::new());
+    let mut world = world.with_cursor("nightly", from);
+    let teller = teller(world.rules.clone());
+    let lines = Lines::default();
+    let kept = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(move || kept.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let mut slot = at(from);
+        while let Some(next) = schedule.next_after(slot).filter(|next| next.at <= at(until)) {
+            slot = next.at;
+            for run in opened_at(&mut world, &slot.to_string()) {
+                teller.committed(&run, &Observation::Opened, slot);
+                // A later change of the same run says nothing more.
+                teller.committed(&Run { revision: 1, ..run }, &Observation::Opened, slot);
+            }
+        }
+    });
+    let text = String::from_utf8(lines.0.lock().expect("nobody panics with it").clone()).expect("text");
+    text.lines().filter_map(|line| line.split_once("dst=").map(|(_, words)| words.to_owned())).collect()
+}
+
+#[test]
+fn day_that_a_zone_leaves_out_is_logged_once() {
+    let (from, until) = ("2011-12-27T12:00:00Z", "2012-01-04T00:00:00Z");
+    let said = told("0 12 * * *", "Pacific/Apia", Gaps::Shift, from, until);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with("\"lost\""), "{said:?}");
+}
+
+#[test]
+fn shifted_and_dropped_times_are_logged_once() {
+    let (from, until) = ("2026-03-26T12:00:00Z", "2026-04-02T00:00:00Z");
+    let shifted = told("30 2 * * *", "Europe/Berlin", Gaps::Shift, from, until);
+    assert!(shifted.len() == 1 && shifted[0].starts_with("\"shifted\""), "{shifted:?}");
+    let dropped = told("30 2 * * *", "Europe/Berlin", Gaps::Skip, from, until);
+    assert!(dropped.len() == 1 && dropped[0].starts_with("\"lost\""), "{dropped:?}");
+    assert_eq!(told("*/30 2 * * *", "Europe/Berlin", Gaps::Shift, from, until), Vec::<String>::new());
+}
