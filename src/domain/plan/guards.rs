@@ -346,12 +346,7 @@ pub(super) fn length(snapshot: &Snapshot<'_>, experiment: &Experiment, facts: &T
 /// What the month's runs have cost, what those that go on may cost, and what this one may.
 fn costs(case: &Case<'_>) -> Option<(Usd, Usd, Usd)> {
     let rules = case.snapshot.rules;
-    let month = ledger::month(case.now);
-    let spent = case.snapshot.ledgers.iter().map(|(name, ledger)| {
-        let region = rules.experiments.get(name).and_then(|declared| declared.place.region.as_deref());
-        let minutes = ledger.action_minutes.get(&month).copied().unwrap_or_default();
-        cost::price(&rules.budget, region).times(minutes)
-    });
+    let spent = ledger::spent(rules, &case.snapshot.ledgers, &ledger::month(case.now));
     let most = |run: &Run| {
         let gone = || Experiment::gone(run.experiment.clone());
         let declared = rules.experiments.get(&run.experiment).cloned().unwrap_or_else(gone);
@@ -359,7 +354,7 @@ fn costs(case: &Case<'_>) -> Option<(Usd, Usd, Usd)> {
     };
     let others = case.going.iter().filter(|other| other.id != case.run.id);
     let going = others.filter_map(|other| most(other)).fold(Usd::ZERO, Usd::plus);
-    Some((spent.fold(Usd::ZERO, Usd::plus), going, most(case.run)?))
+    Some((spent, going, most(case.run)?))
 }
 
 fn budget(case: &Case<'_>) -> Judgement {
