@@ -9,10 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cost, estimate,
-    experiment::{Experiment, Place, TemplateSelector},
+    cost::{self, Usd},
+    estimate,
+    experiment::{Experiment, Place, Rules, TemplateSelector},
     fis::{FailureClass, FisExperiment},
-    ids::ScheduleName,
+    ids::{ExperimentName, ScheduleName},
     outcome::Outcome,
     run::{Observation, Run, RunState, SkipReason, StopCause, Trigger},
     template::TemplateFacts,
@@ -159,6 +160,11 @@ impl Ledger {
         estimate::learned_p95(&lengths.map(|length| length.took).collect::<Vec<_>>())
     }
 
+    /// Forgets the failures of the past.
+    pub fn forgive(&mut self) {
+        self.failing = None;
+    }
+
     fn failed(&mut self, trouble: Trouble, at: Timestamp, definition: Option<&Definition>) {
         let before = self.failing.take().filter(|known| known.of.as_ref() == definition);
         let count = before.map_or(0, |known| known.count).saturating_add(1);
@@ -190,6 +196,16 @@ impl Ledger {
 /// The month of an instant (UTC), as ledgers name it.
 pub fn month(at: Timestamp) -> String {
     at.strftime("%Y-%m").to_string()
+}
+
+/// What all runs of a month have cost so far, also of experiments that are no longer declared.
+pub fn spent(rules: &Rules, ledgers: &BTreeMap<ExperimentName, Ledger>, month: &str) -> Usd {
+    let of = |(name, ledger): (&ExperimentName, &Ledger)| {
+        let region = rules.experiments.get(name).and_then(|declared| declared.place.region.as_deref());
+        let minutes = ledger.action_minutes.get(month).copied().unwrap_or_default();
+        cost::price(&rules.budget, region).times(minutes)
+    };
+    ledgers.iter().map(of).fold(Usd::ZERO, Usd::plus)
 }
 
 /// What is wrong when a run ended so. The safety lever, operators, windows and shutdowns say nothing about the experiment.

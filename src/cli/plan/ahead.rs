@@ -9,8 +9,10 @@ use crate::{
     config::settings::Settings,
     domain::{
         cost::Usd,
+        experiment::Rules,
         forecast::{Basis, Cluster, Expected, Forecast, Outlook},
         ids::{CalendarName, ExperimentName, RunId, ScheduleName},
+        ledger,
         run::{HoldReason, RunState, SkipReason, Trigger},
         schedule::Schedule,
     },
@@ -129,6 +131,9 @@ pub struct Month {
     pub planned_usd: Option<Usd>,
     /// Runs whose cost is not known.
     pub runs_of_unknown_cost: usize,
+    /// What runs of the month have cost so far, those of other experiments among them.
+    #[serde(serialize_with = "dollars")]
+    pub spent_usd: Option<Usd>,
     /// The month's budget.
     #[serde(serialize_with = "dollars")]
     pub budget_usd: Option<Usd>,
@@ -203,7 +208,7 @@ impl<'a> Ahead<'a> {
         let lines: Vec<Line<'_>> =
             forecast.runs.iter().filter_map(|expected| line(settings, &clock_changes, expected)).collect();
         let (totals, unknown) = (totals(&lines), unknown(settings, outlook, &lines, (now, to)));
-        let months = months(settings.rules.budget.monthly, forecast);
+        let months = months(&settings.rules, outlook, forecast);
         Self { from, to, forecast, settings, chosen, lines, clock_changes, totals, months, unknown }
     }
 
@@ -306,12 +311,11 @@ fn totals(lines: &[Line<'_>]) -> Totals {
 }
 
 /// Sums the cost of what starts, by month.
-fn months(budget: Option<Usd>, forecast: &Forecast) -> Vec<Month> {
-    let mut months: BTreeMap<(i16, i8), Month> = BTreeMap::new();
+fn months(rules: &Rules, outlook: &Outlook, forecast: &Forecast) -> Vec<Month> {
+    let mut months: BTreeMap<String, Month> = BTreeMap::new();
     for expected in &forecast.runs {
         let (Some((start, _)), Some(cost)) = (expected.runs_from_to, expected.cost) else { continue };
-        let date = TimeZone::UTC.to_datetime(start);
-        let month = months.entry((date.year(), date.month())).or_default();
+        let month = months.entry(ledger::month(start)).or_default();
         month.runs += 1;
         match (cost.action_minutes, cost.usd()) {
             (Some(minutes), Some(usd)) => {
@@ -321,7 +325,11 @@ fn months(budget: Option<Usd>, forecast: &Forecast) -> Vec<Month> {
             _ => month.runs_of_unknown_cost += 1,
         }
     }
-    let named = |((year, number), month)| Month { month: format!("{year}-{number:02}"), budget_usd: budget, ..month };
+    let named = |(name, month): (String, Month)| {
+        let spent = ledger::spent(rules, &outlook.ledgers, &name);
+        let spent_usd = (spent > Usd::ZERO).then_some(spent);
+        Month { month: name, spent_usd, budget_usd: rules.budget.monthly, ..month }
+    };
     months.into_iter().map(named).collect()
 }
 

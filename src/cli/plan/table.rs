@@ -78,19 +78,22 @@ fn cost(line: &Line<'_>) -> String {
     line.cost_usd.map_or_else(|| unknown.to_owned(), |cost| cost.to_string())
 }
 
-/// Says what a month costs: `2027-03: 27 runs, 135 action-minutes, 13.50 USD of 100.00`.
+/// Says what a month costs: `2027-03: 27 runs, 135 action-minutes, 13.50 USD planned`.
 fn month(month: &Month) -> String {
     let mut text = format!("{}: {}", month.month, render::count(month.runs, "run"));
     if let Some(planned) = month.planned_usd {
-        text.push_str(&format!(", {} action-minutes, {planned} USD", month.action_minutes));
-        if let Some(budget) = month.budget_usd {
-            text.push_str(&format!(" of {budget}"));
-        }
+        text.push_str(&format!(", {} action-minutes, {planned} USD planned", month.action_minutes));
     }
     match month.runs_of_unknown_cost {
         0 => {}
         all if all == month.runs => text.push_str(", their cost is not known"),
-        some => text.push_str(&format!(", and {some} whose cost is not known")),
+        some => text.push_str(&format!(", {some} whose cost is not known")),
+    }
+    if let Some(spent) = month.spent_usd {
+        text.push_str(&format!(", {spent} USD spent so far"));
+    }
+    if let Some(budget) = month.budget_usd {
+        text.push_str(&format!(", of a budget of {budget} USD"));
     }
     text
 }

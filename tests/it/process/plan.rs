@@ -17,7 +17,7 @@ experiments = [\"check*\"]
 template = \"EXT1\"
 max_duration = \"1h\"
 schedules = [{ name = \"nightly\", cron = \"30 2 * * *\", timezone = \"Europe/Berlin\" },
-             { name = \"noon\", cron = \"0 12 * * FRI\", timezone = \"Europe/Berlin\" }]
+             { name = \"noon\", cron = \"0 12 * * FRI\", timezone = \"Europe/Berlin\", hold_for = \"2h\" }]
 [experiments.search]
 template = \"EXT2\"
 max_duration = \"2h\"
@@ -47,17 +47,17 @@ fn refused(home: &Home, args: &[&str], code: i32, words: &str) {
 #[test]
 fn table_tells_every_slot_with_its_decision_and_what_had_to_be_assumed() {
     assert_snapshot!(plan(&home(), &DAYS), @"
-     SLOT (UTC)            LOCAL                               EXPERIMENT  DECISION  ENDS BY (UTC)           USD  REASON
-     2027-03-26 01:30:00Z  Fri 02:30:00 CET                    checkout    start     2027-03-26 02:30:00Z *  ?
-     2027-03-26 08:00:00Z  Fri 09:00:00 CET                    search      start     2027-03-26 10:00:00Z *  ?
-     2027-03-26 11:00:00Z  Fri 12:00:00 CET                    checkout    skip                                   window `lunch` forbids it until 2027-03-26T12:30:00Z
-     2027-03-27 01:30:00Z  Sat 02:30:00 CET                    checkout    skip                                   window `weekend` forbids it until 2027-03-27T23:00:00Z
-     2027-03-28 01:00:00Z  Sun 03:00:00 CEST (clocks changed)  checkout    start     2027-03-28 02:00:00Z *  ?
-     2027-03-29 00:30:00Z  Mon 02:30:00 CEST                   checkout    start     2027-03-29 01:30:00Z *  ?
-     2027-03-29 07:00:00Z  Mon 09:00:00 CEST                   search      start     2027-03-29 09:00:00Z *  ?
+     SLOT (UTC)            LOCAL                               EXPERIMENT  DECISION  STARTS (UTC)          ENDS BY (UTC)           USD  REASON
+     2027-03-26 01:30:00Z  Fri 02:30:00 CET                    checkout    start                           2027-03-26 02:30:00Z *  ?
+     2027-03-26 08:00:00Z  Fri 09:00:00 CET                    search      start                           2027-03-26 10:00:00Z *  ?
+     2027-03-26 11:00:00Z  Fri 12:00:00 CET                    checkout    shift     2027-03-26 12:30:00Z  2027-03-26 13:30:00Z *  ?    waits: window `lunch` forbids it until 2027-03-26T12:30:00Z
+     2027-03-27 01:30:00Z  Sat 02:30:00 CET                    checkout    skip                                                         window `weekend` forbids it until 2027-03-27T23:00:00Z
+     2027-03-28 01:00:00Z  Sun 03:00:00 CEST (clocks changed)  checkout    start                           2027-03-28 02:00:00Z *  ?
+     2027-03-29 00:30:00Z  Mon 02:30:00 CEST                   checkout    start                           2027-03-29 01:30:00Z *  ?
+     2027-03-29 07:00:00Z  Mon 09:00:00 CEST                   search      start                           2027-03-29 09:00:00Z *  ?
 
-    7 slots: 5 start, 2 do not start (closed 2)
-    2027-03: 5 runs, their cost is not known
+    7 slots: 5 start, 1 start later, 1 do not start (closed 1)
+    2027-03: 6 runs, their cost is not known
     clocks change: Europe/Berlin 2027-03-28 02:00→03:00
     * template never read by the agent, so `max_duration` is assumed: checkout, search
     ");
@@ -70,7 +70,7 @@ fn picture_shades_windows_and_marks_starts_and_the_day_of_the_clock_change() {
     assert_snapshot!(plan(&home, &[&DAYS[..], &always].concat()), @"
     hours in Europe/Berlin
                 00    03    06    09    12    15    18    21
-    Fri 03-26     ···A············B····░a░░·········▓▓▓▓▓▓▓▓▓▓▓▓
+    Fri 03-26     ···A············B····░░░░A········▓▓▓▓▓▓▓▓▓▓▓▓
     Sat 03-27   ▓▓▓▓▓a▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓
     Sun 03-28   ····  A················░░░░·····················  02:00→03:00
     Mon 03-29   ·····A············B····░░░░·····················
@@ -79,8 +79,8 @@ fn picture_shades_windows_and_marks_starts_and_the_day_of_the_clock_change() {
     A checkout  B search
     A starts, a does not; 2-9 so many start, + more; ! several do not; windows close ░ to some, ▓ to all; a cell is 30 min
 
-    7 slots: 5 start, 2 do not start (closed 2)
-    2027-03: 5 runs, their cost is not known
+    7 slots: 5 start, 1 start later, 1 do not start (closed 1)
+    2027-03: 6 runs, their cost is not known
     clocks change: Europe/Berlin 2027-03-28 02:00→03:00
     * template never read by the agent, so `max_duration` is assumed: checkout, search
     ");
@@ -88,23 +88,23 @@ fn picture_shades_windows_and_marks_starts_and_the_day_of_the_clock_change() {
     assert_snapshot!(plan(&home, &months), @"
     weeks in Europe/Berlin
                 Mon      Tue      Wed      Thu      Fri      Sat      Sun
-    2027-03-08                    A··B░··· A··B░··· A··Ba·▓▓ a▓▓▓▓▓▓▓ A··░░···
-    2027-03-15  A··B░··· A··B░··· A··B░··· A··B░··· A··Ba·▓▓ a▓▓▓▓▓▓▓ A··░░···
-    2027-03-22  A··B░··· A··B░··· A··B░··· A··B░··· A··Ba·▓▓ a▓▓▓▓▓▓▓ ·A·░░···  Europe/Berlin 2027-03-28 02:00→03:00
-    2027-03-29  A··B░··· A··B░··· A··B░··· A··B░··· A··Ba·▓▓ a▓▓▓▓▓▓▓ A··░░···
-    2027-04-05  A··B░··· A··B░··· A··B░··· A··B░··· A··Ba·▓▓ a▓▓▓▓▓▓▓ A··░░···
-    2027-04-12  A··B░··· A··B░··· A··B░··· A··B░··· A··Ba·▓▓ a▓▓▓▓▓▓▓ A··░░···
-    2027-04-19  A··B░··· A··B░··· A··B░··· A··B░··· A··Ba·▓▓ a▓▓▓▓▓▓▓ A··░░···
-    2027-04-26  A··B░··· A··B░··· A··B░··· A··B░··· A··Ba·▓▓ a▓▓▓▓▓▓▓ A··░░···
-    2027-05-03  A··B░··· A··B░··· A··B░··· A··B░··· A··Ba·▓▓ a▓▓▓▓▓▓▓ ·
+    2027-03-08                    A··B░··· A··B░··· A··BA·▓▓ a▓▓▓▓▓▓▓ A··░░···
+    2027-03-15  A··B░··· A··B░··· A··B░··· A··B░··· A··BA·▓▓ a▓▓▓▓▓▓▓ A··░░···
+    2027-03-22  A··B░··· A··B░··· A··B░··· A··B░··· A··BA·▓▓ a▓▓▓▓▓▓▓ ·A·░░···  Europe/Berlin 2027-03-28 02:00→03:00
+    2027-03-29  A··B░··· A··B░··· A··B░··· A··B░··· A··BA·▓▓ a▓▓▓▓▓▓▓ A··░░···
+    2027-04-05  A··B░··· A··B░··· A··B░··· A··B░··· A··BA·▓▓ a▓▓▓▓▓▓▓ A··░░···
+    2027-04-12  A··B░··· A··B░··· A··B░··· A··B░··· A··BA·▓▓ a▓▓▓▓▓▓▓ A··░░···
+    2027-04-19  A··B░··· A··B░··· A··B░··· A··B░··· A··BA·▓▓ a▓▓▓▓▓▓▓ A··░░···
+    2027-04-26  A··B░··· A··B░··· A··B░··· A··B░··· A··BA·▓▓ a▓▓▓▓▓▓▓ A··░░···
+    2027-05-03  A··B░··· A··B░··· A··B░··· A··B░··· A··BA·▓▓ a▓▓▓▓▓▓▓ ·
 
     A checkout  B search
     A starts, a does not; 2-9 so many start, + more; ! several do not; windows close ░ to some, ▓ to all; a cell is 3 h
 
-    112 slots: 94 start, 18 do not start (closed 18)
-    2027-03: 35 runs, their cost is not known
-    2027-04: 48 runs, their cost is not known
-    2027-05: 11 runs, their cost is not known
+    112 slots: 94 start, 9 start later, 9 do not start (closed 9)
+    2027-03: 38 runs, their cost is not known
+    2027-04: 53 runs, their cost is not known
+    2027-05: 12 runs, their cost is not known
     clocks change: Europe/Berlin 2027-03-28 02:00→03:00
     * template never read by the agent, so `max_duration` is assumed: checkout, search
     ");
@@ -122,20 +122,20 @@ fn json_tells_programs_the_same() {
     assert_eq!(report["clock_changes"][0]["to"], "2027-03-28T03:00:00");
     assert_eq!(report["unknown"]["templates_never_read"], json!(["checkout", "search"]));
     assert_eq!((&report["until"], &report["cut"]), (&report["to"], &json!({})));
-    let skipped = report["slots"].as_array().expect("slots").iter().find(|slot| slot["decision"] == "skip");
-    assert_snapshot!(serde_json::to_string_pretty(&skipped).expect("JSON"), @r#"
+    let shifted = report["slots"].as_array().expect("slots").iter().find(|slot| slot["decision"] == "shift");
+    assert_snapshot!(serde_json::to_string_pretty(&shifted).expect("JSON"), @r#"
     {
       "cost_usd": null,
-      "decision": "skip",
-      "end_rests_on": null,
-      "ends_by": null,
+      "decision": "shift",
+      "end_rests_on": "max-duration",
+      "ends_by": "2027-03-26T13:30:00Z",
       "experiment": "checkout",
       "moved_by_clock_change": false,
-      "reason": "window `lunch` forbids it until 2027-03-26T12:30:00Z",
+      "reason": "waits: window `lunch` forbids it until 2027-03-26T12:30:00Z",
       "run": "704cb3e7d331e11571cd",
       "schedule": "noon",
       "slot": "2027-03-26T11:00:00Z",
-      "starts": null,
+      "starts": "2027-03-26T12:30:00Z",
       "why": {
         "until": "2027-03-26T12:30:00Z",
         "why": "closed",
@@ -197,19 +197,19 @@ fn comparison_tells_what_is_added_dropped_moved_and_decided_otherwise() {
     home.configure(&edited);
     let diff = [&DAYS[..], &["--diff", &old]].concat();
     assert_snapshot!(plan(&home, &diff), @"
-     CHANGE   EXPERIMENT  SCHEDULE  BEFORE (UTC)                                                                       AFTER (UTC)
-     added    check-out   nightly                                                                                      2027-03-26 01:30:00Z start, ends by 2027-03-26 02:30:00Z
+     CHANGE   EXPERIMENT  SCHEDULE  BEFORE (UTC)                                                                                                           AFTER (UTC)
+     added    check-out   nightly                                                                                                                          2027-03-26 01:30:00Z start, ends by 2027-03-26 02:30:00Z
      dropped  checkout    nightly   2027-03-26 01:30:00Z start, ends by 2027-03-26 02:30:00Z
      dropped  search      morning   2027-03-26 08:00:00Z start, ends by 2027-03-26 10:00:00Z
-     added    check-out   noon                                                                                         2027-03-26 11:00:00Z skip: window `lunch` forbids it until 2027-03-26T12:30:00Z
-     dropped  checkout    noon      2027-03-26 11:00:00Z skip: window `lunch` forbids it until 2027-03-26T12:30:00Z
-     added    check-out   nightly                                                                                      2027-03-27 01:30:00Z skip: window `weekend` forbids it until 2027-03-29T10:00:00Z
+     added    check-out   noon                                                                                                                             2027-03-26 11:00:00Z shift: waits: window `lunch` forbids it until 2027-03-26T12:30:00Z, ends by 2027-03-26 13:30:00Z
+     dropped  checkout    noon      2027-03-26 11:00:00Z shift: waits: window `lunch` forbids it until 2027-03-26T12:30:00Z, ends by 2027-03-26 13:30:00Z
+     added    check-out   nightly                                                                                                                          2027-03-27 01:30:00Z skip: window `weekend` forbids it until 2027-03-29T10:00:00Z
      dropped  checkout    nightly   2027-03-27 01:30:00Z skip: window `weekend` forbids it until 2027-03-27T23:00:00Z
-     added    check-out   nightly                                                                                      2027-03-28 01:00:00Z skip: window `weekend` forbids it until 2027-03-29T10:00:00Z
+     added    check-out   nightly                                                                                                                          2027-03-28 01:00:00Z skip: window `weekend` forbids it until 2027-03-29T10:00:00Z
      dropped  checkout    nightly   2027-03-28 01:00:00Z start, ends by 2027-03-28 02:00:00Z
-     added    check-out   nightly                                                                                      2027-03-29 00:30:00Z skip: window `weekend` forbids it until 2027-03-29T10:00:00Z
+     added    check-out   nightly                                                                                                                          2027-03-29 00:30:00Z skip: window `weekend` forbids it until 2027-03-29T10:00:00Z
      dropped  checkout    nightly   2027-03-29 00:30:00Z start, ends by 2027-03-29 01:30:00Z
-     moved    search      morning   2027-03-29 07:00:00Z start, ends by 2027-03-29 09:00:00Z                           2027-03-29 07:30:00Z skip: window `weekend` forbids it until 2027-03-29T10:00:00Z
+     moved    search      morning   2027-03-29 07:00:00Z start, ends by 2027-03-29 09:00:00Z                                                               2027-03-29 07:30:00Z skip: window `weekend` forbids it until 2027-03-29T10:00:00Z
 
     5 added, 6 dropped, 1 moved, 0 decided otherwise; 0 slots as before
     hint: `check-out` runs the template of `checkout`, which is gone; what is kept under the old name does not follow
