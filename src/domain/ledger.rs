@@ -160,6 +160,11 @@ impl Ledger {
         estimate::learned_p95(&lengths.map(|length| length.took).collect::<Vec<_>>())
     }
 
+    /// Forgets the failures of the past.
+    pub fn forgive(&mut self) {
+        self.failing = None;
+    }
+
     fn failed(&mut self, trouble: Trouble, at: Timestamp, definition: Option<&Definition>) {
         let before = self.failing.take().filter(|known| known.of.as_ref() == definition);
         let count = before.map_or(0, |known| known.count).saturating_add(1);

@@ -84,7 +84,7 @@ pub enum HaltRunning {
 pub struct PauseRow {
     /// The pause, also when its time is over.
     pub pause: Option<Pause>,
-    /// When somebody last resumed it: failures up to then are forgiven.
+    /// When somebody last resumed it.
     pub resumed_at: Option<Timestamp>,
 }
 
@@ -106,7 +106,7 @@ pub struct Pause {
 pub enum Pausing {
     /// It is paused.
     Pause(Pause),
-    /// It is resumed, and its failures up to then are forgiven.
+    /// It is resumed, and its failures up to then are forgotten.
     Resume {
         /// When.
         at: Timestamp,

@@ -40,6 +40,9 @@ pub struct Run {
     pub start_by: Timestamp,
     /// Until when it may wait for a blackout to lift; `None` when it is skipped instead.
     pub hold_until: Option<Timestamp>,
+    /// Until when it may start (inclusive) though `start_by` has passed, since it had to wait for a blackout or its turn.
+    #[serde(default)]
+    pub waited_until: Option<Timestamp>,
     /// What is known of its template.
     pub facts: Option<TemplateFacts>,
     /// The FIS experiment inside it as last seen.
@@ -74,6 +77,7 @@ impl Run {
             not_before,
             start_by,
             hold_until,
+            waited_until: None,
             facts: None,
             fis: None,
             state,
@@ -103,11 +107,32 @@ impl Run {
         match observation {
             O::TemplateRead { facts } => self.facts = Some(facts.clone()),
             O::Started { fis, .. } | O::Polled { fis } => self.fis = Some(fis.clone()),
+            O::Held { reason, .. } => self.waited_until = self.waited_until.max(self.granted(reason)),
             _ => {}
         }
         self.state = state;
         self.revision += 1;
         Ok(())
+    }
+
+    /// Until when a run that is held for a reason may wait.
+    fn granted(&self, reason: &HoldReason) -> Option<Timestamp> {
+        match reason {
+            HoldReason::Closed { .. } => self.hold_until,
+            HoldReason::Busy { give_up_at, .. } | HoldReason::Gap { give_up_at, .. } => Some(*give_up_at),
+            HoldReason::TemplateUnread { .. } => None,
+        }
+    }
+
+    /// The last instant at which it may start. Time to wait for a blackout to lift or for its turn is granted by being held
+    /// for that, not to a run that nobody looked at in time, or whose template or start failed.
+    pub fn deadline(&self) -> Timestamp {
+        let held = match &self.state {
+            // As a version wrote it that did not note what it granted.
+            RunState::Held { reason, .. } => self.granted(reason),
+            _ => None,
+        };
+        self.waited_until.max(held).map_or(self.start_by, |until| until.max(self.start_by))
     }
 
     /// Returns what opening the run amounts to: a run may be over as soon as it is recorded.

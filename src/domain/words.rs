@@ -128,8 +128,8 @@ impl fmt::Display for HoldReason {
             Self::TemplateUnread { class, message, failures } => {
                 write!(f, "the template could not be read ({class}, {failures} times): {message}")
             }
-            Self::Busy { with, conflict } => write!(f, "run {with} is going on and shares {conflict} with it"),
-            Self::Gap { until: end, group } => gap(f, group.as_ref(), *end),
+            Self::Busy { with, conflict, .. } => write!(f, "run {with} is going on and shares {conflict} with it"),
+            Self::Gap { until: end, group, .. } => gap(f, group.as_ref(), *end),
         }
     }
 }

@@ -32,8 +32,8 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps a message that could not be read.
     fn quarantine(&self, message: QuarantinedMessage) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Records a run that somebody asked for; a known one is left as it is.
-    fn request_run(&self, run: Run) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
+    /// Records runs that somebody asked for, in one transaction; known ones are left as they are. Tells whether any was new.
+    fn request_runs(&self, runs: Vec<Run>) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
 
     /// Records that a run is to be stopped; tells whether that run exists and is not over.
     fn request_stop(&self, run: RunId, request: StopRequest) -> impl Future<Output = Result<Found, StoreError>> + Send;

@@ -177,20 +177,20 @@ impl<S: Store> ManualIngest<S> {
         now: Timestamp,
     ) -> Result<(Run, Recorded), ManualError> {
         let name = self.known(name)?;
-        if windows == WindowRule::Overridden && asker.reason.is_none() {
+        if windows == WindowRule::Overridden && asker.reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
             return Err(ManualError::NoReason);
         }
         let trigger = Trigger::Manual { request, by: asker.by, reason: asker.reason, windows };
         let start_by = now.saturating_add(START_DEADLINE).unwrap_or(Timestamp::MAX);
         let times = RunTimes { opened_at: now, not_before: now, start_by, hold_until: None };
         let run = Run::open(name, trigger, RunState::Requested, times);
-        let recorded = self.store.request_run(run.clone()).await?;
+        let recorded = self.store.request_runs(vec![run.clone()]).await?;
         self.poke.notify_one();
         Ok((run, recorded))
     }
 
     /// Records runs for the slots of a schedule in `[from, to]`, which lies in the past; they wait for their turn, one
-    /// after the other. A repeated request (same `request`) is the same runs. Returns them, those that are new first said.
+    /// after the other. A repeated request (same `request`) is the same runs. Returns all of them.
     ///
     /// # Errors
     /// [`ManualError`] for a schedule, a range or a number of slots that cannot be; nothing is recorded then.
@@ -199,9 +199,7 @@ impl<S: Store> ManualIngest<S> {
         let rules = self.rules.borrow().clone();
         let runs =
             backfilled(&rules.experiments[&name], &wish.schedule, wish.from..=wish.to, &wish.request, &asker, now)?;
-        for run in &runs {
-            self.store.request_run(run.clone()).await?;
-        }
+        self.store.request_runs(runs.clone()).await?;
         self.poke.notify_one();
         Ok(runs)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Sqlite, Transaction};
 
 use super::{
@@ -37,10 +37,11 @@ impl Store for SqliteStore {
             let key = (name("cursors", &experiment)?, name("cursors", &schedule)?);
             rows.cursors.insert(key, from_us("cursors", at_us)?);
         }
-        let runs: Vec<String> = sqlx::query_scalar("SELECT body FROM runs WHERE is_open = 1 ORDER BY opened_at_us, id")
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(read_failed)?;
+        let runs: Vec<String> =
+            sqlx::query_scalar("SELECT body FROM runs WHERE is_open = 1 ORDER BY opened_at_us, rowid")
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(read_failed)?;
         rows.runs = runs.iter().map(|body| run(body)).collect::<Result<_, _>>()?;
         let halt: Option<String> =
             sqlx::query_scalar("SELECT body FROM halt").fetch_optional(&mut *tx).await.map_err(read_failed)?;
@@ -122,9 +123,14 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    async fn request_run(&self, run: Run) -> Result<Recorded, StoreError> {
+    async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {
         let mut tx = self.write().await?;
-        let recorded = insert_run(&mut tx, &run, run.opened_at).await?;
+        let mut recorded = Recorded::Known;
+        for run in &runs {
+            if insert_run(&mut tx, run, run.opened_at).await? == Recorded::New {
+                recorded = Recorded::New;
+            }
+        }
         tx.commit().await.map_err(write_failed)?;
         Ok(recorded)
     }
@@ -157,20 +163,13 @@ impl Store for SqliteStore {
 
     async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        let body: Option<String> = sqlx::query_scalar("SELECT body FROM pauses WHERE experiment = ?")
-            .bind(experiment.as_str())
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(read_failed)?;
-        let row: PauseRow = body.map(|body| from_json("pauses", &body)).transpose()?.unwrap_or_default();
-        sqlx::query(
-            "INSERT INTO pauses (experiment, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
-        )
-        .bind(experiment.as_str())
-        .bind(to_json("pauses", &row.after(change))?)
-        .execute(&mut *tx)
-        .await
-        .map_err(write_failed)?;
+        let row: PauseRow = row_of(&mut tx, "pauses", &experiment).await?;
+        if let Pausing::Resume { .. } = change {
+            let mut ledger: Ledger = row_of(&mut tx, "ledgers", &experiment).await?;
+            ledger.forgive();
+            write_row(&mut tx, "ledgers", &experiment, &ledger).await?;
+        }
+        write_row(&mut tx, "pauses", &experiment, &row.after(change)).await?;
         tx.commit().await.map_err(write_failed)
     }
 }
@@ -306,20 +305,41 @@ async fn note(
     definition: Option<&Definition>,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let body: Option<String> = sqlx::query_scalar("SELECT body FROM ledgers WHERE experiment = ?")
-        .bind(run.experiment.as_str())
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(read_failed)?;
-    let mut ledger: Ledger = body.map(|body| from_json("ledgers", &body)).transpose()?.unwrap_or_default();
-    if ledger.note(run, observation, at, definition) == Noted::Nothing {
-        return Ok(());
+    let mut ledger: Ledger = row_of(tx, "ledgers", &run.experiment).await?;
+    match ledger.note(run, observation, at, definition) {
+        Noted::Nothing => Ok(()),
+        Noted::Changed => write_row(tx, "ledgers", &run.experiment, &ledger).await,
     }
-    sqlx::query("INSERT INTO ledgers (experiment, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body")
-        .bind(run.experiment.as_str())
-        .bind(to_json("ledgers", &ledger)?)
-        .execute(&mut **tx)
-        .await
-        .map_err(write_failed)?;
-    Ok(())
+}
+
+/// Reads an experiment's row of a table that has one JSON row an experiment.
+async fn row_of<T: DeserializeOwned + Default>(
+    tx: &mut Tx<'_>,
+    table: &'static str,
+    experiment: &ExperimentName,
+) -> Result<T, StoreError> {
+    let query = match table {
+        "pauses" => "SELECT body FROM pauses WHERE experiment = ?",
+        _ => "SELECT body FROM ledgers WHERE experiment = ?",
+    };
+    let body: Option<String> =
+        sqlx::query_scalar(query).bind(experiment.as_str()).fetch_optional(&mut **tx).await.map_err(read_failed)?;
+    Ok(body.map(|body| from_json(table, &body)).transpose()?.unwrap_or_default())
+}
+
+/// Writes such a row.
+async fn write_row<T: Serialize>(
+    tx: &mut Tx<'_>,
+    table: &'static str,
+    experiment: &ExperimentName,
+    row: &T,
+) -> Result<(), StoreError> {
+    let query = match table {
+        "pauses" => {
+            "INSERT INTO pauses (experiment, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body"
+        }
+        _ => "INSERT INTO ledgers (experiment, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
+    };
+    let done = sqlx::query(query).bind(experiment.as_str()).bind(to_json(table, row)?).execute(&mut **tx).await;
+    done.map(|_| ()).map_err(write_failed)
 }

@@ -96,7 +96,7 @@ async fn slots_are_opened_once_whoever_asks_again(store: &impl Store) {
     assert!(begun.is_over());
     // The same slot, and a fresh copy of the run: what was decided stays.
     assert_eq!(commit(store, open_slots("10:00:00", vec![run.clone()])).await, Committed::Stale);
-    assert_eq!(store.request_run(run).await.expect("a write"), Recorded::Known);
+    assert_eq!(store.request_runs(vec![run]).await.expect("a write"), Recorded::Known);
     assert_eq!(rows(store).await.runs, []);
     let both = vec![slot_run("10:00:00"), slot_run("11:00:00")];
     assert_eq!(commit(store, open_slots("11:00:00", both)).await, Committed::Done);
@@ -105,7 +105,7 @@ async fn slots_are_opened_once_whoever_asks_again(store: &impl Store) {
 
 async fn run_advances_from_its_own_revision_only(store: &impl Store) {
     let run = slot_run(AT);
-    store.request_run(run.clone()).await.expect("a write");
+    store.request_runs(vec![run.clone()]).await.expect("a write");
     let (asked, start) = advance(&run, Observation::StartAsked { place: Default::default(), template_id: "E".into() });
     let (_, skipped) = advance(&run, skip());
     assert_eq!(commit(store, start.clone()).await, Committed::Done);
@@ -119,12 +119,12 @@ async fn run_advances_from_its_own_revision_only(store: &impl Store) {
 
 async fn open_runs_are_loaded_oldest_first_with_everything_known_of_them(store: &impl Store) {
     let full = asked(read(event_run("10:00:00", trigger("deploy", 5, 60)), "10:00:06", 600), "10:00:06");
-    store.request_run(slot_run("12:00:00")).await.expect("a write");
-    store.request_run(full.clone()).await.expect("a write");
-    store.request_run(slot_run("11:00:00")).await.expect("a write");
+    store.request_runs(vec![slot_run("12:00:00")]).await.expect("a write");
+    store.request_runs(vec![full.clone()]).await.expect("a write");
+    store.request_runs(vec![slot_run("11:00:00")]).await.expect("a write");
     let mut over = slot_run("09:00:00");
     over.state = RunState::Finished { outcome: Outcome::Completed, at: t(AT) };
-    store.request_run(over).await.expect("a write");
+    store.request_runs(vec![over]).await.expect("a write");
     assert_eq!(rows(store).await.runs, [full, slot_run("11:00:00"), slot_run("12:00:00")]);
 }
 
@@ -146,7 +146,7 @@ async fn stop_is_asked_of_open_runs_only_and_gone_with_them(store: &impl Store) 
     let run = slot_run(AT);
     let ask = async |by: &str| store.request_stop(run.id.clone(), stop_request(by)).await.expect("a write");
     assert_eq!(ask("ann").await, Found::No, "not recorded yet");
-    store.request_run(run.clone()).await.expect("a write");
+    store.request_runs(vec![run.clone()]).await.expect("a write");
     assert_eq!(ask("ann").await, Found::Yes);
     assert_eq!(ask("bob").await, Found::Yes);
     let expected = BTreeMap::from([(run.id.clone(), stop_request("ann"))]);

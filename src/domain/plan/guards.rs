@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     PauseRow, Snapshot,
-    start::{after, deadline, has_fresh_facts, longest_lead},
+    start::{after, has_fresh_facts, longest_lead},
     turn,
 };
 use crate::domain::{
@@ -95,9 +95,9 @@ const GUARDS: [Guard; 14] = [
         ask: halt,
         input: |case| found(case.snapshot.halt.as_ref(), |h| format!("a halt by {} since {}", h.by, h.at)),
     },
-    Guard { rule: "pause", ask: pause, input: pause_input },
     Guard { rule: "due", ask: due, input: |case| format!("not before {}", case.run.not_before) },
-    Guard { rule: "deadline", ask: late, input: |case| format!("start by {}", deadline(case.experiment, case.run)) },
+    Guard { rule: "pause", ask: pause, input: pause_input },
+    Guard { rule: "deadline", ask: late, input: |case| format!("start by {}", case.run.deadline()) },
     Guard { rule: "max-runs", ask: runs_left, input: runs_left_input },
     Guard { rule: "window", ask: window_now, input: window_input },
     Guard { rule: "overlap", ask: turn::overlap, input: turn::overlap_input },
@@ -169,7 +169,7 @@ pub fn standing(
         reason: pause.reason.clone(),
         until: pause.until,
     });
-    paused.or_else(|| waiting(experiment, failing(experiment, ledgers.get(&experiment.name), row)?, now))
+    paused.or_else(|| waiting(experiment, failing(experiment, ledgers.get(&experiment.name))?, now))
 }
 
 fn pause(case: &Case<'_>) -> Judgement {
@@ -184,7 +184,7 @@ fn pause_input(case: &Case<'_>) -> String {
         let until = pause.until.map_or_else(String::new, |until| format!(" until {until}"));
         format!("by {} since {}{until}", pause.by, pause.at)
     });
-    let failed = found(failing(case.experiment, snapshot.ledgers.get(&case.experiment.name), row), |failing| {
+    let failed = found(failing(case.experiment, snapshot.ledgers.get(&case.experiment.name)), |failing| {
         format!("{} in a row ({}), the last at {}", failing.count, failing.trouble.as_str(), failing.at)
     });
     format!("pause: {paused}; failures: {failed}; on_failure: {:?}", case.experiment.limits.on_failure)
@@ -195,7 +195,7 @@ fn due(case: &Case<'_>) -> Judgement {
 }
 
 fn late(case: &Case<'_>) -> Judgement {
-    let deadline = deadline(case.experiment, case.run);
+    let deadline = case.run.deadline();
     if case.now <= deadline {
         return Judgement::Clear;
     }
@@ -206,12 +206,11 @@ fn late(case: &Case<'_>) -> Judgement {
     Judgement::Skip(SkipReason::Late { start_by: deadline, waited_for })
 }
 
-/// The failures that still say something: of what is run today, and not forgiven.
-fn failing<'a>(experiment: &Experiment, ledger: Option<&'a Ledger>, row: Option<&PauseRow>) -> Option<&'a Failing> {
+/// The failures that still say something: of what is run today.
+fn failing<'a>(experiment: &Experiment, ledger: Option<&'a Ledger>) -> Option<&'a Failing> {
     let failing = ledger?.failing.as_ref()?;
-    let is_forgiven = row.and_then(|row| row.resumed_at).is_some_and(|resumed| failing.at <= resumed);
     let is_of_another = failing.of.as_ref().is_some_and(|of| *of != Definition::of(experiment));
-    (!is_forgiven && !is_of_another).then_some(failing)
+    (!is_of_another).then_some(failing)
 }
 
 /// Says that an experiment waits after failures, if it does.
@@ -224,22 +223,29 @@ fn waiting(experiment: &Experiment, failing: &Failing, now: Timestamp) -> Option
             Some(after(failing.at, (BACK_OFF_FIRST * 2_i32.pow(doublings)).min(BACK_OFF_LIMIT)))
         }
     };
-    let is_over = until.is_some_and(|until| now >= until);
+    // One that lies farther ahead was named before the clock was set back.
+    let is_over = until.is_some_and(|until| now >= until || until > after(now, BACK_OFF_LIMIT));
     (!is_over).then_some(SkipReason::Failing { trouble: failing.trouble, failures: failing.count, until })
 }
 
-/// How many runs the run's schedule has begun, and how many it may.
+/// How many runs the run's schedule has begun, those that begin in this very pass among them, and how many it may.
 fn runs_of_schedule(case: &Case<'_>) -> Option<(u32, u32)> {
     let Trigger::Slot { schedule, .. } = &case.run.trigger else { return None };
     let declared = case.experiment.schedules.iter().find(|declared| declared.name() == schedule)?;
     let ledger = case.snapshot.ledgers.get(&case.experiment.name);
     let begun = ledger.and_then(|ledger| ledger.begun.get(schedule)).copied().unwrap_or_default();
-    Some((begun, declared.max_runs?))
+    let begins_now = |other: &&&Run| {
+        let is_of_schedule = matches!(&other.trigger, Trigger::Slot { schedule: of, .. } if of == schedule);
+        is_of_schedule && other.experiment == case.run.experiment && !other.may_be_running()
+    };
+    let now = u32::try_from(case.going.iter().filter(begins_now).count()).unwrap_or(u32::MAX);
+    Some((begun.saturating_add(now), declared.max_runs?))
 }
 
 fn runs_left(case: &Case<'_>) -> Judgement {
     match (runs_of_schedule(case), &case.run.trigger) {
-        (Some((begun, limit)), Trigger::Slot { schedule, .. }) if begun >= limit => {
+        // One that was begun is counted already, however often the start is tried.
+        (Some((begun, limit)), Trigger::Slot { schedule, .. }) if begun >= limit && !case.run.may_be_running() => {
             Judgement::Skip(SkipReason::RunsUsedUp { schedule: schedule.clone(), limit })
         }
         _ => Judgement::Clear,
@@ -342,8 +348,9 @@ fn costs(case: &Case<'_>) -> Option<(Usd, Usd, Usd)> {
     let rules = case.snapshot.rules;
     let spent = ledger::spent(rules, &case.snapshot.ledgers, &ledger::month(case.now));
     let most = |run: &Run| {
-        let declared = rules.experiments.get(&run.experiment)?;
-        Some(cost::cost(declared, run.facts.as_ref()?, &rules.budget).most_usd())
+        let gone = || Experiment::gone(run.experiment.clone());
+        let declared = rules.experiments.get(&run.experiment).cloned().unwrap_or_else(gone);
+        Some(cost::cost(&declared, run.facts.as_ref()?, &rules.budget).most_usd())
     };
     let others = case.going.iter().filter(|other| other.id != case.run.id);
     let going = others.filter_map(|other| most(other)).fold(Usd::ZERO, Usd::plus);
@@ -367,6 +374,7 @@ fn budget_input(case: &Case<'_>) -> String {
     let Some(limit) = case.snapshot.rules.budget.monthly else { return "no limit".to_owned() };
     let policy = format!("{:?}", case.snapshot.rules.budget.on_exceeded).to_lowercase();
     found(costs(case), |(spent, going, cost)| {
-        format!("{spent} USD spent this month, {going} going on, {cost} for this run, of {limit}; {policy}")
+        let over = if spent.plus(going).plus(cost) > limit { ", which is too much" } else { "" };
+        format!("{spent} USD spent this month, {going} going on, {cost} for this run, of {limit}{over}; {policy}")
     })
 }

@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Effect, HaltRunning, Mode, Snapshot, Survey,
     guards::{self, Case, Judgement},
-    turn,
     watch::{LOST_AFTER, LOST_AFTER_POLLS},
 };
 use crate::domain::{
@@ -205,21 +204,13 @@ fn judge(case: &Case<'_>) -> Judgement {
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }
                 if !is_due(*look_at, BACKOFF_LIMIT, case.now) =>
             {
-                let late = after(deadline(case.experiment, case.run), SignedDuration::from_nanos(1));
+                let late = after(case.run.deadline(), SignedDuration::from_nanos(1));
                 Judgement::Wait((*look_at).min(late))
             }
             _ => Judgement::NeedsTemplate,
         },
         other => other,
     }
-}
-
-/// The last instant at which a run may start. The time it may wait for a blackout to lift or for its turn is granted once
-/// it was held, not to a run that nobody looked at in time.
-pub(super) fn deadline(experiment: &Experiment, run: &Run) -> Timestamp {
-    let is_held = !matches!(run.state, RunState::Requested | RunState::Settling);
-    let waits = run.hold_until.into_iter().chain(turn::queued_until(experiment, run));
-    waits.filter(|_| is_held).fold(run.start_by, Timestamp::max)
 }
 
 /// The longest lead of any window: how much earlier than its opening a run might have to be stopped.

@@ -6,13 +6,15 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    guards::{Case, Judgement},
-    start::{after, deadline},
+    Snapshot,
+    guards::{self, Case, Judgement},
+    start::after,
 };
 use crate::domain::{
     experiment::{Experiment, MAX_QUEUED, Overlap, Targets},
     ids::Name,
     run::{Conflict, HoldReason, Run, RunState, SkipReason, StopCause, Trigger},
+    schedule::Spread,
     target,
 };
 
@@ -28,14 +30,20 @@ fn policy_of(experiment: &Experiment, run: &Run) -> Overlap {
     }
 }
 
-/// Until when a run may wait for its turn; `None` when it never waits.
-pub(super) fn queued_until(experiment: &Experiment, run: &Run) -> Option<Timestamp> {
-    match policy_of(experiment, run) {
-        Overlap::QueueOne | Overlap::QueueAll | Overlap::StopOther => {
-            Some(after(run.not_before, experiment.limits.queue_for))
+/// Until when a run may wait for its turn: no longer than its span, if its schedule gives it one.
+fn queued_until(case: &Case<'_>) -> Timestamp {
+    let (experiment, run) = (case.experiment, case.run);
+    let span = match &run.trigger {
+        Trigger::Slot { schedule, at } => {
+            let declared = experiment.schedules.iter().find(|declared| declared.name() == schedule);
+            declared
+                .filter(|declared| matches!(declared.spread, Spread::Within(_)))
+                .map(|declared| declared.start_by(*at))
         }
-        Overlap::Skip | Overlap::Allow => None,
-    }
+        Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => None,
+    };
+    let patience = after(run.not_before, experiment.limits.queue_for).max(run.deadline());
+    span.map_or(patience, |end| end.min(patience))
 }
 
 /// Other runs that go on.
@@ -80,68 +88,99 @@ pub(super) fn overlap_input(case: &Case<'_>) -> String {
 
 /// Waits for a turn if there is room, else refuses.
 fn busy(case: &Case<'_>, with: &Run, conflict: Conflict) -> Judgement {
-    queue(case, HoldReason::Busy { with: with.id.clone(), conflict: conflict.clone() }, None).unwrap_or_else(|| {
-        Judgement::Skip(match conflict {
-            Conflict::Experiment => SkipReason::Overlap { with: with.id.clone() },
-            conflict => SkipReason::Excluded { with: with.id.clone(), conflict },
-        })
-    })
+    let with = with.id.clone();
+    match turn(case) {
+        Turn::Waits { give_up_at } => {
+            let late = after(give_up_at, SignedDuration::from_nanos(1));
+            Judgement::Hold(HoldReason::Busy { with, conflict, give_up_at }, late)
+        }
+        Turn::Full { limit } => Judgement::Skip(SkipReason::QueueFull { limit }),
+        Turn::None => Judgement::Skip(match conflict {
+            Conflict::Experiment => SkipReason::Overlap { with },
+            conflict => SkipReason::Excluded { with, conflict },
+        }),
+    }
 }
 
-/// Lets the run wait; `None` when its experiment does not queue runs.
-fn queue(case: &Case<'_>, reason: HoldReason, until: Option<Timestamp>) -> Option<Judgement> {
+/// Whether a run may wait for its turn.
+enum Turn {
+    /// It may, until then.
+    Waits { give_up_at: Timestamp },
+    /// As many as may wait already.
+    Full { limit: usize },
+    /// Its experiment does not queue runs.
+    None,
+}
+
+fn turn(case: &Case<'_>) -> Turn {
     let limit = match policy(case) {
-        Overlap::Skip | Overlap::Allow => return None,
+        Overlap::Skip | Overlap::Allow => return Turn::None,
         Overlap::QueueOne | Overlap::StopOther => 1,
         Overlap::QueueAll => MAX_QUEUED,
     };
-    // Rows are in the order in which they were opened: who stands before this one has been waiting longer.
+    let is_backfill = |run: &Run| matches!(run.trigger, Trigger::Backfill { .. });
+    // Rows are in the order in which they were opened: who stands before this one has been waiting longer. Slots of the
+    // past take no room from those of today.
     let before = case.snapshot.runs.iter().take_while(|other| other.id != case.run.id);
     let waiting = before.filter(|other| {
         other.experiment == case.experiment.name
             && !other.may_be_running()
             && !other.is_over()
             && case.now >= other.not_before
+            && (is_backfill(case.run) || !is_backfill(other))
             && !case.going.iter().any(|going| going.id == other.id)
     });
-    if waiting.count() >= limit {
-        return Some(Judgement::Skip(SkipReason::QueueFull { limit }));
-    }
-    // Its patience begins with this very decision.
-    let patience = queued_until(case.experiment, case.run).into_iter();
-    let last = patience.fold(deadline(case.experiment, case.run), Timestamp::max);
-    let given_up = after(last, SignedDuration::from_nanos(1));
-    Some(Judgement::Hold(reason, until.map_or(given_up, |until| until.min(given_up))))
+    if waiting.count() >= limit { Turn::Full { limit } } else { Turn::Waits { give_up_at: queued_until(case) } }
 }
 
-/// The latest end of a gap, and the group whose gap it is.
-fn gap_end<'a>(case: &'a Case<'_>) -> Option<(Timestamp, Option<&'a Name>)> {
+/// A time after a run in which the next one may not begin.
+struct Gap<'a> {
+    until: Timestamp,
+    length: SignedDuration,
+    group: Option<&'a Name>,
+}
+
+/// The gap that ends last.
+fn last_gap<'a>(case: &'a Case<'_>) -> Option<Gap<'a>> {
     let ended = |name| case.snapshot.ledgers.get(name).and_then(|ledger| ledger.ended_at);
     let limits = &case.experiment.limits;
+    let gap = |ended, length, group| Gap { until: after(ended, length), length, group };
     let own = ended(&case.experiment.name).filter(|_| limits.min_gap > SignedDuration::ZERO);
-    let own = own.map(|ended| (after(ended, limits.min_gap), None));
+    let own = own.map(|ended| gap(ended, limits.min_gap, None));
     let of_groups = limits.groups.iter().filter_map(|group| {
-        let gap = case.snapshot.rules.groups.get(group).map(|group| group.min_gap).filter(|gap| !gap.is_zero())?;
+        let length = case.snapshot.rules.groups.get(group).map(|group| group.min_gap).filter(|gap| !gap.is_zero())?;
         let members = case.snapshot.rules.experiments.values().filter(|other| other.limits.groups.contains(group));
         let ended = members.filter_map(|member| ended(&member.name)).max()?;
-        Some((after(ended, gap), Some(group)))
+        Some(gap(ended, length, Some(group)))
     });
-    own.into_iter().chain(of_groups).max_by_key(|(end, _)| *end)
+    own.into_iter().chain(of_groups).max_by_key(|gap| gap.until)
 }
 
-/// Asks whether the last run of the experiment and of its groups ended long enough ago.
+/// Asks whether the last run of the experiment and of its groups ended long enough ago. An end that lies so far ahead that
+/// it can only have been seen before the clock was set back says nothing.
 pub(super) fn gap(case: &Case<'_>) -> Judgement {
-    let Some((until, group)) = gap_end(case).filter(|(until, _)| case.now < *until) else { return Judgement::Clear };
+    let Some(Gap { until, group, .. }) = last_gap(case).filter(|gap| {
+        let longest = after(case.now, gap.length);
+        case.now < gap.until && gap.until <= longest
+    }) else {
+        return Judgement::Clear;
+    };
     let group = group.cloned();
-    queue(case, HoldReason::Gap { until, group: group.clone() }, Some(until))
-        .unwrap_or(Judgement::Skip(SkipReason::Gap { until, group }))
+    match turn(case) {
+        Turn::Waits { give_up_at } => {
+            let late = after(give_up_at, SignedDuration::from_nanos(1));
+            Judgement::Hold(HoldReason::Gap { until, group, give_up_at }, until.min(late))
+        }
+        Turn::Full { limit } => Judgement::Skip(SkipReason::QueueFull { limit }),
+        Turn::None => Judgement::Skip(SkipReason::Gap { until, group }),
+    }
 }
 
 pub(super) fn gap_input(case: &Case<'_>) -> String {
-    match gap_end(case) {
+    match last_gap(case) {
         None => "no gap is asked for, or nothing has ended yet".to_owned(),
-        Some((until, None)) => format!("`min_gap` after its last run ends at {until}"),
-        Some((until, Some(group))) => format!("the gap of group `{group}` ends at {until}"),
+        Some(Gap { until, group: None, .. }) => format!("`min_gap` after its last run ends at {until}"),
+        Some(Gap { until, group: Some(group), .. }) => format!("the gap of group `{group}` ends at {until}"),
     }
 }
 
@@ -180,19 +219,26 @@ pub(super) fn replace(case: &Case<'_>) -> Judgement {
     }
 }
 
-/// Finds the run that takes the place of one that goes on.
-pub(super) fn replaced_by(snapshot: &super::Snapshot<'_>, experiment: &Experiment, run: &Run) -> Option<StopCause> {
+/// Finds the run that takes the place of one that goes on: it waits for that one, and would start now without it.
+pub(super) fn replaced_by(
+    snapshot: &Snapshot<'_>,
+    experiment: &Experiment,
+    run: &Run,
+    now: Timestamp,
+) -> Option<StopCause> {
     if experiment.overlap != Overlap::StopOther {
         return None;
     }
-    let waits = |other: &&Run| {
-        let reason = match &other.state {
-            RunState::Held { reason, .. } if other.experiment == run.experiment => reason,
-            _ => return false,
-        };
-        let replaces = !matches!(other.trigger, Trigger::Backfill { .. });
-        let HoldReason::Busy { with, conflict: Conflict::Experiment } = reason else { return false };
-        replaces && *with == run.id
+    let going: Vec<&Run> = snapshot.runs.iter().filter(|other| other.may_be_running()).collect();
+    let waits_for_it = |reason: &HoldReason| matches!(reason, HoldReason::Busy { with, conflict: Conflict::Experiment, .. } if *with == run.id);
+    let replaces = |other: &&Run| {
+        let RunState::Held { reason, .. } = &other.state else { return false };
+        let is_meant = !matches!(other.trigger, Trigger::Backfill { .. }) && waits_for_it(reason);
+        is_meant && {
+            let case = Case { snapshot, experiment, run: other, going: &going, now };
+            matches!(guards::judge(&case), Judgement::Hold(reason, _) if waits_for_it(&reason))
+        }
     };
-    snapshot.runs.iter().find(waits).map(|other| StopCause::Replaced { by: other.id.clone() })
+    let others = snapshot.runs.iter().filter(|other| other.experiment == run.experiment);
+    others.into_iter().find(replaces).map(|other| StopCause::Replaced { by: other.id.clone() })
 }

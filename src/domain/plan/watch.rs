@@ -153,7 +153,7 @@ fn stop_cause(
         return Some(StopCause::MaxDuration);
     }
     survey.wake_at(limit);
-    if let Some(cause) = turn::replaced_by(snapshot, experiment, run) {
+    if let Some(cause) = turn::replaced_by(snapshot, experiment, run, now) {
         return Some(cause);
     }
     match run.trigger.windows() {

@@ -41,6 +41,8 @@ pub enum HoldReason {
         with: RunId,
         /// What both are in.
         conflict: Conflict,
+        /// Until when it waits at most.
+        give_up_at: Timestamp,
     },
     /// It waits for its turn: the last run ended too short a time ago.
     Gap {
@@ -48,6 +50,8 @@ pub enum HoldReason {
         until: Timestamp,
         /// The group whose gap it is; none for the experiment's own.
         group: Option<Name>,
+        /// Until when it waits at most.
+        give_up_at: Timestamp,
     },
 }
 

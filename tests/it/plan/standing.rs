@@ -64,8 +64,9 @@ fn failures_pause_only_where_they_are_asked_to() {
     check(&after_failure(OnFailure::Continue, unhealthy()), "10:00:00", &["A start EXT1"]);
     let waits = "A skipped: the last run failed; it waits for `resume`";
     check(&after_failure(OnFailure::Pause, unhealthy()), "10:00:00", &[waits]);
-    let mut resumed = after_failure(OnFailure::Pause, unhealthy());
-    resumed.pauses.insert(name("probe"), PauseRow::default().after(Pausing::Resume { at: t("09:00:00") }));
+    let mut forgiven = unhealthy();
+    forgiven.forgive();
+    let resumed = after_failure(OnFailure::Pause, forgiven);
     check(&resumed, "10:00:00", &["A start EXT1"]);
 }
 
@@ -182,6 +183,19 @@ fn schedule_begins_as_many_runs_as_it_may() {
     check(&world, "10:00:00", &["A start EXT1"]);
     world.ledgers.insert(name("probe"), begun(3));
     check(&world, "10:00:00", &["A skipped: schedule `nightly` has begun all 3 runs that it may"]);
+    // The last one is counted when it is begun, and is not refused for that when its start has to be tried again.
+    let refusal =
+        Observation::StartRefused { class: FailureClass::Throttled, message: String::new(), retry_at: t("10:00:05") };
+    let last = applied(asked(world.runs[0].clone(), "10:00:00"), &[("10:00:01", refusal)]);
+    let retried = World { runs: vec![last], ..world.clone() };
+    check(&retried, "10:00:05", &["A start EXT1"]);
+    // Those that begin in one pass count for each other.
+    let mut many = world.clone();
+    many.ledgers.insert(name("probe"), begun(2));
+    many.runs.push(read(slot_run("09:59:00"), "10:00:00", 600));
+    let declared = many.rules.experiments.get_mut(&name("probe")).expect("one");
+    declared.overlap = firedrill::domain::experiment::Overlap::Allow;
+    check(&many, "10:00:00", &["A start EXT1", "B skipped: schedule `nightly` has begun all 3 runs that it may"]);
     let mut ledger = begun(2);
     let run = asked(read(slot_run("10:00:00"), "10:00:00", 600), "10:00:00");
     let again = Observation::StartAsked { place: Place::default(), template_id: "EXT1".to_owned() };
@@ -265,7 +279,7 @@ fn rows_of_an_older_version_can_be_read() {
     assert_eq!(trigger.windows(), WindowRule::Hold);
     let reasons = [
         serde_json::to_string(&SkipReason::Gap { until: t("10:00:00"), group: Some(name("db")) }),
-        serde_json::to_string(&HoldReason::Gap { until: t("10:00:00"), group: None }),
+        serde_json::to_string(&HoldReason::Gap { until: t("10:00:00"), group: None, give_up_at: t("10:00:00") }),
     ];
     let texts = reasons.map(|reason| reason.expect("JSON"));
     assert!(

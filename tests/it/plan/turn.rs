@@ -34,8 +34,9 @@ fn running_at(slot: &str) -> Run {
 
 /// The run after it was told to wait for another.
 fn waiting(run: Run, at: &str, with: &Run) -> Run {
-    let reason = HoldReason::Busy { with: with.id.clone(), conflict: Conflict::Experiment };
-    applied(run, &[(at, Observation::Held { reason, look_at: t("22:05:00") })])
+    let give_up_at = run.not_before + HOUR * 12;
+    let reason = HoldReason::Busy { with: with.id.clone(), conflict: Conflict::Experiment, give_up_at };
+    applied(run, &[(at, Observation::Held { reason, look_at: give_up_at })])
 }
 
 /// A due run of another experiment.
@@ -110,13 +111,56 @@ fn oldest_waiting_run_is_first_and_the_others_wait_for_it() {
 #[test]
 fn turn_that_does_not_come_in_time_is_given_up() {
     let mut world = met(Overlap::QueueOne);
-    world.runs[1] = waiting(world.runs[1].clone(), "10:05:00", &world.runs[0].clone());
-    for experiment in world.rules.experiments.values_mut() {
-        experiment.limits.queue_for = SignedDuration::from_mins(30);
-    }
+    let reason =
+        HoldReason::Busy { with: world.runs[0].id.clone(), conflict: Conflict::Experiment, give_up_at: t("10:35:00") };
+    let held = Observation::Held { reason, look_at: t("10:35:00") };
+    world.runs[1] = applied(world.runs[1].clone(), &[("10:05:00", held)]);
     let late = "B skipped: it could not start by 10:35:00Z: run A is going on and shares the same experiment with it";
-    assert!(world.says(t("10:35:00")).iter().all(|line| !line.starts_with('B')), "{:?}", world.says(t("10:35:00")));
+    assert!(world.says(t("10:35:00")).iter().all(|line| !line.starts_with("B skipped")));
     assert!(world.says(t("10:35:00.000000001")).contains(&late.to_owned()));
+}
+
+#[test]
+fn patience_is_granted_by_waiting_and_by_nothing_else() {
+    // A start that FIS refuses for the moment is tried up to the start deadline, however long runs may queue.
+    let queueing = Experiment { overlap: Overlap::QueueAll, ..experiment() };
+    let refusal = Observation::StartRefused {
+        class: firedrill::domain::fis::FailureClass::Throttled,
+        message: String::new(),
+        retry_at: t("10:14:00"),
+    };
+    let run = crate::support::world::asked(read(slot_run("10:05:00"), "10:05:00", 600), "10:05:00");
+    let run = applied(run, &[("10:05:01", refusal)]);
+    assert_eq!(run.deadline(), t("10:15:00"));
+    let world = World::of(queueing, vec![run]);
+    check(&world, "10:15:00.000000001", &["A skipped: it could not start by 10:15:00Z"]);
+    // What waited for its turn may start late, also when the template cannot be read just then.
+    let waited = waiting(slot_run("10:05:00"), "10:05:00", &running_at("10:00:00"));
+    let failure = firedrill::domain::fis::CallFailure {
+        class: firedrill::domain::fis::FailureClass::Throttled,
+        message: String::new(),
+    };
+    let unread = firedrill::domain::react::template(&waited, Err(failure), t("11:00:00"));
+    assert_eq!(applied(waited, &[("11:00:00", unread)]).deadline(), t("22:05:00"));
+}
+
+#[test]
+fn turn_inside_a_span_ends_with_the_span() {
+    let mut schedule =
+        crate::support::world::schedule("nightly", "0 10 * * *", firedrill::domain::schedule::MissedPolicy::Latest);
+    schedule.spread = firedrill::domain::schedule::Spread::Within(HOUR);
+    let mut world = met(Overlap::QueueOne);
+    let declared = Experiment { schedules: vec![schedule], overlap: Overlap::QueueOne, ..experiment() };
+    world = with_experiment(world, declared).with_cursor("nightly", "10:05:00");
+    let trigger = Trigger::Slot { schedule: name("nightly"), at: t("10:00:00") };
+    let times =
+        RunTimes { opened_at: t("10:00:00"), not_before: t("10:05:00"), start_by: t("11:00:00"), hold_until: None };
+    let run = Run::open(name("probe"), trigger, RunState::Requested, times);
+    world.runs[1] = read(run, "10:05:00", 600);
+    world.runs[0] = running_at("09:50:00");
+    let said = world.says(t("10:05:00"));
+    let held = "B held: run A is going on and shares the same experiment with it; look 11:00:00.000000001";
+    assert!(said.contains(&held.to_owned()), "{said:?}");
 }
 
 #[test]
@@ -127,6 +171,11 @@ fn run_that_stops_the_other_does_so_only_when_it_may_start_itself() {
     let stop = "A stop: run B, which takes its place";
     check(&world, "10:05:00", &[stop]);
     // Who would reach into a window is refused before it stops anybody.
+    let mut paused = world.clone();
+    let pause = firedrill::domain::plan::Pause { at: t("10:04:00"), by: "ann".to_owned(), reason: None, until: None };
+    let row = firedrill::domain::plan::PauseRow { pause: Some(pause), resumed_at: None };
+    paused.pauses.insert(name("probe"), row);
+    check(&paused, "10:05:00", &["B skipped: it is paused by ann"]);
     let mut closed = met(Overlap::StopOther).with_window(blackout("10:20:00", "11:00:00"));
     let crosses = "B skipped: it could run until 10:16:30Z, but window `freeze` forbids it from 10:20:00Z";
     closed.rules.windows = firedrill::domain::window::Windows::from(vec![blackout("10:10:00", "11:00:00")]);
@@ -233,4 +282,9 @@ fn slots_of_the_past_wait_for_their_turn_whatever_overlap_says() {
     let said = world.says(t("10:05:00"));
     assert_eq!(said[0], "A start EXT1");
     assert!(said[1].starts_with("B held: run A is going on and shares the same experiment with it"), "{said:?}");
+    // Those that wait take no room from a slot of today.
+    let mut today = met(Overlap::QueueOne);
+    today.runs.insert(1, waiting(backfilled("09:00:00"), "10:05:00", &today.runs[0].clone()));
+    let said = today.says(t("10:05:00"));
+    assert!(said.iter().any(|line| line.starts_with("C held: run A is going on")), "{said:?}");
 }

@@ -182,9 +182,12 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn request_run(&self, run: Run) -> Result<Recorded, StoreError> {
-        let at = run.opened_at;
-        self.write(move |tables, ms| tables.insert(run, at, ms)).await
+    async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {
+        self.write(move |tables, ms| {
+            let new = runs.into_iter().filter(|run| tables.insert(run.clone(), run.opened_at, ms) == Recorded::New);
+            if new.count() > 0 { Recorded::New } else { Recorded::Known }
+        })
+        .await
     }
 
     async fn request_stop(&self, run: RunId, request: StopRequest) -> Result<Found, StoreError> {
@@ -208,6 +211,9 @@ impl Store for MemoryStore {
 
     async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {
         self.write(move |tables, ms| {
+            if let (Pausing::Resume { .. }, Some(ledger)) = (&change, tables.ledgers.get_mut(&experiment)) {
+                ledger.forgive();
+            }
             let row = tables.pauses.remove(&experiment).unwrap_or_default().after(change);
             tables.log.push((ms, Durable::Paused));
             tables.pauses.insert(experiment, row);

@@ -173,7 +173,7 @@ async fn check(store: SqliteStore, recover: impl Future<Output = ()>) {
 #[tokio::test]
 async fn what_runs_in_a_blackout_is_stopped_though_nothing_can_be_written() {
     let (folder, store) = empty().await;
-    store.request_run(running(slot_run("09:50:00"), "09:50:00")).await.expect("a write");
+    store.request_runs(vec![running(slot_run("09:50:00"), "09:50:00")]).await.expect("a write");
     let mut disk = connect(&folder.path().join("state")).await;
     fill(&mut disk, "runs", "UPDATE").await;
     let working = Working::on(store, vec![blackout("09:55:00", "13:00:00")]);
@@ -193,7 +193,7 @@ async fn what_runs_in_a_blackout_is_stopped_though_nothing_can_be_written() {
 async fn nothing_starts_while_rows_cannot_be_written() {
     for (table, kind) in [("runs", "UPDATE"), ("journal", "INSERT")] {
         let (folder, store) = empty().await;
-        store.request_run(due()).await.expect("a write");
+        store.request_runs(vec![due()]).await.expect("a write");
         let mut disk = connect(&folder.path().join("state")).await;
         fill(&mut disk, table, kind).await;
         check(store, async { free(&mut disk).await }).await;
@@ -203,7 +203,7 @@ async fn nothing_starts_while_rows_cannot_be_written() {
 #[tokio::test]
 async fn nothing_starts_while_somebody_else_locks_the_store() {
     let (folder, store) = empty().await;
-    store.request_run(due()).await.expect("a write");
+    store.request_runs(vec![due()]).await.expect("a write");
     let mut other = connect(&folder.path().join("state")).await;
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.expect("a lock");
     check(store, async {
@@ -215,7 +215,7 @@ async fn nothing_starts_while_somebody_else_locks_the_store() {
 #[tokio::test]
 async fn nothing_starts_while_rows_cannot_be_read() {
     let (folder, store) = empty().await;
-    store.request_run(due()).await.expect("a write");
+    store.request_runs(vec![due()]).await.expect("a write");
     let mut other = connect(&folder.path().join("state")).await;
     sqlx::query("INSERT INTO halt (id, body) VALUES (1, 'torn')").execute(&mut other).await.expect("a row");
     check(store, async {
@@ -230,7 +230,7 @@ async fn change_that_fails_half_way_leaves_nothing() {
     let mut disk = connect(&folder.path().join("state")).await;
     commit(&store, adopt("09:00:00")).await;
     let known = slot_run("09:00:00");
-    store.request_run(known.clone()).await.expect("a write");
+    store.request_runs(vec![known.clone()]).await.expect("a write");
     let before = format!("{:?}", rows(&store).await);
     let (over, end) = advance(&known, skip());
     for (table, kind) in [("runs", "INSERT"), ("journal", "INSERT")] {
@@ -239,7 +239,7 @@ async fn change_that_fails_half_way_leaves_nothing() {
         store.commit(slots).await.expect_err("a full disk");
         let run = event_run(AT, trigger("deploy", 0, 0));
         store.record_event(event("deploy", "e-1"), vec![run]).await.expect_err("a full disk");
-        store.request_run(slot_run("12:00:00")).await.expect_err("a full disk");
+        store.request_runs(vec![slot_run("12:00:00")]).await.expect_err("a full disk");
         if table == "journal" {
             store.commit(end.clone()).await.expect_err("a full disk");
         }

@@ -25,7 +25,7 @@ fn told(journal: &[JournalEntry]) -> Vec<&'static str> {
 }
 
 async fn request(store: &SqliteStore, run: &Run) {
-    store.request_run(run.clone()).await.expect("a write");
+    store.request_runs(vec![run.clone()]).await.expect("a write");
 }
 
 #[tokio::test]

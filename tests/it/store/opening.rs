@@ -51,7 +51,7 @@ async fn folder_and_files_are_private() {
 async fn second_writer_is_refused_and_readers_are_not() {
     let (folder, store) = empty().await;
     let state = folder.path().join("state");
-    store.request_run(slot_run(AT)).await.expect("a write");
+    store.request_runs(vec![slot_run(AT)]).await.expect("a write");
     check(&state, |refused| matches!(refused, OpenError::InUse { .. })).await;
     let reader = SqliteStore::open_to_read(&state).await.expect("a reader");
     assert_eq!(rows(&reader).await.runs, [slot_run(AT)]);
@@ -66,7 +66,7 @@ async fn second_writer_is_refused_and_readers_are_not() {
 async fn everything_survives_a_reopening() {
     let (folder, store) = empty().await;
     let state = folder.path().join("state");
-    store.request_run(slot_run(AT)).await.expect("a write");
+    store.request_runs(vec![slot_run(AT)]).await.expect("a write");
     let (run, change) =
         advance(&slot_run(AT), firedrill::domain::run::Observation::TemplateRead { facts: facts(60, t(AT)) });
     commit(&store, change).await;
@@ -101,7 +101,7 @@ async fn damaged_page_is_found_at_opening() {
     let (folder, store) = empty().await;
     let state = folder.path().join("state");
     for minute in 10..40 {
-        store.request_run(slot_run(&format!("10:{minute}:00"))).await.expect("a write");
+        store.request_runs(vec![slot_run(&format!("10:{minute}:00"))]).await.expect("a write");
     }
     store.close().await;
     drop(store);
@@ -143,7 +143,7 @@ async fn folder_that_cannot_be_made_is_named() {
 #[tokio::test]
 async fn row_that_cannot_be_read_is_an_error_and_never_skipped() {
     let (folder, store) = empty().await;
-    store.request_run(slot_run(AT)).await.expect("a write");
+    store.request_runs(vec![slot_run(AT)]).await.expect("a write");
     let mut other = connect(&folder.path().join("state")).await;
     sqlx::query("UPDATE runs SET body = '{}'").execute(&mut other).await.expect("an update");
     let refused = store.load().await.expect_err("a refusal");
