@@ -32,6 +32,9 @@ pub const MAX_PASSES: usize = 200_000;
 /// Most passes of all experiments together, shared out evenly.
 const MAX_PASSES_OF_ALL: usize = 8_000_000;
 
+/// Most looks at an experiment that one cluster may take: a pass looks at all of its experiments.
+const MAX_LOOKS: usize = 200_000_000;
+
 /// How far clusters go on at a time.
 const STRIDE: SignedDuration = SignedDuration::from_hours(24 * 32);
 
@@ -106,7 +109,10 @@ pub fn of(rules: &Rules, outlook: &Outlook, clusters: &[Cluster], from: Timestam
     let mut worlds: Vec<World<'_>> = own
         .iter()
         .zip(clusters)
-        .map(|(own, cluster)| World::new(own, outlook, cluster, from, share.saturating_mul(cluster.len())))
+        .map(|(own, cluster)| {
+            let passes = share.saturating_mul(cluster.len()).min(MAX_LOOKS / cluster.len().max(1));
+            World::new(own, outlook, cluster, from, passes)
+        })
         .collect();
     // All of them go on together, as what is known of windows is kept for the time that is being looked at.
     let mut until = from;

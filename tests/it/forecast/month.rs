@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use firedrill::domain::{
-    experiment::{Experiment, Overlap, Rules},
+    experiment::{Experiment, Limits, Overlap, Rules},
     forecast::{self, Expected},
     ids::Name,
+    plan::{Pause, PauseRow},
     schedule::{Bounds, CronSchedule, Schedule, Spread, Timing},
     window::{OnEntry, Span, Window, WindowKind},
 };
@@ -41,10 +42,12 @@ const WEEKLY: [&str; 6] =
 /// Draws a configuration. Windows and slots lie on whole minutes; a run takes ten seconds more than whole minutes.
 fn rules(chance: &mut Chance) -> Rules {
     let experiments = (0..chance.between(1, 4)).map(|index| {
+        let groups = if chance.one_in(3) { vec![name("db")] } else { Vec::new() };
         let name = name(&format!("probe-{index}"));
         let schedules = (0..chance.between(1, 2)).map(|index| schedule(&name, &format!("s{index}"), chance)).collect();
+        let limits = Limits { groups, ..Limits::default() };
         let overlap = if chance.one_in(2) { Overlap::Skip } else { Overlap::Allow };
-        (name.clone(), Experiment { name, schedules, overlap, ..experiment() })
+        (name.clone(), Experiment { name, schedules, overlap, limits, ..experiment() })
     });
     let experiments = experiments.collect();
     let windows: Vec<Window> = (0..chance.between(0, 3)).map(|index| window(&format!("w{index}"), chance)).collect();
@@ -94,8 +97,14 @@ fn month_runs_exactly_as_the_forecast_said() {
         let mut chance = Chance::new(seed);
         let rules = rules(&mut chance);
         let mut reality =
-            Reality::new(from - SignedDuration::from_secs(1), i64::from(chance.pick(&[70_i32, 1_210, 3_610])));
+            Reality::new(from - SignedDuration::from_secs(1), i64::from(chance.pick(&[70_i32, 70, 130, 3_610])));
         reality.live_until(&rules, from, &mut chance, 0);
+        if chance.one_in(2) {
+            let days = i64::try_from(chance.between(1, 20)).expect("days");
+            let until = Some(from + SignedDuration::from_hours(24 * days));
+            let pause = Pause { at: from, by: "tester".to_owned(), reason: None, until };
+            reality.pauses.insert(name("probe-0"), PauseRow { pause: Some(pause), resumed_at: None });
+        }
         let forecast = forecast::forecast(&rules, &reality.outlook(&rules), from, to);
         let away = if chance.one_in(2) { AWAY_S } else { 0 };
         reality.live_until(&rules, to, &mut chance, away);
@@ -103,7 +112,7 @@ fn month_runs_exactly_as_the_forecast_said() {
         same(&foretold(&forecast.runs, from), &was, seed);
         kinds.extend(was.iter().filter_map(|line| line.rsplit(' ').next()).map(str::to_owned));
     }
-    for kind in ["completed", "stopped", "closed", "overlap", "not-drawn"] {
+    for kind in ["completed", "stopped", "closed", "overlap", "not-drawn", "paused"] {
         assert!(kinds.contains(kind), "no {kind} in {kinds:?}");
     }
 }
@@ -116,7 +125,7 @@ fn edited_configuration_fires_what_its_plan_listed_and_nothing_else() {
     for seed in 0..MONTHS {
         let mut chance = Chance::new(1_000 + seed);
         let (old, new) = (rules(&mut chance), rules(&mut chance));
-        let mut reality = Reality::new(from, 1_210);
+        let mut reality = Reality::new(from, 610);
         let minutes = i64::try_from(chance.between(0, 7 * 24 * 60)).expect("minutes");
         // Mostly right after a slot, whose run goes on or waits.
         let edited = from + SignedDuration::from_mins(minutes / 15 * 15) + SignedDuration::from_secs(1);

@@ -73,18 +73,21 @@ impl Reality {
         for _ in 0..MOST_STEPS {
             let snapshot = Snapshot {
                 rules,
-                cursors: self.cursors.clone(),
-                runs: self.runs.clone(),
+                cursors: std::mem::take(&mut self.cursors),
+                runs: std::mem::take(&mut self.runs),
                 halt: None,
                 stops: BTreeMap::new(),
-                ledgers: self.ledgers.clone(),
-                pauses: self.pauses.clone(),
+                ledgers: std::mem::take(&mut self.ledgers),
+                pauses: std::mem::take(&mut self.pauses),
                 mode: Mode::Active,
                 busy: BTreeSet::new(),
             };
             let effects = plan::plan(&snapshot, self.now);
+            let wake = if effects.is_empty() { plan::next_wake(&snapshot, self.now) } else { None };
+            Snapshot { cursors: self.cursors, runs: self.runs, ledgers: self.ledgers, pauses: self.pauses, .. } =
+                snapshot;
             if effects.is_empty() {
-                let Some(wake) = plan::next_wake(&snapshot, self.now).filter(|wake| *wake < to) else {
+                let Some(wake) = wake.filter(|wake| *wake < to) else {
                     self.now = to;
                     return;
                 };
@@ -97,9 +100,7 @@ impl Reality {
             for effect in effects {
                 self.perform(rules, effect);
             }
-            let (over, open) = std::mem::take(&mut self.runs).into_iter().partition(Run::is_over);
-            let over: Vec<Run> = over;
-            (self.runs, self.over) = (open, [std::mem::take(&mut self.over), over].concat());
+            self.over.extend(self.runs.extract_if(.., |run| run.is_over()));
         }
         panic!("no end at {}", self.now);
     }

@@ -1,10 +1,15 @@
 //! Closures from timelines against asking every window on its own, for sets of windows of every kind.
 
-use firedrill::domain::window::{self, OnEntry, Scope, Span, Window, WindowKind, Windows};
+use firedrill::domain::{
+    experiment::Experiment,
+    plan::{self, Effect},
+    window::{self, OnEntry, Scope, Span, Window, WindowKind, Windows},
+};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use proptest::prelude::*;
 
 use super::{at, experiment, name, oracle};
+use crate::support::world::{self, World};
 
 /// Steps of a quarter of an hour in which generated edges and questions lie.
 const STEP: SignedDuration = SignedDuration::from_mins(15);
@@ -88,5 +93,27 @@ proptest! {
         let length = STEP * length;
         let expected = oracle::free_slot(&list, &e, (length, STEP), from, within);
         prop_assert_eq!(window::free_slot(&windows, &e, length, from, within), expected, "{} {}", from, length);
+    }
+
+    #[test]
+    fn run_that_is_admitted_meets_no_window_and_one_that_would_not_is_admitted(
+        list in windows(),
+        steps in 0..70 * 96_i32,
+        takes in 1..48_i32,
+    ) {
+        let now = at("2026-09-15T00:00:00Z") + STEP * steps;
+        let length = STEP * takes;
+        let run = world::read(world::slot_run(&now.to_string()), &now.to_string(), length.as_secs());
+        let declared = Experiment { max_duration: SignedDuration::from_hours(12), ..world::experiment() };
+        let world = list.iter().cloned().fold(World::of(declared.clone(), vec![run]), World::with_window);
+        let effects = plan::plan(&world.snapshot(), now);
+        let is_admitted = effects.iter().any(|effect| matches!(effect, Effect::Start { .. }));
+        let meets = |length| oracle::first_closure(&list, &declared, now, now + length).is_some();
+        if is_admitted {
+            prop_assert!(!meets(length), "admitted at {}", now);
+        } else {
+            let stop_lead = list.iter().map(|window| window.on_entry.lead()).max().unwrap_or_default();
+            prop_assert!(meets(length + stop_lead), "refused at {}: {:?}", now, effects);
+        }
     }
 }
