@@ -102,6 +102,23 @@ fn readme_shows_what_a_broken_configuration_is_answered() {
 }
 
 #[test]
+fn readme_shows_what_is_said_of_time() {
+    let said = |arguments: &[&str]| {
+        let (out, err) = firedrill(arguments, "tests/it/readme");
+        assert!(!out.is_empty(), "{err}");
+        out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    };
+    let days = ["--from", "2027-03-26T00:00:00Z", "--to", "2027-04-01T00:00:00Z"];
+    let plan = said(&[&["plan", "--config", "time.toml", "--picture", "always"][..], &days].concat());
+    shows(plan.split("\n\n SLOT").next().expect("a picture"));
+    let at = ["--at", "2027-03-27T12:00:00Z", "--free", "2h", "--within", "7d"];
+    shows(&said(&[&["window", "check", "--config", "time.toml"][..], &at].concat()));
+    shows(&said(&["why", "--config", "time.toml", "checkout@2027-03-28T01:00:00Z"]));
+    let next = ["--timezone", "Europe/Berlin", "--after", "2027-03-27T00:00:00Z", "--count", "3"];
+    shows(&said(&[&["schedule", "next", "30 2 * * *"][..], &next].concat()));
+}
+
+#[test]
 fn readme_names_only_files_that_exist() {
     let readme = readme();
     let quoted = readme.split('`').skip(1).step_by(2);
