@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Basis, Cluster, Expected, Outlook};
 use crate::domain::{
+    civil::later,
     cost::{self, Cost},
     estimate,
     experiment::{Rules, TemplateSelector},
@@ -96,7 +97,7 @@ impl<'a> World<'a> {
             let (RunState::Running { since, .. } | RunState::Stopping { since, .. }) = &run.state else { continue };
             let experiment = self.snapshot.rules.experiments.get(&run.experiment);
             let expected = experiment.zip(run.facts.as_ref()).map(|(e, facts)| estimate::expected(e, facts, None));
-            let end = after(*since, expected.unwrap_or(SignedDuration::ZERO)).max(self.now);
+            let end = later(*since, expected.unwrap_or(SignedDuration::ZERO)).max(self.now);
             self.ends.insert(run.id.clone(), (*since, end));
         }
     }
@@ -110,7 +111,7 @@ impl<'a> World<'a> {
             if effects.is_empty() {
                 let wake = wake.into_iter().chain(self.next_end()).min().filter(|wake| *wake < to);
                 let Some(wake) = wake else { return };
-                self.now = wake.max(after(self.now, SignedDuration::from_nanos(1)));
+                self.now = wake.max(later(self.now, SignedDuration::from_nanos(1)));
                 continue;
             }
             for effect in effects {
@@ -289,7 +290,7 @@ impl<'a> World<'a> {
         });
         let actions = run.map(|run| self.billed(run)).unwrap_or_default();
         self.known.extend(known.map(|known| (id.clone(), known)));
-        let end = after(self.now, takes);
+        let end = later(self.now, takes);
         self.ends.insert(id.clone(), (self.now, end));
         FisExperiment {
             id: "forecast".to_owned(),
@@ -320,7 +321,7 @@ impl<'a> World<'a> {
                 reason: String::new(),
                 start_after: Vec::new(),
                 started_at: Some(self.now),
-                ended_at: Some(after(self.now, length)),
+                ended_at: Some(later(self.now, length)),
             };
             (name.clone(), billed)
         };
@@ -339,8 +340,4 @@ fn unknown_template(id: String, now: Timestamp) -> TemplateFacts {
     let action = TemplateAction { action_id: "unknown".to_owned(), ..TemplateAction::default() };
     let actions = BTreeMap::from([("unknown".to_owned(), action)]);
     TemplateFacts { id, actions, read_at: now, ..TemplateFacts::default() }
-}
-
-fn after(at: Timestamp, length: SignedDuration) -> Timestamp {
-    at.saturating_add(length).unwrap_or(Timestamp::MAX)
 }
