@@ -177,11 +177,6 @@ impl Check<'_> {
     }
 }
 
-/// Returns the account of the role that a place is called with.
-pub fn account_of(place: &Place) -> Option<String> {
-    place.role_arn.as_ref()?.split(':').nth(4).map(str::to_owned)
-}
-
 /// Reads a duration such as `1h 30m` or `90d` (a day is 24 h).
 pub fn parse_duration(text: &str) -> Option<SignedDuration> {
     let span: Span = text.trim().parse().ok()?;
