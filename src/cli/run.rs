@@ -7,6 +7,7 @@ use super::{
     exit::{Exit, Failure},
 };
 use crate::{
+    config::Loaded,
     daemon::service::{self, Ended},
     telemetry::{self, Telemetry},
 };
@@ -19,10 +20,10 @@ const TELEMETRY_END: Duration = Duration::from_secs(3);
 /// # Errors
 /// [`Exit::Usage`] for mistakes in the configuration, [`Exit::Internal`] when a part of the agent fails.
 pub fn run(context: &Context) -> Result<Exit, Failure> {
-    let loaded = context.load()?;
-    let settings = loaded.settings;
+    // Where everything stands in the files is forgotten: of ten thousand schedules it is more than they are themselves.
+    let Loaded { settings, warnings, .. } = context.load()?;
     let telemetry = start_telemetry(&settings.telemetry)?;
-    for warning in &loaded.warnings {
+    for warning in &warnings {
         tracing::warn!(%warning, "configuration");
     }
     let ended = super::block_on(async {

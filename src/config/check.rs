@@ -11,7 +11,10 @@ mod spans;
 mod values;
 mod windows;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+};
 
 use jiff::SignedDuration;
 
@@ -25,6 +28,7 @@ use super::{
 use crate::domain::{
     calendar::reading::Reading,
     experiment::{Place, Rules},
+    schedule::CronSchedule,
 };
 pub use values::parse_duration;
 use values::{DAY, HOUR, MINUTE, SECOND};
@@ -48,6 +52,8 @@ pub struct Check<'a> {
     declared_calendars: Vec<String>,
     /// What is known of the calendars without mistakes, by name.
     readings: BTreeMap<String, Reading>,
+    /// Cron expressions read so far: by expression, zone and, where chance has a part in it, seed. Many are alike.
+    patterns: HashMap<(String, String, String), CronSchedule>,
     /// Mistakes.
     pub problems: Vec<Problem>,
     /// What is right but seldom meant.
@@ -65,6 +71,7 @@ impl<'a> Check<'a> {
             declared_groups: Vec::new(),
             declared_calendars: Vec::new(),
             readings: BTreeMap::new(),
+            patterns: HashMap::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
         }

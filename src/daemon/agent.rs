@@ -104,7 +104,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::start`].
     pub async fn start_with(
-        settings: Settings,
+        mut settings: Settings,
         path: PathBuf,
         env: Vec<(String, String)>,
         telemetry: &Telemetry,
@@ -114,7 +114,7 @@ impl Agent {
         let (alive_to, alive) = watch::channel(0);
         let heartbeat = Heartbeat::new(alive_to.clone());
         let now = heartbeat.now();
-        let (rules_to, rules) = watch::channel(Arc::new(settings.rules.clone()));
+        let (rules_to, rules) = watch::channel(Arc::new(std::mem::take(&mut settings.rules)));
         let (status_to, status) = watch::channel(Arc::new(first_status(&settings, now)));
         let journal_grew = Arc::new(Notify::new());
         let metrics = telemetry.metrics().clone();

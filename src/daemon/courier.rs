@@ -64,7 +64,15 @@ impl Courier {
     pub async fn run(self) {
         loop {
             let grew = self.grew.notified();
-            match self.carry_batch().await {
+            let carried = match &self.load {
+                // Whoever wants traces later is not sent those of the past.
+                Load::Traces(traces) if !traces.are_wanted() => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    self.store.move_courier_to_end(self.name()).await.map(|()| 1)
+                }
+                Load::Traces(_) | Load::Events(_) => self.carry_batch().await,
+            };
+            match carried {
                 Ok(0) => {
                     // Events that a queue reader recorded are found without a notification.
                     let _either_is_fine = tokio::time::timeout(LOOK_AGAIN, grew).await;

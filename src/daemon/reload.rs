@@ -19,7 +19,7 @@ pub struct Reloader {
     pub path: PathBuf,
     /// The environment, as it was at the start.
     pub env: Vec<(String, String)>,
-    /// What the agent was started with: some of it is only read then.
+    /// What the agent was started with, but for its rules: some of it is only read then.
     pub started: Settings,
     /// Who puts the planner's part of it into force, with what is known of its calendars.
     pub calendars: Arc<Calendars>,

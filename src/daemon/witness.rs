@@ -16,11 +16,11 @@ use crate::{
         experiment::Rules,
         fis::CallFailure,
         outcome::Outcome,
-        plan,
+        plan::{self, Snapshot},
         run::{Observation, Run, Trigger},
         window,
     },
-    engine::ports::{Rows, StoreDid, StoreError, Witness},
+    engine::ports::{StoreDid, StoreError, Witness},
     http::status::Status,
     ingest::event::Taken,
     telemetry::{Metrics, logs},
@@ -104,8 +104,7 @@ impl Witness for Teller {
         self.journal_grew.notify_waiters();
     }
 
-    fn surveyed(&self, rows: &Rows, at: Timestamp) {
-        self.metrics.step();
+    fn surveyed(&self, rows: &Snapshot<'_>, at: Timestamp) {
         let rules = self.rules.borrow().clone();
         let mut open_runs: BTreeMap<String, u64> = BTreeMap::new();
         for run in &rows.runs {
@@ -154,6 +153,9 @@ impl Witness for Teller {
     }
 
     fn store_worked(&self, did: StoreDid) {
+        if did == StoreDid::Pass {
+            self.metrics.step();
+        }
         if self.store_is(|known| known.is_some_and(|(_, proof)| *proof == did).then_some(None)) {
             tracing::info!("the store can be used again");
         }

@@ -13,7 +13,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
-    guards::{Explained, explain, standing},
+    guards::{Explained, explain, explain_beside, standing},
     slots::MISSED_COUNT_LIMIT,
     start::{DOUBT_LASTS, FACTS_MAX_AGE},
     watch::{LOST_AFTER, NOT_FOUND_LOST_AFTER},
@@ -221,6 +221,22 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Returns the run that somebody is to be asked about; `None` when the effect concerns only rows.
+    pub fn call_for(&self) -> Option<&RunId> {
+        match self {
+            Self::ReadTemplate { run, .. }
+            | Self::Start { run, .. }
+            | Self::Look { run }
+            | Self::Poll { run }
+            | Self::Stop { run, .. } => Some(run),
+            Self::AdoptSchedule { .. } | Self::ForgetSchedule { .. } | Self::OpenSlots { .. } | Self::Record { .. } => {
+                None
+            }
+        }
+    }
+}
+
 /// Returns everything that is to be done now.
 pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Vec<Effect> {
     survey(snapshot, now).effects
@@ -229,11 +245,17 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> Vec<Effect> {
 /// Returns the next instant at which [`plan`] may have something new to do, if no row changes before; `None` when only
 /// a changed row can make it so. Never before `now`.
 pub fn next_wake(snapshot: &Snapshot<'_>, now: Timestamp) -> Option<Timestamp> {
-    let survey = survey(snapshot, now);
-    survey.wake.into_iter().chain(survey.poll).min().map(|wake| wake.max(now))
+    plan_and_wake(snapshot, now).1
 }
 
-/// As [`plan`] and [`next_wake`] in one, for someone who knows how FIS's experiments go on: polls do not count.
+/// Answers as [`plan`] and [`next_wake`] do, for the price of one of them.
+pub fn plan_and_wake(snapshot: &Snapshot<'_>, now: Timestamp) -> (Vec<Effect>, Option<Timestamp>) {
+    let survey = survey(snapshot, now);
+    let wake = survey.wake.into_iter().chain(survey.poll).min();
+    (survey.effects, wake.map(|wake| wake.max(now)))
+}
+
+/// As [`plan_and_wake`], for someone who knows how FIS's experiments go on: polls do not count.
 pub fn look(snapshot: &Snapshot<'_>, now: Timestamp) -> (Vec<Effect>, Option<Timestamp>) {
     let survey = survey(snapshot, now);
     (survey.effects, survey.wake.map(|wake| wake.max(now)))
@@ -264,10 +286,15 @@ impl Survey {
     }
 }
 
+/// Lists the runs of which a FIS experiment exists or may exist.
+pub fn going<'a>(snapshot: &'a Snapshot<'_>) -> Vec<&'a Run> {
+    snapshot.runs.iter().filter(|run| run.may_be_running()).collect()
+}
+
 fn survey(snapshot: &Snapshot<'_>, now: Timestamp) -> Survey {
     let mut survey = Survey::default();
     // Runs that begin in this very pass count as going on for those behind them.
-    let mut going: Vec<&Run> = snapshot.runs.iter().filter(|run| run.may_be_running()).collect();
+    let mut going = going(snapshot);
     for run in snapshot.runs.iter().filter(|run| !snapshot.busy.contains(&run.id)) {
         match &run.state {
             RunState::Requested | RunState::Settling | RunState::Held { .. } => {

@@ -9,7 +9,7 @@ use crate::domain::{
     fis::{CallFailure, FisExperiment},
     ids::{ExperimentName, RunId},
     ledger::{Definition, Ledger},
-    plan::{Explained, Halt, PauseRow, Pausing, ScheduleKey, StopRequest},
+    plan::{Explained, Halt, PauseRow, Pausing, ScheduleKey, Snapshot, StopRequest},
     run::{Observation, Run},
     template::TemplateFacts,
 };
@@ -19,8 +19,9 @@ pub trait Store: Send + Sync + 'static {
     /// Loads all rows that decisions rest on, as one consistent picture.
     fn load(&self) -> impl Future<Output = Result<Rows, StoreError>> + Send;
 
-    /// Makes one change in one transaction.
-    fn commit(&self, change: Change) -> impl Future<Output = Result<Committed, StoreError>> + Send;
+    /// Makes changes, each of another row, in one transaction, and tells of each whether it was made. One that is stale
+    /// does not keep the others from being made.
+    fn commit(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Committed>, StoreError>> + Send;
 
     /// Records an event with the runs it opens, or tells that it is known, in one transaction.
     fn record_event(
@@ -272,8 +273,8 @@ pub trait Witness: Send + Sync + 'static {
     /// A run was opened or changed.
     fn committed(&self, run: &Run, observation: &Observation, at: Timestamp);
 
-    /// The engine has looked at all rows.
-    fn surveyed(&self, rows: &Rows, at: Timestamp);
+    /// The engine has looked at all rows, and there was nothing to record.
+    fn surveyed(&self, rows: &Snapshot<'_>, at: Timestamp);
 
     /// A call was answered, or not.
     fn called(&self, operation: &'static str, result: &'static str, took: Duration);

@@ -3,7 +3,10 @@
 //! It may be dropped at any await: what a dropped call did is found again from the rows. Only this loop changes runs, so
 //! a run with a call under way has no other writer.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
@@ -23,6 +26,9 @@ use crate::domain::{
 
 /// Most calls under way at once; effects beyond wait for one to end.
 pub const MAX_CALLS: usize = 64;
+
+/// Most changes in one transaction: other writers and the first fires of a second do not wait for all of them.
+const MAX_CHANGES: usize = 1_000;
 
 /// Longest time between two passes, so that what people and metrics are told of windows and slots is not stale.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
@@ -101,7 +107,6 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     /// Looks at all rows once and performs what the planner asks for.
     async fn pass(&self, now: Timestamp, calls: &mut Calls) -> Result<Pass, StoreError> {
         let rows = self.store.load().await?;
-        self.witness.surveyed(&rows, now);
         let rules = self.rules.borrow().clone();
         let mode = *self.mode.borrow();
         if self.is_drained(mode, &rows, calls) {
@@ -118,11 +123,18 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             mode,
             busy: calls.busy.clone(),
         };
+        let (effects, wake) = plan::plan_and_wake(&snapshot, now);
+        let (wanted, decided): (Vec<Effect>, Vec<Effect>) =
+            effects.into_iter().partition(|effect| effect.call_for().is_some());
+        // What is about to change is not worth telling: it is told in the pass after.
+        if decided.is_empty() {
+            self.witness.surveyed(&snapshot, now);
+        }
         let mut changed = false;
         let mut failed = None;
-        for effect in plan::plan(&snapshot, now) {
-            // One row that cannot be written must not keep what runs from being stopped; the rest can wait until the store
-            // has been asked again.
+        for effect in wanted {
+            // A row that cannot be written must not keep what runs from being stopped; the rest can wait until the store has
+            // been asked again.
             if failed.is_some() && !matches!(effect, Effect::Stop { .. }) {
                 continue;
             }
@@ -134,11 +146,11 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         if let Some(error) = failed {
             return Err(error);
         }
+        changed |= self.record(decided, &snapshot, now).await?;
         self.witness.store_worked(StoreDid::Pass);
         // Rows have changed, so the survey is out of date: look again at once.
         let soon = now.saturating_add(LOOK_AGAIN).unwrap_or(now);
-        let wake = if changed { now } else { plan::next_wake(&snapshot, now).map_or(soon, |wake| wake.min(soon)) };
-        Ok(Pass::Wake(wake))
+        Ok(Pass::Wake(if changed { now } else { wake.map_or(soon, |wake| wake.min(soon)) }))
     }
 
     fn is_drained(&self, mode: Mode, rows: &Rows, calls: &Calls) -> bool {
@@ -155,7 +167,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         }
     }
 
-    /// Performs one effect; tells whether rows changed.
+    /// Performs an effect that calls somebody; tells whether rows changed.
     async fn perform(
         &self,
         effect: Effect,
@@ -163,48 +175,65 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         now: Timestamp,
         calls: &mut Calls,
     ) -> Result<bool, StoreError> {
-        let find = |id: &RunId| snapshot.runs.iter().find(|run| run.id == *id).cloned();
-        match effect {
-            Effect::AdoptSchedule { schedule, at } => self.commit(Change::AdoptSchedule { schedule, at }).await,
-            Effect::ForgetSchedule { schedule } => self.commit(Change::ForgetSchedule { schedule }).await,
-            Effect::OpenSlots { schedule, cursor, runs } => self.open(schedule, cursor, runs, now).await,
-            Effect::Record { run, observation } => {
-                let Some(run) = find(&run) else { return Ok(false) };
-                let explained = match &observation {
-                    Observation::Held { .. } | Observation::Skipped { .. } => plan::explain(snapshot, &run, now),
-                    _ => Vec::new(),
-                };
-                Ok(self.advance(run, observation, explained, now).await?.is_some())
-            }
-            outside => {
-                if calls.pending.len() >= MAX_CALLS || snapshot.mode == Mode::Draining {
-                    return Ok(false);
-                }
-                let id = match &outside {
-                    Effect::ReadTemplate { run, .. }
-                    | Effect::Start { run, .. }
-                    | Effect::Look { run }
-                    | Effect::Poll { run }
-                    | Effect::Stop { run, .. } => run,
-                    _ => return Ok(false),
-                };
-                let Some(run) = find(id) else { return Ok(false) };
-                // A start needs its intent on disk first; a stop does not wait for a disk. It may be made again.
-                let unrecorded = match &outside {
-                    Effect::Stop { .. } => stop_call(run.clone()),
-                    _ => None,
-                };
-                let (call, failed) = match self.prepare(run, outside, snapshot, now).await {
-                    Ok(call) => (call, None),
-                    Err(error) => (unrecorded, Some(error)),
-                };
-                if let Some((run, call)) = call {
-                    let id = run.id.clone();
-                    calls.push(&id, perform::make(self.injector.clone(), run, call));
-                }
-                failed.map_or(Ok(false), Err)
-            }
+        if calls.pending.len() >= MAX_CALLS || snapshot.mode == Mode::Draining {
+            return Ok(false);
         }
+        let Some(run) = snapshot.runs.iter().find(|run| effect.call_for() == Some(&run.id)).cloned() else {
+            return Ok(false);
+        };
+        // A start needs its intent on disk first; a stop does not wait for a disk. It may be made again.
+        let unrecorded = match &effect {
+            Effect::Stop { .. } => stop_call(run.clone()),
+            _ => None,
+        };
+        let (call, failed) = match self.prepare(run, effect, snapshot, now).await {
+            Ok(call) => (call, None),
+            Err(error) => (unrecorded, Some(error)),
+        };
+        if let Some((run, call)) = call {
+            let id = run.id.clone();
+            calls.push(&id, perform::make(self.injector.clone(), run, call));
+        }
+        failed.map_or(Ok(false), Err)
+    }
+
+    /// Writes what was decided without asking anybody, batch by batch; tells whether rows changed.
+    async fn record(&self, effects: Vec<Effect>, snapshot: &Snapshot<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
+        let going = plan::going(snapshot);
+        let (mut changed, mut failed) = (false, None);
+        let mut effects = effects.into_iter().peekable();
+        while effects.peek().is_some() {
+            let mut changes = Vec::new();
+            for effect in effects.by_ref().take(MAX_CHANGES) {
+                match effect {
+                    Effect::AdoptSchedule { schedule, at } => changes.push(Change::AdoptSchedule { schedule, at }),
+                    Effect::ForgetSchedule { schedule } => changes.push(Change::ForgetSchedule { schedule }),
+                    Effect::OpenSlots { schedule, cursor, runs } => {
+                        changes.push(Change::OpenSlots { schedule, cursor, runs, at: now });
+                        // The cursor moves even where every run is known, and the survey knows no next slot from the old one.
+                        changed = true;
+                    }
+                    Effect::Record { run, observation } => {
+                        let Some(run) = runs.get(&run).map(|run| (*run).clone()) else { continue };
+                        let explained = match &observation {
+                            Observation::Held { .. } | Observation::Skipped { .. } => {
+                                plan::explain_beside(snapshot, &going, &run, now)
+                            }
+                            _ => Vec::new(),
+                        };
+                        match self.change(run, observation, explained, now) {
+                            Ok(change) => changes.push(change),
+                            // Others are none the worse for it.
+                            Err(error) => failed = Some(error),
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            changed |= self.commit(&changes).await?.contains(&Committed::Done);
+        }
+        failed.map_or(Ok(changed), Err)
     }
 
     /// Writes the intent where one is due, and returns the call; `None` when the row had changed meanwhile.
@@ -262,53 +291,47 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         explained: Vec<Explained>,
         at: Timestamp,
     ) -> Result<Option<Run>, StoreError> {
+        let change = [self.change(run, observation, explained, at)?];
+        let is_done = self.commit(&change).await? == [Committed::Done];
+        let [Change::Advance { run, .. }] = change else { return Ok(None) };
+        Ok(is_done.then_some(*run))
+    }
+
+    /// Returns the change that an observation makes of a run.
+    fn change(
+        &self,
+        run: Run,
+        observation: Observation,
+        explained: Vec<Explained>,
+        at: Timestamp,
+    ) -> Result<Change, StoreError> {
         let journal = match &observation {
             Observation::Polled { fis } if run.fis.as_ref() == Some(fis) => Journaled::No,
             _ => Journaled::Yes,
         };
-        let run = match run.apply(&observation, at) {
-            Ok(run) => run,
-            Err(invalid) => {
-                return Err(StoreError::Row { row: invalid.run.to_string(), source: Box::new(invalid) });
-            }
-        };
+        let applied = run.apply(&observation, at);
+        let run =
+            applied.map_err(|invalid| StoreError::Row { row: invalid.run.to_string(), source: Box::new(invalid) })?;
         let definition = self.rules.borrow().experiments.get(&run.experiment).map(|of| Box::new(Definition::of(of)));
-        let (run_after, seen) = (Box::new(run.clone()), observation.clone());
-        let change = Change::Advance { run: run_after, observation: seen, journal, definition, explained, at };
-        match self.write(change).await? {
-            Committed::Done => {
-                if journal == Journaled::Yes {
-                    self.witness.committed(&run, &observation, at);
-                }
-                Ok(Some(run))
-            }
-            Committed::Stale => Ok(None),
-        }
+        Ok(Change::Advance { run: Box::new(run), observation, journal, definition, explained, at })
     }
 
-    async fn open(
-        &self,
-        schedule: plan::ScheduleKey,
-        cursor: Timestamp,
-        runs: Vec<Run>,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let opened = runs.clone();
-        let inserted = self.commit(Change::OpenSlots { schedule, cursor, runs, at: now }).await?;
-        for run in opened.iter().filter(|_| inserted) {
-            self.witness.committed(run, &run.opening(), now);
-        }
-        // The cursor has moved even where every run was known, and the survey knows no next slot from the old one.
-        Ok(true)
-    }
-
-    async fn commit(&self, change: Change) -> Result<bool, StoreError> {
-        Ok(self.write(change).await? == Committed::Done)
-    }
-
-    async fn write(&self, change: Change) -> Result<Committed, StoreError> {
-        let committed = self.store.commit(change).await?;
+    /// Commits changes in one transaction, and tells the witness what was made.
+    async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+        let committed = self.store.commit(changes).await?;
         self.witness.store_worked(StoreDid::Write);
+        let made = changes.iter().zip(&committed).filter(|(_, committed)| **committed == Committed::Done);
+        for (change, _) in made {
+            match change {
+                Change::OpenSlots { runs, at, .. } => {
+                    runs.iter().for_each(|run| self.witness.committed(run, &run.opening(), *at));
+                }
+                Change::Advance { run, observation, journal: Journaled::Yes, at, .. } => {
+                    self.witness.committed(run, observation, *at);
+                }
+                _ => {}
+            }
+        }
         Ok(committed)
     }
 }

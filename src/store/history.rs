@@ -202,6 +202,22 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Moves a courier to the end of the journal.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be written.
+    pub async fn move_courier_to_end(&self, name: &str) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO couriers (name, seq) SELECT ?, COALESCE(MAX(seq), 0) FROM journal WHERE TRUE
+             ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE seq < excluded.seq",
+        )
+        .bind(name)
+        .execute(&self.pool)
+        .await
+        .map_err(write_failed)?;
+        Ok(())
+    }
+
     /// Deletes what ended longer ago than `history`: finished runs with their journal, quarantined messages, and events,
     /// these not before [`EVENTS_KEPT`] has passed. Returns how many rows went.
     ///

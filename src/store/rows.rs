@@ -57,3 +57,25 @@ pub fn name(row: &str, text: &str) -> Result<Name, StoreError> {
 pub fn run(body: &str) -> Result<Run, StoreError> {
     from_json("runs", body)
 }
+
+/// The columns of a run: what never changes, then the rest.
+pub type RunColumns<'a> = (&'a str, &'a str, &'static str, String, i64, &'static str, i64, i64, i64, String);
+
+/// Returns the columns of a run that changed at an instant.
+///
+/// # Errors
+/// [`StoreError::Row`] when it has no JSON form.
+pub fn run_columns(run: &Run, at: Timestamp) -> Result<RunColumns<'_>, StoreError> {
+    Ok((
+        run.id.as_str(),
+        run.experiment.as_str(),
+        run.trigger.kind(),
+        run.trigger.key(),
+        run.opened_at.as_microsecond(),
+        run.state.as_str(),
+        i64::from(!run.is_over()),
+        at.as_microsecond(),
+        i64::try_from(run.revision).unwrap_or(i64::MAX),
+        to_json("runs", run)?,
+    ))
+}

@@ -2,27 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Sqlite, Transaction};
 
 use super::{
-    SqliteStore,
+    SqliteStore, changes,
     rows::{from_json, from_us, name, read_failed, run, to_json, write_failed},
 };
 use crate::{
     domain::{
         ids::{ExperimentName, RunId},
-        ledger::{Definition, Ledger, Noted},
-        plan::{Explained, Halt, PauseRow, Pausing, ScheduleKey, StopRequest},
-        run::{Observation, Run},
+        ledger::Ledger,
+        plan::{Halt, PauseRow, Pausing, StopRequest},
+        run::Run,
     },
-    engine::ports::{
-        Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
-    },
+    engine::ports::{Change, Committed, EventRow, Found, QuarantinedMessage, Recorded, Rows, Store, StoreError},
 };
 
-type Tx<'a> = Transaction<'a, Sqlite>;
+/// A transaction that writes.
+pub(super) type Tx<'a> = Transaction<'a, Sqlite>;
 
 impl Store for SqliteStore {
     async fn load(&self) -> Result<Rows, StoreError> {
@@ -56,28 +54,9 @@ impl Store for SqliteStore {
         Ok(rows)
     }
 
-    async fn commit(&self, change: Change) -> Result<Committed, StoreError> {
+    async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
         let mut tx = self.write().await?;
-        let committed = match change {
-            Change::AdoptSchedule { schedule, at } => adopt(&mut tx, &schedule, at).await?,
-            Change::ForgetSchedule { schedule } => forget(&mut tx, &schedule).await?,
-            Change::OpenSlots { schedule, cursor, runs, at } => {
-                move_cursor(&mut tx, &schedule, cursor).await?;
-                let mut inserted = false;
-                for run in &runs {
-                    inserted |= insert_run(&mut tx, run, at).await? == Recorded::New;
-                }
-                if inserted { Committed::Done } else { Committed::Stale }
-            }
-            Change::Advance { run, observation, journal, definition, explained, at } => {
-                let committed = update_run(&mut tx, &run, at).await?;
-                if committed == Committed::Done && journal == Journaled::Yes {
-                    append(&mut tx, &run.id, &observation, &explained, at).await?;
-                    note(&mut tx, &run, &observation, definition.as_deref(), at).await?;
-                }
-                committed
-            }
-        };
+        let committed = changes::make(&mut tx, changes).await?;
         tx.commit().await.map_err(write_failed)?;
         Ok(committed)
     }
@@ -100,9 +79,8 @@ impl Store for SqliteStore {
         if inserted.rows_affected() == 0 {
             return Ok(Recorded::Known);
         }
-        for run in &runs {
-            insert_run(&mut tx, run, event.received_at).await?;
-        }
+        let runs: Vec<_> = runs.iter().map(|run| (run, event.received_at)).collect();
+        changes::open(&mut tx, &runs).await?;
         tx.commit().await.map_err(write_failed)?;
         Ok(Recorded::New)
     }
@@ -125,14 +103,10 @@ impl Store for SqliteStore {
 
     async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {
         let mut tx = self.write().await?;
-        let mut recorded = Recorded::Known;
-        for run in &runs {
-            if insert_run(&mut tx, run, run.opened_at).await? == Recorded::New {
-                recorded = Recorded::New;
-            }
-        }
+        let opened: Vec<_> = runs.iter().map(|run| (run, run.opened_at)).collect();
+        let new = changes::open(&mut tx, &opened).await?;
         tx.commit().await.map_err(write_failed)?;
-        Ok(recorded)
+        Ok(if new.is_empty() { Recorded::Known } else { Recorded::New })
     }
 
     async fn request_stop(&self, run: RunId, request: StopRequest) -> Result<Found, StoreError> {
@@ -181,112 +155,6 @@ impl SqliteStore {
     }
 }
 
-async fn adopt(tx: &mut Tx<'_>, schedule: &ScheduleKey, at: Timestamp) -> Result<Committed, StoreError> {
-    let done = sqlx::query("INSERT INTO cursors (experiment, schedule, at_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-        .bind(schedule.0.as_str())
-        .bind(schedule.1.as_str())
-        .bind(at.as_microsecond())
-        .execute(&mut **tx)
-        .await
-        .map_err(write_failed)?;
-    Ok(if done.rows_affected() == 0 { Committed::Stale } else { Committed::Done })
-}
-
-async fn forget(tx: &mut Tx<'_>, schedule: &ScheduleKey) -> Result<Committed, StoreError> {
-    sqlx::query("DELETE FROM cursors WHERE experiment = ? AND schedule = ?")
-        .bind(schedule.0.as_str())
-        .bind(schedule.1.as_str())
-        .execute(&mut **tx)
-        .await
-        .map_err(write_failed)?;
-    Ok(Committed::Done)
-}
-
-async fn move_cursor(tx: &mut Tx<'_>, schedule: &ScheduleKey, to: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("UPDATE cursors SET at_us = MAX(at_us, ?) WHERE experiment = ? AND schedule = ?")
-        .bind(to.as_microsecond())
-        .bind(schedule.0.as_str())
-        .bind(schedule.1.as_str())
-        .execute(&mut **tx)
-        .await
-        .map_err(write_failed)?;
-    Ok(())
-}
-
-async fn insert_run(tx: &mut Tx<'_>, run: &Run, at: Timestamp) -> Result<Recorded, StoreError> {
-    let done = sqlx::query(
-        "INSERT INTO runs (id, experiment, trigger_kind, trigger_key, phase, is_open, opened_at_us, changed_at_us,
-                           revision, body)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-    )
-    .bind(run.id.as_str())
-    .bind(run.experiment.as_str())
-    .bind(run.trigger.kind())
-    .bind(run.trigger.key())
-    .bind(run.state.as_str())
-    .bind(i64::from(!run.is_over()))
-    .bind(run.opened_at.as_microsecond())
-    .bind(at.as_microsecond())
-    .bind(i64::try_from(run.revision).unwrap_or(i64::MAX))
-    .bind(to_json("runs", run)?)
-    .execute(&mut **tx)
-    .await
-    .map_err(write_failed)?;
-    if done.rows_affected() == 0 {
-        return Ok(Recorded::Known);
-    }
-    append(tx, &run.id, &run.opening(), &[], at).await?;
-    Ok(Recorded::New)
-}
-
-async fn update_run(tx: &mut Tx<'_>, run: &Run, at: Timestamp) -> Result<Committed, StoreError> {
-    let revision = i64::try_from(run.revision).unwrap_or(i64::MAX);
-    let done = sqlx::query(
-        "UPDATE runs SET phase = ?, is_open = ?, changed_at_us = ?, revision = ?, body = ? WHERE id = ? AND revision = ?",
-    )
-    .bind(run.state.as_str())
-    .bind(i64::from(!run.is_over()))
-    .bind(at.as_microsecond())
-    .bind(revision)
-    .bind(to_json("runs", run)?)
-    .bind(run.id.as_str())
-    .bind(revision.saturating_sub(1))
-    .execute(&mut **tx)
-    .await
-    .map_err(write_failed)?;
-    if done.rows_affected() == 0 {
-        return Ok(Committed::Stale);
-    }
-    if run.is_over() {
-        sqlx::query("DELETE FROM stop_requests WHERE run = ?")
-            .bind(run.id.as_str())
-            .execute(&mut **tx)
-            .await
-            .map_err(write_failed)?;
-    }
-    Ok(Committed::Done)
-}
-
-async fn append(
-    tx: &mut Tx<'_>,
-    run: &RunId,
-    observation: &Observation,
-    explained: &[Explained],
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    let explained = if explained.is_empty() { None } else { Some(to_json("journal", &explained)?) };
-    sqlx::query("INSERT INTO journal (at_us, run, kind, observation, explained) VALUES (?, ?, ?, ?, ?)")
-        .bind(at.as_microsecond())
-        .bind(run.as_str())
-        .bind(observation.as_str())
-        .bind(to_json("journal", observation)?)
-        .bind(explained)
-        .execute(&mut **tx)
-        .await
-        .map_err(write_failed)?;
-    Ok(())
-}
-
 /// Reads a table of one JSON row an experiment.
 async fn by_experiment<T: DeserializeOwned>(
     tx: &mut Tx<'_>,
@@ -295,21 +163,6 @@ async fn by_experiment<T: DeserializeOwned>(
 ) -> Result<BTreeMap<ExperimentName, T>, StoreError> {
     let rows: Vec<(String, String)> = sqlx::query_as(query).fetch_all(&mut **tx).await.map_err(read_failed)?;
     rows.into_iter().map(|(experiment, body)| Ok((name(table, &experiment)?, from_json(table, &body)?))).collect()
-}
-
-/// Notes an observation in the ledger of its experiment.
-async fn note(
-    tx: &mut Tx<'_>,
-    run: &Run,
-    observation: &Observation,
-    definition: Option<&Definition>,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    let mut ledger: Ledger = row_of(tx, "ledgers", &run.experiment).await?;
-    match ledger.note(run, observation, at, definition) {
-        Noted::Nothing => Ok(()),
-        Noted::Changed => write_row(tx, "ledgers", &run.experiment, &ledger).await,
-    }
 }
 
 /// Reads an experiment's row of a table that has one JSON row an experiment.

@@ -47,6 +47,11 @@ impl Traces {
         Self { to: Some((provider.tracer(names::SCOPE), provider.clone())) }
     }
 
+    /// Tells whether anybody is sent traces.
+    pub fn are_wanted(&self) -> bool {
+        self.to.is_some()
+    }
+
     /// Exports the trace of a run that is over; one that is not is left for later. Never blocks.
     pub fn export(&self, run: &Run, journal: &[JournalEntry]) {
         let (Some((tracer, _)), Some(story)) = (&self.to, Story::of(run, journal)) else { return };

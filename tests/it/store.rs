@@ -14,7 +14,7 @@ use firedrill::{
         ids::RunId,
         outcome::Outcome,
         plan::{HaltRunning, StopRequest},
-        run::{Observation, Run, RunState, SkipReason},
+        run::{Observation, Run, RunState, SkipReason, Trigger},
     },
     engine::ports::{Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store},
     store::SqliteStore,
@@ -57,7 +57,8 @@ pub fn advance(run: &Run, observation: Observation) -> (Run, Change) {
 }
 
 pub async fn commit(store: &impl Store, change: Change) -> Committed {
-    store.commit(change).await.expect("a commit")
+    let committed = store.commit(&[change]).await.expect("a commit");
+    committed.into_iter().next().expect("an answer")
 }
 
 pub fn skip() -> Observation {
@@ -115,6 +116,44 @@ async fn run_advances_from_its_own_revision_only(store: &impl Store) {
     let (_, unknown) = advance(&slot_run("11:00:00"), skip());
     assert_eq!(commit(store, unknown).await, Committed::Stale, "a run that was never recorded");
     assert_eq!(rows(store).await.runs.len(), 1);
+}
+
+async fn changes_of_one_transaction_are_each_made_or_stale(store: &impl Store) {
+    let known = slot_run("09:00:00");
+    store.request_runs(vec![known.clone()]).await.expect("a write");
+    let (asked, start) =
+        advance(&known, Observation::StartAsked { place: Default::default(), template_id: "E".into() });
+    let (_, opened_and_over) = advance(&slot_run("10:00:00"), skip());
+    let (_, unknown) = advance(&slot_run("08:00:00"), skip());
+    let opened = vec![known.clone(), slot_run("10:00:00"), slot_run("11:00:00")];
+    let changes =
+        [adopt("09:00:00"), start, unknown, open_slots("11:00:00", opened), open_slots("11:00:00", Vec::new())];
+    use Committed::{Done, Stale};
+    let committed = store.commit(&changes).await.expect("a commit");
+    assert_eq!(committed, [Done, Done, Stale, Done, Stale]);
+    let all = rows(store).await;
+    assert_eq!(all.runs, [asked, slot_run("10:00:00"), slot_run("11:00:00")]);
+    assert_eq!(all.cursors[&(name("probe"), name("nightly"))], t("11:00:00"));
+    assert_eq!(all.ledgers[&known.experiment].begun[&name("nightly")], 1);
+    let forget = Change::ForgetSchedule { schedule: (name("probe"), name("nightly")) };
+    assert_eq!(store.commit(&[opened_and_over, forget]).await.expect("a commit"), [Done, Done]);
+    assert_eq!(store.commit(&[]).await.expect("a commit"), []);
+    assert_eq!(rows(store).await.cursors, BTreeMap::new());
+}
+
+async fn keys_differ_by_any_character(store: &impl Store) {
+    // What separates the two is foreign text that came in an event.
+    let run = |id: &str| {
+        let mut run = event_run(AT, trigger("deploy", 0, 0));
+        if let Trigger::Event { event_id, .. } = &mut run.trigger {
+            *event_id = id.to_owned();
+        }
+        run.id = RunId::derive(&run.experiment, &run.trigger.key());
+        run
+    };
+    let runs: Vec<Run> = ["a\0b", "a\0c", "a\u{1}", "\"a\\", "ä"].map(run).to_vec();
+    assert_eq!(store.record_event(event("deploy", "e-1"), runs.clone()).await.expect("a write"), Recorded::New);
+    assert_eq!(rows(store).await.runs.len(), runs.len());
 }
 
 async fn open_runs_are_loaded_oldest_first_with_everything_known_of_them(store: &impl Store) {
@@ -201,6 +240,8 @@ shown_of_sqlite! {
     adopted_cursor_is_set_once_moves_forward_only_and_is_forgotten
     slots_are_opened_once_whoever_asks_again
     run_advances_from_its_own_revision_only
+    changes_of_one_transaction_are_each_made_or_stale
+    keys_differ_by_any_character
     open_runs_are_loaded_oldest_first_with_everything_known_of_them
     event_is_known_by_source_and_id_and_recorded_with_its_runs
     stop_is_asked_of_open_runs_only_and_gone_with_them

@@ -64,6 +64,7 @@ impl Check<'_> {
                 self.problem(&path, message, Some(hint));
             }
         }
+        schedules.shrink_to_fit();
         schedules
     }
 
@@ -223,8 +224,13 @@ impl Check<'_> {
 
     /// Reads a cron expression; `seed` spreads its hash fields.
     pub fn cron(&mut self, path: &KeyPath, expression: &str, zone: TimeZone, seed: &str) -> Option<CronSchedule> {
-        match CronSchedule::parse(expression, zone, seed) {
+        let seed_counts = if expression.contains(['h', 'H']) { seed } else { "" };
+        let place = zone.iana_name().unwrap_or_default().to_owned();
+        let key = (expression.to_owned(), place, seed_counts.to_owned());
+        let known = self.patterns.get(&key).cloned();
+        match known.map_or_else(|| CronSchedule::parse(expression, zone, seed), Ok) {
             Ok(cron) => {
+                self.patterns.insert(key, cron.clone());
                 if cron.has_two_day_fields() {
                     let message = format!("`{expression}` sets day of month and day of week: either may match");
                     self.warn(path, message);

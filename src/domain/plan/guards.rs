@@ -116,13 +116,17 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
 
 /// Asks every guard about a run that has not been started, as [`super::plan`] would now.
 pub fn explain(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp) -> Vec<Explained> {
+    explain_beside(snapshot, &super::going(snapshot), run, now)
+}
+
+/// As [`explain`], for someone who asks about many runs and has listed those that are [`going`](super::going).
+pub fn explain_beside(snapshot: &Snapshot<'_>, going: &[&Run], run: &Run, now: Timestamp) -> Vec<Explained> {
     let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
         let answer = format!("refuses: {}", SkipReason::Removed);
         let input = format!("there is no experiment `{}`", run.experiment);
         return vec![Explained { rule: "configuration".to_owned(), input, answer, passes: false }];
     };
-    let going: Vec<&Run> = snapshot.runs.iter().filter(|other| other.may_be_running() && other.id != run.id).collect();
-    let case = Case { snapshot, experiment, run, going: &going, now };
+    let case = Case { snapshot, experiment, run, going, now };
     let told = |guard: &Guard| {
         let judgement = (guard.ask)(&case);
         let answer = match &judgement {

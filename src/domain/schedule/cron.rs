@@ -15,6 +15,8 @@
 //! - With [`Gaps::Skip`] (`dst = "skip"`) every time that clocks skip is lost in that way: `30 2 * * *` has no slot on
 //!   2026-03-29. Nothing else changes.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::{
@@ -34,12 +36,12 @@ const MAX_STRETCHES: usize = 4_096;
 /// More than two offsets of a zone can differ by: so far from a local time, no clock change brings it back.
 const FAR: SignedDuration = SignedDuration::from_hours(48);
 
-/// A parsed cron expression with its zone.
+/// A parsed cron expression with its zone. Clones share what is large.
 #[derive(Debug, Clone)]
 pub struct CronSchedule {
-    expression: Box<str>,
+    expression: Arc<str>,
     zone: TimeZone,
-    fields: Fields,
+    fields: Arc<Fields>,
     form: Form,
     rule: DayRule,
     gaps: Gaps,
@@ -76,7 +78,7 @@ impl CronSchedule {
         if fields.after(DateTime::constant(1, 1, 1, 0, 0, 0, 0), Edge::Included).is_none() {
             return Err(CronError::Never { expression: expression.to_owned() });
         }
-        Ok(Self { expression: expression.into(), zone, fields, form, rule, gaps: Gaps::Shift })
+        Ok(Self { expression: expression.into(), zone, fields: Arc::new(fields), form, rule, gaps: Gaps::Shift })
     }
 
     /// Returns the same schedule with another rule for times that clocks skip.

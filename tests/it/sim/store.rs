@@ -91,6 +91,23 @@ impl MemoryStore {
         self.with(|tables| tables.unwritten.clear());
     }
 
+    fn make(&self, change: Change, tables: &mut Tables, nature: &Nature, ms: u64) -> Committed {
+        if let Change::Advance { run, observation, journal, .. } = &change {
+            let is_intent = matches!(observation, Observation::StartAsked { .. });
+            if self.intent == Intent::WithTheAnswer && is_intent {
+                tables.unwritten.insert(run.id.clone(), change);
+                return Committed::Done;
+            }
+            if let Some(intent) = tables.unwritten.remove(&run.id) {
+                tables.change(intent, ms);
+            }
+            if *journal == Journaled::Yes {
+                nature.say(|| format!("{} {}", run.id, told(observation)));
+            }
+        }
+        tables.change(change, ms)
+    }
+
     /// One transaction: it may fail before, or be done and not answered.
     async fn write<T>(&self, change: impl FnOnce(&mut Tables, u64) -> T) -> Result<T, StoreError> {
         self.nature.pause().await;
@@ -138,24 +155,10 @@ impl Store for MemoryStore {
         Ok(rows)
     }
 
-    async fn commit(&self, change: Change) -> Result<Committed, StoreError> {
-        let is_intent = matches!(&change, Change::Advance { observation: Observation::StartAsked { .. }, .. });
+    async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
         let nature = self.nature.clone();
-        let holds_back = self.intent == Intent::WithTheAnswer && is_intent;
         self.write(move |tables, ms| {
-            if let Change::Advance { run, .. } = &change {
-                if holds_back {
-                    tables.unwritten.insert(run.id.clone(), change);
-                    return Committed::Done;
-                }
-                if let Some(intent) = tables.unwritten.remove(&run.id) {
-                    tables.change(intent, ms);
-                }
-                if let Change::Advance { observation, journal: Journaled::Yes, run, .. } = &change {
-                    nature.say(|| format!("{} {}", run.id, told(observation)));
-                }
-            }
-            tables.change(change, ms)
+            changes.iter().map(|change| self.make(change.clone(), tables, &nature, ms)).collect()
         })
         .await
     }

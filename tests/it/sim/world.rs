@@ -15,11 +15,11 @@ use std::{
 use firedrill::{
     domain::{
         experiment::Rules,
-        plan::{HaltRunning, Mode},
+        plan::{HaltRunning, Mode, Snapshot},
         run::{Observation, Run, WindowRule},
     },
     engine::{
-        ports::{Rows, StoreDid, StoreError, WakeSource, Witness},
+        ports::{StoreDid, StoreError, WakeSource, Witness},
         run_loop::Engine,
     },
     ingest::{
@@ -94,7 +94,7 @@ impl Ear {
 impl Witness for Ear {
     fn committed(&self, _run: &Run, _observation: &Observation, _at: Timestamp) {}
 
-    fn surveyed(&self, _rows: &Rows, _at: Timestamp) {
+    fn surveyed(&self, _rows: &Snapshot<'_>, _at: Timestamp) {
         let second = self.nature.elapsed() / SECOND_MS;
         let mut passes = self.passes.lock().expect("one thread");
         passes.in_second = if passes.second == second { passes.in_second + 1 } else { 1 };

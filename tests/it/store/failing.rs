@@ -14,13 +14,13 @@ use firedrill::{
         experiment::{Place, Rules, TemplateSelector},
         fis::{CallFailure, FisExperiment, FisStatus},
         ids::RunId,
-        plan::Mode,
+        plan::{Mode, Snapshot},
         run::{Observation, Run},
         template::TemplateFacts,
         window::Window,
     },
     engine::{
-        ports::{FaultInjector, Rows, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
+        ports::{FaultInjector, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
         run_loop::Engine,
     },
     store::SqliteStore,
@@ -90,7 +90,7 @@ struct Refusals(AtomicUsize);
 
 impl Witness for Refusals {
     fn committed(&self, _: &Run, _: &Observation, _: Timestamp) {}
-    fn surveyed(&self, _: &Rows, _: Timestamp) {}
+    fn surveyed(&self, _: &Snapshot<'_>, _: Timestamp) {}
     fn called(&self, _: &'static str, _: &'static str, _: Duration) {}
     fn store_worked(&self, _: StoreDid) {}
     fn store_failed(&self, _: &StoreError) {
@@ -236,12 +236,12 @@ async fn change_that_fails_half_way_leaves_nothing() {
     for (table, kind) in [("runs", "INSERT"), ("journal", "INSERT")] {
         fill(&mut disk, table, kind).await;
         let slots = open_slots("11:00:00", vec![slot_run("10:00:00"), slot_run("11:00:00")]);
-        store.commit(slots).await.expect_err("a full disk");
+        store.commit(&[slots]).await.expect_err("a full disk");
         let run = event_run(AT, trigger("deploy", 0, 0));
         store.record_event(event("deploy", "e-1"), vec![run]).await.expect_err("a full disk");
         store.request_runs(vec![slot_run("12:00:00")]).await.expect_err("a full disk");
         if table == "journal" {
-            store.commit(end.clone()).await.expect_err("a full disk");
+            store.commit(std::slice::from_ref(&end)).await.expect_err("a full disk");
         }
         assert_eq!(format!("{:?}", rows(&store).await), before, "{table}");
         assert_eq!(store.events("e-1").await.expect("a read"), [], "the event is not taken for known");

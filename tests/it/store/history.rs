@@ -68,6 +68,11 @@ async fn courier_remembers_how_far_it_came() {
         assert_eq!(store.courier("bus").await.expect("a read"), seq);
     }
     assert_eq!(store.courier("traces").await.expect("a read"), 0);
+    request(&store, &slot_run("10:00:00")).await;
+    for (name, seq) in [("traces", 1), ("bus", 7)] {
+        store.move_courier_to_end(name).await.expect("a write");
+        assert_eq!(store.courier(name).await.expect("a read"), seq, "never back");
+    }
 }
 
 #[tokio::test]
