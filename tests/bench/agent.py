@@ -182,12 +182,12 @@ def measure_fires(name, binary, when, simulator, minutes):
         time.sleep(since - time.time() - 1)
         before = system.cpu_seconds()
         until = since + 60 * minutes
-        # Half a minute after the last second in which all are due.
-        time.sleep(until - 25 - time.time())
+        # What is late has half a minute more.
+        time.sleep(until + 30 - time.time())
         cpu, (resident, peak) = system.cpu_seconds() - before, system.memory()
         reader.done.set()
         reader.join()
-        late, ended, count = fires(database, reader, since, until - 30)
+        late, ended, count = fires(database, reader, since, until)
     print(f"\n{name}: {count:,} fires, {ended} of them ran; {1e6 * cpu / max(1, count):,.0f} µs of CPU each")
     for step, values in late.items():
         values.sort()
