@@ -9,8 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Basis, Cluster, Expected, Outlook};
 use crate::domain::{
     cost::{self, Cost},
-    estimate,
-    experiment::{Rules, TemplateSelector},
+    experiment::{Experiment, FIS_MAX_DURATION, Rules, TemplateSelector},
     fis::{FisAction, FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     ledger::Definition,
@@ -95,8 +94,9 @@ impl<'a> World<'a> {
         for run in &self.snapshot.runs {
             let (RunState::Running { since, .. } | RunState::Stopping { since, .. }) = &run.state else { continue };
             let experiment = self.snapshot.rules.experiments.get(&run.experiment);
-            let expected = experiment.zip(run.facts.as_ref()).map(|(e, facts)| estimate::expected(e, facts, None));
-            let end = after(*since, expected.unwrap_or(SignedDuration::ZERO)).max(self.now);
+            let takes = experiment.zip(run.facts.as_ref()).map(|(experiment, facts)| longest(experiment, facts));
+            // What is no longer declared keeps its groups and targets as long as FIS lets it.
+            let end = after(*since, takes.unwrap_or(FIS_MAX_DURATION)).max(self.now);
             self.ends.insert(run.id.clone(), (*since, end));
         }
     }
@@ -280,9 +280,7 @@ impl<'a> World<'a> {
         let rules = self.snapshot.rules;
         let run = self.find(id);
         let known = run.and_then(|run| rules.experiments.get(&run.experiment).zip(run.facts.as_ref()));
-        let takes = known.map_or(SignedDuration::ZERO, |(experiment, facts)| {
-            facts.ceiling().known().unwrap_or(experiment.max_duration)
-        });
+        let takes = known.map_or(SignedDuration::ZERO, |(experiment, facts)| longest(experiment, facts));
         let known = known.map(|(experiment, facts)| {
             let basis = facts.ceiling().known().map_or(Basis::Limit, |_| Basis::Template);
             (basis, cost::cost(experiment, facts, &rules.budget))
@@ -332,6 +330,11 @@ impl<'a> World<'a> {
 fn of_cluster<T: Clone>(rows: &BTreeMap<ExperimentName, T>, cluster: &Cluster) -> BTreeMap<ExperimentName, T> {
     let known = cluster.iter().filter_map(|name| rows.get_key_value(name));
     known.map(|(name, row)| (name.clone(), row.clone())).collect()
+}
+
+/// How long a run is assumed to take: as long as its template allows, or as it may.
+fn longest(experiment: &Experiment, facts: &TemplateFacts) -> SignedDuration {
+    facts.ceiling().known().unwrap_or(experiment.max_duration)
 }
 
 /// Stands for a template that was never read: one action of unknown length.
