@@ -143,7 +143,7 @@ impl<'a> World<'a> {
             (run.facts, run.fis) = (None, None);
             match run.trigger {
                 Trigger::Slot { at: slot, .. } if slot >= self.from => {
-                    self.expected.push(Expected { slot, run, runs_from_to, basis, waited_for, cost });
+                    self.expected.push(Expected { slot, run: Box::new(run), runs_from_to, basis, waited_for, cost });
                 }
                 Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => {}
             }
