@@ -2,7 +2,6 @@
 
 use std::{os::unix::fs::MetadataExt, time::Duration};
 
-use jiff::{Span, SpanRelativeTo, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
+        civil,
         ids::RunId,
         plan::HaltRunning,
         run::{Run, WindowRule},
@@ -30,9 +30,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// # Errors
 /// [`Exit::NotFound`] for an unknown experiment, [`Exit::NoAgent`] when no agent answers.
 pub async fn start(context: &Context, args: &StartArgs) -> Result<Exit, Failure> {
-    let timeout: jiff::SignedDuration = args.timeout.parse().map_err(|error: jiff::Error| {
-        Failure::new(Exit::Usage, anyhow::Error::from(error).context("--timeout is not a time such as 90m"))
-    })?;
     let wish = Wish {
         experiment: Some(args.experiment.clone()),
         request: args.request.clone(),
@@ -50,9 +47,9 @@ pub async fn start(context: &Context, args: &StartArgs) -> Result<Exit, Failure>
         return Ok(Exit::Done);
     }
     eprintln!("run {}", started.run);
-    let limit = Duration::try_from(timeout).unwrap_or_default();
+    let limit = Duration::try_from(args.timeout).unwrap_or_default();
     let Ok(waited) = tokio::time::timeout(limit, wait(context, started.run.as_str())).await else {
-        eprintln!("run {} goes on after {}", started.run, render::span(timeout));
+        eprintln!("run {} goes on after {}", started.run, render::span(args.timeout));
         return Ok(Exit::TimedOut);
     };
     let (run, exit) = waited?;
@@ -109,23 +106,13 @@ pub async fn halt(context: &Context, args: &HaltArgs) -> Result<Exit, Failure> {
 /// # Errors
 /// [`Exit::NotFound`] for an unknown experiment, [`Exit::NoAgent`] when no agent answers.
 pub async fn pause(context: &Context, args: &PauseArgs) -> Result<Exit, Failure> {
-    let until = args.length.as_deref().map(from_now).transpose()?;
+    let until = args.length.map(|length| civil::later(now(), length));
     let wish = Wish { reason: args.reason.clone(), until, ..wish() };
     let path = format!("/v1/experiments/{}/pause", args.experiment);
     Client::new(context)?.send(Method::POST, &path, Some(&wish)).await?;
     let end = until.map_or_else(|| format!("`firedrill resume {}`", args.experiment), render::instant);
     let text = format!("{} is paused: nothing of it starts until {end}; what runs goes on", args.experiment);
     done(context, &json!({ "experiment": args.experiment, "paused": true, "until": until }), &text)
-}
-
-/// Returns the instant so long after now.
-fn from_now(length: &str) -> Result<Timestamp, Failure> {
-    let wrong = |error: jiff::Error| {
-        Failure::new(Exit::Usage, anyhow::Error::from(error).context("--for is not a time such as 36h or 2d"))
-    };
-    let length: Span = length.parse().map_err(wrong)?;
-    let length = length.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
-    now().checked_add(length).map_err(wrong)
 }
 
 /// Asks for slots of the past to be run again.

@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use super::exit;
+use crate::{config, domain::civil};
 
 /// Runs AWS FIS experiments on schedules and after deployments: never twice, never lost, never in a blackout.
 #[derive(Debug, Parser)]
@@ -145,8 +146,8 @@ pub struct RunArgs {}
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// End by itself after this time, such as 60s.
-    #[arg(long = "for", value_name = "TIME")]
-    pub length: Option<String>,
+    #[arg(long = "for", value_name = "TIME", value_parser = length)]
+    pub length: Option<SignedDuration>,
     /// Log lines instead of the live view (the default where stdout is not a terminal).
     #[arg(long)]
     pub plain: bool,
@@ -265,15 +266,16 @@ pub enum Picture {
     Never,
 }
 
-/// Reads an instant, or a date as its midnight in UTC.
+/// Reads an instant; a local time or a date is one of UTC.
 fn instant(text: &str) -> Result<Timestamp, String> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(at);
-    }
-    let midnight = text.parse::<jiff::civil::Date>().and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC));
-    midnight.map(|at| at.timestamp()).map_err(|_neither| {
-        "an instant is written 2027-03-28T02:30:00Z or 2027-03-28T02:30:00+02:00, a date 2027-03-28".to_owned()
-    })
+    let wrong =
+        || "an instant is written 2027-03-28T02:30:00Z or 2027-03-28T02:30:00+02:00, a date 2027-03-28".to_owned();
+    civil::instant(&TimeZone::UTC, text).ok_or_else(wrong)
+}
+
+/// Reads how long something takes.
+fn length(text: &str) -> Result<SignedDuration, String> {
+    config::duration(text).ok_or_else(|| "it is not a time such as 60s, 36h or 2d".to_owned())
 }
 
 /// `schedule`.
@@ -336,8 +338,8 @@ pub struct WindowCheckArgs {
     #[arg(long, value_name = "NAME")]
     pub experiment: Option<String>,
     /// At this instant. Default: now.
-    #[arg(long, value_name = "TIME")]
-    pub at: Option<jiff::Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub at: Option<Timestamp>,
     /// Show when it changes next between open and closed.
     #[arg(long)]
     pub next: bool,
@@ -356,7 +358,7 @@ pub struct RunsArgs {
     #[arg(long, value_name = "NAME")]
     pub experiment: Option<String>,
     /// Only opened at or after this instant.
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     pub since: Option<Timestamp>,
     /// At most so many.
     #[arg(long, default_value_t = 20)]
@@ -386,8 +388,8 @@ pub struct StartArgs {
     #[arg(long)]
     pub wait: bool,
     /// Longest time to wait, such as 90m.
-    #[arg(long, default_value = "13h", value_name = "TIME", requires = "wait")]
-    pub timeout: String,
+    #[arg(long, default_value = "13h", value_name = "TIME", requires = "wait", value_parser = length)]
+    pub timeout: SignedDuration,
     /// Why; it is recorded.
     #[arg(long)]
     pub reason: Option<String>,
@@ -405,8 +407,8 @@ pub struct PauseArgs {
     /// Which experiment.
     pub experiment: String,
     /// End the pause by itself after this time, such as 36h or 2d.
-    #[arg(long = "for", value_name = "TIME")]
-    pub length: Option<String>,
+    #[arg(long = "for", value_name = "TIME", value_parser = length)]
+    pub length: Option<SignedDuration>,
     /// Why; it is recorded.
     #[arg(long)]
     pub reason: Option<String>,
@@ -418,11 +420,11 @@ pub struct BackfillArgs {
     /// Which experiment.
     pub experiment: String,
     /// First instant (inclusive).
-    #[arg(long, value_name = "RFC3339")]
-    pub from: jiff::Timestamp,
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub from: Timestamp,
     /// Last instant (inclusive), in the past.
-    #[arg(long, value_name = "RFC3339")]
-    pub to: jiff::Timestamp,
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub to: Timestamp,
     /// Which schedule; may be left out when there is one only.
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<String>,

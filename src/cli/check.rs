@@ -8,13 +8,7 @@ use super::{
     exit::{Exit, Failure},
     render,
 };
-use crate::{
-    config::{self, problem::Problem},
-    domain::{
-        experiment::{Experiment, Rules},
-        schedule::Schedule,
-    },
-};
+use crate::config;
 
 /// Checks the configuration.
 ///
@@ -28,9 +22,7 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     match config::load(&context.config, context.environment()) {
         Ok(mut loaded) => {
             loaded.warnings.extend(loaded.findings(now()));
-            let rules = &loaded.settings.rules;
-            let mut warnings = loaded.warnings;
-            warnings.extend(spent(rules));
+            let (rules, warnings) = (&loaded.settings.rules, loaded.warnings);
             if context.output == Output::Json {
                 render::json(&json!({ "problems": [], "warnings": warnings }))?;
                 return Ok(Exit::Done);
@@ -55,18 +47,4 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
             Err(Failure::say(Exit::Usage, told(&problems)))
         }
     }
-}
-
-/// Says which schedules are over. That is no mistake: what was right last year still has to load after a restart.
-fn spent(rules: &Rules) -> Vec<Problem> {
-    let all =
-        rules.experiments.values().flat_map(|experiment| experiment.schedules.iter().map(move |s| (experiment, s)));
-    let over = all.filter(|(_, schedule)| schedule.next_after(now()).is_none());
-    let warning = |(experiment, schedule): (&Experiment, &Schedule)| Problem {
-        place: None,
-        path: format!("experiments.{}.schedules", experiment.name),
-        message: format!("`{}` ({}) is over: it names no instant any more", schedule.name(), schedule.expression()),
-        hint: None,
-    };
-    over.map(warning).collect()
 }

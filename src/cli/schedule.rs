@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,9 +15,9 @@ use super::{
     render,
 };
 use crate::{
-    config::zone,
+    config::{self, zone},
     domain::{
-        civil::{self, Instants},
+        civil,
         ids::Name,
         schedule::{Bounds, CronSchedule, Every, Gaps, Schedule, Slot, Timing},
     },
@@ -150,19 +150,11 @@ fn find_zone(name: &str) -> Result<TimeZone, String> {
     zone::find(name).map_err(|error| format!("{error}; {}", error.hint))
 }
 
-/// Reads an instant, or a local time of the zone: the first of two, or the first after a gap.
+/// Reads an instant, or a local time of the zone.
 fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
-    let local = |text: &str| match civil::instants(zone, text.parse::<DateTime>().ok()?)? {
-        Instants::One(at) | Instants::Gap { end: at, .. } | Instants::Overlap { first: at, .. } => Some(at),
-    };
-    match text.parse::<Timestamp>() {
-        Ok(at) => Ok(at),
-        // One with an offset is no local time, whatever else is wrong with it.
-        Err(error) if text.contains(['Z', 'z', '+', '[']) || text.matches('-').count() != 2 => {
-            Err(format!("`{text}` is not an instant: {error}"))
-        }
-        Err(error) => local(text).ok_or_else(|| format!("`{text}` is not an instant: {error}")),
-    }
+    let wrong =
+        || format!("`{text}` is not an instant: write `2026-03-01T10:00:00Z`, or a local time `2026-03-01T10:00`");
+    civil::instant(zone, text).ok_or_else(wrong)
 }
 
 /// Reads an expression as people type it: cron, or `every 36h`.
@@ -170,9 +162,7 @@ fn schedule(expression: &str, zone: TimeZone, dst: Dst) -> Result<Schedule, Stri
     let lower = expression.trim().to_ascii_lowercase();
     let timing = match lower.strip_prefix("every ").or_else(|| lower.strip_prefix("@every ")) {
         Some(period) => {
-            let span: Option<Span> = period.trim().parse().ok();
-            let period = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-            let period = period.filter(|period| *period >= SignedDuration::from_secs(1));
+            let period = config::duration(period).filter(|period| *period >= SignedDuration::from_secs(1));
             let period = period.ok_or_else(|| format!("`{expression}` is not a period: write `every 36h`"))?;
             Timing::Every(Every::new(period, Timestamp::UNIX_EPOCH, zone))
         }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     config::settings::Settings,
     domain::{
+        experiment::{Experiment, Overlap, Rules},
         forecast,
         ids::Name,
         plan::Explained,
@@ -220,8 +221,11 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<(S
     // It may be decided last when it may wait no longer.
     let last = schedule.start_by(at).max(schedule.hold_until(at).unwrap_or(at));
     let to = last.checked_add(SignedDuration::from_secs(1)).unwrap_or(last);
-    // Nothing lasts longer than a day (FIS ends it after twelve hours), so what began before that is over by then.
-    let from = at.checked_sub(SignedDuration::from_hours(24)).unwrap_or(at).max(now());
+    let mut from = now();
+    if !rests_on_the_past(&settings.rules, declared) {
+        // Nothing lasts longer than a day (FIS ends it after twelve hours), so what began before that is over by then.
+        from = from.max(at.checked_sub(SignedDuration::from_hours(24)).unwrap_or(at));
+    }
     if from > now() {
         outlook.runs.clear();
     }
@@ -229,6 +233,7 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<(S
         return Ok((format!("{} is too far ahead to be forecast.", render::instant(at)), Vec::new()));
     };
     let said = match expected.runs_from_to {
+        None if matches!(expected.run.state, RunState::Held { .. }) => sentence(&expected.run),
         None if expected.run.is_over() => sentence(&expected.run).replace("did not run", "will not run"),
         Some((start, _)) if start > at => format!(
             "`{name}` has not been decided for {}; as things stand it will start at {}.",
@@ -238,6 +243,14 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<(S
         _ => format!("`{name}` has not been decided for {}; as things stand it will start.", render::instant(at)),
     };
     Ok((said, explained))
+}
+
+/// Tells whether a run of an experiment may depend on runs of days before.
+fn rests_on_the_past(rules: &Rules, experiment: &Experiment) -> bool {
+    let limits = &experiment.limits;
+    let queues = matches!(experiment.overlap, Overlap::QueueOne | Overlap::QueueAll | Overlap::StopOther);
+    let bounded = experiment.schedules.iter().any(|schedule| schedule.max_runs.is_some());
+    queues || bounded || !limits.min_gap.is_zero() || !limits.groups.is_empty() || rules.budget.monthly.is_some()
 }
 
 fn internal(error: StoreError) -> Failure {

@@ -17,7 +17,7 @@ impl Loaded {
                     experiment(name.as_str())
                 }
                 Finding::SlotsClosed { experiment, schedule: number, .. }
-                | Finding::Past { experiment, schedule: number } => schedule(experiment.as_str(), *number),
+                | Finding::Past { experiment, schedule: number, .. } => schedule(experiment.as_str(), *number),
                 Finding::Covered { window: name, .. } | Finding::Over { window: name } => window(name.as_str()),
             };
             Problem { place: self.index.value(&path), path: path.to_string(), message: finding.to_string(), hint: None }

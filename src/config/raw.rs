@@ -213,9 +213,10 @@ pub struct RawWindow {
     pub tags: BTreeMap<String, String>,
     /// Environments that it is about, `*` for any characters. Default: all.
     pub environments: Vec<String>,
-    /// AWS accounts that it is about. Default: all.
+    /// AWS accounts that it is about; an experiment whose account is not known may be in any, which closes time to it and
+    /// never opens any. Default: all.
     pub accounts: Vec<String>,
-    /// AWS Regions that it is about, `*` for any characters. Default: all.
+    /// AWS Regions that it is about, `*` for any characters; one that is not known as with `accounts`. Default: all.
     pub regions: Vec<String>,
     /// How long before nothing may run any more nothing may start either that could still run then. Default `0s`.
     pub lead: Option<String>,
@@ -327,7 +328,7 @@ pub enum RawEstimate {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawSchedule {
-    /// Name, under which its slots are kept. Default: made of `cron` and `timezone`.
+    /// Name, under which its slots are kept. Default: made of its times (`cron`, `every` or `at`) and `timezone`.
     pub name: Option<String>,
     /// Cron expression of five fields, six (seconds first) or seven (year last), or a macro such as `@daily`.
     pub cron: Option<String>,

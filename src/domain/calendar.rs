@@ -22,6 +22,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use self::{event::Event, lines::Component};
+use super::civil::later;
 
 /// Longest text of a calendar, in bytes.
 pub const MAX_TEXT: usize = 4 * 1024 * 1024;
@@ -380,10 +381,6 @@ fn default_state(root: &Component) -> Result<Option<DefaultState>, CalendarError
         "DEFAULT_CLOSED" => Ok(Some(DefaultState::Closed)),
         _other => Err(property.refused()),
     }
-}
-
-fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// The instant of a local time: in a gap by the offset before it, in a repeated hour the first one (RFC 5545, 3.3.5).

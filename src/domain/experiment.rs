@@ -52,6 +52,8 @@ pub struct Experiment {
     pub tags: BTreeMap<String, String>,
     /// What it is about, in a word of the configuration's own; windows select by it. `None` means none of them.
     pub environment: Option<String>,
+    /// Whether its tags and its environment are known.
+    pub labels: Labels,
     /// AWS account that it runs in, 12 digits; `None` when it is not known.
     pub account: Option<String>,
     /// What happens when a run of it is due while another is going on.
@@ -79,6 +81,7 @@ impl Experiment {
             place: Place::default(),
             tags: BTreeMap::new(),
             environment: None,
+            labels: Labels::Known,
             account: None,
             overlap: Overlap::Skip,
             limits: Limits::default(),
@@ -88,6 +91,16 @@ impl Experiment {
             triggers: Vec::new(),
         }
     }
+}
+
+/// Whether the tags and the environment of an experiment are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Labels {
+    /// They are.
+    #[default]
+    Known,
+    /// They were, until the experiment left the configuration.
+    Forgotten,
 }
 
 /// How a FIS template is named.
@@ -109,6 +122,13 @@ pub struct Place {
     pub endpoint_url: Option<String>,
     /// IAM role to assume.
     pub role_arn: Option<String>,
+}
+
+impl Place {
+    /// Returns the account of the role.
+    pub fn account(&self) -> Option<String> {
+        self.role_arn.as_ref()?.split(':').nth(4).map(str::to_owned)
+    }
 }
 
 /// What happens when a run is due while another run of the same experiment is going on.

@@ -75,7 +75,7 @@ pub struct Expected {
     /// Its slot.
     pub slot: Timestamp,
     /// The run as it will be, without what is known of its template and its FIS experiment.
-    pub run: Run,
+    pub run: Box<Run>,
     /// When it starts and ends at the latest; `None` when it is not started.
     pub runs_from_to: Option<(Timestamp, Timestamp)>,
     /// What its end rests on.
@@ -159,7 +159,8 @@ pub fn explain(
 
 /// Puts forecasts of different clusters up to the same `to` together.
 pub fn merged(parts: impl IntoIterator<Item = Forecast>, to: Timestamp) -> Forecast {
-    let mut all = Forecast { runs: Vec::new(), until: to, cut: BTreeMap::new() };
+    let mut parts = parts.into_iter();
+    let mut all = parts.next().unwrap_or(Forecast { runs: Vec::new(), until: to, cut: BTreeMap::new() });
     for part in parts {
         all.runs.extend(part.runs);
         all.cut.extend(part.cut);

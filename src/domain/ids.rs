@@ -52,9 +52,11 @@ impl Name {
 
     /// Returns a name that begins like this one and differs wherever the details do.
     pub fn detailed(&self, details: &[&str]) -> Self {
-        let digest = fingerprint(details);
+        // Of a name that has no room as a whole, the rest is in the digest.
+        let kept = self.0.len().min(MAX_NAME_LENGTH - 1 - 2 * DETAIL_BYTES);
+        let cut = (kept < self.0.len()).then_some(self.as_str());
+        let digest = fingerprint(&details.iter().copied().chain(cut).collect::<Vec<_>>());
         // Names are ASCII, so every cut is one between characters.
-        let kept = self.0.len().min(MAX_NAME_LENGTH - 1 - digest.len());
         Self(format!("{}.{digest}", &self.0[..kept]))
     }
 }
@@ -148,12 +150,12 @@ pub fn draw(parts: &[&str]) -> u64 {
     u64::from_be_bytes(number)
 }
 
-/// Digest of parts, each preceded by its length, so that no two lists of parts share a digest input.
 /// Returns a short name of some texts in their order: other texts have another.
 pub fn fingerprint(parts: &[&str]) -> String {
     hex(&digest(parts)[..DETAIL_BYTES])
 }
 
+/// Digest of parts, each preceded by its length, so that no two lists of parts share a digest input.
 fn digest(parts: &[&str]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {

@@ -5,6 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    civil::later,
     fis::{CallFailure, FailureClass, FisExperiment},
     run::{Adopted, Doubt, HoldReason, Observation, Run, RunState, SkipReason, StopRequestState},
     template::TemplateFacts,
@@ -21,10 +22,6 @@ pub const BACKOFF_LIMIT: SignedDuration = SignedDuration::from_mins(1);
 pub fn backoff(failures: u32) -> SignedDuration {
     let doublings = failures.saturating_sub(1).min(10);
     (BACKOFF_FIRST * 2_i32.pow(doublings)).min(BACKOFF_LIMIT)
-}
-
-fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
-    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// What reading the template means.

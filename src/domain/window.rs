@@ -24,7 +24,7 @@ mod windows;
 pub use closure::{Closure, closed_at, first_closure, first_stop, free_slot, next_change, next_transition, open_times};
 pub use finding::{Finding, findings};
 pub use intervals::{Interval, Intervals};
-pub use scope::{NameGlob, Scope};
+pub use scope::{Membership, NameGlob, Scope};
 pub use span::{Days, Span, SpanError};
 pub use windows::Windows;
 
@@ -94,8 +94,9 @@ impl Window {
         for days in REACHES {
             let (from, to) = (shifted(at, -days), shifted(at, days));
             let interval = self.merged(from, to).into_iter().find(|i| i.start <= at && at < i.end)?;
-            if interval.start > from && interval.end < to {
-                return Some(interval);
+            // One without an end was not followed to the end of the look.
+            if interval.start > from && interval.end < to || interval.end == Timestamp::MAX {
+                return Some(Interval { start: interval.start.max(from), ..interval });
             }
             let end = if interval.end < to { interval.end } else { Timestamp::MAX };
             found = Some(Interval { start: interval.start.max(from), end });

@@ -130,6 +130,11 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         if decided.is_empty() {
             self.witness.surveyed(&snapshot, now);
         }
+        let begins = |effect: &Effect| match effect {
+            Effect::Start { run, .. } => Some(run.clone()),
+            _ => None,
+        };
+        let begun: BTreeSet<RunId> = wanted.iter().filter_map(begins).collect();
         let mut changed = false;
         let mut failed = None;
         for effect in wanted {
@@ -146,7 +151,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         if let Some(error) = failed {
             return Err(error);
         }
-        changed |= self.record(decided, &snapshot, now).await?;
+        changed |= self.record(decided, &snapshot, &begun, now).await?;
         self.witness.store_worked(StoreDid::Pass);
         // Rows have changed, so the survey is out of date: look again at once.
         let soon = now.saturating_add(LOOK_AGAIN).unwrap_or(now);
@@ -197,10 +202,18 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         failed.map_or(Ok(false), Err)
     }
 
-    /// Writes what was decided without asking anybody, batch by batch; tells whether rows changed.
-    async fn record(&self, effects: Vec<Effect>, snapshot: &Snapshot<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    /// Writes what was decided without asking anybody, batch by batch; tells whether rows changed. Runs that have begun in
+    /// this pass were in the way of others.
+    async fn record(
+        &self,
+        effects: Vec<Effect>,
+        snapshot: &Snapshot<'_>,
+        begun: &BTreeSet<RunId>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
-        let going = plan::going(snapshot);
+        let mut going = plan::going(snapshot);
+        going.extend(begun.iter().filter_map(|id| runs.get(id).copied()));
         let (mut changed, mut failed) = (false, None);
         let mut effects = effects.into_iter().peekable();
         while effects.peek().is_some() {

@@ -8,6 +8,7 @@ mod bombs;
 mod config;
 mod export;
 mod files;
+mod reading;
 mod rfc;
 
 /// A calendar around some lines.

@@ -132,7 +132,7 @@ fn name_in_two_files_is_refused_with_both_places() {
 fn names_of_schedules_are_unique() {
     let twice = "[[experiments.checkout.schedules]]\ncron = \"@daily\"\n";
     insta::assert_snapshot!(refused(&[("a.toml", &format!("{GOOD}{twice}{twice}"))], &[]), @r#"
-    a.toml:5:1 experiments.checkout.schedules[1]: a schedule named `cron-bf7afa6d` stands before it in this experiment
+    a.toml:5:1 experiments.checkout.schedules[1]: a schedule named `cron-7431e3e1ad8ba170` stands before it in this experiment
       hint: give each its own `name`; without one it is made of what it says of times
     "#);
 }

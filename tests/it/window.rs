@@ -2,6 +2,7 @@
 
 mod calendars;
 mod closures;
+mod faults;
 mod grammar;
 mod oracle;
 mod pains;

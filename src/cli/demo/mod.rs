@@ -36,15 +36,9 @@ const MOST_RUNS: u32 = 100_000;
 /// Plays the demo.
 ///
 /// # Errors
-/// [`Exit::Usage`] for a time that cannot be read, [`Exit::Internal`] when a part fails, or when a whole demo did not show
-/// all it promises.
+/// [`Exit::Internal`] when a part fails, or when a whole demo did not show all it promises.
 pub async fn run(args: &DemoArgs) -> Result<Exit, Failure> {
-    let length = args.length.as_deref().map(str::parse::<jiff::SignedDuration>).transpose();
-    let length = length
-        .map_err(|error| {
-            Failure::new(Exit::Usage, anyhow::Error::from(error).context("--for is not a time such as 60s"))
-        })?
-        .map(|length| Duration::try_from(length).unwrap_or_default());
+    let length = args.length.map(|length| Duration::try_from(length).unwrap_or_default());
     let stage = Stage::set(|settings| run::start_telemetry(settings).map_err(|failure| failure.error))
         .await
         .map_err(Failure::internal)?;

@@ -12,10 +12,10 @@ use super::{
     },
     Check,
     limits::WrittenLimits,
-    values::{DAY, MAX_DELAY, MINUTE, SECOND, account_of},
+    values::{DAY, MAX_DELAY, MINUTE, SECOND},
 };
 use crate::domain::{
-    experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Overlap, Place, TemplateSelector},
+    experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Labels, Overlap, Place, TemplateSelector},
     ids::ExperimentName,
     pattern::Pattern,
 };
@@ -73,7 +73,8 @@ impl Check<'_> {
             template: template?,
             tags: raw.tags,
             environment: environment.map(|name| name.to_string()),
-            account: account.or_else(|| account_of(&place)),
+            account: account.or_else(|| place.account()),
+            labels: Labels::Known,
             place,
             overlap,
             limits,

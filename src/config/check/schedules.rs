@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use sha2::{Digest, Sha256};
 
 use super::{
     super::{
@@ -15,12 +14,9 @@ use super::{
 };
 use crate::domain::{
     experiment::Overlap,
-    ids::Name,
+    ids::{self, Name},
     schedule::{Bounds, CronSchedule, Every, Gaps, MissedPolicy, Schedule, Spread, Timing},
 };
-
-/// Bytes of the digest in the name of a schedule that has none of its own.
-const DERIVED_NAME_BYTES: usize = 4;
 
 /// How long after its slot a run may still start when nothing is said.
 const DEFAULT_START_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
@@ -247,11 +243,5 @@ impl Check<'_> {
 
 /// Makes a name that stays as long as what it is made of.
 fn derived_name(kind: &str, text: &str, zone: &str) -> String {
-    use std::fmt::Write;
-    let digest = Sha256::digest(format!("{text}\n{zone}"));
-    digest.iter().take(DERIVED_NAME_BYTES).fold(format!("{kind}-"), |mut name, byte| {
-        // Writing to a String cannot fail.
-        let _infallible = write!(name, "{byte:02x}");
-        name
-    })
+    format!("{kind}-{}", ids::fingerprint(&[text, zone]))
 }

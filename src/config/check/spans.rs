@@ -118,6 +118,9 @@ impl Check<'_> {
             SpanError::Weekday { word } => did_you_mean(word, WEEKDAYS),
             SpanError::Month { word } => did_you_mean(word, MONTHS),
             SpanError::NoLength { .. } => Some("a whole day is `Sat` or `2026-12-24`".to_owned()),
+            SpanError::Date { text } if text.contains(':') => {
+                Some("it is a local time of the window's `timezone`, without an offset or a zone of its own".to_owned())
+            }
             SpanError::BeginsAtEnd { .. } => Some("write 00:00 of the next day".to_owned()),
             _ => None,
         };

@@ -2,17 +2,17 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive};
 
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{
+    SignedDuration, Span, SpanRelativeTo, Timestamp,
+    civil::{Date, Time},
+    tz::TimeZone,
+};
 
 use super::{
     super::{path::KeyPath, raw::RawPlace, zone},
     Check,
 };
-use crate::domain::{
-    civil::{self, Instants},
-    experiment::Place,
-    ids::Name,
-};
+use crate::domain::{civil, experiment::Place, ids::Name};
 
 /// One second.
 pub const SECOND: SignedDuration = SignedDuration::from_secs(1);
@@ -67,22 +67,21 @@ impl Check<'_> {
     /// Reads an instant (`2026-03-01T10:00:00Z`), a local time of a zone (`2026-03-01T10:00`) or a day of it. A local time
     /// that clocks skip stands for the first instant after the gap, one that comes twice for the first of the two.
     pub fn instant(&mut self, path: &KeyPath, text: &str, zone: &TimeZone, day: WholeDay) -> Option<Timestamp> {
-        if let Ok(at) = text.parse() {
-            return Some(at);
-        }
-        let is_day = !text.contains(':');
-        let local = text.parse::<DateTime>().ok().and_then(|local| match day {
-            WholeDay::Ends if is_day => local.checked_add(DAY).ok(),
-            WholeDay::Begins | WholeDay::Ends => Some(local),
-        });
-        let at = local.and_then(|local| civil::instants(zone, local)).map(|instants| match instants {
-            Instants::One(at) | Instants::Gap { end: at, .. } | Instants::Overlap { first: at, .. } => at,
-        });
-        if at.is_none() {
-            let hint = "write `2026-03-01T10:00` (in `timezone`), `2026-03-01T10:00:00Z` or `2026-03-01`".to_owned();
-            self.problem(path, format!("`{text}` is not a time"), Some(hint));
-        }
-        at
+        let after = |day: Date| civil::first_instant(zone, day.tomorrow().ok()?.to_datetime(Time::midnight()));
+        let at = match (civil::date(text), day) {
+            (Some(last), WholeDay::Ends) => after(last),
+            (Some(_), WholeDay::Begins) | (None, _) => civil::instant(zone, text),
+        };
+        let (message, hint) = match at {
+            Some(at) if at.subsec_nanosecond() == 0 => return Some(at),
+            Some(_) => (format!("`{text}` is not a whole second"), "leave out the fraction"),
+            None => {
+                let hint = "write `2026-03-01T10:00` (in `timezone`), `2026-03-01T10:00:00Z` or `2026-03-01`";
+                (format!("`{text}` is not a time"), hint)
+            }
+        };
+        self.problem(path, message, Some(hint.to_owned()));
+        None
     }
 
     /// Reads a number of 1 or more.
@@ -176,11 +175,6 @@ impl Check<'_> {
         self.problem(path, format!("`{text}` is not the ARN of an IAM role"), Some(hint));
         None
     }
-}
-
-/// Returns the account of the role that a place is called with.
-pub fn account_of(place: &Place) -> Option<String> {
-    place.role_arn.as_ref()?.split(':').nth(4).map(str::to_owned)
 }
 
 /// Reads a duration such as `1h 30m` or `90d` (a day is 24 h).

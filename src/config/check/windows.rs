@@ -51,7 +51,11 @@ impl Check<'_> {
             accounts: raw.accounts,
             regions: globs(&raw.regions),
         };
-        self.scope(&path, &scope, experiments);
+        let kind = match raw.kind {
+            None | Some(RawWindowKind::Blackout) => WindowKind::Blackout,
+            Some(RawWindowKind::Allowed) => WindowKind::Allowed,
+        };
+        self.scope(&path, kind, &scope, experiments);
         let finishes = matches!(raw.on_entry, Some(RawOnEntry::Finish));
         if finishes && raw.stop_lead.is_some() {
             self.warn(&path.key("stop_lead"), "has no effect with `on_entry = \"finish\"`".to_owned());
@@ -61,10 +65,7 @@ impl Check<'_> {
         let lead = self.duration(&path.key("lead"), raw.lead, zero, zero..=DAY * 7);
         Some(Window {
             name: checked_name?,
-            kind: match raw.kind {
-                None | Some(RawWindowKind::Blackout) => WindowKind::Blackout,
-                Some(RawWindowKind::Allowed) => WindowKind::Allowed,
-            },
+            kind,
             scope,
             on_entry: if finishes { OnEntry::Finish } else { OnEntry::Stop { lead: stop_lead } },
             lead,
@@ -75,7 +76,13 @@ impl Check<'_> {
     }
 
     /// Refuses experiments that do not exist; a window about nothing is a gap that nobody sees.
-    fn scope(&mut self, path: &KeyPath, scope: &Scope, experiments: &BTreeMap<ExperimentName, Experiment>) {
+    fn scope(
+        &mut self,
+        path: &KeyPath,
+        kind: WindowKind,
+        scope: &Scope,
+        experiments: &BTreeMap<ExperimentName, Experiment>,
+    ) {
         for (number, account) in scope.accounts.iter().enumerate() {
             self.account(&path.key("accounts").item(number), account.clone());
         }
@@ -114,7 +121,11 @@ impl Check<'_> {
         let regions = (!scope.regions.is_empty()).then(|| nowhere(|e| e.place.region.as_ref())).flatten();
         for (key, one, name) in [("accounts", "account", accounts), ("regions", "region", regions)] {
             if let Some(name) = name {
-                let message = format!("the window is about `{name}` too, whose `{one}` is not known");
+                let effect = match kind {
+                    WindowKind::Blackout => "is about",
+                    WindowKind::Allowed => "allows nothing to, and so closes,",
+                };
+                let message = format!("the window {effect} `{name}` too, whose `{one}` is not known");
                 self.warn(&path.key(key), message);
             }
         }

@@ -1,6 +1,9 @@
 //! One event: when it begins, how long it lasts, and how it comes again.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use calcard::{common::timezone::Tz, icalendar::ICalendar};
 use jiff::{
@@ -34,7 +37,7 @@ pub(super) struct Event {
     rule: Option<Rule>,
     /// Further occurrences, and their ends if they have one of their own.
     more: Vec<(Timestamp, Option<Timestamp>)>,
-    except: Vec<Timestamp>,
+    except: BTreeSet<Timestamp>,
 }
 
 /// How long an event lasts.
@@ -144,7 +147,7 @@ impl Event {
             }
             zones.moment(property, property.value.trim())?.at(property)
         });
-        let (mut more, mut except) = (Vec::new(), Vec::new());
+        let (mut more, mut except) = (Vec::new(), BTreeSet::new());
         for property in component.all("RDATE") {
             for value in property.value.split(',') {
                 more.push(further(property, value.trim(), zones)?);
@@ -156,7 +159,7 @@ impl Event {
                 if moment.is_date != start.is_date {
                     return Err(property.refused());
                 }
-                except.push(moment.at(property)?);
+                except.insert(moment.at(property)?);
             }
         }
         let status = component.one("STATUS")?;

@@ -9,6 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::Calendar;
 use crate::domain::ids::CalendarName;
 
+/// How far in the future a calendar may have been read, since clocks are set back by a little all the time. It is read
+/// again soon, as it always is.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
+
 /// What is known of a calendar.
 #[derive(Debug, Clone)]
 pub struct Reading {
@@ -43,14 +47,14 @@ impl Reading {
     /// Returns the content if it may be believed at `now`.
     ///
     /// # Errors
-    /// Why it may not, in words: it was never read, is too old, or was read after `now` (the clock was set back).
+    /// Why it may not, in words: it was never read, is too old, or was read a minute or more after `now` (the clock was set back).
     pub fn believed(&self, now: Timestamp) -> Result<&Content, String> {
-        let because = self.failure.as_ref().map_or_else(String::new, |failure| format!(": {failure}"));
+        let because = self.failure.as_deref().map_or_else(String::new, |failure| format!(": {}", stable(failure)));
         let Some(content) = &self.content else {
             return Err(format!("calendar `{}` was not read yet{because}", self.calendar));
         };
         let age = now.duration_since(content.read_at);
-        if age > self.good_for || age.is_negative() {
+        if age > self.good_for || age <= -CLOCKS_APART {
             let read_at = content.read_at.strftime("%Y-%m-%dT%H:%M:%SZ");
             return Err(format!("calendar `{}` was last read at {read_at}{because}", self.calendar));
         }
@@ -81,4 +85,10 @@ impl Reading {
             (Some(_), None) | (None, Some(_)) => false,
         }
     }
+}
+
+/// Returns what is the same of a failure each time: of a failed call its class, as AWS's words hold numbers of the call. A
+/// run that waits is written to the journal again whenever its reason changes. All of it is in the status and the log.
+fn stable(failure: &str) -> &str {
+    failure.split_once(": ").map_or(failure, |(class, _)| if class.contains([' ', '`']) { failure } else { class })
 }

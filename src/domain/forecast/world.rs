@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Basis, Cluster, Expected, Outlook};
 use crate::domain::{
+    civil::later,
     cost::{self, Cost},
-    estimate,
-    experiment::{Rules, TemplateSelector},
+    experiment::{Experiment, FIS_MAX_DURATION, Rules, TemplateSelector},
     fis::{FisAction, FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     ledger::Definition,
@@ -95,8 +95,9 @@ impl<'a> World<'a> {
         for run in &self.snapshot.runs {
             let (RunState::Running { since, .. } | RunState::Stopping { since, .. }) = &run.state else { continue };
             let experiment = self.snapshot.rules.experiments.get(&run.experiment);
-            let expected = experiment.zip(run.facts.as_ref()).map(|(e, facts)| estimate::expected(e, facts, None));
-            let end = after(*since, expected.unwrap_or(SignedDuration::ZERO)).max(self.now);
+            let takes = experiment.zip(run.facts.as_ref()).map(|(experiment, facts)| longest(experiment, facts));
+            // What is no longer declared keeps its groups and targets as long as FIS lets it.
+            let end = later(*since, takes.unwrap_or(FIS_MAX_DURATION)).max(self.now);
             self.ends.insert(run.id.clone(), (*since, end));
         }
     }
@@ -110,7 +111,7 @@ impl<'a> World<'a> {
             if effects.is_empty() {
                 let wake = wake.into_iter().chain(self.next_end()).min().filter(|wake| *wake < to);
                 let Some(wake) = wake else { return };
-                self.now = wake.max(after(self.now, SignedDuration::from_nanos(1)));
+                self.now = wake.max(later(self.now, SignedDuration::from_nanos(1)));
                 continue;
             }
             for effect in effects {
@@ -142,7 +143,7 @@ impl<'a> World<'a> {
             (run.facts, run.fis) = (None, None);
             match run.trigger {
                 Trigger::Slot { at: slot, .. } if slot >= self.from => {
-                    self.expected.push(Expected { slot, run, runs_from_to, basis, waited_for, cost });
+                    self.expected.push(Expected { slot, run: Box::new(run), runs_from_to, basis, waited_for, cost });
                 }
                 Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => {}
             }
@@ -280,16 +281,14 @@ impl<'a> World<'a> {
         let rules = self.snapshot.rules;
         let run = self.find(id);
         let known = run.and_then(|run| rules.experiments.get(&run.experiment).zip(run.facts.as_ref()));
-        let takes = known.map_or(SignedDuration::ZERO, |(experiment, facts)| {
-            facts.ceiling().known().unwrap_or(experiment.max_duration)
-        });
+        let takes = known.map_or(SignedDuration::ZERO, |(experiment, facts)| longest(experiment, facts));
         let known = known.map(|(experiment, facts)| {
             let basis = facts.ceiling().known().map_or(Basis::Limit, |_| Basis::Template);
             (basis, cost::cost(experiment, facts, &rules.budget))
         });
         let actions = run.map(|run| self.billed(run)).unwrap_or_default();
         self.known.extend(known.map(|known| (id.clone(), known)));
-        let end = after(self.now, takes);
+        let end = later(self.now, takes);
         self.ends.insert(id.clone(), (self.now, end));
         FisExperiment {
             id: "forecast".to_owned(),
@@ -320,7 +319,7 @@ impl<'a> World<'a> {
                 reason: String::new(),
                 start_after: Vec::new(),
                 started_at: Some(self.now),
-                ended_at: Some(after(self.now, length)),
+                ended_at: Some(later(self.now, length)),
             };
             (name.clone(), billed)
         };
@@ -334,13 +333,14 @@ fn of_cluster<T: Clone>(rows: &BTreeMap<ExperimentName, T>, cluster: &Cluster) -
     known.map(|(name, row)| (name.clone(), row.clone())).collect()
 }
 
+/// How long a run is assumed to take: as long as its template allows, or as it may.
+fn longest(experiment: &Experiment, facts: &TemplateFacts) -> SignedDuration {
+    facts.ceiling().known().unwrap_or(experiment.max_duration)
+}
+
 /// Stands for a template that was never read: one action of unknown length.
 fn unknown_template(id: String, now: Timestamp) -> TemplateFacts {
     let action = TemplateAction { action_id: "unknown".to_owned(), ..TemplateAction::default() };
     let actions = BTreeMap::from([("unknown".to_owned(), action)]);
     TemplateFacts { id, actions, read_at: now, ..TemplateFacts::default() }
-}
-
-fn after(at: Timestamp, length: SignedDuration) -> Timestamp {
-    at.saturating_add(length).unwrap_or(Timestamp::MAX)
 }

@@ -8,7 +8,7 @@ use super::{
     turn,
 };
 use crate::domain::{
-    experiment::{Experiment, FIS_MAX_DURATION},
+    experiment::{Experiment, FIS_MAX_DURATION, Labels, Place},
     fis::{FailureClass, FisStatus},
     outcome::{self, Outcome},
     react::BACKOFF_LIMIT,
@@ -139,12 +139,17 @@ fn stop_cause(
     if snapshot.mode == Mode::DrainingWithStop {
         return Some(StopCause::Shutdown);
     }
-    // An experiment that left the configuration is still bound by every window that does not ask for its tags.
+    // An experiment that left the configuration is still bound by every window that may have been about it.
     let gone;
     let experiment = match snapshot.rules.experiments.get(&run.experiment) {
         Some(experiment) => experiment,
         None => {
-            gone = Experiment::gone(run.experiment.clone());
+            let place = match &run.state {
+                RunState::Running { place, .. } => place.clone(),
+                _ => Place::default(),
+            };
+            let account = place.account();
+            gone = Experiment { place, account, labels: Labels::Forgotten, ..Experiment::gone(run.experiment.clone()) };
             &gone
         }
     };

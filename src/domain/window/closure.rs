@@ -39,7 +39,7 @@ pub fn closed_at(windows: &Windows, experiment: &Experiment, at: Timestamp) -> O
     let page = windows.page(&asked.group, timeline::page_of(at));
     let blackout = page.blackout_at(at).map(|stretch| asked.blackout(stretch, at));
     let denied = asked.doubts(at, at).into_iter().chain(blackout).min_by_key(Found::strictness);
-    denied.or_else(|| Some(asked.outside(page.outside_at(at)?, at))).map(Found::closure)
+    denied.or_else(|| Some(asked.outside(Order::Stops, page.outside_at(at)?, at))).map(Found::closure)
 }
 
 /// Finds the earliest closure that meets `[from, to)`, each window counted as closing its lead earlier than it does; with
@@ -167,9 +167,9 @@ impl<'w> Asked<'w> {
         Found { window: &self.windows[stretch.window], opens, until: timeline::known(stretch.time.end, opens), unknown }
     }
 
-    fn outside(&self, outside: &Outside, from: Timestamp) -> Found<'w> {
+    fn outside(&self, order: Order, outside: &Outside, from: Timestamp) -> Found<'w> {
         let opens = outside.start().max(from);
-        let named = outside.named(opens).or(self.group.allowed).unwrap_or_default();
+        let named = outside.named(order, opens).or(self.group.allowed.map(|(number, _)| number)).unwrap_or_default();
         Found { window: &self.windows[named], opens, until: outside.until(opens), unknown: None }
     }
 
@@ -219,7 +219,7 @@ impl<'w> Asked<'w> {
                 if outside.start() >= best.opens_before.min(range.end) {
                     break;
                 }
-                best.offer(self.outside(outside, from));
+                best.offer(self.outside(order, outside, from));
             }
         }
         best.found.map(|(_, found)| found)

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Intervals, Windows, closure, windows::Group};
+use super::{Intervals, Windows, closure, scope::Membership, windows::Group};
 use crate::domain::{
     experiment::{Experiment, FIS_MAX_DURATION, Rules},
-    ids::{ExperimentName, WindowName},
+    ids::{ExperimentName, ScheduleName, WindowName},
     schedule::{Schedule, Spread},
 };
 
@@ -49,12 +49,16 @@ pub enum Finding {
         window: WindowName,
     },
     /// A schedule without a slot to come.
-    #[error("can never fire again: its last slot has passed")]
+    #[error("`{name}` ({expression}) is over: it names no instant any more")]
     Past {
         /// The experiment.
         experiment: ExperimentName,
         /// Number of the schedule, from 0.
         schedule: usize,
+        /// Its name.
+        name: ScheduleName,
+        /// Which instants it names.
+        expression: String,
     },
     /// An experiment that needs more time than it has.
     #[error(
@@ -106,20 +110,23 @@ fn of_experiment(
     found: &mut Vec<Finding>,
 ) {
     let name = || experiment.name.clone();
+    for (number, schedule) in experiment.schedules.iter().enumerate().filter(|(_, s)| s.next_after(now).is_none()) {
+        let (schedule_name, expression) = (schedule.name().clone(), schedule.expression());
+        found.push(Finding::Past { experiment: name(), schedule: number, name: schedule_name, expression });
+    }
     if open.is_empty() {
         let Some(closure) = closure::closed_at(windows, experiment, now) else { return };
         let group = windows.group(experiment);
         found.push(match group.allowed {
-            Some(allowed) => Finding::Covered { experiment: name(), window: windows[allowed].name.clone() },
-            None => Finding::Closed { experiment: name(), window: closure.window },
+            Some((allowed, Membership::Sure)) => {
+                Finding::Covered { experiment: name(), window: windows[allowed].name.clone() }
+            }
+            Some((_, Membership::Possible)) | None => Finding::Closed { experiment: name(), window: closure.window },
         });
         return;
     }
     for (number, schedule) in experiment.schedules.iter().enumerate() {
-        let Some(slot) = schedule.next_after(now) else {
-            found.push(Finding::Past { experiment: name(), schedule: number });
-            continue;
-        };
+        let Some(slot) = schedule.next_after(now) else { continue };
         let closure = || closure::closed_at(windows, experiment, schedule.due(slot.at));
         if !can_fire(schedule, open, now)
             && let Some(closure) = closure()

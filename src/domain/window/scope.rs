@@ -1,11 +1,12 @@
 //! Scopes: which experiments a window is about.
 //!
-//! Pure. What is not known of an experiment (its account, its Region) never takes it out of a scope, since less is
-//! permitted inside than outside.
+//! Pure. What is not known of an experiment (its account, its Region, its labels once it left the configuration) never
+//! takes it out of a scope. For an allowed window that is only half of it: the window counts as one of the experiment's,
+//! so that the time outside is closed, and opens no time to it, as it may be another's. What is not known never permits.
 
 use std::collections::BTreeMap;
 
-use crate::domain::experiment::Experiment;
+use crate::domain::experiment::{Experiment, Labels};
 
 /// Which experiments a window is about: those that match one entry of every list that is not empty, and carry all tags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,16 +24,46 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Tells whether an experiment is in scope.
+    /// Tells whether an experiment is, or may be, in scope.
     pub fn holds(&self, experiment: &Experiment) -> bool {
-        let any = |globs: &[NameGlob], text: &str| globs.is_empty() || globs.iter().any(|glob| glob.matches(text));
-        let region = experiment.place.region.as_deref();
-        any(&self.experiments, experiment.name.as_str())
-            && self.tags.iter().all(|(key, value)| experiment.tags.get(key) == Some(value))
-            && experiment.environment.as_deref().map_or(self.environments.is_empty(), |e| any(&self.environments, e))
-            && experiment.account.as_ref().is_none_or(|a| self.accounts.is_empty() || self.accounts.contains(a))
-            && region.is_none_or(|region| any(&self.regions, region))
+        self.membership(experiment).is_some()
     }
+
+    /// Tells how sure it is that an experiment is in scope; `None` when it is not.
+    pub fn membership(&self, experiment: &Experiment) -> Option<Membership> {
+        let any = |globs: &[NameGlob], text: &str| globs.is_empty() || globs.iter().any(|glob| glob.matches(text));
+        let Experiment { tags, environment, account, place, labels, .. } = experiment;
+        let forgotten = |holds: bool| if *labels == Labels::Forgotten { None } else { Some(holds) };
+        let environment = || match environment {
+            Some(environment) => Some(any(&self.environments, environment)),
+            None => forgotten(false),
+        };
+        // Of each list: whether it holds the experiment, if that is known.
+        let answers = [
+            Some(any(&self.experiments, experiment.name.as_str())),
+            if self.tags.iter().all(|(key, value)| tags.get(key) == Some(value)) {
+                Some(true)
+            } else {
+                forgotten(false)
+            },
+            if self.environments.is_empty() { Some(true) } else { environment() },
+            if self.accounts.is_empty() { Some(true) } else { account.as_ref().map(|a| self.accounts.contains(a)) },
+            if self.regions.is_empty() { Some(true) } else { place.region.as_ref().map(|r| any(&self.regions, r)) },
+        ];
+        if answers.contains(&Some(false)) {
+            return None;
+        }
+        Some(if answers.contains(&None) { Membership::Possible } else { Membership::Sure })
+    }
+}
+
+/// How sure it is that an experiment is in a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Membership {
+    /// It is.
+    Sure,
+    /// Nothing says that it is not, and something that the scope asks for is not known.
+    Possible,
 }
 
 /// A name, or a pattern in which each `*` stands for any characters, also none.

@@ -17,7 +17,7 @@ use self::{
     text::{Clock, EVERY_DAY, Token, day_list, tokens},
 };
 use super::Interval;
-use crate::domain::schedule::CronSchedule;
+use crate::domain::{civil, schedule::CronSchedule};
 
 /// Longest local interval of a weekly span, in days: from a weekday to just before the same time a week later, rounded
 /// up to whole days.
@@ -25,6 +25,10 @@ pub(super) const MAX_WEEKLY_DAYS: i64 = 8;
 
 /// Longest text of a span, in bytes.
 const MAX_TEXT: usize = 200;
+
+/// Most times that a span of a cron expression may begin anew before it ended, in one search: more than there are in the
+/// weeks that are compiled at once, as it lasts a minute or more. What goes on longer has no end that anybody needs.
+const MAX_LINKS: usize = 50_000;
 
 /// One set of intervals.
 #[derive(Debug, Clone)]
@@ -275,9 +279,11 @@ impl Span {
         let mut at = from.checked_sub(*length + SignedDuration::from_nanos(1)).unwrap_or(Timestamp::MIN);
         while let Some(slot) = schedule.next_after(at).filter(|slot| slot.at <= to) {
             let mut end = after(slot.at);
+            let mut links = 0;
             // What begins before it ends makes it longer. Two rounds are longer than the length, so this comes to an end.
             while let Some(last) = schedule.latest_until(end).filter(|last| after(last.at) > end && end <= to) {
-                end = after(last.at);
+                links += 1;
+                end = if links < MAX_LINKS { after(last.at) } else { Timestamp::MAX };
             }
             found.push(Interval { start: slot.at, end });
             at = end;
@@ -306,20 +312,12 @@ fn daily(text: &str, days: Days, from: Clock, days_on: i64, to: Clock) -> Result
 fn date_edges(text: &str) -> Result<(DateTime, DateTime), SpanError> {
     let text = text.trim();
     let wrong = || SpanError::Date { text: text.to_owned() };
-    if let Some(date) = whole_date(text) {
+    if let Some(date) = civil::date(text) {
         let next = date.tomorrow().map_err(|_out_of_range| wrong())?;
         return Ok((date.to_datetime(Time::midnight()), next.to_datetime(Time::midnight())));
     }
-    if text.len() <= "2026-12-24".len() {
-        return Err(wrong());
-    }
-    let at: DateTime = text.parse().map_err(|_not_a_time| wrong())?;
+    let at = civil::local_time(text).ok_or_else(wrong)?;
     Ok((at, at))
-}
-
-fn whole_date(text: &str) -> Option<Date> {
-    let shape = text.len() == 10 && text.bytes().enumerate().all(|(i, b)| (b == b'-') == matches!(i, 4 | 7));
-    if shape { text.parse().ok() } else { None }
 }
 
 /// Reads `12-24`; 29 February is a day, if not of every year.

@@ -61,6 +61,11 @@ impl Strip {
             around,
         }
     }
+
+    /// Returns the strip of an allowed window that may be about others only.
+    pub(super) fn without_open_time(&self) -> Self {
+        Self { stretches: Vec::new(), unknown: self.unknown.clone(), around: (None, None) }
+    }
 }
 
 /// Finds from when on nobody knows of a page whether a window is open, and why. How old a reading is does not matter here.
@@ -95,8 +100,8 @@ pub(super) struct Stretch {
 pub(super) struct Outside {
     /// Its true edges.
     time: Interval,
-    /// Number of the window whose end opens it.
-    ended: Option<usize>,
+    /// Number of the window whose end opens it; of several that end together, by either [`Order`], the first to act.
+    ended: Option<ByOrder>,
     /// Number of the window whose start ends it.
     begins: Option<usize>,
 }
@@ -108,9 +113,13 @@ impl Outside {
     }
 
     /// Returns the window that ended last, if that is known at `at`, else the one that begins next.
-    pub(super) fn named(&self, at: Timestamp) -> Option<usize> {
+    pub(super) fn named(&self, order: Order, at: Timestamp) -> Option<usize> {
         let begun = at.checked_sub(HORIZON).unwrap_or(Timestamp::MIN);
-        self.ended.filter(|_| self.time.start >= begun).or_else(|| self.begins.filter(|_| self.until(at).is_some()))
+        let ended = self.ended.filter(|_| self.time.start >= begun).map(|ended| match order {
+            Order::Stops => ended.stops.1,
+            Order::Starts => ended.starts.1,
+        });
+        ended.or_else(|| self.begins.filter(|_| self.until(at).is_some()))
     }
 
     /// Returns its first instant.
@@ -278,34 +287,57 @@ fn outside(windows: &[Window], strips: &[(usize, Arc<Strip>)], page: i64) -> Vec
         return Vec::new();
     }
     let mut open: Vec<(Timestamp, Reverse<SignedDuration>, usize, Timestamp)> = Vec::new();
-    let (mut before, mut after) = (None, None);
+    let (mut end, mut ended): (_, Option<ByOrder>) = (Timestamp::MIN, None);
+    let mut after = None;
     for (number, strip) in allowed() {
         let rank = stop_rank(&windows[*number]);
         open.extend(strip.stretches.iter().map(|time| (time.start, rank, *number, time.end)));
-        before = strip.around.0.map(|end| (Reverse(end), rank, *number)).into_iter().chain(before).min();
+        if let Some(before) = strip.around.0 {
+            end_later(&mut end, &mut ended, before, ByOrder::of(windows, *number));
+        }
         after = strip.around.1.map(|start| (start, rank, *number)).into_iter().chain(after).min();
     }
     open.sort_unstable();
-    let (mut end, mut ended) = match before {
-        Some((Reverse(end), rank, number)) => (end, Some((rank, number))),
-        None => (Timestamp::MIN, None),
-    };
     let next = after.map(|(start, rank, number)| (start, rank, number, start));
     let mut found = Vec::new();
-    for (start, rank, number, stops) in open.into_iter().chain(next) {
+    for (start, _, number, stops) in open.into_iter().chain(next) {
         if start > end {
-            let time = Interval { start: end, end: start };
-            found.push(Outside { time, ended: ended.map(|(_, number)| number), begins: Some(number) });
+            found.push(Outside { time: Interval { start: end, end: start }, ended, begins: Some(number) });
         }
-        if stops > end || (stops == end && ended.is_none_or(|known| (rank, number) < known)) {
-            (end, ended) = (stops, Some((rank, number)));
-        }
+        end_later(&mut end, &mut ended, stops, ByOrder::of(windows, number));
     }
     if after.is_none() && end < Timestamp::MAX {
-        let time = Interval { start: end, end: Timestamp::MAX };
-        found.push(Outside { time, ended: ended.map(|(_, number)| number), begins: None });
+        found.push(Outside { time: Interval { start: end, end: Timestamp::MAX }, ended, begins: None });
     }
     let range = range_of(page);
     found.retain(|outside| outside.time.start < range.end && range.start < outside.time.end);
     found
+}
+
+/// Of allowed windows that end together, the number of the one that acts first, after what ranks it.
+#[derive(Debug, Clone, Copy)]
+struct ByOrder {
+    stops: (Reverse<SignedDuration>, usize),
+    starts: ((Reverse<SignedDuration>, Reverse<SignedDuration>), usize),
+}
+
+impl ByOrder {
+    fn of(windows: &[Window], number: usize) -> Self {
+        let window = &windows[number];
+        let rank = stop_rank(window);
+        Self { stops: (rank, number), starts: ((Reverse(window.lead), rank), number) }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { stops: self.stops.min(other.stops), starts: self.starts.min(other.starts) }
+    }
+}
+
+/// Notes an end of an allowed window, if it is the latest.
+fn end_later(end: &mut Timestamp, ended: &mut Option<ByOrder>, other: Timestamp, by: ByOrder) {
+    if other > *end {
+        (*end, *ended) = (other, Some(by));
+    } else if other == *end {
+        *ended = Some(ended.map_or(by, |known| known.and(by)));
+    }
 }

@@ -14,11 +14,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Window, WindowKind,
+    scope::Membership,
     timeline::{Page, Strip},
 };
 use crate::domain::{
     calendar::reading::Reading,
-    experiment::Experiment,
+    experiment::{Experiment, Labels},
     ids::{CalendarName, ExperimentName},
 };
 
@@ -41,18 +42,22 @@ pub struct Windows {
 #[derive(Default)]
 struct Memo {
     by_experiment: RwLock<HashMap<ExperimentName, Vec<Known>>>,
-    by_members: RwLock<HashMap<Vec<usize>, Arc<Group>>>,
+    by_members: RwLock<HashMap<Vec<Member>, Arc<Group>>>,
     strips: RwLock<BTreeMap<i64, HashMap<usize, Arc<Strip>>>>,
 }
 
 /// The windows that are about an experiment of which this is known.
 type Known = (Facts, Arc<Group>);
 
+/// The number of a window that is about an experiment, and how sure that is.
+type Member = (usize, Membership);
+
 /// Everything that scopes look at, besides the name.
 #[derive(Debug)]
 struct Facts {
     tags: BTreeMap<String, String>,
     environment: Option<String>,
+    labels: Labels,
     account: Option<String>,
     region: Option<String>,
 }
@@ -60,9 +65,9 @@ struct Facts {
 /// Windows that are about the same experiments.
 #[derive(Debug)]
 pub(super) struct Group {
-    members: Vec<usize>,
+    members: Vec<Member>,
     /// The first allowed window.
-    pub(super) allowed: Option<usize>,
+    pub(super) allowed: Option<Member>,
     /// Those with calendars.
     pub(super) with_calendars: Vec<usize>,
     pages: RwLock<BTreeMap<i64, Arc<Page>>>,
@@ -115,8 +120,8 @@ impl Windows {
             return group.clone();
         }
         drop(known);
-        let holds = |(number, window): (usize, &Window)| window.scope.holds(experiment).then_some(number);
-        let members: Vec<usize> = self.list.iter().enumerate().filter_map(holds).collect();
+        let member = |(number, window): (usize, &Window)| Some((number, window.scope.membership(experiment)?));
+        let members: Vec<Member> = self.list.iter().enumerate().filter_map(member).collect();
         let mut groups = self.memo.by_members.write().unwrap_or_else(PoisonError::into_inner);
         let mut known = self.memo.by_experiment.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_EXPERIMENTS {
@@ -134,12 +139,20 @@ impl Windows {
             return known.clone();
         }
         let strips: Vec<(usize, Arc<Strip>)> =
-            group.members.iter().map(|number| (*number, self.strip(*number, page))).collect();
+            group.members.iter().map(|member| (member.0, self.strip_of(*member, page))).collect();
         let compiled = Arc::new(Page::of(&self.list, &strips, page));
         let mut pages = group.pages.write().unwrap_or_else(PoisonError::into_inner);
         keep_near(&mut pages, page);
         pages.insert(page, compiled.clone());
         compiled
+    }
+
+    fn strip_of(&self, (number, membership): Member, page: i64) -> Arc<Strip> {
+        let strip = self.strip(number, page);
+        match (membership, self.list[number].kind) {
+            (Membership::Possible, WindowKind::Allowed) => Arc::new(strip.without_open_time()),
+            (Membership::Sure, _) | (_, WindowKind::Blackout) => strip,
+        }
     }
 
     fn strip(&self, number: usize, page: i64) -> Arc<Strip> {
@@ -166,9 +179,10 @@ fn keep_near<T>(pages: &mut BTreeMap<i64, T>, page: i64) {
 }
 
 impl Group {
-    fn of(list: &[Window], members: Vec<usize>) -> Self {
-        let allowed = members.iter().copied().find(|number| list[*number].kind == WindowKind::Allowed);
-        let with_calendars = members.iter().copied().filter(|number| !list[*number].calendars.is_empty()).collect();
+    fn of(list: &[Window], members: Vec<Member>) -> Self {
+        let allowed = members.iter().copied().find(|(number, _)| list[*number].kind == WindowKind::Allowed);
+        let numbers = members.iter().map(|(number, _)| *number);
+        let with_calendars = numbers.filter(|number| !list[*number].calendars.is_empty()).collect();
         Self { members, allowed, with_calendars, pages: RwLock::default() }
     }
 
@@ -180,13 +194,13 @@ impl Group {
 
 impl Facts {
     fn of(experiment: &Experiment) -> Self {
-        let Experiment { tags, environment, account, place, .. } = experiment.clone();
-        Self { tags, environment, account, region: place.region }
+        let Experiment { tags, environment, labels, account, place, .. } = experiment.clone();
+        Self { tags, environment, labels, account, region: place.region }
     }
 
     fn are_of(&self, experiment: &Experiment) -> bool {
         self.region == experiment.place.region
-            && self.environment == experiment.environment
+            && (self.labels, &self.environment) == (experiment.labels, &experiment.environment)
             && self.account == experiment.account
             && self.tags == experiment.tags
     }

@@ -84,6 +84,23 @@ fn many_rules_end_soon_too() {
 }
 
 #[test]
+fn exceptions_are_not_looked_through_for_each_occurrence() {
+    let excepted = |number: usize| {
+        format!(
+            "EXDATE:19{:02}{:02}01T{:02}{:02}00Z",
+            number % 100,
+            number / 100 % 12 + 1,
+            number / 1_200 % 24,
+            number / 28_800 % 60
+        )
+    };
+    let excepted: Vec<String> = (0..90_000).map(excepted).collect();
+    let event = one("20160101T000000Z", "FREQ=HOURLY");
+    let event = event.replace("RRULE", &format!("{}\nEXDATE:20260601T030000Z\nRRULE", excepted.join("\n")));
+    assert_eq!(asked(&calendar(&event)), Ok(23));
+}
+
+#[test]
 fn the_longest_text_is_read_and_a_longer_one_is_not() {
     let event = |number: usize| {
         format!("BEGIN:VEVENT\nUID:{number}\nDTSTART:20260601T{:02}0000Z\nDURATION:PT1M\nEND:VEVENT", number % 24)

@@ -125,3 +125,28 @@ fn mistakes_in_schedules_are_named_with_place_and_hint() {
     a.toml:74:10 experiments.checkout.schedules[16].missed: `later` is not one of `latest`, `skip` or `all`
     "#);
 }
+
+/// A fraction made a slot that its own cursor never reached; an offset, a zone and an hour alone were read as something else.
+#[test]
+fn times_of_schedules_are_read_strictly() {
+    let every = |key: &str, text: &str| format!("every = \"36h\"\n{key} = \"{text}\"");
+    for text in [
+        "2026-03-01T10:00:00.123456789Z",
+        "2026-03-01T10:00:00.5",
+        "2026-03-01T10:00[Europe/Berlin]",
+        "2026-03-01T10:00:00+01:00[Europe/Berlin]",
+        "2026-03-01T10",
+        "20260301T100000",
+        "20260301",
+        "2026-03-01T10:00:60",
+    ] {
+        for keys in
+            [format!("at = \"{text}\""), every("anchor", text), every("start_date", text), every("end_date", text)]
+        {
+            let said = refused(&[("a.toml", &with(&[&keys]))], &[]);
+            assert!(said.contains(&format!("`{text}` is not a ")) && said.contains("hint: "), "{said}");
+        }
+    }
+    assert_eq!(next("at = \"2026-03-01 10:00\"", "2026-01-01T00:00:00Z"), "2026-03-01T10:00:00Z");
+    assert_eq!(next("at = \"2026-03-01T10:00+01:00\"", "2026-01-01T00:00:00Z"), "2026-03-01T09:00:00Z");
+}

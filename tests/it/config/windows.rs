@@ -68,6 +68,33 @@ times = [{ timezone = "UTC" }]
     "##);
 }
 
+/// An offset and a zone in brackets were read, and left out.
+#[test]
+fn dates_are_local_times_and_nothing_more() {
+    let times = [
+        "2026-12-24T18:00-05:00 - 2026-12-25",
+        "2026-12-24T18:00[Europe/Berlin] - 2026-12-25",
+        "2026-12-24T18:00:00Z - 2026-12-25",
+        "2026-12-24T18:00:00.5 - 2026-12-25",
+        "2026-12-24T18 - 2026-12-25",
+        "20261224T180000 - 2026-12-25",
+        "20261224",
+        "2026-12-24T18:00:60 - 2026-12-25",
+    ];
+    for times in times {
+        let text = format!("[experiments.checkout]\ntemplate = \"EXT1\"\n[windows.a]\ndates = [\"{times}\"]\n");
+        let said = refused(&[("team.toml", &text)], &[]);
+        assert!(said.contains("team.toml:4:10 windows.a.dates[0]: ") && said.contains("is not a date"), "{said}");
+        assert_eq!(
+            said.contains("of the window's `timezone`"),
+            times.split(" - ").next().is_some_and(|t| t.contains(':'))
+        );
+    }
+    let good = "[experiments.checkout]\ntemplate = \"EXT1\"\n[windows.a]\n\
+                dates = [\"2026-12-24 18:00 - 2026-12-25T06:00:30\"]\n";
+    assert_eq!(loaded(&[("team.toml", good)], &[]).warnings, []);
+}
+
 /// What can never happen, as said on 1 June 2026.
 fn findings(text: &str) -> String {
     let now: Timestamp = "2026-06-01T00:00:00Z".parse().expect("an instant");

@@ -1,11 +1,12 @@
 //! Runs that go on: how often FIS is asked, what stops them, when they end, and when they count as lost.
 
 use firedrill::domain::{
+    experiment::Place,
     fis::{CallFailure, FailureClass, FisStatus},
     plan::{HaltRunning, Mode},
     react,
-    run::{Adopted, Observation, Run, StopCause},
-    window::{OnEntry, WindowKind, Windows},
+    run::{Adopted, Observation, Run, RunState, StopCause},
+    window::{NameGlob, OnEntry, Scope, Window, WindowKind, Windows},
 };
 use jiff::SignedDuration;
 
@@ -138,6 +139,29 @@ fn experiment_that_left_the_configuration_is_watched_and_bound_by_windows() {
     gone.rules.windows = Windows::default();
     check(&gone, "11:30:00", &["A poll"]);
     check(&gone, "22:00:00", &["A stop: its `max_duration`"]);
+}
+
+#[test]
+fn experiment_that_left_the_configuration_is_where_it_runs_and_of_any_environment() {
+    let here = Place {
+        region: Some("eu-west-1".to_owned()),
+        role_arn: Some("arn:aws:iam::123456789012:role/chaos".to_owned()),
+        ..Place::default()
+    };
+    let mut run = going();
+    if let RunState::Running { place, .. } = &mut run.state {
+        *place = here;
+    }
+    let stops = |scope: Scope| {
+        let mut gone = world(run.clone()).with_window(Window { scope, ..blackout("10:00:00", "11:00:00") });
+        gone.rules.experiments.clear();
+        gone.says(t("10:30:00")).iter().any(|said| said.contains("stop: window `freeze`"))
+    };
+    let glob = |text: &str| vec![NameGlob::new(text)];
+    assert!(stops(Scope { environments: glob("prod"), ..Scope::default() }));
+    assert!(stops(Scope { regions: glob("eu-*"), accounts: vec!["123456789012".to_owned()], ..Scope::default() }));
+    assert!(!stops(Scope { regions: glob("us-*"), ..Scope::default() }));
+    assert!(!stops(Scope { accounts: vec!["210987654321".to_owned()], ..Scope::default() }));
 }
 
 #[test]

@@ -153,6 +153,7 @@ fn check_says_which_schedules_are_over_and_loads_them_all_the_same() {
     let said = home.run(&["check"]);
     assert_eq!(said.code, 0, "{said:?}");
     for words in ["`old` (0 0 12 1 1 ? 2020) is over", "`once` (at 2021-01-01T00:00:00Z) is over"] {
-        assert!(said.stderr.contains(words), "no `{words}` in {said:?}");
+        assert_eq!(said.stderr.matches(words).count(), 1, "`{words}` in {said:?}");
     }
+    assert!(said.stderr.contains("experiments.drill.schedules[1]: `once`"), "with its place: {said:?}");
 }

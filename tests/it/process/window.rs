@@ -89,6 +89,15 @@ fn mistakes_have_their_exit_codes() {
 }
 
 #[test]
+fn first_and_last_instants_are_answered() {
+    let home = Home::new("http://127.0.0.1:1", TABLES);
+    for at in ["-009999-01-02T01:59:59Z", "-009999-01-20T00:00:00Z", "0000-01-01T00:00:00Z", "9999-12-30T22:00:00Z"] {
+        let said = home.run(&["window", "check", "--next", "--free", "1h", "--within", "366d", &format!("--at={at}")]);
+        assert_eq!(said.code, 0, "{at}: {said:?}");
+    }
+}
+
+#[test]
 fn windows_alone_are_listed() {
     let home = Home::new("http://127.0.0.1:1", "[windows.night]\nweekly = [\"22:00-06:00\"]\n");
     let said = home.run(&["window", "check", "--at", "2026-06-05T23:00:00Z"]);

@@ -51,7 +51,7 @@ fn pause_survives_a_kill_and_ends_by_resume_or_by_itself() {
 
     exits(&home.run(&["pause", "nobody"]), 4, "there is no experiment `nobody`");
     exits(&home.run(&["resume", "nobody"]), 4, "there is no experiment `nobody`");
-    exits(&home.run(&["pause", "drill", "--for", "soon"]), 2, "--for is not a time");
+    exits(&home.run(&["pause", "drill", "--for", "soon"]), 2, "it is not a time such as");
     exits(&home.run(&["pause", "drill", "--for=-1h"]), 2, "lies in the future");
     assert_eq!(agent.terminate(), 0);
 }

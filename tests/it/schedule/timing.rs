@@ -111,3 +111,16 @@ fn lost_time_is_told_once_and_only_there() {
     let shifted = of("30 2 * * *", "Europe/Berlin", Gaps::Shift);
     assert_eq!(lost(&shifted, "2026-03-28T12:00:00Z"), ("2026-03-29T01:00:00Z".to_owned(), true, false));
 }
+
+/// Two long names that begin alike were cut to one, and their schedules shared a cursor.
+#[test]
+fn timetables_of_long_names_differ() {
+    let of = |label: String| {
+        let timing = Timing::At { at: Timestamp::UNIX_EPOCH, zone: TimeZone::UTC };
+        Schedule::new(&name("drill"), name(&label), timing, Bounds::default()).timetable().clone()
+    };
+    let long = "a".repeat(60);
+    assert_ne!(of(format!("{long}-one")), of(format!("{long}-two")));
+    assert!(of(format!("{long}-two")).as_str().len() <= 64);
+    assert!(of("a".repeat(47)).as_str().starts_with(&format!("{}.", "a".repeat(47))));
+}

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use firedrill::domain::{
     experiment::{
-        EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Limits, Overlap, Place, Rules, TemplateSelector,
+        EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Labels, Limits, Overlap, Place, Rules,
+        TemplateSelector,
     },
     ids::Name,
     pattern::Pattern,
@@ -151,6 +152,7 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
         template,
         place: Place { region, ..Place::default() },
         tags: BTreeMap::from([("team".to_owned(), team)]),
+        labels: Labels::default(),
         environment: None,
         account: None,
         overlap: c.pick(&[Overlap::Skip, Overlap::Skip, Overlap::Allow]),

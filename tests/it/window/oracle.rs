@@ -8,6 +8,9 @@ use firedrill::domain::{
 };
 use jiff::{SignedDuration, Timestamp};
 
+/// How long before a closure a window acts; `None` when it does not.
+type Lead<'a> = &'a dyn Fn(&Window) -> Option<SignedDuration>;
+
 /// Most allowed windows that one search follows from the end of one into the next.
 const MAX_CHAIN: usize = 1_000;
 
@@ -31,11 +34,7 @@ pub fn first_closure(windows: &[Window], experiment: &Experiment, from: Timestam
 
 /// Finds the closure that meets `[from, to)`, stops runs, and does so first: its opening less its lead is the earliest.
 pub fn first_stop(windows: &[Window], experiment: &Experiment, from: Timestamp, to: Timestamp) -> Option<Closure> {
-    let lead = |window: &Window| match window.on_entry {
-        OnEntry::Stop { lead } => Some(lead),
-        OnEntry::Finish => None,
-    };
-    earliest(windows, experiment, from, to, &lead)
+    earliest(windows, experiment, from, to, &stop_lead)
         .into_iter()
         .filter(|(_, closure)| closure.opens < to)
         .min_by_key(|(stops_at, closure)| (*stops_at, strictness(closure)))
@@ -67,14 +66,14 @@ fn earliest(
     experiment: &Experiment,
     from: Timestamp,
     to: Timestamp,
-    lead: &dyn Fn(&Window) -> Option<SignedDuration>,
+    lead: Lead<'_>,
 ) -> Vec<(Timestamp, Closure)> {
     let to = to + windows.iter().filter_map(lead).max().unwrap_or_default();
     let blackouts = in_scope(windows, experiment, WindowKind::Blackout);
     let mut found: Vec<Closure> =
         blackouts.filter_map(|window| Some(closure(window, from, first_meeting(window, from, to)?))).collect();
     let mut at = from;
-    while let Some(outside) = first_outside_allowed(windows, experiment, at, to) {
+    while let Some(outside) = first_outside_allowed(windows, experiment, at, to, lead) {
         at = outside.until.unwrap_or(to);
         found.push(outside);
     }
@@ -118,23 +117,30 @@ fn first_meeting(window: &Window, from: Timestamp, to: Timestamp) -> Option<Inte
 /// Finds what closes `at` because allowed windows are about the experiment and none covers it.
 fn outside_allowed(windows: &[Window], experiment: &Experiment, at: Timestamp) -> Option<Closure> {
     let covered = in_scope(windows, experiment, WindowKind::Allowed).any(|window| window.covering(at).is_some());
-    if covered { None } else { allowed_over(windows, experiment, at) }
+    if covered { None } else { allowed_over(windows, experiment, at, &stop_lead) }
 }
 
 /// Describes the time from `at` on as outside of all allowed windows; `None` when there are no allowed windows.
-fn allowed_over(windows: &[Window], experiment: &Experiment, at: Timestamp) -> Option<Closure> {
+fn allowed_over(windows: &[Window], experiment: &Experiment, at: Timestamp, lead: Lead<'_>) -> Option<Closure> {
     let allowed = || in_scope(windows, experiment, WindowKind::Allowed);
     let any = allowed().next()?;
     let until = allowed().filter_map(|window| window.next_start(at)).min();
     let ended = allowed().filter_map(|window| Some((window.last_end(at)?, window)));
     let named = ended
-        .min_by_key(|(end, window)| (Reverse(*end), stop_rank(window)))
+        .min_by_key(|(end, window)| (Reverse(*end), Reverse(lead(window)), stop_rank(window)))
         .or_else(|| {
             let begins = allowed().filter_map(|window| Some((window.next_start(at)?, window)));
             begins.min_by_key(|(start, window)| (*start, stop_rank(window)))
         })
         .map_or(any, |(_, window)| window);
     Some(Closure { window: named.name.clone(), opens: at, until, on_entry: named.on_entry, unknown: None })
+}
+
+fn stop_lead(window: &Window) -> Option<SignedDuration> {
+    match window.on_entry {
+        OnEntry::Stop { lead } => Some(lead),
+        OnEntry::Finish => None,
+    }
 }
 
 /// Orders windows by how soon they stop runs, the soonest first.
@@ -151,6 +157,7 @@ fn first_outside_allowed(
     experiment: &Experiment,
     from: Timestamp,
     to: Timestamp,
+    lead: Lead<'_>,
 ) -> Option<Closure> {
     let mut at = from;
     for _ in 0..MAX_CHAIN {
@@ -161,9 +168,9 @@ fn first_outside_allowed(
         let longest = allowed.filter_map(|window| window.covering(at)).map(|interval| interval.end).max();
         match longest {
             Some(end) => at = end,
-            None => return allowed_over(windows, experiment, at),
+            None => return allowed_over(windows, experiment, at, lead),
         }
     }
     // Fail closed: what is not followed to its end is taken to end here.
-    allowed_over(windows, experiment, at)
+    allowed_over(windows, experiment, at, lead)
 }

@@ -2,6 +2,8 @@
 //!
 //! Pure. The fields AND, the entries of a field OR, and a field without entries holds any date.
 
+use std::collections::BTreeSet;
+
 use jiff::{ToSpan, civil::Date};
 
 use super::{SpanError, text};
@@ -120,11 +122,19 @@ impl Days {
     /// Tells whether there is any such date.
     pub fn exist(&self) -> bool {
         let years = if self.years.is_empty() { &[ANY_YEARS][..] } else { &self.years[..] };
-        let mut years = years.iter().flat_map(|(first, last)| *first..=(*last).min(first.saturating_add(CYCLE)));
-        years.any(|year| {
+        // Each year stands for those in which the calendar is the same.
+        let mut alike = BTreeSet::new();
+        for (first, last) in years {
+            if alike.len() < usize::from(CYCLE.unsigned_abs()) {
+                alike.extend((*first..=(*last).min(first.saturating_add(CYCLE))).map(|year| year % CYCLE));
+            }
+        }
+        let days = Self { years: Vec::new(), ..self.clone() };
+        alike.into_iter().any(|year| {
+            let year = ANY_YEARS.0 + year;
             let mut date = Date::new(year, 1, 1).ok();
             while let Some(day) = date.filter(|day| day.year() == year) {
-                if self.hold(day) {
+                if days.hold(day) {
                     return true;
                 }
                 date = day.checked_add(1.day()).ok();
