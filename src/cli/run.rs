@@ -20,11 +20,7 @@ const TELEMETRY_END: Duration = Duration::from_secs(3);
 /// # Errors
 /// [`Exit::Usage`] for mistakes in the configuration, [`Exit::Internal`] when a part of the agent fails.
 pub fn run(context: &Context) -> Result<Exit, Failure> {
-    let Loaded { settings: read, warnings, .. } = context.load()?;
-    // A copy lies close together. What reading left between the pieces of the original, most of it where everything stands
-    // in the files, then goes back to the system: of ten thousand schedules it is five times what is kept.
-    let settings = read.clone();
-    drop(read);
+    let Loaded { settings, warnings, .. } = context.load()?;
     let telemetry = start_telemetry(&settings.telemetry)?;
     for warning in &warnings {
         tracing::warn!(%warning, "configuration");
