@@ -150,12 +150,16 @@ impl Evidence<'_> {
             let is_kept = |rules: &&Rules| {
                 let Some(declared) = rules.experiments.get(&run.experiment) else { return true };
                 let kept = |name: &ExperimentName, gap: SignedDuration| {
-                    let before = self.ended(name).into_iter().filter(|(ended, ..)| ended + PASS_MS < ms);
-                    let before: Vec<Timestamp> = before.map(|(.., ended)| ended).collect();
+                    let before: Vec<_> =
+                        self.ended(name).into_iter().filter(|(seen, ..)| seen + PASS_MS < ms).collect();
+                    // By the clock, or in truth where the clock was set back since.
+                    let long_ago = |(seen, _, ended): &(u64, Timestamp, Timestamp)| {
+                        let truly = SignedDuration::from_millis(i64::try_from(ms - seen).expect("a world ends"));
+                        at >= *ended + gap || truly >= gap
+                    };
                     // An end in the future was seen before the clock was set back; it says nothing, and hid the others.
-                    gap.is_zero()
-                        || before.iter().any(|ended| at < *ended)
-                        || before.iter().all(|ended| at >= *ended + gap)
+                    let is_hidden = before.iter().any(|(.., ended)| at < *ended);
+                    gap.is_zero() || is_hidden || before.iter().all(long_ago)
                 };
                 let mut of_groups = declared.limits.groups.iter().flat_map(|group| {
                     let gap = rules.groups.get(group).map_or(SignedDuration::ZERO, |group| group.min_gap);
