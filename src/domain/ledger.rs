@@ -180,7 +180,8 @@ impl Ledger {
     }
 
     fn ended(&mut self, fis: &FisExperiment, accounts: u64, at: Timestamp) {
-        let end = fis.ended_at.unwrap_or(at);
+        // FIS's clock may be ahead of ours: nothing that we have seen to be over ends later than that.
+        let end = fis.ended_at.map_or(at, |ended| ended.min(at));
         self.ended_at = Some(self.ended_at.map_or(end, |known| known.max(end)));
         let minutes = cost::billed_minutes(fis).saturating_mul(accounts);
         if minutes > 0 {

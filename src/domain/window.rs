@@ -21,7 +21,9 @@ pub mod span;
 mod timeline;
 mod windows;
 
-pub use closure::{Closure, closed_at, first_closure, first_stop, free_slot, next_change, next_transition, open_times};
+pub use closure::{
+    Closure, change_before, closed_at, first_closure, first_stop, free_slot, next_change, next_transition, open_times,
+};
 pub use finding::{Finding, findings};
 pub use intervals::{Interval, Intervals};
 pub use scope::{Membership, NameGlob, Scope};

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use firedrill::domain::{
     cost::Usd,
-    experiment::{Experiment, Overlap, Rules, TemplateSelector},
+    experiment::{Experiment, Overlap, Rules, Targets, TemplateSelector},
     forecast::{self, Expected, Forecast, Outlook},
     plan::HaltRunning,
     run::RunState,
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
+    template::TargetFacts,
     window::{OnEntry, Span, Window, WindowKind},
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -228,4 +229,40 @@ fn forecast_of_too_much_ends_early_and_says_so() {
     assert!(forecast.until < to, "{}", forecast.until);
     assert!(forecast.runs.iter().all(|expected| expected.slot <= forecast.until));
     assert!(forecast.runs.len() <= forecast::MAX_PASSES);
+}
+
+/// `probe` and its likes `alpha` and `beta`, each changed a little.
+fn three(schedules: Vec<Schedule>, change: fn(&mut Experiment)) -> (Rules, Outlook) {
+    let mut rules = rules(schedules, Vec::new());
+    let probe = rules.experiments[&name("probe")].clone();
+    for label in ["alpha", "beta"] {
+        rules.experiments.insert(name(label), Experiment { name: name(label), ..probe.clone() });
+    }
+    rules.experiments.values_mut().for_each(change);
+    let facts = rules.experiments.keys().map(|name| (name.clone(), facts(600, t("00:00:00")))).collect();
+    (rules, Outlook { facts, ..Outlook::default() })
+}
+
+#[test]
+fn of_two_that_are_due_at_once_the_one_that_the_store_lists_first_begins() {
+    let (rules, outlook) = three(cron("*/30 * * * *"), |probe| probe.limits.groups = vec![name("db")]);
+    let forecast = between(&rules, &outlook, t("08:00:00"), t("18:00:00"));
+    for slot in forecast.runs.chunks(3) {
+        let first = slot.iter().min_by_key(|expected| &expected.run.id).expect("three");
+        let begun: Vec<_> = slot.iter().filter(|expected| expected.runs_from_to.is_some()).collect();
+        assert_eq!(begun, [first]);
+    }
+}
+
+#[test]
+fn two_that_may_meet_are_forecast_with_a_third_that_may_meet_neither() {
+    let (mut rules, mut outlook) = three(cron("0 9 * * *"), |probe| probe.limits.targets = Targets::Shared);
+    rules.experiments.get_mut(&name("probe")).expect("it").limits.targets = Targets::Exclusive;
+    for facts in outlook.facts.values_mut() {
+        let target = TargetFacts { resource_type: "aws:ec2:instance".to_owned(), ..TargetFacts::default() };
+        facts.targets.insert("all".to_owned(), target);
+    }
+    assert_eq!(forecast::clusters(&rules, &outlook).len(), 1);
+    rules.experiments.remove(&name("probe"));
+    assert_eq!(forecast::clusters(&rules, &outlook).len(), 2);
 }

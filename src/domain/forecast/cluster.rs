@@ -41,25 +41,27 @@ pub fn clusters(rules: &Rules, outlook: &Outlook) -> Vec<Cluster> {
 
 /// Joins experiments whose templates share a target. Experiments of one template are compared as one.
 fn join_by_targets(names: &[&ExperimentName], rules: &Rules, outlook: &Outlook, bonds: &mut Bonds) {
-    let mut templates: Vec<(&TemplateFacts, Targets, usize)> = Vec::new();
+    let mut templates: Vec<(&TemplateFacts, Targets, Vec<usize>)> = Vec::new();
     for (n, name) in names.iter().enumerate() {
         let going = outlook.runs.iter().filter(|run| run.experiment == **name).filter_map(|run| run.facts.as_ref());
         let targets = rules.experiments.get(*name).map_or(Targets::Exclusive, |declared| declared.limits.targets);
         for facts in outlook.facts.get(*name).into_iter().chain(going).filter(|facts| !facts.targets.is_empty()) {
-            let is_same =
-                |known: &&(&TemplateFacts, Targets, usize)| known.0.targets == facts.targets && known.1 == targets;
-            match templates.iter().find(is_same) {
-                Some(&(_, Targets::Exclusive, first)) => bonds.join(first, n),
-                Some(_) => {}
-                None => templates.push((facts, targets, n)),
+            let known = templates.iter_mut().find(|(known, of, _)| known.targets == facts.targets && *of == targets);
+            match known {
+                Some((_, Targets::Exclusive, members)) => bonds.join(members[0], n),
+                // They may meet, but somebody else may meet none of them.
+                Some((_, Targets::Shared, members)) => members.push(n),
+                None => templates.push((facts, targets, vec![n])),
             }
         }
     }
-    for (at, (facts, targets, n)) in templates.iter().enumerate() {
-        for (other, others_targets, m) in &templates[at + 1..] {
+    for (at, (facts, targets, members)) in templates.iter().enumerate() {
+        for (other, others_targets, others) in &templates[at + 1..] {
+            let all = || members.iter().chain(others).copied();
             let may_meet = *targets == Targets::Shared && *others_targets == Targets::Shared;
-            if !may_meet && bonds.head(*n) != bonds.head(*m) && target::shares_target(facts, other).is_some() {
-                bonds.join(*n, *m);
+            let are_apart = all().any(|n| bonds.head(n) != bonds.head(members[0]));
+            if !may_meet && are_apart && target::shares_target(facts, other).is_some() {
+                all().for_each(|n| bonds.join(members[0], n));
             }
         }
     }

@@ -26,6 +26,9 @@ pub const FACTS_MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
 /// proves that there is none.
 pub const DOUBT_LASTS: SignedDuration = SignedDuration::from_mins(2);
 
+/// How far ahead a change of the windows is looked for while a run waits; the survey is repeated by then.
+const CHANGE_HORIZON: SignedDuration = SignedDuration::from_hours(24);
+
 /// Whether a run begins in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begins {
@@ -63,8 +66,9 @@ pub(super) fn survey(
             } else {
                 survey.wake_at(look_at);
                 // Another window may be the reason by then.
-                let change = window::next_change(&snapshot.rules.windows, experiment, now);
-                change.into_iter().for_each(|change| survey.wake_at(change));
+                let horizon = after(now, CHANGE_HORIZON);
+                let change = window::change_before(&snapshot.rules.windows, experiment, now, horizon);
+                survey.wake_at(change.unwrap_or(horizon));
             }
         }
         Judgement::Skip(reason) => survey.record(run, Observation::Skipped { reason }),

@@ -79,8 +79,18 @@ pub fn free_slot(
 /// Finds the next instant strictly after `after` at which an experiment may become closed or open. It may name an
 /// instant at which nothing changes, never miss one within [`super::HORIZON`].
 pub fn next_change(windows: &Windows, experiment: &Experiment, after: Timestamp) -> Option<Timestamp> {
-    let asked = Asked::of(windows, experiment)?;
     let horizon = after.saturating_add(super::HORIZON).unwrap_or(Timestamp::MAX);
+    change_before(windows, experiment, after, horizon)
+}
+
+/// As [`next_change`], strictly before an instant: where nothing changes, a year is long to search.
+pub fn change_before(
+    windows: &Windows,
+    experiment: &Experiment,
+    after: Timestamp,
+    horizon: Timestamp,
+) -> Option<Timestamp> {
+    let asked = Asked::of(windows, experiment)?;
     let pages = timeline::page_of(after)..=timeline::page_of(horizon);
     pages.into_iter().find_map(|page| {
         let range = timeline::range_of(page);

@@ -112,6 +112,8 @@ impl Reality {
             Effect::OpenSlots { schedule, cursor, runs } => {
                 self.cursors.insert(schedule, cursor);
                 self.runs.extend(runs);
+                // As the store lists them.
+                self.runs.sort_by(|a, b| (a.opened_at, &a.id).cmp(&(b.opened_at, &b.id)));
             }
             Effect::Record { run, observation } => self.observe(rules, &run, &observation),
             Effect::ReadTemplate { run, .. } => {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     cost::{Budget, OnExceeded, Usd},
     experiment::{Experiment, Limits, OnFailure, Place, TemplateSelector},
-    fis::{FailureClass, FisStatus},
+    fis::{FailureClass, FisExperiment, FisStatus},
     ledger::{Definition, Failing, Ledger, Noted, Trouble},
     outcome::Outcome,
     plan::{Pause, PauseRow, Pausing, explain},
@@ -285,4 +285,15 @@ fn rows_of_an_older_version_can_be_read() {
     assert!(
         serde_json::from_str::<SkipReason>(&texts[0]).is_ok() && serde_json::from_str::<HoldReason>(&texts[1]).is_ok()
     );
+}
+
+#[test]
+fn run_has_ended_by_our_clock_when_we_see_that_it_has() {
+    let ahead = FisExperiment { ended_at: Some(t("10:10:05")), ..fis(FisStatus::Completed, t("10:00:05")) };
+    let completed = Observation::Finished { outcome: Outcome::Completed };
+    let seen = [("10:10:00", Observation::Polled { fis: ahead }), ("10:10:01", completed.clone())];
+    let run = applied(running(slot_run("10:00:00"), "10:00:00"), &seen);
+    let mut ledger = Ledger::default();
+    assert_eq!(ledger.note(&run, &completed, t("10:10:01"), None), Noted::Changed);
+    assert_eq!(ledger.ended_at, Some(t("10:10:01")));
 }

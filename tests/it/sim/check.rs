@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
     estimate::expected,
-    experiment::{Experiment as Declared, Overlap, Rules},
+    experiment::Rules,
     ids::RunId,
     outcome::Outcome,
     plan::FACTS_MAX_AGE,
-    run::{Adopted, Observation, Run, RunState, SkipReason},
+    run::{Adopted, Observation, Run, RunState, SkipReason, StopCause, Trigger, WindowRule},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,11 +20,12 @@ use super::{
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
+    turns,
     world::{MAX_PASSES_A_SECOND, World},
 };
 
 /// A pass may begin before what changes the rows or the rules, and record so much later, in milliseconds.
-const PASS_MS: u64 = 5 * SECOND_MS;
+pub const PASS_MS: u64 = 5 * SECOND_MS;
 
 /// Most calls for one run within ten seconds: polls every two, and a start and a stop with their retries.
 const MAX_CALLS_IN_TEN_SECONDS: usize = 14;
@@ -40,9 +41,9 @@ pub fn broken(world: &World) -> Vec<String> {
     evidence.slots(&mut found);
     evidence.events(&mut found);
     evidence.journal(&mut found);
-    evidence.overlaps(&mut found);
     evidence.pace(&mut found);
     closing::stops(&evidence, &mut found);
+    turns::check(&evidence, &mut found);
     found
 }
 
@@ -51,11 +52,34 @@ pub fn seen(world: &World) -> BTreeSet<String> {
     let name = |observation: &Observation| match observation {
         Observation::Started { adopted: Adopted::ByTag, .. } => "adopted".to_owned(),
         Observation::Skipped { reason } => format!("skipped {}", reason.as_str()),
+        Observation::Held { reason, .. } => format!("held {}", reason.as_str()),
         Observation::StopAsked { cause } => format!("stop {}", cause.as_str()),
         Observation::Finished { outcome } => format!("finished {}", outcome.as_str()),
         other => other.as_str().to_owned(),
     };
-    world.store.with(|tables| tables.journal.iter().map(|(_, entry)| name(&entry.observation)).collect())
+    world.store.with(|tables| {
+        let seen = tables.journal.iter().flat_map(|(_, entry)| {
+            let trigger = tables.runs.get(&entry.run).map(|run| &run.trigger);
+            let special = match (&entry.observation, trigger) {
+                (Observation::Started { .. }, Some(Trigger::Backfill { .. })) => Some("started again"),
+                (Observation::Started { .. }, Some(Trigger::Manual { windows: WindowRule::Overridden, .. })) => {
+                    Some("started over windows")
+                }
+                (
+                    Observation::Skipped { reason: SkipReason::Closed { unknown: Some(_), .. } }
+                    | Observation::StopAsked { cause: StopCause::Closed { unknown: Some(_), .. } },
+                    _,
+                ) => Some(if matches!(entry.observation, Observation::Skipped { .. }) {
+                    "skipped unknown"
+                } else {
+                    "stop unknown"
+                }),
+                _ => None,
+            };
+            [Some(name(&entry.observation)), special.map(str::to_owned)]
+        });
+        seen.flatten().collect()
+    })
 }
 
 /// Everything that was seen, to be judged.
@@ -128,6 +152,9 @@ impl<'a> Evidence<'a> {
                         let allowed = |rules: &&Rules| {
                             let declared = rules.experiments.get(&run.experiment);
                             declared.is_some_and(|declared| {
+                                if run.trigger.windows() == WindowRule::Overridden {
+                                    return true;
+                                }
                                 let ends = *at + expected(declared, facts, None);
                                 !closing::is_closed_within(rules, declared, *at, ends)
                             })
@@ -156,7 +183,7 @@ impl<'a> Evidence<'a> {
                 match what {
                     Durable::Halted => halted = halted.or(Some(*when)),
                     Durable::Resumed => halted = None,
-                    Durable::Opened { .. } | Durable::Paused => {}
+                    Durable::Opened { .. } | Durable::Paused { .. } => {}
                 }
             }
             halted.is_some_and(|since| since + PASS_MS < ms)
@@ -270,31 +297,6 @@ impl<'a> Evidence<'a> {
             let text = serde_json::to_string(stored).expect("a row can be written");
             if serde_json::from_str::<Run>(&text).ok().as_ref() != Some(stored) {
                 found.push(format!("journal: {id} does not survive being written: {text}"));
-            }
-        }
-    }
-
-    /// Two experiments of one that does not overlap are never active at once.
-    fn overlaps(&self, found: &mut Vec<String>) {
-        let never_overlaps = |declared: &Declared| {
-            let named = |(_, rules): &(u64, std::sync::Arc<Rules>)| {
-                rules.experiments.get(&declared.name).is_none_or(|e| e.overlap == Overlap::Skip)
-            };
-            self.world.history.iter().all(named)
-        };
-        for (n, one) in self.experiments.iter().enumerate() {
-            for other in &self.experiments[n + 1..] {
-                let (Some(first), Some(second)) = (self.runs.get(&one.run()), self.runs.get(&other.run())) else {
-                    continue;
-                };
-                let at_once = one.created_at < other.end() && other.created_at < one.end();
-                let declared =
-                    self.world.history.iter().find_map(|(_, rules)| rules.experiments.get(&first.experiment));
-                let same = first.experiment == second.experiment && first.id != second.id;
-                let forgotten = one.is_forgotten || other.is_forgotten;
-                if same && at_once && !forgotten && declared.is_some_and(never_overlaps) {
-                    found.push(format!("overlap: {} and {} of {}", one.id, other.id, first.experiment));
-                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use firedrill::domain::{
     experiment::{Experiment as Declared, FIS_MAX_DURATION, Rules},
-    run::Observation,
+    run::{Observation, WindowRule},
     window::{OnEntry, Window, WindowKind},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -16,38 +16,73 @@ use super::{
 /// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for.
 const PROMPT_MS: u64 = 5 * SECOND_MS;
 
+/// A calendar that grows too old is noticed with the next look, not at the instant.
+const DOUBT_SEEN: SignedDuration = SignedDuration::from_secs(31);
+
 fn in_scope<'r>(rules: &'r Rules, declared: &'r Declared, kind: WindowKind) -> impl Iterator<Item = &'r Window> {
     rules.windows.iter().filter(move |window| window.kind == kind && window.scope.holds(declared))
 }
 
-/// Whether an experiment may not run at an instant.
-fn is_closed(rules: &Rules, declared: &Declared, at: Timestamp) -> bool {
-    let denied = in_scope(rules, declared, WindowKind::Blackout).any(|window| window.covering(at).is_some());
-    denied || is_outside_allowed(rules, declared, at)
+fn meets(window: &Window, from: Timestamp, to: Timestamp) -> bool {
+    window.intervals(from, to).into_iter().next().is_some()
+}
+
+fn covers(window: &Window, at: Timestamp) -> bool {
+    meets(window, at, at + SignedDuration::from_nanos(1))
 }
 
 fn is_outside_allowed(rules: &Rules, declared: &Declared, at: Timestamp) -> bool {
     let mut allowed = in_scope(rules, declared, WindowKind::Allowed).peekable();
-    allowed.peek().is_some() && !allowed.any(|window| window.covering(at).is_some())
+    allowed.peek().is_some() && !allowed.any(|window| covers(window, at))
 }
 
-/// Whether an experiment may not run at some instant of `[from, to)`.
+/// Whether nobody knows at an instant what a window's calendar says.
+fn is_doubted(window: &Window, at: Timestamp) -> bool {
+    window.calendars.iter().any(|reading| match &reading.content {
+        None => true,
+        Some(content) => at < content.read_at || at > content.read_at + reading.good_for,
+    })
+}
+
+/// Whether an experiment may not run at some instant of `[from, to)`, or so shortly before a window that its lead
+/// forbids it, as far as is known at `from`. Where several allowed windows have a say, the most lenient lead counts.
 pub fn is_closed_within(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) -> bool {
-    edges(rules, declared, from, to).into_iter().any(|at| is_closed(rules, declared, at))
+    if rules.windows.iter().any(|window| window.scope.holds(declared) && is_doubted(window, from)) {
+        return true;
+    }
+    let denied = in_scope(rules, declared, WindowKind::Blackout).any(|window| meets(window, from, to + window.lead));
+    let lead = in_scope(rules, declared, WindowKind::Allowed).map(|window| window.lead).min().unwrap_or_default();
+    denied || edges(rules, declared, from, to + lead).into_iter().any(|at| is_outside_allowed(rules, declared, at))
 }
 
 /// Lists the instants of `[from, to)` at which something may change, the first one included.
 fn edges(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
     let mut edges = vec![from];
     for window in rules.windows.iter().filter(|window| window.scope.holds(declared)) {
-        let mut at = from;
-        while let Some(next) = window.next_transition(at).filter(|next| *next < to) {
-            edges.push(next);
-            at = next;
-        }
+        edges.extend(window.intervals(from, to).into_iter().flat_map(|i| [i.start, i.end]));
     }
+    edges.retain(|at| from <= *at && *at < to);
     edges.sort();
     edges
+}
+
+/// Finds the first instant of `[from, to)` at which a window that stops runs has been in doubt for so long that it was
+/// seen.
+fn in_doubt(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
+    let stops = |window: &&Window| matches!(window.on_entry, OnEntry::Stop { .. });
+    let windows = rules.windows.iter().filter(|window| window.scope.holds(declared)).filter(stops);
+    let of_window = |window: &Window| {
+        let aged = window.calendars.iter().filter_map(|reading| {
+            let content = reading.content.as_ref()?;
+            Some(content.read_at + reading.good_for + SignedDuration::from_millis(1))
+        });
+        let begins = aged.chain([from]).filter(|at| *at >= from);
+        let seen = begins
+            .map(|at| (at, at + DOUBT_SEEN))
+            .filter(|(at, seen)| is_doubted(window, *at) && is_doubted(window, *seen));
+        seen.map(|(_, seen)| seen).filter(|seen| *seen < to).min()
+    };
+    windows.filter_map(of_window).min()
 }
 
 /// Finds the first instant of `[from, to)` at which an experiment has to have been told to stop. Where several allowed
@@ -59,9 +94,9 @@ fn has_to_stop(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestam
     };
     let longest = rules.windows.iter().filter_map(lead).max().unwrap_or(SignedDuration::ZERO);
     let allowed: Option<Vec<SignedDuration>> = in_scope(rules, declared, WindowKind::Allowed).map(lead).collect();
-    let mut first: Option<Timestamp> = None;
+    let mut first = in_doubt(rules, declared, from, to);
     for at in edges(rules, declared, from, to + longest) {
-        let denied = in_scope(rules, declared, WindowKind::Blackout).filter(|window| window.covering(at).is_some());
+        let denied = in_scope(rules, declared, WindowKind::Blackout).filter(|window| covers(window, at));
         let by_deny = denied.filter_map(lead).max();
         let outside = is_outside_allowed(rules, declared, at);
         let by_allow = allowed.as_ref().filter(|_| outside).and_then(|leads| leads.iter().min().copied());
@@ -138,6 +173,9 @@ fn declared_in<'r>(evidence: &Evidence<'_>, rules: &'r Rules, experiment: &Exper
 }
 
 fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
+    if evidence.runs.get(&experiment.run())?.trigger.windows() == WindowRule::Overridden {
+        return None;
+    }
     stretches(evidence, experiment, from).into_iter().find_map(|(begin, end, rules)| {
         let declared = declared_in(evidence, rules, experiment)?;
         let nature = &evidence.world.nature;
@@ -154,6 +192,10 @@ fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
         let steps = evidence.world.nature.steps();
         let back = steps.iter().filter(|step| step.by_ms < 0 && experiment.created_at < step.at && step.at <= begin);
         let longer: u64 = back.map(|step| step.by_ms.unsigned_abs()).sum();
+        // It counts from the beginning that FIS tells, and FIS's clock may be ahead.
+        let nature = &evidence.world.nature;
+        let (ours, theirs) = (nature.wall_at(experiment.created_at), nature.true_wall_at(experiment.created_at));
+        let longer = longer + u64::try_from(theirs.duration_since(ours).as_millis()).unwrap_or(0);
         let due = experiment.created_at + u64::try_from(longest.as_millis()).expect("a length") + longer;
         (due < end).then(|| due.max(begin))
     })

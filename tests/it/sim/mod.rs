@@ -7,10 +7,13 @@
 mod check;
 mod closing;
 mod fis;
+mod month;
 mod nature;
 mod scenario;
 mod store;
 mod truth;
+mod turns;
+mod windows;
 mod world;
 
 use std::collections::BTreeSet;
@@ -41,7 +44,7 @@ fn live(seed: u64, planted: Planted, timeline: Timeline) -> Life {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 22] = [
+const HAPPENS: [&str; 38] = [
     "started",
     "adopted",
     "start-refused",
@@ -50,18 +53,34 @@ const HAPPENS: [&str; 22] = [
     "look-failed",
     "poll-failed",
     "stop-failed",
-    "held",
+    "held busy",
+    "held closed",
+    "held gap",
+    "held template-unread",
+    "started again",
+    "started over windows",
+    "skipped budget",
     "skipped closed",
+    "skipped excluded",
+    "skipped failing",
+    "skipped gap",
     "skipped halted",
     "skipped late",
     "skipped missed",
+    "skipped not-drawn",
     "skipped overlap",
+    "skipped paused",
+    "skipped queue-full",
+    "skipped runs-used-up",
     "skipped template",
+    "skipped unknown",
     "skipped would-cross",
     "stop closed",
     "stop halt",
     "stop max-duration",
     "stop operator",
+    "stop replaced",
+    "stop unknown",
     "finished completed",
     "finished stopped",
 ];

@@ -49,11 +49,26 @@ pub struct Nature {
     steps: Mutex<Vec<Step>>,
     stepped: watch::Sender<usize>,
     timeline: Option<Mutex<Vec<String>>>,
+    pace: Pace,
+}
+
+/// Whether I/O takes time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Some milliseconds.
+    Drawn,
+    /// None.
+    Instant,
 }
 
 impl Nature {
     pub fn new(seed: u64, base: Timestamp, timeline: Timeline) -> Self {
+        Self::with_pace(seed, base, timeline, Pace::Drawn)
+    }
+
+    pub fn with_pace(seed: u64, base: Timestamp, timeline: Timeline, pace: Pace) -> Self {
         Self {
+            pace,
             begun: Instant::now(),
             base,
             chance: Mutex::new(Chance::new(seed)),
@@ -117,6 +132,9 @@ impl Nature {
 
     /// A pause as I/O has them: none, a turn of the scheduler, or some milliseconds.
     pub async fn pause(&self) {
+        if self.pace == Pace::Instant {
+            return;
+        }
         match self.draw(|c| c.between(0, 5)) {
             0..=2 => {}
             3 => tokio::task::yield_now().await,

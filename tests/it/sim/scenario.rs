@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
+    cost::{Budget, OnExceeded, Usd},
     experiment::{
-        EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Labels, Limits, Overlap, Place, Rules,
-        TemplateSelector,
+        EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Group, Labels, Limits, OnFailure, Overlap, Place,
+        Rules, Targets, TemplateSelector,
     },
-    ids::Name,
+    ids::{ExperimentName, Name},
     pattern::Pattern,
-    schedule::{Bounds, CronSchedule, Every, MissedPolicy, Schedule, Spread, Timing},
-    template::{TemplateAction, TemplateFacts},
-    window::{NameGlob, OnEntry, Scope, Span, Window, WindowKind},
+    run::WindowRule,
+    schedule::{Bounds, CronSchedule, Every, Gaps, MissedPolicy, Schedule, Spread, Timing},
+    template::{TargetFacts, TemplateAction, TemplateFacts},
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
+use super::windows::window;
 use crate::support::chance::Chance;
 
 pub const SECOND_MS: u64 = 1_000;
@@ -23,7 +25,7 @@ pub const MINUTE_MS: u64 = 60 * SECOND_MS;
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 
 /// Zones, most of them with a clock change within hours of one of [`BASES`].
-const ZONES: [&str; 6] =
+pub const ZONES: [&str; 6] =
     ["UTC", "America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kolkata", "Pacific/Chatham"];
 
 /// When worlds begin: shortly before clock changes, and on plain days.
@@ -56,7 +58,24 @@ pub enum Happening {
     StartByHand {
         request: u64,
         experiment: u64,
+        windows: WindowRule,
     },
+    /// Slots of the last so many minutes are to be filled again.
+    Backfill {
+        request: u64,
+        experiment: u64,
+        minutes: u64,
+    },
+    /// An experiment is paused, for so long or until somebody resumes it.
+    Pause {
+        experiment: u64,
+        for_ms: Option<u64>,
+    },
+    Unpause {
+        experiment: u64,
+    },
+    /// The calendar is read again, perhaps in vain.
+    ReadCalendar,
     StopByHand,
     Halt,
     Resume,
@@ -89,15 +108,15 @@ pub enum Happening {
     StopOutside,
 }
 
-fn name(text: &str) -> Name {
+pub fn name(text: &str) -> Name {
     Name::parse(text).expect("a name")
 }
 
-fn minutes(count: u64) -> SignedDuration {
+pub fn minutes(count: u64) -> SignedDuration {
     SignedDuration::from_mins(i64::try_from(count).expect("few"))
 }
 
-fn zone(c: &mut Chance) -> TimeZone {
+pub fn zone(c: &mut Chance) -> TimeZone {
     TimeZone::get(c.pick(&ZONES)).expect("a zone")
 }
 
@@ -119,7 +138,14 @@ pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<(BTreeMap<String, Strin
             ..TemplateAction::default()
         };
         let actions = BTreeMap::from([("latency".to_owned(), action)]);
-        let facts = TemplateFacts { id: format!("EXT{n}"), actions, read_at: base, ..TemplateFacts::default() };
+        let target = TargetFacts {
+            resource_type: "aws:ecs:task".to_owned(),
+            tags: BTreeMap::from([("app".to_owned(), c.pick(&["shop", "stock", "mail", "pay"]).to_owned())]),
+            ..TargetFacts::default()
+        };
+        let targets = BTreeMap::from([("tasks".to_owned(), target)]);
+        let facts =
+            TemplateFacts { id: format!("EXT{n}"), actions, targets, read_at: base, ..TemplateFacts::default() };
         (BTreeMap::from([("drill".to_owned(), format!("d{n}"))]), facts)
     };
     (0..4).map(|n| template(n, c)).collect()
@@ -130,7 +156,13 @@ pub fn rules(c: &mut Chance, base: Timestamp) -> Rules {
     let count = c.between(1, 4);
     let experiments = (0..count).map(|n| experiment(c, n, base)).map(|e| (e.name.clone(), e)).collect();
     let windows = (0..c.between(0, 4)).map(|n| window(c, n, base)).collect();
-    Rules { experiments, windows, ..Rules::default() }
+    let groups = BTreeMap::from([(name("db"), Group { min_gap: minutes(c.pick(&[0, 0, 3])) })]);
+    let budget = Budget {
+        monthly: c.one_in(6).then(|| Usd::from_cents(c.pick(&[50, 150, 400]))),
+        price_per_action_minute: None,
+        on_exceeded: if c.one_in(4) { OnExceeded::Warn } else { OnExceeded::Refuse },
+    };
+    Rules { experiments, windows, groups, budget }
 }
 
 pub fn experiment_name(n: u64) -> Name {
@@ -145,20 +177,21 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
     };
     let region = if c.one_in(4) { Some("eu-west-1".to_owned()) } else { None };
     let team = c.pick(&["red", "blue"]).to_owned();
-    let schedules = (0..c.between(0, 2)).map(|n| schedule(c, n, base)).collect();
+    let name = experiment_name(n);
+    let schedules = (0..c.between(0, 2)).map(|n| schedule(c, &name, n, base)).collect();
     let triggers = (0..c.between(0, 2)).map(|_| trigger(c)).collect();
     Experiment {
-        name: experiment_name(n),
+        name,
         template,
         place: Place { region, ..Place::default() },
         tags: BTreeMap::from([("team".to_owned(), team)]),
         labels: Labels::default(),
         environment: None,
         account: None,
-        overlap: c.pick(&[Overlap::Skip, Overlap::Skip, Overlap::Allow]),
-        limits: Limits::default(),
+        overlap: overlap(c),
+        limits: limits(c),
         max_duration: max_duration(c),
-        estimate: EstimateKind::Ceiling,
+        estimate: c.pick(&[EstimateKind::Ceiling, EstimateKind::Nominal, EstimateKind::Learned]),
         schedules,
         triggers,
     }
@@ -168,27 +201,42 @@ fn max_duration(c: &mut Chance) -> SignedDuration {
     if c.one_in(40) { FIS_MAX_DURATION } else { minutes(c.pick(&[2, 5, 12, 30, 60])) }
 }
 
-fn schedule(c: &mut Chance, n: u64, base: Timestamp) -> Schedule {
-    let label = name(&format!("s{n}"));
-    let timing = if c.one_in(5) {
-        let period = minutes(c.between(7, 90));
-        Timing::Every(Every::new(period, base - minutes(c.between(0, 500)), TimeZone::UTC))
-    } else {
-        Timing::Cron(cron(c, base))
+fn overlap(c: &mut Chance) -> Overlap {
+    use Overlap as O;
+    c.pick(&[O::Skip, O::Skip, O::QueueOne, O::QueueAll, O::StopOther, O::Allow, O::Allow])
+}
+
+fn limits(c: &mut Chance) -> Limits {
+    Limits {
+        queue_for: minutes(c.pick(&[2, 15, 90])),
+        min_gap: minutes(c.pick(&[0, 0, 0, 1, 15])),
+        groups: if c.one_in(3) { vec![name("db")] } else { Vec::new() },
+        targets: if c.one_in(3) { Targets::Shared } else { Targets::Exclusive },
+        on_failure: c.pick(&[OnFailure::Continue, OnFailure::Continue, OnFailure::Pause, OnFailure::Classify]),
+    }
+}
+
+fn schedule(c: &mut Chance, experiment: &ExperimentName, n: u64, base: Timestamp) -> Schedule {
+    let timing = match c.between(0, 9) {
+        0 => {
+            let anchor = base - minutes(c.between(0, 500));
+            Timing::Every(Every::new(minutes(c.pick(&[7, 20, 45])), anchor, zone(c)))
+        }
+        1 => Timing::At { at: base + minutes(c.between(1, 120)), zone: zone(c) },
+        _ => Timing::Cron(cron(c, base)),
     };
-    let mut schedule = Schedule::new(&name("any"), label, timing, Bounds::default());
-    let all = MissedPolicy::All { most: 3 };
-    schedule.missed = c.pick(&[MissedPolicy::Latest, MissedPolicy::Latest, MissedPolicy::Skip, all]);
-    schedule.spread = c.pick(&[
-        Spread::None,
-        Spread::None,
-        Spread::Jitter(minutes(5)),
-        Spread::Jitter(minutes(20)),
-        Spread::Within(minutes(15)),
-    ]);
-    schedule.mtbf = c.pick(&[1, 1, 1, 3]);
-    schedule.hold_for = minutes(c.pick(&[0, 0, 30]));
+    let mut schedule = Schedule::new(experiment, name(&format!("s{n}")), timing, Bounds::default());
+    schedule.spread = match c.between(0, 7) {
+        0 => Spread::Jitter(minutes(c.between(1, 15))),
+        1 => Spread::Within(minutes(c.between(1, 18))),
+        _ => Spread::None,
+    };
+    schedule.mtbf = c.pick(&[1, 1, 1, 1, 2, 3]);
+    schedule.max_runs = c.one_in(6).then(|| c.pick(&[1, 2, 3]));
+    schedule.missed =
+        c.pick(&[MissedPolicy::Latest, MissedPolicy::Latest, MissedPolicy::Skip, MissedPolicy::All { most: 3 }]);
     schedule.start_deadline = SignedDuration::from_secs(c.pick(&[20, 60, 300, 1_800, 7_200]));
+    schedule.hold_for = minutes(c.pick(&[0, 0, 0, 10, 90]));
     schedule
 }
 
@@ -205,7 +253,8 @@ fn cron(c: &mut Chance, base: Timestamp) -> CronSchedule {
         5 => "30 1-3 * * *".to_owned(),
         _ => "0 30 2 * * *".to_owned(),
     };
-    CronSchedule::parse(&expression, zone, "").expect("a schedule")
+    let cron = CronSchedule::parse(&expression, zone, "").expect("a schedule");
+    cron.with_gaps(c.pick(&[Gaps::Shift, Gaps::Shift, Gaps::Skip]))
 }
 
 fn trigger(c: &mut Chance) -> EventTrigger {
@@ -215,39 +264,6 @@ fn trigger(c: &mut Chance) -> EventTrigger {
         settle: minutes(c.pick(&[0, 1, 5])),
         hold_for: minutes(c.pick(&[0, 0, 30, 120])),
         start_deadline: minutes(c.pick(&[0, 1, 10])),
-    }
-}
-
-/// Draws a window that begins within some hours of an instant.
-pub fn window(c: &mut Chance, n: u64, near: Timestamp) -> Window {
-    let zone = zone(c);
-    let is_allowed = c.one_in(4);
-    let from = zone.to_datetime(near + minutes(c.between(0, 240)) - minutes(if is_allowed { 120 } else { 30 }));
-    let length = if is_allowed { c.between(60, 300) } else { c.between(1, 90) };
-    let to = from.saturating_add(minutes(length));
-    let span = if c.one_in(2) {
-        let text = format!("{}-{}", from.strftime("%H:%M"), to.strftime("%H:%M"));
-        Span::parse_weekly(&text)
-    } else {
-        let text = format!("{} - {}", from.strftime("%Y-%m-%dT%H:%M"), to.strftime("%Y-%m-%dT%H:%M"));
-        Span::parse_dates(&text)
-    };
-    let scope = match c.between(0, 4) {
-        0 => Scope { experiments: vec![NameGlob::new("drill-1")], ..Scope::default() },
-        1 => Scope { experiments: vec![NameGlob::new("drill-*")], ..Scope::default() },
-        2 => Scope { tags: BTreeMap::from([("team".to_owned(), "red".to_owned())]), ..Scope::default() },
-        _ => Scope::default(),
-    };
-    let lead = SignedDuration::from_secs(c.pick(&[0, 0, 30, 120, 600]));
-    Window {
-        name: name(&format!("w{n}")),
-        kind: if is_allowed { WindowKind::Allowed } else { WindowKind::Blackout },
-        scope,
-        on_entry: if c.one_in(3) { OnEntry::Finish } else { OnEntry::Stop { lead } },
-        lead: SignedDuration::ZERO,
-        zone,
-        spans: vec![span.expect("a span")],
-        calendars: Vec::new(),
     }
 }
 
@@ -271,7 +287,10 @@ pub fn changed(c: &mut Chance, rules: &Rules, now: Timestamp) -> Rules {
                 match other {
                     5 => victim.max_duration = max_duration(c),
                     6 => victim.place.region = Some(c.pick(&["us-east-1", "eu-west-1"]).to_owned()),
-                    _ => victim.schedules = (0..2).map(|n| schedule(c, n, now)).collect(),
+                    _ => {
+                        let name = victim.name.clone();
+                        victim.schedules = (0..2).map(|n| schedule(c, &name, n, now)).collect();
+                    }
                 }
             } else {
                 rules.experiments.pop_first();
@@ -297,7 +316,23 @@ pub fn happenings(c: &mut Chance, length_ms: u64) -> Vec<(u64, Happening)> {
     }
     let when = |c: &mut Chance| c.between(0, length_ms);
     for request in 0..c.between(0, 3) {
-        all.push((when(c), H::StartByHand { request, experiment: c.between(0, 3) }));
+        let windows = if c.one_in(3) { WindowRule::Overridden } else { WindowRule::Hold };
+        all.push((when(c), H::StartByHand { request, experiment: c.between(0, 3), windows }));
+    }
+    if c.one_in(4) {
+        let (experiment, minutes) = (c.between(0, 3), c.between(10, 90));
+        all.push((when(c), H::Backfill { request: 0, experiment, minutes }));
+    }
+    for _ in 0..c.pick(&[0, 0, 1, 2]) {
+        let (at, experiment) = (when(c), c.between(0, 3));
+        let for_ms = c.one_in(2).then(|| c.between(MINUTE_MS, HOUR_MS));
+        all.push((at, H::Pause { experiment, for_ms }));
+        if c.one_in(2) {
+            all.push((at + c.between(0, HOUR_MS), H::Unpause { experiment }));
+        }
+    }
+    for _ in 0..c.pick(&[0, 1, 3]) {
+        all.push((when(c), H::ReadCalendar));
     }
     for _ in 0..c.between(0, 2) {
         all.push((when(c), H::StopByHand));

@@ -32,7 +32,7 @@ pub enum Durable {
     Opened { key: ScheduleKey, before: Option<Timestamp>, after: Timestamp },
     Halted,
     Resumed,
-    Paused,
+    Paused { experiment: ExperimentName, row: PauseRow },
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ pub struct Tables {
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// What became durable besides, and when in true time.
     pub log: Vec<(u64, Durable)>,
-    /// When a query failed.
+    /// When a query failed, or began to be slow.
     pub faults: Vec<u64>,
     /// Writes that broke a rule.
     pub broken: Vec<String>,
@@ -113,6 +113,7 @@ impl MemoryStore {
         self.nature.pause().await;
         let weather = self.nature.weather();
         if self.nature.draw(|c| c.permille(weather.store / 4)) {
+            self.with(|tables| tables.faults.push(self.nature.elapsed()));
             self.nature.let_pass(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
         }
         let now = self.nature.elapsed();
@@ -218,7 +219,7 @@ impl Store for MemoryStore {
                 ledger.forgive();
             }
             let row = tables.pauses.remove(&experiment).unwrap_or_default().after(change);
-            tables.log.push((ms, Durable::Paused));
+            tables.log.push((ms, Durable::Paused { experiment: experiment.clone(), row: row.clone() }));
             tables.pauses.insert(experiment, row);
         })
         .await

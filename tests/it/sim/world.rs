@@ -16,7 +16,7 @@ use firedrill::{
     domain::{
         experiment::Rules,
         plan::{HaltRunning, Mode, Snapshot},
-        run::{Observation, Run, WindowRule},
+        run::{Observation, Run},
     },
     engine::{
         ports::{StoreDid, StoreError, WakeSource, Witness},
@@ -24,17 +24,19 @@ use firedrill::{
     },
     ingest::{
         event::{EventIngest, Message},
-        manual::{Asker, ManualIngest},
+        manual::{Asker, Backfill, ManualIngest},
     },
 };
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::{
+    check,
     fis::{Fis, Tokens},
     nature::{Nature, Timeline, Weather},
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS},
     store::{Intent, MemoryStore},
+    windows,
 };
 use crate::support::chance::Chance;
 
@@ -171,7 +173,7 @@ impl World {
         self.ear.passes()
     }
 
-    /// When a query of the store failed, and until when the engine waits after it.
+    /// When a query of the store failed or was slow, and until when the engine waits for it or after it.
     pub fn store_faults(&self) -> Vec<(u64, u64)> {
         self.store.with(|tables| tables.faults.iter().map(|&at| (at, at + 2 * SECOND_MS)).collect())
     }
@@ -205,12 +207,18 @@ impl World {
         self.check_cursors();
         let mut rules = (**self.rules.borrow()).clone();
         rules.experiments.values_mut().for_each(|experiment| experiment.schedules.clear());
-        self.reload(rules);
+        self.reload(rules.clone());
         let deadline = self.nature.elapsed() + PATIENCE_MS;
+        let impatient = self.nature.elapsed() + PATIENCE_MS / 4;
         while self.store.with(|tables| tables.runs.values().any(|run| !run.is_over())) {
             if self.nature.elapsed() > deadline {
                 self.broken.push("lost: a run does not end".to_owned());
                 break;
+            }
+            // Filled slots wait for days.
+            if self.nature.elapsed() > impatient && !rules.windows.is_empty() {
+                rules.windows = [].into_iter().collect();
+                self.reload(rules.clone());
             }
             self.until(self.nature.elapsed() + MINUTE_MS).await;
         }
@@ -320,7 +328,13 @@ impl World {
                 let message = message(id, "no event at all".to_owned());
                 self.take_in(message).await;
             }
-            Happening::StartByHand { .. } | Happening::StopByHand | Happening::Halt | Happening::Resume => {
+            Happening::StartByHand { .. }
+            | Happening::Backfill { .. }
+            | Happening::Pause { .. }
+            | Happening::Unpause { .. }
+            | Happening::StopByHand
+            | Happening::Halt
+            | Happening::Resume => {
                 if self.agent.is_some() {
                     self.operate(happening).await;
                 } else {
@@ -332,6 +346,12 @@ impl World {
                 let at = self.nature.now();
                 let changed = self.nature.draw(|c| scenario::changed(c, &rules, at));
                 self.reload(changed);
+            }
+            Happening::ReadCalendar => {
+                let rules = self.rules.borrow().clone();
+                let at = self.nature.now();
+                let read = self.nature.draw(|c| windows::read_again(c, &rules, at));
+                self.reload(read);
             }
             Happening::Step { by_ms } => self.nature.step(by_ms),
             Happening::Crash { polls, down_ms } => {
@@ -367,15 +387,32 @@ impl World {
 
     async fn operate(&mut self, happening: Happening) {
         let Some(manual) = self.agent.as_ref().map(|agent| agent.manual.clone()) else { return };
-        let asker = Asker { by: "somebody".to_owned(), reason: None };
+        let asker = Asker { by: "somebody".to_owned(), reason: Some("because".to_owned()) };
         let now = self.nature.now();
         let done = match happening {
-            Happening::StartByHand { request, experiment } => {
+            Happening::StartByHand { request, experiment, windows } => {
                 let name = scenario::experiment_name(experiment);
-                self.beside(async move {
-                    manual.start(name, format!("r{request}"), asker, WindowRule::Hold, now).await.map(|_| ())
-                })
+                self.beside(
+                    async move { manual.start(name, format!("r{request}"), asker, windows, now).await.map(|_| ()) },
+                )
                 .await
+            }
+            Happening::Backfill { request, experiment, minutes } => {
+                let experiment = scenario::experiment_name(experiment);
+                let declared = self.rules.borrow().experiments.get(&experiment).cloned();
+                let schedule = declared.and_then(|e| e.schedules.first().map(|schedule| schedule.name().clone()));
+                let from = now - scenario::minutes(minutes);
+                let wish = Backfill { experiment, schedule, from, to: now, request: format!("b{request}") };
+                self.beside(async move { manual.backfill(wish, asker, now).await.map(|_| ()) }).await
+            }
+            Happening::Pause { experiment, for_ms } => {
+                let name = scenario::experiment_name(experiment);
+                let until = for_ms.map(|ms| check::plus(now, ms));
+                self.beside(async move { manual.pause(name, asker, until, now).await }).await
+            }
+            Happening::Unpause { experiment } => {
+                let name = scenario::experiment_name(experiment);
+                self.beside(async move { manual.unpause(name, now).await }).await
             }
             Happening::StopByHand => {
                 let open: Vec<Run> =
