@@ -11,7 +11,7 @@
 //! | [`engine`] | the loop around the planner, and its ports | `domain` |
 //! | [`ingest`] | messages and operators' wishes to rows | `domain`, `engine::ports` |
 //! | [`store`] | rows on SQLite | `domain`, `engine::ports` |
-//! | [`aws`] | FIS, SQS and EventBridge by the SDK | `domain`, `engine::ports`, `config::settings`, `ingest` |
+//! | [`aws`] | FIS, SQS, EventBridge and change calendars by the SDK | `domain`, `engine::ports`, `config::settings`, `ingest` |
 //! | [`http`] | the operators' socket and the probes' port | `domain`, `engine::ports`, `ingest` |
 //! | [`telemetry`] | logs, traces, metrics | `domain`, `config::settings` |
 //! | [`simulator`] | FIS and what is around it, on loopback | `domain` |

@@ -13,7 +13,7 @@ use firedrill::{
     domain::{
         ids::RunId,
         outcome::Outcome,
-        plan::{HaltRunning, StopRequest},
+        plan::{HaltRunning, Pause, Pausing, StopRequest},
         run::{Observation, Run, RunState, SkipReason, Trigger},
     },
     engine::ports::{Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store},
@@ -116,6 +116,42 @@ async fn run_advances_from_its_own_revision_only(store: &impl Store) {
     let (_, unknown) = advance(&slot_run("11:00:00"), skip());
     assert_eq!(commit(store, unknown).await, Committed::Stale, "a run that was never recorded");
     assert_eq!(rows(store).await.runs.len(), 1);
+}
+
+async fn runs_opened_together_keep_their_order(store: &impl Store) {
+    // All at one instant, as slots of one pass are: who comes first decides who has to wait.
+    let at = |slot: String| {
+        let mut run = slot_run(&slot);
+        run.opened_at = t("12:00:00");
+        run
+    };
+    let runs: Vec<Run> = (0..20).map(|minute| at(format!("11:{minute:02}:00"))).collect();
+    commit(store, adopt("10:00:00")).await;
+    commit(store, open_slots("11:30:00", runs.clone())).await;
+    assert_eq!(rows(store).await.runs, runs);
+}
+
+async fn pause_is_set_replaced_and_lifted_with_the_failures_of_before(store: &impl Store) {
+    let run = asked(read(slot_run("10:00:00"), "10:00:00", 600), "10:00:00");
+    store.request_runs(vec![run.clone()]).await.expect("a write");
+    let class = firedrill::domain::fis::FailureClass::Denied;
+    let refused = Observation::StartRefused { class, message: String::new(), retry_at: t(AT) };
+    let (run, change) = advance(&run, refused);
+    commit(store, change).await;
+    let outcome = firedrill::domain::outcome::Outcome::NotStarted { class, message: String::new() };
+    commit(store, advance(&run, Observation::Finished { outcome }).1).await;
+    let probe = name("probe");
+    assert!(rows(store).await.ledgers[&probe].failing.is_some());
+    for reason in ["first", "second"] {
+        let pause = Pause { at: t(AT), by: "ann".to_owned(), reason: Some(reason.to_owned()), until: None };
+        store.set_pause(probe.clone(), Pausing::Pause(pause.clone())).await.expect("a write");
+        assert_eq!(rows(store).await.pauses[&probe].in_force(t(AT)), Some(&pause));
+    }
+    assert!(rows(store).await.ledgers[&probe].failing.is_some(), "a pause forgives nothing");
+    store.set_pause(probe.clone(), Pausing::Resume { at: t(AT) }).await.expect("a write");
+    let all = rows(store).await;
+    assert_eq!((all.pauses[&probe].in_force(t(AT)), all.pauses[&probe].resumed_at), (None, Some(t(AT))));
+    assert!(all.ledgers[&probe].failing.is_none());
 }
 
 async fn changes_of_one_transaction_are_each_made_or_stale(store: &impl Store) {
@@ -246,6 +282,8 @@ shown_of_sqlite! {
     event_is_known_by_source_and_id_and_recorded_with_its_runs
     stop_is_asked_of_open_runs_only_and_gone_with_them
     halt_is_set_replaced_and_lifted
+    runs_opened_together_keep_their_order
+    pause_is_set_replaced_and_lifted_with_the_failures_of_before
     message_is_quarantined_once
 }
 

@@ -207,8 +207,8 @@ impl<'a> World<'a> {
             Effect::OpenSlots { schedule, cursor, runs } => {
                 self.snapshot.cursors.insert(schedule, cursor);
                 self.snapshot.runs.extend(runs);
-                // As the store has them: who comes first decides who has to wait.
-                self.snapshot.runs.sort_by(|a, b| (a.opened_at, &a.id).cmp(&(b.opened_at, &b.id)));
+                // As the store has them, in the order in which they were opened: who comes first decides who has to wait.
+                self.snapshot.runs.sort_by_key(|run| run.opened_at);
             }
             Effect::Record { run, observation } => {
                 if let Observation::Held { reason, .. } = &observation {

@@ -113,7 +113,7 @@ impl Reality {
                 self.cursors.insert(schedule, cursor);
                 self.runs.extend(runs);
                 // As the store lists them.
-                self.runs.sort_by(|a, b| (a.opened_at, &a.id).cmp(&(b.opened_at, &b.id)));
+                self.runs.sort_by_key(|run| run.opened_at);
             }
             Effect::Record { run, observation } => self.observe(rules, &run, &observation),
             Effect::ReadTemplate { run, .. } => {

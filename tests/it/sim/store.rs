@@ -39,7 +39,8 @@ pub enum Durable {
 pub struct Tables {
     pub cursors: BTreeMap<ScheduleKey, Timestamp>,
     pub runs: BTreeMap<RunId, Run>,
-    open: BTreeSet<(Timestamp, RunId)>,
+    /// Open runs, in the order in which they were opened.
+    open: BTreeMap<(Timestamp, i64), RunId>,
     /// Entries with the true time at which each became durable.
     pub journal: Vec<(u64, JournalEntry)>,
     pub events: BTreeMap<(String, String), Vec<RunId>>,
@@ -146,7 +147,7 @@ impl Store for MemoryStore {
         }
         let rows = self.with(|tables| Rows {
             cursors: tables.cursors.clone(),
-            runs: tables.open.iter().map(|(_, id)| tables.runs[id].clone()).collect(),
+            runs: tables.open.values().map(|id| tables.runs[id].clone()).collect(),
             halt: tables.halt.clone(),
             stops: tables.stops.clone(),
             ledgers: tables.ledgers.clone(),
@@ -236,7 +237,7 @@ impl Tables {
         let explained = Vec::new();
         self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation, explained }));
         if !run.is_over() {
-            self.open.insert((run.opened_at, run.id.clone()));
+            self.open.insert((run.opened_at, seq), run.id.clone());
         }
         self.runs.insert(run.id.clone(), run);
         Recorded::New
@@ -295,7 +296,7 @@ impl Tables {
         }
         if run.is_over() {
             self.stops.remove(&run.id);
-            self.open.remove(&(run.opened_at, run.id.clone()));
+            self.open.retain(|_, id| *id != run.id);
         }
         self.runs.insert(run.id.clone(), run);
         Committed::Done
