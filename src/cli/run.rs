@@ -20,7 +20,6 @@ const TELEMETRY_END: Duration = Duration::from_secs(3);
 /// # Errors
 /// [`Exit::Usage`] for mistakes in the configuration, [`Exit::Internal`] when a part of the agent fails.
 pub fn run(context: &Context) -> Result<Exit, Failure> {
-    // Where everything stands in the files is forgotten: of ten thousand schedules it is more than they are themselves.
     let Loaded { settings, warnings, .. } = context.load()?;
     let telemetry = start_telemetry(&settings.telemetry)?;
     for warning in &warnings {

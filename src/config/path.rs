@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::problem::Place;
+use super::problem::{Place, Position};
 
 /// One step of a key path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,39 +72,53 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// Where every key and value stands.
+/// Where every key and value stands. Kept small: of thousands of schedules it is the largest part of loading them.
 #[derive(Debug, Default)]
 pub struct Index {
-    entries: BTreeMap<KeyPath, Entry>,
+    /// Files and variables.
+    sources: Vec<String>,
+    /// By the path as written.
+    entries: BTreeMap<String, Entry>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Entry {
-    key: Place,
-    value: Place,
+    source: usize,
+    key: Option<Position>,
+    value: Option<Position>,
 }
 
 impl Index {
-    /// Notes where a key and its value stand; the last note of a path counts, as the last file does.
-    pub fn note(&mut self, path: KeyPath, key: Place, value: Place) {
-        self.entries.insert(path, Entry { key, value });
+    /// Notes where in a source a key and its value stand; the last note of a path counts, as the last file does.
+    pub fn note(&mut self, path: &KeyPath, source: &str, key: Option<Position>, value: Option<Position>) {
+        // What is noted in a row mostly stands in the same file.
+        let known = self.sources.iter().rposition(|known| known == source);
+        let source = known.unwrap_or_else(|| {
+            self.sources.push(source.to_owned());
+            self.sources.len() - 1
+        });
+        self.entries.insert(path.to_string(), Entry { source, key, value });
     }
 
     /// Finds where a value stands, or else what holds it.
     pub fn value(&self, path: &KeyPath) -> Option<Place> {
-        self.nearest(path).map(|entry| entry.value.clone())
+        self.nearest(path).map(|entry| self.place(entry, entry.value))
     }
 
     /// Finds where a key stands, or else what holds it.
     pub fn key(&self, path: &KeyPath) -> Option<Place> {
-        self.nearest(path).map(|entry| entry.key.clone())
+        self.nearest(path).map(|entry| self.place(entry, entry.key))
     }
 
-    fn nearest(&self, path: &KeyPath) -> Option<&Entry> {
+    fn place(&self, entry: Entry, position: Option<Position>) -> Place {
+        Place { source: self.sources.get(entry.source).cloned().unwrap_or_default(), position }
+    }
+
+    fn nearest(&self, path: &KeyPath) -> Option<Entry> {
         let mut path = path.clone();
         loop {
-            if let Some(entry) = self.entries.get(&path) {
-                return Some(entry);
+            if let Some(entry) = self.entries.get(&path.to_string()) {
+                return Some(*entry);
             }
             path = path.parent()?;
         }

@@ -71,10 +71,14 @@ impl SourceFile {
     }
 
     fn place(&self, byte: usize) -> Place {
+        Place { source: self.name.clone(), position: self.position(byte) }
+    }
+
+    fn position(&self, byte: usize) -> Option<Position> {
         let line = self.lines.partition_point(|&start| start <= byte);
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
         let column = self.text.get(start..byte).map_or(0, |before| before.chars().count()) + 1;
-        Place { source: self.name.clone(), position: Some(Position { line, column }) }
+        Some(Position { line, column })
     }
 }
 
@@ -101,8 +105,7 @@ pub fn merge(path: &Path, env: &[(String, String)]) -> Merged {
     let variables = env.iter().filter(|(name, _)| variable_path(name).is_some()).cloned();
     for (name, _) in env {
         if let Some(path) = variable_path(name) {
-            let place = Place { source: format!("environment variable {name}"), position: None };
-            merged.index.note(path.clone(), place.clone(), place);
+            merged.index.note(&path, &format!("environment variable {name}"), None, None);
             merged.variables.push(path);
         }
     }
@@ -199,7 +202,7 @@ fn syntax_problem(file: &SourceFile, error: &toml::de::Error) -> Problem {
 fn index_table(file: &SourceFile, path: &KeyPath, table: &DeTable<'_>, index: &mut Index) {
     for (key, value) in table {
         let path = path.key(key.get_ref());
-        index.note(path.clone(), file.place(key.span().start), file.place(value.span().start));
+        index.note(&path, &file.name, file.position(key.span().start), file.position(value.span().start));
         index_value(file, &path, value.get_ref(), index);
     }
 }
@@ -210,8 +213,8 @@ fn index_value(file: &SourceFile, path: &KeyPath, value: &DeValue<'_>, index: &m
         DeValue::Array(items) => {
             for (number, item) in items.iter().enumerate() {
                 let path = path.item(number);
-                let at = file.place(item.span().start);
-                index.note(path.clone(), at.clone(), at);
+                let at = file.position(item.span().start);
+                index.note(&path, &file.name, at, at);
                 index_value(file, &path, item.get_ref(), index);
             }
         }

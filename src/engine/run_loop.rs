@@ -28,7 +28,7 @@ use crate::domain::{
 pub const MAX_CALLS: usize = 64;
 
 /// Most changes in one transaction: other writers and the first fires of a second do not wait for all of them.
-const MAX_CHANGES: usize = 1_000;
+const MAX_CHANGES: usize = 2_500;
 
 /// Longest time between two passes, so that what people and metrics are told of windows and slots is not stale.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
