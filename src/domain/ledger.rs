@@ -182,7 +182,9 @@ impl Ledger {
     fn ended(&mut self, fis: &FisExperiment, accounts: u64, at: Timestamp) {
         // FIS's clock may be ahead of ours: nothing that we have seen to be over ends later than that.
         let end = fis.ended_at.map_or(at, |ended| ended.min(at));
-        self.ended_at = Some(self.ended_at.map_or(end, |known| known.max(end)));
+        // One that lies ahead was seen before our clock was set back, and would hide this one.
+        let known = self.ended_at.filter(|known| *known <= at);
+        self.ended_at = Some(known.map_or(end, |known| known.max(end)));
         let minutes = cost::billed_minutes(fis).saturating_mul(accounts);
         if minutes > 0 {
             let spent = self.action_minutes.entry(month(at)).or_default();

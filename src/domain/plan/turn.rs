@@ -136,15 +136,17 @@ fn turn(case: &Case<'_>) -> Turn {
 /// A time after a run in which the next one may not begin.
 struct Gap<'a> {
     until: Timestamp,
-    length: SignedDuration,
     group: Option<&'a Name>,
 }
 
-/// The gap that ends last.
+/// The gap that ends last. An end that lies ahead was seen before the clock was set back and says nothing.
 fn last_gap<'a>(case: &'a Case<'_>) -> Option<Gap<'a>> {
-    let ended = |name| case.snapshot.ledgers.get(name).and_then(|ledger| ledger.ended_at);
+    let ended = |name| {
+        let ledger = case.snapshot.ledgers.get(name);
+        ledger.and_then(|ledger| ledger.ended_at).filter(|ended| *ended <= case.now)
+    };
     let limits = &case.experiment.limits;
-    let gap = |ended, length, group| Gap { until: after(ended, length), length, group };
+    let gap = |ended, length, group| Gap { until: after(ended, length), group };
     let own = ended(&case.experiment.name).filter(|_| limits.min_gap > SignedDuration::ZERO);
     let own = own.map(|ended| gap(ended, limits.min_gap, None));
     let of_groups = limits.groups.iter().filter_map(|group| {
@@ -156,13 +158,9 @@ fn last_gap<'a>(case: &'a Case<'_>) -> Option<Gap<'a>> {
     own.into_iter().chain(of_groups).max_by_key(|gap| gap.until)
 }
 
-/// Asks whether the last run of the experiment and of its groups ended long enough ago. An end that lies so far ahead that
-/// it can only have been seen before the clock was set back says nothing.
+/// Asks whether the last run of the experiment and of its groups ended long enough ago.
 pub(super) fn gap(case: &Case<'_>) -> Judgement {
-    let Some(Gap { until, group, .. }) = last_gap(case).filter(|gap| {
-        let longest = after(case.now, gap.length);
-        case.now < gap.until && gap.until <= longest
-    }) else {
+    let Some(Gap { until, group }) = last_gap(case).filter(|gap| case.now < gap.until) else {
         return Judgement::Clear;
     };
     let group = group.cloned();
@@ -179,8 +177,8 @@ pub(super) fn gap(case: &Case<'_>) -> Judgement {
 pub(super) fn gap_input(case: &Case<'_>) -> String {
     match last_gap(case) {
         None => "no gap is asked for, or nothing has ended yet".to_owned(),
-        Some(Gap { until, group: None, .. }) => format!("`min_gap` after its last run ends at {until}"),
-        Some(Gap { until, group: Some(group), .. }) => format!("the gap of group `{group}` ends at {until}"),
+        Some(Gap { until, group: None }) => format!("`min_gap` after its last run ends at {until}"),
+        Some(Gap { until, group: Some(group) }) => format!("the gap of group `{group}` ends at {until}"),
     }
 }
 

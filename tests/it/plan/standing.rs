@@ -296,4 +296,8 @@ fn run_has_ended_by_our_clock_when_we_see_that_it_has() {
     let mut ledger = Ledger::default();
     assert_eq!(ledger.note(&run, &completed, t("10:10:01"), None), Noted::Changed);
     assert_eq!(ledger.ended_at, Some(t("10:10:01")));
+    // What was seen before the clock was set back does not hide what was seen since.
+    ledger.ended_at = Some(t("11:00:00"));
+    assert_eq!(ledger.note(&run, &completed, t("10:10:01"), None), Noted::Changed);
+    assert_eq!(ledger.ended_at, Some(t("10:10:01")));
 }

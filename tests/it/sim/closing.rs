@@ -16,6 +16,9 @@ use super::{
 /// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for.
 const PROMPT_MS: u64 = 5 * SECOND_MS;
 
+/// Clocks may be apart by less than this, so that what was read may seem to lie ahead.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
+
 /// A calendar that grows too old is noticed with the next look, not at the instant.
 const DOUBT_SEEN: SignedDuration = SignedDuration::from_secs(31);
 
@@ -40,7 +43,7 @@ fn is_outside_allowed(rules: &Rules, declared: &Declared, at: Timestamp) -> bool
 fn is_doubted(window: &Window, at: Timestamp) -> bool {
     window.calendars.iter().any(|reading| match &reading.content {
         None => true,
-        Some(content) => at < content.read_at || at > content.read_at + reading.good_for,
+        Some(content) => at <= content.read_at - CLOCKS_APART || at > content.read_at + reading.good_for,
     })
 }
 
@@ -223,7 +226,7 @@ fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) -> u64 {
         calls.into_iter().filter(|call| call.run.as_ref() == Some(&run)).map(|call| (call.at, call.until)).collect();
     let mut able = due;
     loop {
-        let kept = hindrances.iter().filter(|(from, _)| *from <= able + PROMPT_MS);
+        let kept = hindrances.iter().filter(|(from, _)| *from <= able.saturating_add(PROMPT_MS));
         let called = calls.iter().filter(|(from, _)| *from <= able);
         let next = kept.chain(called).map(|(_, to)| *to).max().unwrap_or(0);
         if next <= able {

@@ -132,13 +132,13 @@ impl Evidence<'_> {
         });
     }
 
-    /// When each finished run of an experiment was recorded, and when its FIS experiment ended.
-    fn ended(&self, name: &ExperimentName) -> Vec<(u64, Timestamp)> {
+    /// When each finished run of an experiment was recorded, in both times, and when its FIS experiment ended.
+    fn ended(&self, name: &ExperimentName) -> Vec<(u64, Timestamp, Timestamp)> {
         let mut all = Vec::new();
         for (id, entries) in self.journal.iter().filter(|(id, _)| self.runs[*id].experiment == *name) {
             let Some((ms, at, Observation::Finished { .. })) = entries.last() else { continue };
             if let Some(fis) = &self.runs[id].fis {
-                all.push((*ms, fis.ended_at.map_or(*at, |ended| ended.min(*at))));
+                all.push((*ms, *at, fis.ended_at.map_or(*at, |ended| ended.min(*at))));
             }
         }
         all
@@ -150,9 +150,16 @@ impl Evidence<'_> {
             let is_kept = |rules: &&Rules| {
                 let Some(declared) = rules.experiments.get(&run.experiment) else { return true };
                 let kept = |name: &ExperimentName, gap: SignedDuration| {
-                    let before = self.ended(name).into_iter().filter(|(ended, _)| ended + PASS_MS < ms);
-                    // An end in the future was seen before the clock was set back.
-                    before.into_iter().all(|(_, ended)| gap.is_zero() || at >= ended + gap || at < ended)
+                    let before: Vec<_> =
+                        self.ended(name).into_iter().filter(|(seen, ..)| seen + PASS_MS < ms).collect();
+                    // By the clock, or in truth where the clock was set back since.
+                    let long_ago = |(seen, _, ended): &(u64, Timestamp, Timestamp)| {
+                        let truly = SignedDuration::from_millis(i64::try_from(ms - seen).expect("a world ends"));
+                        at >= *ended + gap || truly >= gap
+                    };
+                    // An end in the future was seen before the clock was set back; it says nothing, and hid the others.
+                    let is_hidden = before.iter().any(|(.., ended)| at < *ended);
+                    gap.is_zero() || is_hidden || before.iter().all(long_ago)
                 };
                 let mut of_groups = declared.limits.groups.iter().flat_map(|group| {
                     let gap = rules.groups.get(group).map_or(SignedDuration::ZERO, |group| group.min_gap);
@@ -335,7 +342,11 @@ impl Evidence<'_> {
     fn ledgers(&self, found: &mut Vec<String>) {
         let ledgers = self.world.store.with(|tables| tables.ledgers.clone());
         for (name, ledger) in &ledgers {
-            let ended = self.ended(name).into_iter().map(|(_, at)| at).max();
+            let mut all = self.ended(name);
+            all.sort_unstable();
+            let ended = all
+                .into_iter()
+                .fold(None::<Timestamp>, |known, (_, at, end)| known.filter(|known| *known <= at).max(Some(end)));
             if ledger.ended_at != ended {
                 found.push(format!("ledger: {name} ended at {:?}, its runs at {ended:?}", ledger.ended_at));
             }
