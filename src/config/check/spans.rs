@@ -11,7 +11,7 @@ use super::{
     values::{DAY, MINUTE},
 };
 use crate::domain::{
-    window::{Days, Span, SpanError},
+    window::{Days, Span, SpanError, span::days::MONTHS},
     words::did_you_mean,
 };
 
@@ -144,20 +144,4 @@ const WEEKDAYS: [&str; 14] = [
     "Friday",
     "Saturday",
     "Sunday",
-];
-
-/// Months as hints write them.
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
 ];

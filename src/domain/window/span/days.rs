@@ -17,7 +17,8 @@ const YEARS: std::ops::RangeInclusive<i16> = 1..=9998;
 /// Years of the calendar after which it repeats.
 const CYCLE: i16 = 400;
 
-const MONTHS: [&str; 12] = [
+/// Months by their English names, January first.
+pub const MONTHS: [&str; 12] = [
     "january",
     "february",
     "march",
