@@ -125,12 +125,8 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
     async fn take(&self, client: &Client, message: SqsMessage) {
         let parent = parent(&message);
         let id = message.message_id.unwrap_or_default();
-        let taken = Message {
-            queue: self.queue.name.to_string(),
-            id: id.clone(),
-            body: message.body.unwrap_or_default(),
-            parent,
-        };
+        let taken =
+            Message { queue: self.queue.name.clone(), id: id.clone(), body: message.body.unwrap_or_default(), parent };
         let mut wait = BACKOFF_FIRST;
         loop {
             match self.ingest.take(taken.clone(), now()).await {

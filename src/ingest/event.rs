@@ -7,8 +7,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     domain::{
-        event,
+        event::{self, Order, Receipt},
         experiment::Rules,
+        ids::Name,
         run::{Run, TraceParent},
     },
     engine::ports::{EventRow, QuarantinedMessage, Recorded, Store, StoreError},
@@ -21,7 +22,7 @@ pub const QUARANTINE_BODY_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Which queue, by our name.
-    pub queue: String,
+    pub queue: Name,
     /// The queue's id of it.
     pub id: String,
     /// Its body.
@@ -93,7 +94,8 @@ impl<S: Store> EventIngest<S> {
             Err(unreadable) => return self.put_aside(message, unreadable.to_string(), now).await,
         };
         let rules = self.rules.borrow().clone();
-        let runs = event::opened_runs(&rules, &event, message.parent, now);
+        let receipt = Receipt { source: message.queue.clone(), at: now, order: Order::Any, parent: message.parent };
+        let runs = event::opened_runs(&rules, &event, &receipt);
         let row =
             EventRow { source: event.source, event_id: event.id, detail_type: event.detail_type, received_at: now };
         match self.store.record_event(row, runs.clone()).await? {
@@ -112,7 +114,7 @@ impl<S: Store> EventIngest<S> {
         let cut = (0..=QUARANTINE_BODY_BYTES.min(body.len())).rev().find(|&at| body.is_char_boundary(at)).unwrap_or(0);
         body.truncate(cut);
         let kept = QuarantinedMessage {
-            queue: message.queue,
+            queue: message.queue.to_string(),
             message_id: message.id,
             received_at: now,
             reason: reason.clone(),

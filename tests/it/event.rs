@@ -21,7 +21,7 @@ use crate::{
     store::empty,
     support::{
         runs::name,
-        world::{experiment, t, trigger},
+        world::{experiment, receipt, t, trigger},
     },
 };
 
@@ -175,7 +175,7 @@ fn rules() -> Rules {
 
 fn opened(parent: Option<TraceParent>) -> Vec<Run> {
     let event = event::read(&with("traceparent", json!(PARENT)).to_string(), "message-1").expect("an event");
-    event::opened_runs(&rules(), &event, parent, t("10:00:00"))
+    event::opened_runs(&rules(), &event, &receipt(parent, t("10:00:00")))
 }
 
 #[test]
@@ -223,7 +223,7 @@ impl Intake {
     }
 
     async fn take(&self, id: &str, body: &str, at: Timestamp) -> Taken {
-        let message = Message { queue: "q".to_owned(), id: id.to_owned(), body: body.to_owned(), parent: None };
+        let message = Message { queue: name("q"), id: id.to_owned(), body: body.to_owned(), parent: None };
         self.ingest.take(message, at).await.expect("a store that works")
     }
 
