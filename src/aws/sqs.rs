@@ -129,9 +129,9 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
             Message { queue: self.queue.name.clone(), id: id.clone(), body: message.body.unwrap_or_default(), parent };
         let mut wait = BACKOFF_FIRST;
         loop {
-            match self.ingest.take(taken.clone(), now()).await {
+            match self.ingest.take(vec![taken.clone()], now()).await {
                 Ok(taken) => {
-                    self.witness.taken(&self.queue, &id, &taken);
+                    taken.iter().for_each(|taken| self.witness.taken(&self.queue, &id, taken));
                     break;
                 }
                 Err(error) => {

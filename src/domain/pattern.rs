@@ -21,6 +21,7 @@ const NOT_YET: [&str; 6] = ["suffix", "wildcard", "numeric", "cidr", "equals-ign
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pattern {
     fields: Vec<Field>,
+    source: Value,
 }
 
 /// A pattern that EventBridge, or this version of Firedrill, does not accept.
@@ -61,7 +62,12 @@ impl Pattern {
         };
         let mut fields = Vec::new();
         parse_object(members, "", 0, &mut fields)?;
-        Ok(Self { fields })
+        Ok(Self { fields, source: pattern.clone() })
+    }
+
+    /// Returns the pattern as it was written, for those who hand it to EventBridge.
+    pub fn source(&self) -> &Value {
+        &self.source
     }
 
     /// Tells whether an event matches.

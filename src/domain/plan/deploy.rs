@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::guards::{Case, Judgement};
+use super::guards::{self, Case, Judgement};
 use crate::domain::{
     civil::later,
     deployment::{Deployed, Deployment, Known, Supersede},
@@ -23,9 +23,17 @@ fn other<'a>(case: &Case<'_>, known: Option<&'a Known>) -> Option<&'a Known> {
     known.filter(|known| known.run != case.run.id)
 }
 
-/// Asks whether a newer deployment of the same key is known.
-pub(super) fn superseded(case: &Case<'_>) -> Judgement {
+/// Asks whether the run is about the newest deployment of its key, and whether that version, or another one too short a time
+/// ago, has been started already.
+pub(super) fn deployment(case: &Case<'_>) -> Judgement {
     let Some((deployment, row)) = known(case) else { return Judgement::Clear };
+    match superseded(case, deployment, row) {
+        Judgement::Clear => repeated(case, deployment, row),
+        other => other,
+    }
+}
+
+fn superseded(case: &Case<'_>, deployment: &Deployment, row: &Deployed) -> Judgement {
     let place = |order: Timestamp, at: Timestamp, run: &Run| (order, at) > (deployment.order, run.opened_at);
     let newer = other(case, row.newest.as_ref()).filter(|newest| place(newest.order, newest.at, case.run));
     // One that happened later was begun, though it is not the newest any more: its run was asked for by then.
@@ -36,9 +44,7 @@ pub(super) fn superseded(case: &Case<'_>) -> Judgement {
     }
 }
 
-/// Asks whether this very version has been started already, or another one too short a time ago.
-pub(super) fn repeated(case: &Case<'_>) -> Judgement {
-    let Some((deployment, row)) = known(case) else { return Judgement::Clear };
+fn repeated(case: &Case<'_>, deployment: &Deployment, row: &Deployed) -> Judgement {
     let Some(begun) = other(case, row.begun.as_ref()) else { return Judgement::Clear };
     if let Some(version) = deployment.version.as_ref().filter(|version| begun.version.as_ref() == Some(version)) {
         return Judgement::Skip(SkipReason::Repeated { run: begun.run.clone(), version: version.clone() });
@@ -52,7 +58,7 @@ pub(super) fn repeated(case: &Case<'_>) -> Judgement {
 }
 
 pub(super) fn input(case: &Case<'_>) -> String {
-    let Some(deployment) = case.run.trigger.deployment() else { return "it is about no deployment".to_owned() };
+    let Some(deployment) = case.run.trigger.deployment() else { return "none".to_owned() };
     let version = deployment.version.as_deref().unwrap_or("without a version");
     let about = format!("`{}` {version}, of {}", deployment.key, deployment.order);
     let told = |known: &Known| {
@@ -60,9 +66,10 @@ pub(super) fn input(case: &Case<'_>) -> String {
         format!("{version}, of {}, by run {}", known.order, known.run)
     };
     let row = known(case).map(|(_, row)| row);
-    let newest = super::guards::found(row.and_then(|row| row.newest.as_ref()), told);
-    let begun = super::guards::found(row.and_then(|row| row.begun.as_ref()), told);
-    format!("{about}; newest known: {newest}; last begun: {begun}")
+    let newest = guards::found(row.and_then(|row| row.newest.as_ref()), told);
+    let begun = guards::found(row.and_then(|row| row.begun.as_ref()), told);
+    let cool_down = case.run.trigger.terms().cool_down;
+    format!("{about}; newest known: {newest}; last begun: {begun}; cool-down {cool_down:#}")
 }
 
 /// When the run may start at the earliest: further events of the key postpone it by settling anew, but not for ever.
@@ -83,7 +90,7 @@ pub(super) fn freshness(case: &Case<'_>) -> Judgement {
 }
 
 pub(super) fn freshness_input(case: &Case<'_>) -> String {
-    super::guards::found(case.run.trigger.terms().fresh_until, |until| format!("the event is fresh until {until}"))
+    guards::found(case.run.trigger.terms().fresh_until, |until| format!("the event is fresh until {until}"))
 }
 
 /// The running run of the same key that this one supersedes, if its trigger asks for that.

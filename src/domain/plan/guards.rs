@@ -82,7 +82,7 @@ struct Guard {
 }
 
 /// All guards, in the order in which they are asked.
-const GUARDS: [Guard; 17] = [
+const GUARDS: [Guard; 16] = [
     Guard {
         rule: "withdrawn",
         ask: withdrawn,
@@ -95,8 +95,7 @@ const GUARDS: [Guard; 17] = [
         ask: halt,
         input: |case| found(case.snapshot.halt.as_ref(), |h| format!("a halt by {} since {}", h.by, h.at)),
     },
-    Guard { rule: "superseded", ask: deploy::superseded, input: deploy::input },
-    Guard { rule: "repeated", ask: deploy::repeated, input: repeated_input },
+    Guard { rule: "deployment", ask: deploy::deployment, input: deploy::input },
     Guard { rule: "due", ask: due, input: |case| format!("not before {}", deploy::not_before(case)) },
     Guard { rule: "pause", ask: pause, input: pause_input },
     Guard { rule: "deadline", ask: late, input: |case| format!("start by {}", case.run.deadline()) },
@@ -200,10 +199,6 @@ fn pause_input(case: &Case<'_>) -> String {
 fn due(case: &Case<'_>) -> Judgement {
     let not_before = deploy::not_before(case);
     if case.now < not_before { Judgement::Wait(not_before) } else { Judgement::Clear }
-}
-
-fn repeated_input(case: &Case<'_>) -> String {
-    format!("{}; cool-down {:#}", deploy::input(case), case.run.trigger.terms().cool_down)
 }
 
 fn late(case: &Case<'_>) -> Judgement {

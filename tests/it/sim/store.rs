@@ -17,7 +17,7 @@ use firedrill::{
         run::{JournalEntry, Observation, Run, Trigger},
     },
     engine::ports::{
-        Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
+        Arrival, Change, Committed, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
     },
 };
 use jiff::Timestamp;
@@ -168,26 +168,13 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn record_event(&self, event: EventRow, runs: Vec<Run>) -> Result<Recorded, StoreError> {
-        self.write(move |tables, ms| {
-            let key = (event.source, event.event_id);
-            if tables.events.contains_key(&key) {
-                return Recorded::Known;
-            }
-            tables.events.insert(key, runs.iter().map(|run| run.id.clone()).collect());
-            for run in runs {
-                tables.insert(run, event.received_at, ms);
-            }
-            Recorded::New
-        })
-        .await
+    async fn record_events(&self, arrivals: Vec<Arrival>) -> Result<Vec<Recorded>, StoreError> {
+        self.write(move |tables, ms| arrivals.into_iter().map(|arrival| tables.arrive(arrival, ms)).collect()).await
     }
 
-    async fn quarantine(&self, message: QuarantinedMessage) -> Result<(), StoreError> {
-        self.write(move |tables, _| {
-            tables.quarantined.insert(message.message_id);
-        })
-        .await
+    async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
+        self.write(move |tables, _| tables.quarantined.extend(messages.into_iter().map(|message| message.message_id)))
+            .await
     }
 
     async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {
@@ -231,6 +218,19 @@ impl Store for MemoryStore {
 }
 
 impl Tables {
+    fn arrive(&mut self, arrival: Arrival, ms: u64) -> Recorded {
+        let Arrival { event, runs } = arrival;
+        let key = (event.source, event.event_id);
+        if self.events.contains_key(&key) {
+            return Recorded::Known;
+        }
+        self.events.insert(key, runs.iter().map(|run| run.id.clone()).collect());
+        for run in runs {
+            self.insert(run, event.received_at, ms);
+        }
+        Recorded::New
+    }
+
     fn insert(&mut self, run: Run, at: Timestamp, ms: u64) -> Recorded {
         if self.runs.contains_key(&run.id) {
             return Recorded::Known;

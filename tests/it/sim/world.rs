@@ -452,7 +452,7 @@ impl World {
     async fn take_in(&mut self, message: Message) -> bool {
         let Some(events) = self.agent.as_ref().map(|agent| agent.events.clone()) else { return false };
         let now = self.nature.now();
-        let taken = self.beside(async move { events.take(message, now).await }).await;
+        let taken = self.beside(async move { events.take(vec![message], now).await }).await;
         self.nature.say(|| format!("-- queue: {taken:?}"));
         matches!(taken, Some(Ok(_)))
     }
