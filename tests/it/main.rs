@@ -4,6 +4,7 @@ mod support;
 
 mod calendar;
 mod config;
+mod deployment;
 mod event;
 mod forecast;
 mod house;
@@ -13,6 +14,7 @@ mod packaging;
 mod pattern;
 mod plan;
 mod process;
+mod provision;
 mod react;
 mod readme;
 mod run;
