@@ -125,17 +125,13 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
     async fn take(&self, client: &Client, message: SqsMessage) {
         let parent = parent(&message);
         let id = message.message_id.unwrap_or_default();
-        let taken = Message {
-            queue: self.queue.name.to_string(),
-            id: id.clone(),
-            body: message.body.unwrap_or_default(),
-            parent,
-        };
+        let taken =
+            Message { queue: self.queue.name.clone(), id: id.clone(), body: message.body.unwrap_or_default(), parent };
         let mut wait = BACKOFF_FIRST;
         loop {
-            match self.ingest.take(taken.clone(), now()).await {
+            match self.ingest.take(vec![taken.clone()], now()).await {
                 Ok(taken) => {
-                    self.witness.taken(&self.queue, &id, &taken);
+                    taken.iter().for_each(|taken| self.witness.taken(&self.queue, &id, taken));
                     break;
                 }
                 Err(error) => {

@@ -68,6 +68,7 @@ const SERVICE_COMPLEXITY: usize = 10;
 pub struct Pattern {
     /// As written, compact.
     text: String,
+    source: Value,
     fields: Vec<Arc<Field>>,
     branches: Vec<Branch>,
     warnings: Vec<String>,
@@ -124,13 +125,14 @@ impl Pattern {
         }
         let root = json::read(pattern).map_err(|error| match error {
             UnreadableText::TooDeep => refused("", error.to_string()),
-            error => refused("", format!("malformed JSON: {error}")),
+            error => refused("", error.to_string()),
         })?;
         let mut reader = parse::Reader::default();
         let branches = reader.read(&root)?;
         let text = root.to_string();
+        let source = serde_json::from_str(&text).map_err(|error| refused("", format!("malformed JSON: {error}")))?;
         let warnings = warnings(&text, &reader);
-        Ok(Self { text, fields: reader.fields, branches, warnings })
+        Ok(Self { text, source, fields: reader.fields, branches, warnings })
     }
 
     /// Tells whether an event matches; one that [`matches_text`](Self::matches_text) refuses does not.
@@ -154,6 +156,11 @@ impl Pattern {
     /// The pattern as written, compact; of names that an object has twice only the last.
     pub fn as_text(&self) -> &str {
         &self.text
+    }
+
+    /// The pattern as a value, for those who hand it to EventBridge.
+    pub fn source(&self) -> &Value {
+        &self.source
     }
 
     /// The fields of a branch, in the pattern's order.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 use jiff::Timestamp;
 
 use crate::domain::{
+    deployment::{Deployed, DeployedKey},
     experiment::{Place, TemplateSelector},
     fis::{CallFailure, FisExperiment},
     ids::{ExperimentName, RunId},
@@ -23,15 +24,12 @@ pub trait Store: Send + Sync + 'static {
     /// does not keep the others from being made.
     fn commit(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Committed>, StoreError>> + Send;
 
-    /// Records an event with the runs it opens, or tells that it is known, in one transaction.
-    fn record_event(
-        &self,
-        event: EventRow,
-        runs: Vec<Run>,
-    ) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
+    /// Records events with the runs that they open, all in one transaction, and tells of each whether it was new. One that
+    /// comes twice is known the second time, also within `arrivals`.
+    fn record_events(&self, arrivals: Vec<Arrival>) -> impl Future<Output = Result<Vec<Recorded>, StoreError>> + Send;
 
-    /// Keeps a message that could not be read.
-    fn quarantine(&self, message: QuarantinedMessage) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Keeps messages that could not be read, in one transaction.
+    fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Records runs that somebody asked for, in one transaction; known ones are left as they are. Tells whether any was new.
     fn request_runs(&self, runs: Vec<Run>) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
@@ -65,6 +63,8 @@ pub struct Rows {
     pub ledgers: BTreeMap<ExperimentName, Ledger>,
     /// Experiments that are or were paused.
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
+    /// What is remembered of what open runs are about.
+    pub deployed: BTreeMap<DeployedKey, Deployed>,
 }
 
 /// One change of rows.
@@ -158,6 +158,15 @@ pub struct EventRow {
     pub detail_type: String,
     /// When it was received.
     pub received_at: Timestamp,
+}
+
+/// An event that has arrived, with what it opens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrival {
+    /// The event.
+    pub event: EventRow,
+    /// The runs it opens if it is new.
+    pub runs: Vec<Run>,
 }
 
 /// A message that could not be read.

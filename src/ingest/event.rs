@@ -1,17 +1,19 @@
-//! Queue messages: read, match, record in one transaction. Only after that may the message be deleted.
+//! Queue messages: read, match, record a batch in one transaction. Only after that may they be deleted.
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use crate::{
     domain::{
-        event,
+        civil::later,
+        event::{self, Event, Order, Receipt},
         experiment::Rules,
+        ids::Name,
         run::{Run, TraceParent},
     },
-    engine::ports::{EventRow, QuarantinedMessage, Recorded, Store, StoreError},
+    engine::ports::{Arrival, EventRow, QuarantinedMessage, Recorded, Store, StoreError},
 };
 
 /// Most of a quarantined body that is kept, in bytes.
@@ -21,7 +23,7 @@ pub const QUARANTINE_BODY_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Which queue, by our name.
-    pub queue: String,
+    pub queue: Name,
     /// The queue's id of it.
     pub id: String,
     /// Its body.
@@ -78,47 +80,68 @@ impl<S> Clone for EventIngest<S> {
 }
 
 impl<S: Store> EventIngest<S> {
-    /// Makes an ingest that pokes the engine after each row.
+    /// Makes an ingest that pokes the engine once for each batch that opens runs.
     pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Notify>) -> Self {
         Self { store, rules, poke }
     }
 
-    /// Takes one message in.
+    /// Takes messages in, in their order: events in one transaction, unreadable messages in another. What became of each is
+    /// told in the same order.
     ///
     /// # Errors
-    /// [`StoreError`] when it could not be recorded: the message must not be deleted then.
-    pub async fn take(&self, message: Message, now: Timestamp) -> Result<Taken, StoreError> {
-        let event = match event::read(&message.body, &message.id) {
-            Ok(event) => event,
-            Err(unreadable) => return self.put_aside(message, unreadable.to_string(), now).await,
-        };
+    /// [`StoreError`] when they could not be recorded: none of the messages must be deleted then. Those that were recorded
+    /// nevertheless are known when they are taken in again.
+    pub async fn take(&self, messages: Vec<Message>, now: Timestamp) -> Result<Vec<Taken>, StoreError> {
         let rules = self.rules.borrow().clone();
-        let runs = event::opened_runs(&rules, &event, message.parent, now);
-        let row =
-            EventRow { source: event.source, event_id: event.id, detail_type: event.detail_type, received_at: now };
-        match self.store.record_event(row, runs.clone()).await? {
-            Recorded::Known => Ok(Taken::Duplicate),
-            Recorded::New if runs.is_empty() => Ok(Taken::Unmatched),
-            Recorded::New => {
-                self.poke.notify_one();
-                let lag_seconds = event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0));
-                Ok(Taken::Matched { runs, lag_seconds })
+        let (mut arrivals, mut lags, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        let mut taken: Vec<Option<Taken>> = Vec::with_capacity(messages.len());
+        for (place, message) in (0..).zip(messages) {
+            // Each later than the one before, so that their order is kept with them.
+            let now = later(now, SignedDuration::from_micros(place));
+            match event::read(&message.body, &message.id) {
+                Ok(event) => {
+                    let receipt = Receipt { source: message.queue, at: now, order: Order::Any, parent: message.parent };
+                    let runs = event::opened_runs(&rules, &event, &receipt);
+                    lags.push(event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
+                    arrivals.push(Arrival { event: row(event, now), runs });
+                    taken.push(None);
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    taken.push(Some(Taken::Quarantined { reason: reason.clone() }));
+                    unreadable.push(put_aside(message, reason, now));
+                }
             }
         }
+        if !unreadable.is_empty() {
+            self.store.quarantine(unreadable).await?;
+        }
+        if arrivals.is_empty() {
+            return Ok(taken.into_iter().flatten().collect());
+        }
+        let runs: Vec<Vec<Run>> = arrivals.iter().map(|arrival| arrival.runs.clone()).collect();
+        let recorded = self.store.record_events(arrivals).await?;
+        let mut of_events =
+            recorded.into_iter().zip(runs).zip(lags).map(|((recorded, runs), lag_seconds)| match recorded {
+                Recorded::Known => Taken::Duplicate,
+                Recorded::New if runs.is_empty() => Taken::Unmatched,
+                Recorded::New => Taken::Matched { runs, lag_seconds },
+            });
+        let taken: Vec<Taken> = taken.into_iter().filter_map(|taken| taken.or_else(|| of_events.next())).collect();
+        if taken.iter().any(|taken| matches!(taken, Taken::Matched { .. })) {
+            self.poke.notify_one();
+        }
+        Ok(taken)
     }
+}
 
-    async fn put_aside(&self, message: Message, reason: String, now: Timestamp) -> Result<Taken, StoreError> {
-        let mut body = message.body;
-        let cut = (0..=QUARANTINE_BODY_BYTES.min(body.len())).rev().find(|&at| body.is_char_boundary(at)).unwrap_or(0);
-        body.truncate(cut);
-        let kept = QuarantinedMessage {
-            queue: message.queue,
-            message_id: message.id,
-            received_at: now,
-            reason: reason.clone(),
-            body,
-        };
-        self.store.quarantine(kept).await?;
-        Ok(Taken::Quarantined { reason })
-    }
+fn row(event: Event, now: Timestamp) -> EventRow {
+    EventRow { source: event.source, event_id: event.id, detail_type: event.detail_type, received_at: now }
+}
+
+fn put_aside(message: Message, reason: String, now: Timestamp) -> QuarantinedMessage {
+    let mut body = message.body;
+    let cut = (0..=QUARANTINE_BODY_BYTES.min(body.len())).rev().find(|&at| body.is_char_boundary(at)).unwrap_or(0);
+    body.truncate(cut);
+    QuarantinedMessage { queue: message.queue.to_string(), message_id: message.id, received_at: now, reason, body }
 }

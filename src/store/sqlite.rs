@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{
     domain::{
+        deployment::Deployed,
         ids::{ExperimentName, RunId},
         ledger::Ledger,
         plan::{Halt, PauseRow, Pausing, StopRequest},
         run::Run,
     },
-    engine::ports::{Change, Committed, EventRow, Found, QuarantinedMessage, Recorded, Rows, Store, StoreError},
+    engine::ports::{Arrival, Change, Committed, Found, QuarantinedMessage, Recorded, Rows, Store, StoreError},
 };
 
 /// A transaction that writes.
@@ -41,6 +42,8 @@ impl Store for SqliteStore {
                 .await
                 .map_err(read_failed)?;
         rows.runs = runs.iter().map(|body| run(body)).collect::<Result<_, _>>()?;
+        let keys = rows.runs.iter().filter_map(Deployed::key).collect();
+        rows.deployed = changes::deployed(&mut tx, &keys).await?;
         let halt: Option<String> =
             sqlx::query_scalar("SELECT body FROM halt").fetch_optional(&mut *tx).await.map_err(read_failed)?;
         rows.halt = halt.map(|body| from_json("halt", &body)).transpose()?;
@@ -61,44 +64,52 @@ impl Store for SqliteStore {
         Ok(committed)
     }
 
-    async fn record_event(&self, event: EventRow, runs: Vec<Run>) -> Result<Recorded, StoreError> {
+    async fn record_events(&self, arrivals: Vec<Arrival>) -> Result<Vec<Recorded>, StoreError> {
         let mut tx = self.write().await?;
-        let ids: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
-        let inserted = sqlx::query(
-            "INSERT INTO events (source, event_id, detail_type, received_at_us, runs) VALUES (?, ?, ?, ?, ?)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(&event.source)
-        .bind(&event.event_id)
-        .bind(&event.detail_type)
-        .bind(event.received_at.as_microsecond())
-        .bind(to_json("events", &ids)?)
-        .execute(&mut *tx)
-        .await
-        .map_err(write_failed)?;
-        if inserted.rows_affected() == 0 {
-            return Ok(Recorded::Known);
+        let (mut recorded, mut opened) = (Vec::new(), Vec::new());
+        for Arrival { event, runs } in &arrivals {
+            let ids: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
+            let inserted = sqlx::query(
+                "INSERT INTO events (source, event_id, detail_type, received_at_us, runs) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(&event.source)
+            .bind(&event.event_id)
+            .bind(&event.detail_type)
+            .bind(event.received_at.as_microsecond())
+            .bind(to_json("events", &ids)?)
+            .execute(&mut *tx)
+            .await
+            .map_err(write_failed)?;
+            if inserted.rows_affected() == 0 {
+                recorded.push(Recorded::Known);
+            } else {
+                recorded.push(Recorded::New);
+                opened.extend(runs.iter().map(|run| (run, event.received_at)));
+            }
         }
-        let runs: Vec<_> = runs.iter().map(|run| (run, event.received_at)).collect();
-        changes::open(&mut tx, &runs).await?;
+        changes::open(&mut tx, &opened).await?;
         tx.commit().await.map_err(write_failed)?;
-        Ok(Recorded::New)
+        Ok(recorded)
     }
 
-    async fn quarantine(&self, message: QuarantinedMessage) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO quarantine (queue, message_id, received_at_us, reason, body) VALUES (?, ?, ?, ?, ?)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(&message.queue)
-        .bind(&message.message_id)
-        .bind(message.received_at.as_microsecond())
-        .bind(&message.reason)
-        .bind(&message.body)
-        .execute(&self.pool)
-        .await
-        .map_err(write_failed)?;
-        Ok(())
+    async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for message in messages {
+            sqlx::query(
+                "INSERT INTO quarantine (queue, message_id, received_at_us, reason, body) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(&message.queue)
+            .bind(&message.message_id)
+            .bind(message.received_at.as_microsecond())
+            .bind(&message.reason)
+            .bind(&message.body)
+            .execute(&mut *tx)
+            .await
+            .map_err(write_failed)?;
+        }
+        tx.commit().await.map_err(write_failed)
     }
 
     async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {

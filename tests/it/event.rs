@@ -21,7 +21,7 @@ use crate::{
     store::empty,
     support::{
         runs::name,
-        world::{experiment, t, trigger},
+        world::{experiment, receipt, t, trigger},
     },
 };
 
@@ -175,7 +175,7 @@ fn rules() -> Rules {
 
 fn opened(parent: Option<TraceParent>) -> Vec<Run> {
     let event = event::read(&with("traceparent", json!(PARENT)).to_string(), "message-1").expect("an event");
-    event::opened_runs(&rules(), &event, parent, t("10:00:00"))
+    event::opened_runs(&rules(), &event, &receipt(parent, t("10:00:00")))
 }
 
 #[test]
@@ -204,6 +204,10 @@ fn trace_of_the_message_goes_before_that_of_the_body() {
     assert_eq!(parent_of(&opened(None)[0]).map(|parent| parent.sampled), Some(true));
 }
 
+fn message(id: &str, body: &str) -> Message {
+    Message { queue: name("q"), id: id.to_owned(), body: body.to_owned(), parent: None }
+}
+
 /// An ingest of [`rules`] over an empty store.
 struct Intake {
     _folder: tempfile::TempDir,
@@ -223,8 +227,9 @@ impl Intake {
     }
 
     async fn take(&self, id: &str, body: &str, at: Timestamp) -> Taken {
-        let message = Message { queue: "q".to_owned(), id: id.to_owned(), body: body.to_owned(), parent: None };
-        self.ingest.take(message, at).await.expect("a store that works")
+        let message = message(id, body);
+        let mut taken = self.ingest.take(vec![message], at).await.expect("a store that works");
+        taken.pop().expect("what became of it")
     }
 
     async fn open_runs(&self) -> usize {
@@ -245,6 +250,21 @@ async fn matching_message_becomes_runs_once() {
     let sent_twice = intake.take("m-2", &by_sns("Notification", &body), t("10:02:00")).await;
     assert_eq!((redelivered, sent_twice), (Taken::Duplicate, Taken::Duplicate));
     assert_eq!(intake.open_runs().await, 2);
+}
+
+#[tokio::test]
+async fn batch_is_told_of_in_its_order() {
+    let intake = Intake::new().await;
+    let other = json!({ "source": "aws.ecr", "id": "e-1", "detail-type": "ECR Image Action" }).to_string();
+    let event = deployment().to_string();
+    let batch = [("m-1", ""), ("m-2", &other), ("m-3", &event), ("m-4", "{"), ("m-5", &event), ("m-6", &other)];
+    let messages = batch.map(|(id, body)| message(id, body)).to_vec();
+    let taken = intake.ingest.take(messages, t("10:00:00")).await.expect("a store that works");
+    let told: Vec<&str> = taken.iter().map(Taken::as_str).collect();
+    assert_eq!(told, ["quarantined", "unmatched", "matched", "quarantined", "duplicate", "duplicate"]);
+    assert_eq!(intake.store.quarantined(9).await.expect("a read").len(), 2);
+    assert_eq!(intake.open_runs().await, 2);
+    intake.poke.notified().await;
 }
 
 #[tokio::test]

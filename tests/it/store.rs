@@ -16,7 +16,9 @@ use firedrill::{
         plan::{HaltRunning, Pause, Pausing, StopRequest},
         run::{Observation, Run, RunState, SkipReason, Trigger},
     },
-    engine::ports::{Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store},
+    engine::ports::{
+        Arrival, Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
+    },
     store::SqliteStore,
 };
 use tempfile::TempDir;
@@ -69,8 +71,14 @@ fn stop_request(by: &str) -> StopRequest {
     StopRequest { at: t(AT), by: by.to_owned(), reason: None }
 }
 
-fn event(source: &str, id: &str) -> EventRow {
-    EventRow { source: source.to_owned(), event_id: id.to_owned(), detail_type: "Done".to_owned(), received_at: t(AT) }
+fn arrival(source: &str, id: &str, runs: Vec<Run>) -> Arrival {
+    let (source, event_id, detail_type) = (source.to_owned(), id.to_owned(), "Done".to_owned());
+    Arrival { event: EventRow { source, event_id, detail_type, received_at: t(AT) }, runs }
+}
+
+/// Records one event.
+async fn record(store: &impl Store, arrival: Arrival) -> Result<Recorded, StoreError> {
+    store.record_events(vec![arrival]).await.map(|recorded| recorded[0])
 }
 
 async fn adopted_cursor_is_set_once_moves_forward_only_and_is_forgotten(store: &impl Store) {
@@ -188,7 +196,7 @@ async fn keys_differ_by_any_character(store: &impl Store) {
         run
     };
     let runs: Vec<Run> = ["a\0b", "a\0c", "a\u{1}", "\"a\\", "ä"].map(run).to_vec();
-    assert_eq!(store.record_event(event("deploy", "e-1"), runs.clone()).await.expect("a write"), Recorded::New);
+    assert_eq!(record(store, arrival("deploy", "e-1", runs.clone())).await.expect("a write"), Recorded::New);
     assert_eq!(rows(store).await.runs.len(), runs.len());
 }
 
@@ -205,8 +213,7 @@ async fn open_runs_are_loaded_oldest_first_with_everything_known_of_them(store: 
 
 async fn event_is_known_by_source_and_id_and_recorded_with_its_runs(store: &impl Store) {
     let run = event_run(AT, trigger("deploy", 0, 0));
-    let record =
-        async |source: &str, id: &str, runs| store.record_event(event(source, id), runs).await.expect("a write");
+    let record = async |source: &str, id: &str, runs| record(store, arrival(source, id, runs)).await.expect("a write");
     assert_eq!(record("deploy", "e-1", vec![run.clone()]).await, Recorded::New);
     assert_eq!(record("deploy", "e-1", vec![slot_run("11:00:00")]).await, Recorded::Known);
     assert_eq!(rows(store).await.runs, std::slice::from_ref(&run), "a known event opens nothing");
@@ -215,6 +222,22 @@ async fn event_is_known_by_source_and_id_and_recorded_with_its_runs(store: &impl
     assert_eq!(record("other", "e-1", vec![slot_run("11:00:00")]).await, Recorded::Known);
     assert_eq!(record("deploy", "e-2", vec![run.clone()]).await, Recorded::New);
     assert_eq!(rows(store).await.runs, [run]);
+}
+
+async fn events_of_a_batch_are_each_new_or_known(store: &impl Store) {
+    let run = |at| vec![slot_run(at)];
+    record(store, arrival("deploy", "e-0", Vec::new())).await.expect("a write");
+    let batch = vec![
+        arrival("deploy", "e-1", run("10:00:00")),
+        arrival("deploy", "e-0", run("11:00:00")),
+        arrival("deploy", "e-1", run("12:00:00")),
+        arrival("other", "e-1", Vec::new()),
+        arrival("deploy", "e-2", run("13:00:00")),
+    ];
+    let recorded = store.record_events(batch).await.expect("a write");
+    assert_eq!(recorded, [Recorded::New, Recorded::Known, Recorded::Known, Recorded::New, Recorded::New]);
+    assert_eq!(rows(store).await.runs, [slot_run("10:00:00"), slot_run("13:00:00")]);
+    assert_eq!(store.record_events(Vec::new()).await.expect("a write"), []);
 }
 
 async fn stop_is_asked_of_open_runs_only_and_gone_with_them(store: &impl Store) {
@@ -246,7 +269,7 @@ async fn halt_is_set_replaced_and_lifted(store: &impl Store) {
 
 async fn message_is_quarantined_once(store: &impl Store) {
     for reason in ["first", "second"] {
-        store.quarantine(quarantined("q", "m-1", reason)).await.expect("a write");
+        store.quarantine(vec![quarantined("q", "m-1", reason)]).await.expect("a write");
     }
 }
 
@@ -280,6 +303,7 @@ shown_of_sqlite! {
     keys_differ_by_any_character
     open_runs_are_loaded_oldest_first_with_everything_known_of_them
     event_is_known_by_source_and_id_and_recorded_with_its_runs
+    events_of_a_batch_are_each_new_or_known
     stop_is_asked_of_open_runs_only_and_gone_with_them
     halt_is_set_replaced_and_lifted
     runs_opened_together_keep_their_order

@@ -15,6 +15,7 @@ use super::{
     values::{DAY, MAX_DELAY, MINUTE, SECOND},
 };
 use crate::domain::{
+    deployment::PLACEHOLDERS,
     experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Labels, Overlap, Place, TemplateSelector},
     ids::ExperimentName,
     pattern::Pattern,
@@ -96,6 +97,11 @@ impl Check<'_> {
             if let Some(prefix) = reserved {
                 self.problem(&path.key(key), format!("tag keys that begin with `{prefix}` are reserved"), None);
             }
+            let rest = PLACEHOLDERS.iter().fold(value.clone(), |rest, placeholder| rest.replace(placeholder, ""));
+            if rest.contains(['{', '}']) {
+                let hint = format!("what is filled in is {}", PLACEHOLDERS.join(", "));
+                self.problem(&path.key(key), format!("`{value}` holds a brace that stands for nothing"), Some(hint));
+            }
             let (key_length, value_length) = (key.chars().count(), value.chars().count());
             if key_length == 0 || key_length > MAX_TAG.0 || value_length > MAX_TAG.1 {
                 let message =
@@ -149,21 +155,14 @@ impl Check<'_> {
         let start_deadline = self.duration(&deadline, raw.start_deadline, MINUTE * 10, SECOND..=MAX_DELAY);
         let pattern = self.required(&path.key("pattern"), raw.pattern)?;
         let pattern = self.pattern(&path.key("pattern"), pattern)?;
-        Some(EventTrigger { pattern, settle, hold_for, start_deadline })
+        Some(EventTrigger { settle, hold_for, start_deadline, ..EventTrigger::new(pattern) })
     }
 
     fn pattern(&mut self, path: &KeyPath, value: Value) -> Option<Pattern> {
-        let value = match value {
-            Value::String(text) => match serde_json::from_str(&text) {
-                Ok(value) => value,
-                Err(error) => {
-                    self.problem(path, format!("is not JSON: {error}"), None);
-                    return None;
-                }
-            },
-            value => value,
+        let parsed = match value {
+            Value::String(text) => Pattern::parse_text(&text),
+            value => Pattern::parse(&value),
         };
-        let parsed = Pattern::parse(&value);
         parsed.map_err(|error| self.problem(&path.below(&error.path), error.message, None)).ok()
     }
 }

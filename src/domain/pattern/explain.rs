@@ -9,7 +9,7 @@ use super::{
     condition::Scalar,
     leaves::{Leaf, Leaves},
     matcher::{Answer, Test},
-    paths::Paths,
+    paths::{Paths, index},
     scan::{self, Scratch},
     text::UnreadableText,
 };
@@ -87,8 +87,6 @@ impl Pattern {
         Ok(Explanation::NoMatch(mismatch))
     }
 }
-
-use super::paths::index;
 
 /// Shows what an event has.
 struct Found<'e> {

@@ -32,7 +32,7 @@ pub(super) fn condition(items: &[Node], path: &str) -> Result<Condition, Pattern
         }
         match item {
             Node::Text(text) => condition.texts.insert(text),
-            Node::Number(digits) => condition.others.push(Alternative::Number(OwnNumber::new(digits))),
+            Node::Number(digits) => condition.others.push(Alternative::Number(number(digits, &path)?)),
             Node::Literal(literal) => condition.others.push(Alternative::Literal(*literal)),
             Node::List(_) => return Err(refused(&path, "Match value must be String, number, true, false, or null")),
             Node::Object(members) => expression(members, &path, &mut condition)?,
@@ -89,6 +89,11 @@ fn text<'p>(operand: &'p Node, operator: &str, path: &str) -> Result<&'p str, Pa
     }
 }
 
+fn number(digits: &str, path: &str) -> Result<OwnNumber, PatternError> {
+    let number = OwnNumber::new(digits);
+    if number.is_finite() { Ok(number) } else { Err(refused(path, "a number outside the range of a double")) }
+}
+
 fn folded(operand: &Node, part: Part, path: &str) -> Result<TextTest, PatternError> {
     Ok(TextTest::Folded(Folded::new(text(operand, "equals-ignore-case", path)?), part))
 }
@@ -131,7 +136,7 @@ fn anything_but(operand: &Node, path: &str) -> Result<Alternative, PatternError>
     for value in values {
         match value {
             Node::Text(text) => texts.insert(text),
-            Node::Number(digits) => numbers.push(OwnNumber::new(digits)),
+            Node::Number(digits) => numbers.push(number(digits, path)?),
             _other => {}
         }
     }
@@ -173,28 +178,24 @@ fn numeric(operand: &Node, path: &str) -> Result<Alternative, PatternError> {
         return Err(refused(path, "Value of numeric must be an array."));
     };
     let term = |at: usize| match (terms.get(at), terms.get(at + 1)) {
-        (Some(Node::Text(operator)), Some(Node::Number(digits))) => {
-            let number = OwnNumber::new(digits);
-            let problem = format!("Value of {operator} must be within the range of a double");
-            number.is_finite().then_some((operator.as_str(), number)).ok_or_else(|| refused(path, problem))
-        }
+        (Some(Node::Text(operator)), Some(Node::Number(digits))) => Ok((operator.as_str(), number(digits, path)?)),
         (Some(Node::Text(operator)), _) => Err(refused(path, format!("Value of {operator} must be numeric"))),
         (Some(other), _) => Err(refused(path, format!("Invalid member in numeric match: {other}"))),
         (None, _) => Err(refused(path, "Invalid member in numeric match: ]")),
     };
-    let (operator, number) = term(0)?;
+    let (operator, value) = term(0)?;
     let bound = |number, inclusive| Some(Bound { number, inclusive });
     let mut range = match operator {
-        "=" if terms.len() == 2 => return Ok(Alternative::Number(number)),
-        "<" | "<=" if terms.len() == 2 => Range { lower: None, upper: bound(number, operator == "<=") },
+        "=" if terms.len() == 2 => return Ok(Alternative::Number(value)),
+        "<" | "<=" if terms.len() == 2 => Range { lower: None, upper: bound(value, operator == "<=") },
         "=" | "<" | "<=" => return Err(refused(path, "Too many elements in numeric expression")),
-        ">" | ">=" => Range { lower: bound(number, operator == ">="), upper: None },
+        ">" | ">=" => Range { lower: bound(value, operator == ">="), upper: None },
         other => return Err(refused(path, format!("Unrecognized numeric range operator: {other}"))),
     };
     if terms.len() > 2 && range.upper.is_none() {
-        let (operator, number) = term(2)?;
+        let (operator, value) = term(2)?;
         range.upper = match operator {
-            "<" | "<=" => bound(number, operator == "<="),
+            "<" | "<=" => bound(value, operator == "<="),
             other => return Err(refused(path, format!("Bad numeric range operator: {other}"))),
         };
     }

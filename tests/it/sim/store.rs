@@ -10,13 +10,14 @@ use std::{
 
 use firedrill::{
     domain::{
+        deployment::{Deployed, DeployedKey},
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
         plan::{Halt, PauseRow, Pausing, ScheduleKey, StopRequest},
         run::{JournalEntry, Observation, Run, Trigger},
     },
     engine::ports::{
-        Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
+        Arrival, Change, Committed, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
     },
 };
 use jiff::Timestamp;
@@ -48,6 +49,7 @@ pub struct Tables {
     pub stops: BTreeMap<RunId, StopRequest>,
     pub halt: Option<Halt>,
     pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    pub deployed: BTreeMap<DeployedKey, Deployed>,
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// What became durable besides, and when in true time.
     pub log: Vec<(u64, Durable)>,
@@ -152,6 +154,7 @@ impl Store for MemoryStore {
             stops: tables.stops.clone(),
             ledgers: tables.ledgers.clone(),
             pauses: tables.pauses.clone(),
+            deployed: tables.deployed.clone(),
         });
         self.nature.pause().await;
         Ok(rows)
@@ -165,26 +168,13 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn record_event(&self, event: EventRow, runs: Vec<Run>) -> Result<Recorded, StoreError> {
-        self.write(move |tables, ms| {
-            let key = (event.source, event.event_id);
-            if tables.events.contains_key(&key) {
-                return Recorded::Known;
-            }
-            tables.events.insert(key, runs.iter().map(|run| run.id.clone()).collect());
-            for run in runs {
-                tables.insert(run, event.received_at, ms);
-            }
-            Recorded::New
-        })
-        .await
+    async fn record_events(&self, arrivals: Vec<Arrival>) -> Result<Vec<Recorded>, StoreError> {
+        self.write(move |tables, ms| arrivals.into_iter().map(|arrival| tables.arrive(arrival, ms)).collect()).await
     }
 
-    async fn quarantine(&self, message: QuarantinedMessage) -> Result<(), StoreError> {
-        self.write(move |tables, _| {
-            tables.quarantined.insert(message.message_id);
-        })
-        .await
+    async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
+        self.write(move |tables, _| tables.quarantined.extend(messages.into_iter().map(|message| message.message_id)))
+            .await
     }
 
     async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {
@@ -228,12 +218,26 @@ impl Store for MemoryStore {
 }
 
 impl Tables {
+    fn arrive(&mut self, arrival: Arrival, ms: u64) -> Recorded {
+        let Arrival { event, runs } = arrival;
+        let key = (event.source, event.event_id);
+        if self.events.contains_key(&key) {
+            return Recorded::Known;
+        }
+        self.events.insert(key, runs.iter().map(|run| run.id.clone()).collect());
+        for run in runs {
+            self.insert(run, event.received_at, ms);
+        }
+        Recorded::New
+    }
+
     fn insert(&mut self, run: Run, at: Timestamp, ms: u64) -> Recorded {
         if self.runs.contains_key(&run.id) {
             return Recorded::Known;
         }
         let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
         let observation = run.opening();
+        self.remember(&run, &observation, at);
         let explained = Vec::new();
         self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation, explained }));
         if !run.is_over() {
@@ -241,6 +245,13 @@ impl Tables {
         }
         self.runs.insert(run.id.clone(), run);
         Recorded::New
+    }
+
+    /// Notes what happened in the row of what the run is about.
+    fn remember(&mut self, run: &Run, observation: &Observation, at: Timestamp) {
+        if let Some(key) = Deployed::key(run) {
+            self.deployed.entry(key).or_default().note(run, observation, at);
+        }
     }
 
     fn change(&mut self, change: Change, ms: u64) -> Committed {
@@ -292,6 +303,7 @@ impl Tables {
             let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
             let ledger = self.ledgers.entry(run.experiment.clone()).or_default();
             ledger.note(&run, &entry.observation, entry.at, definition);
+            self.remember(&run, &entry.observation, entry.at);
             self.journal.push((ms, JournalEntry { seq, ..entry }));
         }
         if run.is_over() {

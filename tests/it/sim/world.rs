@@ -30,6 +30,8 @@ use firedrill::{
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use crate::support::runs::name;
+
 use super::{
     check,
     fis::{Fis, Tokens},
@@ -450,12 +452,12 @@ impl World {
     async fn take_in(&mut self, message: Message) -> bool {
         let Some(events) = self.agent.as_ref().map(|agent| agent.events.clone()) else { return false };
         let now = self.nature.now();
-        let taken = self.beside(async move { events.take(message, now).await }).await;
+        let taken = self.beside(async move { events.take(vec![message], now).await }).await;
         self.nature.say(|| format!("-- queue: {taken:?}"));
         matches!(taken, Some(Ok(_)))
     }
 }
 
 fn message(id: u64, body: String) -> Message {
-    Message { queue: "deployments".to_owned(), id: format!("m{id}"), body, parent: None }
+    Message { queue: name("deployments"), id: format!("m{id}"), body, parent: None }
 }

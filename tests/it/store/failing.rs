@@ -32,7 +32,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{AT, adopt, advance, commit, empty, event, open_slots, opening::connect, rows, skip};
+use super::{AT, adopt, advance, arrival, commit, empty, open_slots, opening::connect, record, rows, skip};
 use crate::support::{
     soon,
     world::{blackout, event_run, experiment, facts, fis, read, running, slot_run, t, trigger},
@@ -238,7 +238,7 @@ async fn change_that_fails_half_way_leaves_nothing() {
         let slots = open_slots("11:00:00", vec![slot_run("10:00:00"), slot_run("11:00:00")]);
         store.commit(&[slots]).await.expect_err("a full disk");
         let run = event_run(AT, trigger("deploy", 0, 0));
-        store.record_event(event("deploy", "e-1"), vec![run]).await.expect_err("a full disk");
+        record(&store, arrival("deploy", "e-1", vec![run])).await.expect_err("a full disk");
         store.request_runs(vec![slot_run("12:00:00")]).await.expect_err("a full disk");
         if table == "journal" {
             store.commit(std::slice::from_ref(&end)).await.expect_err("a full disk");

@@ -11,7 +11,7 @@ use firedrill::{
 
 use jiff::SignedDuration;
 
-use super::{AT, advance, commit, empty, event, quarantined, rows, skip, stored};
+use super::{AT, advance, arrival, commit, empty, quarantined, record, rows, skip, stored};
 use crate::support::{
     runs::name,
     world::{event_run, facts, read, slot_run, t, trigger},
@@ -109,12 +109,12 @@ async fn last_known_template_is_that_of_the_newest_run_that_read_it() {
 async fn event_and_quarantine_are_shown_as_first_recorded() {
     let (_folder, store) = empty().await;
     let run = event_run(AT, trigger("deploy", 0, 0));
-    store.record_event(event("deploy", "e-1"), vec![run.clone()]).await.expect("a write");
-    store.record_event(event("deploy", "e-1"), Vec::new()).await.expect("a write");
+    record(&store, arrival("deploy", "e-1", vec![run.clone()])).await.expect("a write");
+    record(&store, arrival("deploy", "e-1", Vec::new())).await.expect("a write");
     let known = store.events("e-1").await.expect("a read");
     assert_eq!((known.len(), &known[0].runs), (1, &vec![run.id]));
     for (queue, reason) in [("q", "first"), ("q", "second"), ("other", "third")] {
-        store.quarantine(quarantined(queue, "m-1", reason)).await.expect("a write");
+        store.quarantine(vec![quarantined(queue, "m-1", reason)]).await.expect("a write");
     }
     let mut reasons: Vec<_> = store.quarantined(9).await.expect("a read").into_iter().map(|m| m.reason).collect();
     reasons.sort();
@@ -129,13 +129,13 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs() {
     request(&store, &over).await;
     let (over, change) = advance(&over, skip());
     commit(&store, change).await;
-    store.record_event(event("deploy", "e-1"), Vec::new()).await.expect("a write");
-    store.quarantine(quarantined("q", "m-1", "bad")).await.expect("a write");
+    record(&store, arrival("deploy", "e-1", Vec::new())).await.expect("a write");
+    store.quarantine(vec![quarantined("q", "m-1", "bad")]).await.expect("a write");
     let prune = async |now| store.prune(now, HISTORY).await.expect("a write");
     assert_eq!(prune(t("11:00:00")).await, 0, "what ended at the instant itself stays");
     // A run, two entries of its journal and a message; the event is remembered longer, as a queue may repeat it.
     assert_eq!(prune(t("11:00:01")).await, 4);
-    assert_eq!(store.record_event(event("deploy", "e-1"), Vec::new()).await.expect("a write"), Recorded::Known);
+    assert_eq!(record(&store, arrival("deploy", "e-1", Vec::new())).await.expect("a write"), Recorded::Known);
     assert_eq!(rows(&store).await.runs, std::slice::from_ref(&open));
     assert_eq!(told(&store.journal(&open.id).await.expect("a journal")), ["opened"]);
     assert_eq!(store.run(&over.id).await.expect("a read"), None);
@@ -160,7 +160,7 @@ async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once() {
         run.apply(&skip(), t(AT)).expect("an end")
     };
     let runs = (0..1_001).map(over).collect();
-    store.record_event(event("deploy", "e-1"), runs).await.expect("a write");
+    record(&store, arrival("deploy", "e-1", runs)).await.expect("a write");
     for expected in [1_000 + 1_000, 2, 0] {
         assert_eq!(store.prune(t("11:00:01"), HISTORY).await.expect("a write"), expected);
     }
