@@ -176,7 +176,8 @@ fn warnings(text: &str, reader: &parse::Reader) -> Vec<String> {
     if size > most {
         warnings.push(format!("{size} characters; EventBridge takes at most {most} in a pattern"));
     } else if size > default {
-        warnings.push(format!("{size} characters; EventBridge takes {default} in a pattern unless the quota is raised"));
+        warnings
+            .push(format!("{size} characters; EventBridge takes {default} in a pattern unless the quota is raised"));
     }
     let mut complexity: BTreeMap<&str, usize> = BTreeMap::new();
     for field in &reader.fields {

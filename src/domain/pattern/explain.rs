@@ -123,9 +123,7 @@ impl Found<'_> {
         match self.leaves.scalar(leaf, self.event.as_bytes()) {
             Scalar::Text(text) => Value::from(cut(&String::from_utf8_lossy(text), MAX_VALUE)).to_string(),
             Scalar::Literal(literal) => literal.word().to_owned(),
-            Scalar::Number(_) => {
-                cut(self.event.get(index(leaf.start)..index(leaf.end)).unwrap_or_default(), MAX_VALUE)
-            }
+            Scalar::Number(_) => cut(self.event.get(index(leaf.start)..index(leaf.end)).unwrap_or_default(), MAX_VALUE),
         }
     }
 

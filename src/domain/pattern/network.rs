@@ -44,12 +44,8 @@ impl Network {
     pub(super) fn takes(self, text: &[u8]) -> bool {
         let Ok(text) = std::str::from_utf8(text) else { return false };
         match self {
-            Self::V4 { address, mask } => {
-                text.parse::<Ipv4Addr>().is_ok_and(|found| found.to_bits() & mask == address)
-            }
-            Self::V6 { address, mask } => {
-                text.parse::<Ipv6Addr>().is_ok_and(|found| found.to_bits() & mask == address)
-            }
+            Self::V4 { address, mask } => text.parse::<Ipv4Addr>().is_ok_and(|found| found.to_bits() & mask == address),
+            Self::V6 { address, mask } => text.parse::<Ipv6Addr>().is_ok_and(|found| found.to_bits() & mask == address),
         }
     }
 }

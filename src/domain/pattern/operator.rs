@@ -12,9 +12,9 @@ use super::{
     wildcard::Wildcard,
 };
 
-const OPERATORS: &str = "operators are prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr and exists";
-const ONE_KIND: &str =
-    "Inside anything but list, either all values are number or string, mixed type is not supported";
+const OPERATORS: &str =
+    "operators are prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr and exists";
+const ONE_KIND: &str = "Inside anything but list, either all values are number or string, mixed type is not supported";
 
 /// Reads the alternatives of the field at a path.
 pub(super) fn condition(items: &[Node], path: &str) -> Result<Condition, PatternError> {
@@ -101,7 +101,10 @@ fn folded(operand: &Node, part: Part, path: &str) -> Result<TextTest, PatternErr
 fn wildcard(operand: &Node, path: &str) -> Result<TextTest, PatternError> {
     let parsed = Wildcard::parse(text(operand, "wildcard", path)?);
     Ok(TextTest::Wildcard(parsed.map_err(|reason| {
-        refused(path, format!("{reason}; `\\*` stands for a star, `\\\\` for a backslash, and `**` means no more than `*`"))
+        refused(
+            path,
+            format!("{reason}; `\\*` stands for a star, `\\\\` for a backslash, and `**` means no more than `*`"),
+        )
     })?))
 }
 

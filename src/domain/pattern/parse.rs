@@ -2,9 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{
-    Branch, Field, MAX_BRANCHES, MAX_DEPTH, MAX_FIELDS, PatternError, json::Node, operator, refused,
-};
+use super::{Branch, Field, MAX_BRANCHES, MAX_DEPTH, MAX_FIELDS, PatternError, json::Node, operator, refused};
 
 const OR: &str = "$or";
 

@@ -67,8 +67,8 @@ pub(super) fn scan(event: &str, paths: &Paths, scratch: &mut Scratch) -> Result<
     let mut scanner = Scanner { bytes, at: 0, paths, scratch };
     if scanner.next() != Some(b'{') {
         // Anything else is told apart only so far: JSON of another kind, or no JSON.
-        let is_value = matches!(scanner.next(), Some(b'[' | b'"' | b'-' | b'0'..=b'9'))
-            || Literal::at(bytes, scanner.at).is_ok();
+        let is_value =
+            matches!(scanner.next(), Some(b'[' | b'"' | b'-' | b'0'..=b'9')) || Literal::at(bytes, scanner.at).is_ok();
         return Err(if is_value { UnreadableText::NotAnObject } else { not_json(scanner.at, "an object") });
     }
     scanner.object(Place { node: paths.node(0), context: 0, depth: 1 })?;

@@ -17,7 +17,8 @@ pub(super) fn value(bytes: &[u8], at: usize) -> Result<usize, UnreadableText> {
 
 fn scalar(bytes: &[u8], at: usize) -> Result<usize, UnreadableText> {
     let rest = bytes.get(at..).unwrap_or_default();
-    let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')).count();
+    let length =
+        rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')).count();
     if length == 0 { Err(not_json(at, "a value")) } else { Ok(at + length) }
 }
 

@@ -62,7 +62,8 @@ impl Wildcard {
         let Some(tail) = &self.tail else { return 1 };
         let behind = self.middle.iter().map(Finder::needle).chain([&**tail]);
         let mut begun = [false; 256];
-        let again = behind.filter_map(<[u8]>::first).filter(|first| std::mem::replace(&mut begun[usize::from(**first)], true));
+        let again =
+            behind.filter_map(<[u8]>::first).filter(|first| std::mem::replace(&mut begun[usize::from(**first)], true));
         1 + self.middle.len() + 1 + again.count()
     }
 }
