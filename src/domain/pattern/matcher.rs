@@ -28,12 +28,15 @@ pub struct Matcher {
     /// Tests of the rules, one rule's behind the other's.
     members: Vec<u32>,
     /// Places that rules wait at, and for each text the tests it satisfies.
-    index: Vec<(u32, HashMap<Box<[u8]>, Vec<u32>>)>,
+    index: Vec<(u32, ByText)>,
     /// Tests that are asked of every event because rules wait behind them.
     always: Vec<u32>,
     patterns: usize,
     pool: Mutex<Vec<Work>>,
 }
+
+/// Tests by a text that satisfies them.
+type ByText = HashMap<Box<[u8]>, Vec<u32>>;
 
 /// A condition at a place, shared by the rules that have it.
 #[derive(Debug)]
@@ -156,7 +159,7 @@ impl Matcher {
                 self.tests[index(*test)].waiting.push(number(number_of_rule));
             }
         }
-        let mut places: HashMap<u32, HashMap<Box<[u8]>, Vec<u32>>> = HashMap::new();
+        let mut places: HashMap<u32, ByText> = HashMap::new();
         for (own, test) in self.tests.iter().enumerate().filter(|(_, test)| !test.waiting.is_empty()) {
             if crowd[own].is_none() {
                 self.always.push(number(own));
