@@ -205,7 +205,14 @@ fn trace_of_the_message_goes_before_that_of_the_body() {
 }
 
 fn message(id: &str, body: &str) -> Message {
-    Message { queue: "q".to_owned(), id: id.to_owned(), body: body.to_owned(), parent: None }
+    Message {
+        queue: "q".to_owned(),
+        id: id.to_owned(),
+        body: body.to_owned(),
+        parent: None,
+        group: None,
+        sent_at: None,
+    }
 }
 
 /// An ingest of [`rules`] over an empty store.

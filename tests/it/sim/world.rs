@@ -457,5 +457,5 @@ impl World {
 }
 
 fn message(id: u64, body: String) -> Message {
-    Message { queue: "deployments".to_owned(), id: format!("m{id}"), body, parent: None }
+    Message { queue: "deployments".to_owned(), id: format!("m{id}"), body, parent: None, group: None, sent_at: None }
 }
