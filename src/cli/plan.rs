@@ -150,8 +150,8 @@ pub async fn outlook(settings: &Settings) -> Result<Outlook, Failure> {
     };
     let internal = |error: crate::engine::ports::StoreError| Failure::internal(error.into());
     let rows = store.load().await.map_err(internal)?;
-    let Rows { cursors, runs, halt, stops, ledgers, pauses } = rows;
-    let mut outlook = Outlook { cursors, runs, stops, halt, ledgers, pauses, facts: BTreeMap::new() };
+    let Rows { cursors, runs, halt, stops, ledgers, pauses, deployed } = rows;
+    let mut outlook = Outlook { cursors, runs, stops, halt, ledgers, pauses, deployed, facts: BTreeMap::new() };
     for name in settings.rules.experiments.keys() {
         if let Some(facts) = store.last_facts(name).await.map_err(internal)? {
             outlook.facts.insert(name.clone(), facts);

@@ -2,14 +2,13 @@
 //!
 //! Pure. Which runs an event opens is decided by [`opened_runs`]; whether one of them starts is the planner's business.
 
+mod opened;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{
-    experiment::{EventTrigger, Experiment, Rules},
-    run::{Run, RunState, RunTimes, TraceParent, Trigger},
-    trace,
-};
+pub use self::opened::{Order, Receipt, opened_runs};
+use super::{run::TraceParent, trace};
 
 /// Bodies of this size or more are not read: 256 KiB, which is more than EventBridge delivers in one event (Amazon
 /// EventBridge user guide, quotas: an entry, its envelope included, stays below 256 KB).
@@ -112,40 +111,4 @@ fn event(body: Value, message_id: &str) -> Result<Event, UnreadableEvent> {
 /// Cuts a foreign text to a length that a message can carry.
 fn shown(text: &str) -> String {
     text.chars().take(40).collect()
-}
-
-/// Returns the runs that an event opens: at most one an experiment, by its first trigger that matches.
-pub fn opened_runs(rules: &Rules, event: &Event, parent: Option<TraceParent>, received_at: Timestamp) -> Vec<Run> {
-    let matching = |experiment: &Experiment| {
-        let trigger = experiment.triggers.iter().find(|trigger| trigger.pattern.matches(&event.body))?;
-        Some(run(experiment, trigger, event, parent, received_at))
-    };
-    rules.experiments.values().filter_map(matching).collect()
-}
-
-fn run(
-    experiment: &Experiment,
-    trigger: &EventTrigger,
-    event: &Event,
-    parent: Option<TraceParent>,
-    received_at: Timestamp,
-) -> Run {
-    let later = |at: Timestamp, wait| at.saturating_add(wait).unwrap_or(Timestamp::MAX);
-    let not_before = later(received_at, trigger.settle);
-    let times = RunTimes {
-        opened_at: received_at,
-        not_before,
-        start_by: later(not_before, trigger.start_deadline),
-        hold_until: trigger.hold_for.is_positive().then(|| later(not_before, trigger.hold_for)),
-    };
-    let state = if trigger.settle.is_zero() { RunState::Requested } else { RunState::Settling };
-    let why = Trigger::Event {
-        source: event.source.clone(),
-        event_id: event.id.clone(),
-        detail_type: event.detail_type.clone(),
-        received_at,
-        event_time: event.time,
-        parent: parent.or(event.parent),
-    };
-    Run::open(experiment.name.clone(), why, state, times)
 }

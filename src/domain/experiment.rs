@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     cost::Budget,
+    deployment::{Reading, Supersede},
     ids::{ExperimentName, Name},
     pattern::Pattern,
     schedule::Schedule,
@@ -217,10 +218,59 @@ pub enum EstimateKind {
 pub struct EventTrigger {
     /// EventBridge event pattern.
     pub pattern: Pattern,
+    /// Queues and webhooks that its events may come from, by our names; empty for any.
+    pub sources: Vec<Name>,
+    /// Where it stands what was deployed.
+    pub reading: Reading,
     /// Time between the event and the earliest start, so that a rollout comes to rest.
     pub settle: SignedDuration,
     /// How long a run may wait for a blackout to lift; zero means it is skipped.
     pub hold_for: SignedDuration,
     /// How long after settling a run may still start (inclusive), time held in a blackout not counted.
     pub start_deadline: SignedDuration,
+    /// How long further events of the same key may postpone the start by settling anew; `None` for ever.
+    pub settle_limit: Option<SignedDuration>,
+    /// Least age of an event (by its own `time`) at the start.
+    pub min_age: SignedDuration,
+    /// Greatest age of an event (by its own `time`) at the start, time held in a blackout not counted; `None` for any.
+    pub max_age: Option<SignedDuration>,
+    /// Whether rollbacks start runs.
+    pub rollbacks: Rollbacks,
+    /// What happens to a running run when a newer version of the same key is deployed.
+    pub supersede: Supersede,
+    /// Least time from the start of a run to the start of the next one of the same key; zero for none.
+    pub cool_down: SignedDuration,
+    /// One deployment in so many is taken, by a draw that its key and version decide; 1 is every one.
+    pub one_in: u32,
+}
+
+/// Whether deployments that go back to an earlier version start runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rollbacks {
+    /// They do, as any other.
+    #[default]
+    Run,
+    /// They are skipped.
+    Skip,
+}
+
+impl EventTrigger {
+    /// Makes a trigger that asks for nothing but its pattern.
+    pub fn new(pattern: Pattern) -> Self {
+        Self {
+            pattern,
+            sources: Vec::new(),
+            reading: Reading::default(),
+            settle: SignedDuration::ZERO,
+            hold_for: SignedDuration::ZERO,
+            start_deadline: SignedDuration::from_mins(10),
+            settle_limit: None,
+            min_age: SignedDuration::ZERO,
+            max_age: None,
+            rollbacks: Rollbacks::default(),
+            supersede: Supersede::default(),
+            cool_down: SignedDuration::ZERO,
+            one_in: 1,
+        }
+    }
 }

@@ -18,6 +18,7 @@ pub use self::cluster::{Cluster, clusters};
 use self::world::World;
 use super::{
     cost::Cost,
+    deployment::{Deployed, DeployedKey},
     experiment::Rules,
     ids::{ExperimentName, RunId},
     ledger::Ledger,
@@ -51,6 +52,8 @@ pub struct Outlook {
     pub halt: Option<Halt>,
     /// What past runs left behind; the forecast adds its own.
     pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    /// What is remembered of what open runs are about.
+    pub deployed: BTreeMap<DeployedKey, Deployed>,
     /// Experiments that are paused.
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// What is known of templates, by experiment. Without it a run is assumed to take the experiment's `max_duration`.

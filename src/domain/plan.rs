@@ -4,6 +4,7 @@
 //! which it becomes due cannot disagree. The daemon, the recovery after a crash and the forecast all call them; nobody
 //! else decides. Slots are opened in `slots`, starts are judged in `start`, what runs is watched in `watch`.
 
+mod deploy;
 mod guards;
 mod slots;
 mod start;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    deployment::{Deployed, DeployedKey},
     experiment::{Place, Rules, TemplateSelector},
     ids::{ExperimentName, RunId, ScheduleName},
     ledger::Ledger,
@@ -48,6 +50,8 @@ pub struct Snapshot<'a> {
     pub ledgers: BTreeMap<ExperimentName, Ledger>,
     /// Experiments that are or were paused.
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
+    /// What is remembered of what open runs are about.
+    pub deployed: BTreeMap<DeployedKey, Deployed>,
     /// Whether the agent may begin anything.
     pub mode: Mode,
     /// Runs with a call under way: nothing else is done to them meanwhile.

@@ -65,7 +65,15 @@ impl fmt::Display for SkipReason {
                 let least = if *count >= MISSED_COUNT_LIMIT { "at least " } else { "" };
                 write!(f, "{least}{count} slots up to {} passed while the agent was away", second(*through))
             }
-            Self::NotDrawn { one_in } => write!(f, "one slot in {one_in} is taken, and this one was not drawn"),
+            Self::NotDrawn { one_in } => write!(f, "one in {one_in} is taken, and this one was not drawn"),
+            Self::Rollback => write!(f, "it is a rollback, and its trigger skips those"),
+            Self::Superseded { by, version: None } => write!(f, "run {by} is about a newer deployment of the same"),
+            Self::Superseded { by, version: Some(version) } => write!(f, "run {by} is about newer version {version}"),
+            Self::Repeated { run, version } => write!(f, "run {run} was started for version {version} already"),
+            Self::CoolingDown { after, until: end } => {
+                write!(f, "run {after} of the same began too short a time ago; it cools down until {}", second(*end))
+            }
+            Self::Stale { fresh_until } => write!(f, "its event was fresh until {}", second(*fresh_until)),
             Self::Late { start_by, waited_for: None } => write!(f, "it could not start by {}", second(*start_by)),
             Self::Late { start_by, waited_for: Some(reason) } => {
                 write!(f, "it could not start by {}: {reason}", second(*start_by))

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 use jiff::Timestamp;
 
 use crate::domain::{
+    deployment::{Deployed, DeployedKey},
     experiment::{Place, TemplateSelector},
     fis::{CallFailure, FisExperiment},
     ids::{ExperimentName, RunId},
@@ -62,6 +63,8 @@ pub struct Rows {
     pub ledgers: BTreeMap<ExperimentName, Ledger>,
     /// Experiments that are or were paused.
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
+    /// What is remembered of what open runs are about.
+    pub deployed: BTreeMap<DeployedKey, Deployed>,
 }
 
 /// One change of rows.

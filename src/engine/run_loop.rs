@@ -120,6 +120,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             stops: rows.stops,
             ledgers: rows.ledgers,
             pauses: rows.pauses,
+            deployed: rows.deployed,
             mode,
             busy: calls.busy.clone(),
         };

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use crate::{
     domain::{
-        event::{self, Event},
+        civil::later,
+        event::{self, Event, Order, Receipt},
         experiment::Rules,
+        ids::Name,
         run::{Run, TraceParent},
     },
     engine::ports::{Arrival, EventRow, QuarantinedMessage, Recorded, Store, StoreError},
@@ -21,7 +23,7 @@ pub const QUARANTINE_BODY_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Which queue, by our name.
-    pub queue: String,
+    pub queue: Name,
     /// The queue's id of it.
     pub id: String,
     /// Its body.
@@ -98,13 +100,16 @@ impl<S: Store> EventIngest<S> {
         let rules = self.rules.borrow().clone();
         let (mut arrivals, mut lags, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         let mut taken: Vec<Option<Taken>> = Vec::with_capacity(messages.len());
-        for message in messages {
+        for (place, message) in (0..).zip(messages) {
+            // Each later than the one before, so that their order is kept with them.
+            let now = later(now, SignedDuration::from_micros(place));
             match event::read(&message.body, &message.id) {
                 Ok(event) => {
-                    let runs = event::opened_runs(&rules, &event, message.parent, now);
-                    lags.push(
-                        event.time.or(message.sent_at).map(|time| now.duration_since(time).as_secs_f64().max(0.0)),
-                    );
+                    let order = if message.group.is_some() { Order::Kept } else { Order::Any };
+                    let receipt = Receipt { source: message.queue, at: now, order, parent: message.parent };
+                    let event = Event { time: event.time.or(message.sent_at), ..event };
+                    let runs = event::opened_runs(&rules, &event, &receipt);
+                    lags.push(event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
                     arrivals.push(Arrival { event: row(event, now), runs });
                     taken.push(None);
                 }
@@ -145,5 +150,5 @@ fn put_aside(message: Message, reason: String, now: Timestamp) -> QuarantinedMes
     let mut body = message.body;
     let cut = (0..=QUARANTINE_BODY_BYTES.min(body.len())).rev().find(|&at| body.is_char_boundary(at)).unwrap_or(0);
     body.truncate(cut);
-    QuarantinedMessage { queue: message.queue, message_id: message.id, received_at: now, reason, body }
+    QuarantinedMessage { queue: message.queue.to_string(), message_id: message.id, received_at: now, reason, body }
 }

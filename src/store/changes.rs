@@ -14,6 +14,8 @@ use super::{
 };
 use crate::{
     domain::{
+        deployment::{Deployed, DeployedKey},
+        ids::ExperimentName,
         ledger::{Ledger, Noted},
         plan::{Explained, ScheduleKey},
         run::{Observation, Run},
@@ -55,6 +57,14 @@ const LEDGERS: &str = "SELECT json_array(experiment, body) FROM ledgers
 const NOTE: &str = "INSERT INTO ledgers (experiment, body) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE TRUE
      ON CONFLICT DO UPDATE SET body = excluded.body";
 
+/// Rows of deployments by their keys: what a list of lists `[experiment, key]` names.
+const DEPLOYMENTS: &str = "SELECT json_array(experiment, key, body) FROM deployments
+     WHERE (experiment, key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
+
+const REMEMBER: &str = "INSERT INTO deployments (experiment, key, changed_at_us, body)
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE TRUE
+     ON CONFLICT DO UPDATE SET changed_at_us = excluded.changed_at_us, body = excluded.body";
+
 /// Makes changes, each of another row; tells of each whether it was made.
 pub(super) async fn make(tx: &mut Tx<'_>, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
     let (mut adopted, mut forgotten, mut moved) = (Vec::new(), Vec::new(), Vec::new());
@@ -94,10 +104,47 @@ pub(super) async fn make(tx: &mut Tx<'_>, changes: &[Change]) -> Result<Vec<Comm
 pub(super) async fn open(tx: &mut Tx<'_>, runs: &[(&Run, Timestamp)]) -> Result<BTreeSet<String>, StoreError> {
     let rows: Vec<_> = runs.iter().map(|(run, at)| run_columns(run, *at)).collect::<Result<_, _>>()?;
     let new = write(tx, OPEN, &rows).await?;
-    let entries = runs.iter().filter(|(run, _)| new.contains(run.id.as_str()));
-    let entries: Vec<_> = entries.map(|(run, at)| entry(run, &run.opening(), &[], *at)).collect::<Result<_, _>>()?;
+    let opened: Vec<_> = runs.iter().filter(|(run, _)| new.contains(run.id.as_str())).collect();
+    let entries: Vec<_> =
+        opened.iter().map(|(run, at)| entry(run, &run.opening(), &[], *at)).collect::<Result<_, _>>()?;
     write(tx, APPEND, &entries).await?;
+    let openings: Vec<_> = opened.iter().map(|(run, at)| (*run, run.opening(), *at)).collect();
+    remember(tx, openings.iter().map(|(run, opening, at)| (*run, opening, *at))).await?;
     Ok(new)
+}
+
+/// Reads the rows of deployments that keys name.
+pub(super) async fn deployed(
+    tx: &mut Tx<'_>,
+    keys: &BTreeSet<DeployedKey>,
+) -> Result<BTreeMap<DeployedKey, Deployed>, StoreError> {
+    let rows = write(tx, DEPLOYMENTS, &keys.iter().collect::<Vec<_>>()).await?;
+    let read = |row: String| {
+        let (experiment, key, body): (ExperimentName, String, String) = from_json("deployments", &row)?;
+        Ok(((experiment, key), from_json("deployments", &body)?))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Notes what happened to runs, in that order, in the rows of what they are about.
+async fn remember<'a>(
+    tx: &mut Tx<'_>,
+    happened: impl Iterator<Item = (&'a Run, &'a Observation, Timestamp)> + Clone,
+) -> Result<(), StoreError> {
+    let keys: BTreeSet<_> = happened.clone().filter_map(|(run, ..)| Deployed::key(run)).collect();
+    let mut rows = deployed(tx, &keys).await?;
+    let mut changed = BTreeMap::new();
+    for (run, observation, at) in happened {
+        let Some(key) = Deployed::key(run) else { continue };
+        if rows.entry(key.clone()).or_default().note(run, observation, at) == Noted::Changed {
+            changed.insert(key, at);
+        }
+    }
+    let bodies = changed.iter().filter_map(|(key, at)| Some((key, at, rows.get(key)?)));
+    let bodies: Vec<_> = bodies
+        .map(|(key, at, row)| Ok((&key.0, &key.1, at.as_microsecond(), to_json("deployments", row)?)))
+        .collect::<Result<_, _>>()?;
+    write(tx, REMEMBER, &bodies).await.map(|_| ())
 }
 
 /// Writes what goes with runs that have changed: journal, ledgers, and stops that no run is left for.
@@ -115,6 +162,7 @@ async fn after_advance(tx: &mut Tx<'_>, made: &[&Change]) -> Result<(), StoreErr
     }
     write(tx, WITHDRAW, &over).await?;
     write(tx, APPEND, &entries).await?;
+    remember(tx, noted.iter().map(|(run, observation, _, at)| (&***run, *observation, *at))).await?;
     let experiments: BTreeSet<_> = noted.iter().map(|(run, ..)| &run.experiment).collect();
     let mut ledgers: BTreeMap<String, Ledger> = BTreeMap::new();
     for row in write(tx, LEDGERS, &experiments.into_iter().collect::<Vec<_>>()).await? {

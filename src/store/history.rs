@@ -226,7 +226,7 @@ impl SqliteStore {
     pub async fn prune(&self, now: Timestamp, history: SignedDuration) -> Result<u64, StoreError> {
         let before = |age| now.saturating_sub(age).unwrap_or(Timestamp::MIN).as_microsecond();
         let (old, forgotten) = (before(history), before(history.max(EVENTS_KEPT)));
-        let statements: [(&'static str, i64); 4] = [
+        let statements: [(&'static str, i64); 5] = [
             (
                 "DELETE FROM journal WHERE run IN (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 LIMIT ?2)",
                 old,
@@ -238,6 +238,12 @@ impl SqliteStore {
             ),
             (
                 "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE received_at_us < ?1 LIMIT ?2)",
+                forgotten,
+            ),
+            // Long after the last event of a key nothing of it is needed, also if its runs are kept for less.
+            (
+                "DELETE FROM deployments WHERE (experiment, key) IN
+                 (SELECT experiment, key FROM deployments WHERE changed_at_us < ?1 LIMIT ?2)",
                 forgotten,
             ),
             (

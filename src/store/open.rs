@@ -163,5 +163,6 @@ fn migrator() -> Migrator {
         step(1, "rows", include_str!("migrations/0001_rows.sql")),
         step(2, "calendars", include_str!("migrations/0002_calendars.sql")),
         step(3, "ledgers", include_str!("migrations/0003_ledgers.sql")),
+        step(4, "deployments", include_str!("migrations/0004_deployments.sql")),
     ])
 }

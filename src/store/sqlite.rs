@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
+        deployment::Deployed,
         ids::{ExperimentName, RunId},
         ledger::Ledger,
         plan::{Halt, PauseRow, Pausing, StopRequest},
@@ -41,6 +42,8 @@ impl Store for SqliteStore {
                 .await
                 .map_err(read_failed)?;
         rows.runs = runs.iter().map(|body| run(body)).collect::<Result<_, _>>()?;
+        let keys = rows.runs.iter().filter_map(Deployed::key).collect();
+        rows.deployed = changes::deployed(&mut tx, &keys).await?;
         let halt: Option<String> =
             sqlx::query_scalar("SELECT body FROM halt").fetch_optional(&mut *tx).await.map_err(read_failed)?;
         rows.halt = halt.map(|body| from_json("halt", &body)).transpose()?;

@@ -21,7 +21,7 @@ use crate::{
     store::empty,
     support::{
         runs::name,
-        world::{experiment, t, trigger},
+        world::{experiment, receipt, t, trigger},
     },
 };
 
@@ -175,7 +175,7 @@ fn rules() -> Rules {
 
 fn opened(parent: Option<TraceParent>) -> Vec<Run> {
     let event = event::read(&with("traceparent", json!(PARENT)).to_string(), "message-1").expect("an event");
-    event::opened_runs(&rules(), &event, parent, t("10:00:00"))
+    event::opened_runs(&rules(), &event, &receipt(parent, t("10:00:00")))
 }
 
 #[test]
@@ -205,14 +205,7 @@ fn trace_of_the_message_goes_before_that_of_the_body() {
 }
 
 fn message(id: &str, body: &str) -> Message {
-    Message {
-        queue: "q".to_owned(),
-        id: id.to_owned(),
-        body: body.to_owned(),
-        parent: None,
-        group: None,
-        sent_at: None,
-    }
+    Message { queue: name("q"), id: id.to_owned(), body: body.to_owned(), parent: None, group: None, sent_at: None }
 }
 
 /// An ingest of [`rules`] over an empty store.

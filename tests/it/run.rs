@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use firedrill::domain::{
+    deployment::Terms,
     experiment::Place,
     fis::{FailureClass, FisStatus},
     ids::{Name, RunId},
@@ -193,6 +194,8 @@ fn by_event(source: &str, event_id: &str, received_at: &str) -> Trigger {
         received_at: instant(received_at),
         event_time: None,
         parent: None,
+        deployment: None,
+        terms: Terms::default(),
     }
 }
 
@@ -228,6 +231,8 @@ fn identity_follows_from_the_trigger_alone() {
         detail_type: "Other".to_owned(),
         received_at: instant("2026-03-01T02:00:00Z"),
         event_time: Some(instant("2026-03-01T01:59:00Z")),
+        deployment: None,
+        terms: Terms::default(),
     };
     assert_eq!(derive("a", &with_parent), event("2026-03-01T02:00:00Z"));
 }

@@ -70,7 +70,7 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
         let sent_ms = attribute(MessageSystemAttributeName::SentTimestamp).and_then(|text| text.parse().ok());
         let group = attribute(MessageSystemAttributeName::MessageGroupId);
         Message {
-            queue: self.queue.name.to_string(),
+            queue: self.queue.name.clone(),
             parent,
             // On a standard queue a group is about fairness and promises no order.
             group: group.filter(|_| self.queue.is_fifo()).cloned(),

@@ -149,7 +149,7 @@ impl Check<'_> {
         let start_deadline = self.duration(&deadline, raw.start_deadline, MINUTE * 10, SECOND..=MAX_DELAY);
         let pattern = self.required(&path.key("pattern"), raw.pattern)?;
         let pattern = self.pattern(&path.key("pattern"), pattern)?;
-        Some(EventTrigger { pattern, settle, hold_for, start_deadline })
+        Some(EventTrigger { settle, hold_for, start_deadline, ..EventTrigger::new(pattern) })
     }
 
     fn pattern(&mut self, path: &KeyPath, value: Value) -> Option<Pattern> {

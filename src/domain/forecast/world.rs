@@ -10,6 +10,7 @@ use super::{Basis, Cluster, Expected, Outlook};
 use crate::domain::{
     civil::later,
     cost::{self, Cost},
+    deployment::Deployed,
     experiment::{Experiment, FIS_MAX_DURATION, Rules, TemplateSelector},
     fis::{FisAction, FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
@@ -70,6 +71,7 @@ impl<'a> World<'a> {
                 None => of_cluster(&outlook.ledgers, cluster),
             },
             pauses: of_cluster(&outlook.pauses, cluster),
+            deployed: outlook.deployed.clone(),
             mode: Mode::Active,
             busy: BTreeSet::new(),
         };
@@ -259,6 +261,9 @@ impl<'a> World<'a> {
                 let lengths = std::mem::take(&mut ledger.lengths);
                 ledger.note(run, observation, now, definition.as_ref());
                 ledger.lengths = lengths;
+                if let Some(row) = Deployed::key(run).map(|key| self.snapshot.deployed.entry(key)) {
+                    row.or_default().note(run, observation, now);
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    PauseRow, Snapshot,
+    PauseRow, Snapshot, deploy,
     start::{after, has_fresh_facts, longest_lead},
     turn,
 };
@@ -82,7 +82,7 @@ struct Guard {
 }
 
 /// All guards, in the order in which they are asked.
-const GUARDS: [Guard; 14] = [
+const GUARDS: [Guard; 16] = [
     Guard {
         rule: "withdrawn",
         ask: withdrawn,
@@ -95,9 +95,11 @@ const GUARDS: [Guard; 14] = [
         ask: halt,
         input: |case| found(case.snapshot.halt.as_ref(), |h| format!("a halt by {} since {}", h.by, h.at)),
     },
-    Guard { rule: "due", ask: due, input: |case| format!("not before {}", case.run.not_before) },
+    Guard { rule: "deployment", ask: deploy::deployment, input: deploy::input },
+    Guard { rule: "due", ask: due, input: |case| format!("not before {}", deploy::not_before(case)) },
     Guard { rule: "pause", ask: pause, input: pause_input },
     Guard { rule: "deadline", ask: late, input: |case| format!("start by {}", case.run.deadline()) },
+    Guard { rule: "freshness", ask: deploy::freshness, input: deploy::freshness_input },
     Guard { rule: "max-runs", ask: runs_left, input: runs_left_input },
     Guard { rule: "window", ask: window_now, input: window_input },
     Guard { rule: "overlap", ask: turn::overlap, input: turn::overlap_input },
@@ -142,7 +144,7 @@ pub fn explain_beside(snapshot: &Snapshot<'_>, going: &[&Run], run: &Run, now: T
     GUARDS.iter().map(told).collect()
 }
 
-fn found<T>(row: Option<T>, told: impl FnOnce(T) -> String) -> String {
+pub(super) fn found<T>(row: Option<T>, told: impl FnOnce(T) -> String) -> String {
     row.map_or_else(|| "none".to_owned(), told)
 }
 
@@ -195,7 +197,8 @@ fn pause_input(case: &Case<'_>) -> String {
 }
 
 fn due(case: &Case<'_>) -> Judgement {
-    if case.now < case.run.not_before { Judgement::Wait(case.run.not_before) } else { Judgement::Clear }
+    let not_before = deploy::not_before(case);
+    if case.now < not_before { Judgement::Wait(not_before) } else { Judgement::Clear }
 }
 
 fn late(case: &Case<'_>) -> Judgement {

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Snapshot,
+    Snapshot, deploy,
     guards::{self, Case, Judgement},
     start::after,
 };
@@ -20,7 +20,7 @@ use crate::domain::{
 
 /// What happens to a run while another is in its way.
 pub(super) fn policy(case: &Case<'_>) -> Overlap {
-    policy_of(case.experiment, case.run)
+    if deploy::predecessor(case).is_some() { Overlap::StopOther } else { policy_of(case.experiment, case.run) }
 }
 
 fn policy_of(experiment: &Experiment, run: &Run) -> Overlap {
@@ -52,7 +52,7 @@ fn others<'a>(case: &'a Case<'_>) -> impl Iterator<Item = &'a Run> {
 }
 
 fn own<'a>(case: &'a Case<'_>) -> Option<&'a Run> {
-    others(case).find(|other| other.experiment == case.experiment.name)
+    deploy::predecessor(case).or_else(|| others(case).find(|other| other.experiment == case.experiment.name))
 }
 
 /// A run of another experiment of one of the groups, and that group.
@@ -224,9 +224,6 @@ pub(super) fn replaced_by(
     run: &Run,
     now: Timestamp,
 ) -> Option<StopCause> {
-    if experiment.overlap != Overlap::StopOther {
-        return None;
-    }
     let going: Vec<&Run> = snapshot.runs.iter().filter(|other| other.may_be_running()).collect();
     let waits_for_it = |reason: &HoldReason| matches!(reason, HoldReason::Busy { with, conflict: Conflict::Experiment, .. } if *with == run.id);
     let replaces = |other: &&Run| {
@@ -234,7 +231,8 @@ pub(super) fn replaced_by(
         let is_meant = !matches!(other.trigger, Trigger::Backfill { .. }) && waits_for_it(reason);
         is_meant && {
             let case = Case { snapshot, experiment, run: other, going: &going, now };
-            matches!(guards::judge(&case), Judgement::Hold(reason, _) if waits_for_it(&reason))
+            policy(&case) == Overlap::StopOther
+                && matches!(guards::judge(&case), Judgement::Hold(reason, _) if waits_for_it(&reason))
         }
     };
     let others = snapshot.runs.iter().filter(|other| other.experiment == run.experiment);

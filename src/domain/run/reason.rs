@@ -125,10 +125,38 @@ pub enum SkipReason {
         /// How many, up to a limit.
         count: u32,
     },
-    /// Its schedule takes one slot in so many, and this is none of them.
+    /// Its schedule or trigger takes one slot or deployment in so many, and this is none of them.
     NotDrawn {
         /// In how many.
         one_in: u32,
+    },
+    /// The event tells of a rollback, and its trigger skips those.
+    Rollback,
+    /// A newer deployment of the same key is known.
+    Superseded {
+        /// Its run.
+        by: RunId,
+        /// Its version.
+        version: Option<String>,
+    },
+    /// The same version of the same key has been started already.
+    Repeated {
+        /// By which run.
+        run: RunId,
+        /// Which version.
+        version: String,
+    },
+    /// The last run of the same key began too short a time ago.
+    CoolingDown {
+        /// Which run that is.
+        after: RunId,
+        /// When the cool-down is over.
+        until: Timestamp,
+    },
+    /// The event is too old.
+    Stale {
+        /// Until when it could have started.
+        fresh_until: Timestamp,
     },
     /// It could not start within its deadline.
     Late {
@@ -258,6 +286,11 @@ impl SkipReason {
         match self {
             Self::Missed { .. } => "missed",
             Self::NotDrawn { .. } => "not-drawn",
+            Self::Rollback => "rollback",
+            Self::Superseded { .. } => "superseded",
+            Self::Repeated { .. } => "repeated",
+            Self::CoolingDown { .. } => "cooling-down",
+            Self::Stale { .. } => "stale",
             Self::Late { .. } => "late",
             Self::Halted { .. } => "halted",
             Self::Closed { .. } => "closed",

@@ -5,7 +5,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::ScheduleName;
+use crate::domain::{
+    deployment::{Deployment, Terms},
+    ids::ScheduleName,
+};
 
 /// Why a run exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,12 @@ pub enum Trigger {
         event_time: Option<Timestamp>,
         /// Trace that the sender belonged to.
         parent: Option<TraceParent>,
+        /// What was deployed, where the event says.
+        #[serde(default)]
+        deployment: Option<Deployment>,
+        /// What the trigger asked for then.
+        #[serde(default)]
+        terms: Terms,
     },
     /// Somebody asked.
     Manual {

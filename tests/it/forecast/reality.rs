@@ -79,6 +79,7 @@ impl Reality {
                 stops: BTreeMap::new(),
                 ledgers: std::mem::take(&mut self.ledgers),
                 pauses: std::mem::take(&mut self.pauses),
+                deployed: BTreeMap::new(),
                 mode: Mode::Active,
                 busy: BTreeSet::new(),
             };

@@ -227,7 +227,7 @@ fn slot_that_is_not_drawn_is_recorded_with_its_reason() {
         assert_eq!(run.state.as_str(), expected, "at {now}");
         counts[usize::from(taken)] += 1;
         if let firedrill::domain::run::RunState::Skipped { reason, .. } = &run.state {
-            assert_eq!(reason.to_string(), "one slot in 5 is taken, and this one was not drawn");
+            assert_eq!(reason.to_string(), "one in 5 is taken, and this one was not drawn");
         }
     }
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");

@@ -260,10 +260,10 @@ fn cron(c: &mut Chance, base: Timestamp) -> CronSchedule {
 fn trigger(c: &mut Chance) -> EventTrigger {
     let pattern = json!({"source": [c.pick(&SOURCES)], "detail": {"state": ["done"]}});
     EventTrigger {
-        pattern: Pattern::parse(&pattern).expect("a pattern"),
         settle: minutes(c.pick(&[0, 1, 5])),
         hold_for: minutes(c.pick(&[0, 0, 30, 120])),
         start_deadline: minutes(c.pick(&[0, 1, 10])),
+        ..EventTrigger::new(Pattern::parse(&pattern).expect("a pattern"))
     }
 }
 

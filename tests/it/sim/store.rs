@@ -10,6 +10,7 @@ use std::{
 
 use firedrill::{
     domain::{
+        deployment::{Deployed, DeployedKey},
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
         plan::{Halt, PauseRow, Pausing, ScheduleKey, StopRequest},
@@ -48,6 +49,7 @@ pub struct Tables {
     pub stops: BTreeMap<RunId, StopRequest>,
     pub halt: Option<Halt>,
     pub ledgers: BTreeMap<ExperimentName, Ledger>,
+    pub deployed: BTreeMap<DeployedKey, Deployed>,
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// What became durable besides, and when in true time.
     pub log: Vec<(u64, Durable)>,
@@ -152,6 +154,7 @@ impl Store for MemoryStore {
             stops: tables.stops.clone(),
             ledgers: tables.ledgers.clone(),
             pauses: tables.pauses.clone(),
+            deployed: tables.deployed.clone(),
         });
         self.nature.pause().await;
         Ok(rows)
@@ -234,6 +237,7 @@ impl Tables {
         }
         let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
         let observation = run.opening();
+        self.remember(&run, &observation, at);
         let explained = Vec::new();
         self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation, explained }));
         if !run.is_over() {
@@ -241,6 +245,13 @@ impl Tables {
         }
         self.runs.insert(run.id.clone(), run);
         Recorded::New
+    }
+
+    /// Notes what happened in the row of what the run is about.
+    fn remember(&mut self, run: &Run, observation: &Observation, at: Timestamp) {
+        if let Some(key) = Deployed::key(run) {
+            self.deployed.entry(key).or_default().note(run, observation, at);
+        }
     }
 
     fn change(&mut self, change: Change, ms: u64) -> Committed {
@@ -292,6 +303,7 @@ impl Tables {
             let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
             let ledger = self.ledgers.entry(run.experiment.clone()).or_default();
             ledger.note(&run, &entry.observation, entry.at, definition);
+            self.remember(&run, &entry.observation, entry.at);
             self.journal.push((ms, JournalEntry { seq, ..entry }));
         }
         if run.is_over() {

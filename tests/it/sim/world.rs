@@ -30,6 +30,8 @@ use firedrill::{
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use crate::support::runs::name;
+
 use super::{
     check,
     fis::{Fis, Tokens},
@@ -457,5 +459,5 @@ impl World {
 }
 
 fn message(id: u64, body: String) -> Message {
-    Message { queue: "deployments".to_owned(), id: format!("m{id}"), body, parent: None, group: None, sent_at: None }
+    Message { queue: name("deployments"), id: format!("m{id}"), body, parent: None, group: None, sent_at: None }
 }

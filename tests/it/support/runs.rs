@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
+    deployment::Terms,
     experiment::Place,
     fis::{FisAction, FisExperiment, FisStatus},
     ids::Name,
@@ -40,6 +41,8 @@ pub fn event(parent: Option<TraceParent>) -> Trigger {
         received_at: instant("2026-03-01T02:00:00Z"),
         event_time: None,
         parent,
+        deployment: None,
+        terms: Terms::default(),
     }
 }
 

@@ -5,14 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
-    event::{self, Event},
+    deployment::{Deployed, DeployedKey},
+    event::{self, Event, Order, Receipt},
     experiment::{EventTrigger, Experiment, Place, Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     ledger::Ledger,
     pattern::Pattern,
     plan::{self, Effect, Halt, HaltRunning, Mode, PauseRow, ScheduleKey, Snapshot, StopRequest},
-    run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, Trigger},
+    run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, TraceParent, Trigger},
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
     window::{OnEntry, Scope, Span, Window, WindowKind},
@@ -40,6 +41,7 @@ pub struct World {
     pub stops: BTreeMap<RunId, StopRequest>,
     pub ledgers: BTreeMap<ExperimentName, Ledger>,
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
+    pub deployed: BTreeMap<DeployedKey, Deployed>,
     pub mode: Mode,
     pub busy: BTreeSet<RunId>,
 }
@@ -63,11 +65,11 @@ pub fn schedule(label: &str, cron: &str, missed: MissedPolicy) -> Schedule {
 
 /// A trigger on everything that `source` sends.
 pub fn trigger(source: &str, settle_s: i64, hold_s: i64) -> EventTrigger {
+    let pattern = Pattern::parse(&serde_json::json!({ "source": [source] })).expect("a pattern");
     EventTrigger {
-        pattern: Pattern::parse(&serde_json::json!({ "source": [source] })).expect("a pattern"),
         settle: SignedDuration::from_secs(settle_s),
         hold_for: SignedDuration::from_secs(hold_s),
-        start_deadline: SignedDuration::from_mins(10),
+        ..EventTrigger::new(pattern)
     }
 }
 
@@ -133,6 +135,11 @@ pub fn slot_run(at: &str) -> Run {
     Run::open(name("probe"), trigger, RunState::Requested, times)
 }
 
+/// How an event comes in from a standard queue.
+pub fn receipt(parent: Option<TraceParent>, at: Timestamp) -> Receipt {
+    Receipt { source: name("deployments"), at, order: Order::Any, parent }
+}
+
 /// A run of `probe` by an event.
 pub fn event_run(at: &str, trigger: EventTrigger) -> Run {
     let rules = Rules {
@@ -141,7 +148,7 @@ pub fn event_run(at: &str, trigger: EventTrigger) -> Run {
     };
     let body = serde_json::json!({ "source": "deploy", "detail-type": "Done", "id": at });
     let event: Event = event::read(&body.to_string(), "message-1").expect("an event");
-    event::opened_runs(&rules, &event, None, t(at)).pop().expect("a run")
+    event::opened_runs(&rules, &event, &receipt(None, t(at))).pop().expect("a run")
 }
 
 /// Applies observations.
@@ -229,6 +236,7 @@ impl World {
             stops: self.stops.clone(),
             ledgers: self.ledgers.clone(),
             pauses: self.pauses.clone(),
+            deployed: self.deployed.clone(),
             mode: self.mode,
             busy: self.busy.clone(),
         }

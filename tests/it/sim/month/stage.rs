@@ -163,6 +163,7 @@ impl Clock {
             stops: rows.stops,
             ledgers: rows.ledgers,
             pauses: rows.pauses,
+            deployed: rows.deployed,
             mode: Mode::Active,
             busy: std::collections::BTreeSet::new(),
         };

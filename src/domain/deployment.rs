@@ -1,0 +1,200 @@
+//! Deployments: what an event says was deployed, and what is remembered of each thing that is deployed.
+//!
+//! Pure. An event is read by JSON pointers ([`Reading`]); the run that it opens carries the [`Deployment`] and the
+//! [`Terms`] of its trigger. [`Deployed`] is the row of one key of one experiment: it follows from what is recorded of its
+//! runs, is written in the same transaction, and only guards read it (see [`super::plan`]).
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    ids::{ExperimentName, RunId, fingerprint},
+    ledger::Noted,
+    pattern::Pattern,
+    run::{Observation, Run, RunState, Trigger},
+};
+
+/// Longest key, version and id of a deployment that is kept as it is, in bytes; a longer one is cut and told apart by a
+/// digest.
+pub const MAX_TEXT_BYTES: usize = 256;
+
+/// Key of a row: the experiment and the deployment's own key.
+pub type DeployedKey = (ExperimentName, String);
+
+/// Where in an event it stands what was deployed. Pointers are JSON pointers (RFC 6901) into the whole event.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// The parts of the key, joined by `/`; without one of them there is no key. Empty: events have no key.
+    pub key: Vec<String>,
+    /// The version: the first that is there.
+    pub version: Vec<String>,
+    /// The deployment's own id: the first that is there.
+    pub id: Vec<String>,
+    /// Which events tell of a rollback.
+    pub rollback: Option<Pattern>,
+}
+
+/// What an event says was deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// What: application, service, stack.
+    pub key: String,
+    /// Which version of it: revision, image digest, commit.
+    pub version: Option<String>,
+    /// The deployment's own id.
+    pub id: Option<String>,
+    /// Whether it went back to an earlier version.
+    #[serde(default)]
+    pub direction: Direction,
+    /// Its place among the deployments of its key: when it happened, as far as can be told.
+    pub order: Timestamp,
+}
+
+/// Whether a deployment went back to an earlier version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// It did not, or nobody says so.
+    #[default]
+    Forward,
+    /// It did.
+    Rollback,
+}
+
+/// What happens to a running run when a newer version of the same key is deployed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Supersede {
+    /// Only runs that wait are superseded.
+    #[default]
+    Pending,
+    /// It is stopped too, and the newer run waits for its end.
+    Running,
+}
+
+/// What a trigger asks for, as it was when the run was opened: a reload does not change the terms of a run that waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// Until when the event is fresh enough (inclusive); `None` for ever.
+    pub fresh_until: Option<Timestamp>,
+    /// How long further events of the key may postpone the start; `None` for ever.
+    pub settle_limit: Option<SignedDuration>,
+    /// Least time from the start of a run to the start of the next one of the same key.
+    pub cool_down: SignedDuration,
+    /// What happens to a running run of the same key.
+    pub supersede: Supersede,
+}
+
+impl Reading {
+    /// Reads what was deployed; `None` when the event has no key. `order` is its place among those of its key.
+    pub fn read(&self, event: &Value, direction: Direction, order: Timestamp) -> Option<Deployment> {
+        let parts: Option<Vec<String>> = self.key.iter().map(|pointer| text_at(event, pointer)).collect();
+        let key = parts.filter(|parts| !parts.is_empty())?.join("/");
+        let first = |pointers: &[String]| pointers.iter().find_map(|pointer| text_at(event, pointer)).map(bounded);
+        let (version, id) = (first(&self.version), first(&self.id));
+        Some(Deployment { key: bounded(key), version, id, direction, order })
+    }
+}
+
+/// The scalar at a pointer as text.
+fn text_at(event: &Value, pointer: &str) -> Option<String> {
+    match event.pointer(pointer)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        scalar @ (Value::Number(_) | Value::Bool(_)) => Some(scalar.to_string()),
+        _nothing_to_tell_apart_by => None,
+    }
+}
+
+fn bounded(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        let digest = fingerprint(&[&text]);
+        let kept = MAX_TEXT_BYTES - digest.len() - 1;
+        let cut = (0..=kept).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        text.truncate(cut);
+        text.push('#');
+        text.push_str(&digest);
+    }
+    text
+}
+
+/// What is remembered of one key of one experiment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Deployed {
+    /// The newest deployment that opened a run.
+    pub newest: Option<Known>,
+    /// The last one whose start was asked for.
+    pub begun: Option<Known>,
+    /// Since when the key has been changing: the first event since the last decision.
+    pub restless_since: Option<Timestamp>,
+}
+
+/// A deployment that is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Its run.
+    pub run: RunId,
+    /// Which version.
+    pub version: Option<String>,
+    /// Its place among those of the key.
+    pub order: Timestamp,
+    /// When the run was opened (of the newest) or its start was first asked for (of the last begun).
+    pub at: Timestamp,
+}
+
+impl Deployed {
+    /// Returns the key of the row that a run's observations belong to.
+    pub fn key(run: &Run) -> Option<DeployedKey> {
+        Some((run.experiment.clone(), run.trigger.deployment()?.key.clone()))
+    }
+
+    /// Notes an observation, the opening included; `run` is the run after it.
+    pub fn note(&mut self, run: &Run, observation: &Observation, at: Timestamp) -> Noted {
+        let Some(deployment) = run.trigger.deployment() else { return Noted::Nothing };
+        let known = |at| {
+            let (run, version) = (run.id.clone(), deployment.version.clone());
+            Some(Known { run, version, order: deployment.order, at })
+        };
+        let before = self.clone();
+        if run.revision == 0 {
+            if self.newest.as_ref().is_none_or(|newest| (newest.order, newest.at) <= (deployment.order, run.opened_at))
+            {
+                self.newest = known(run.opened_at);
+            }
+            if !run.is_over() {
+                self.restless_since.get_or_insert(run.opened_at);
+            }
+        }
+        let is_newest = self.newest.as_ref().is_some_and(|newest| newest.run == run.id);
+        match (observation, &run.state) {
+            (Observation::StartAsked { .. }, RunState::Starting { attempt: 1, .. }) => {
+                self.begun = known(at);
+                self.restless_since = None;
+            }
+            // What was to come to rest is decided.
+            (Observation::Skipped { .. }, _) if is_newest => self.restless_since = None,
+            _ => {}
+        }
+        if before == *self { Noted::Nothing } else { Noted::Changed }
+    }
+}
+
+impl Trigger {
+    /// Returns what was deployed, where the run is about that.
+    pub fn deployment(&self) -> Option<&Deployment> {
+        match self {
+            Self::Event { deployment, .. } => deployment.as_ref(),
+            Self::Slot { .. } | Self::Manual { .. } | Self::Backfill { .. } => None,
+        }
+    }
+
+    /// Returns what its trigger asked for when it was opened.
+    pub fn terms(&self) -> Terms {
+        match self {
+            Self::Event { terms, .. } => *terms,
+            Self::Slot { .. } | Self::Manual { .. } | Self::Backfill { .. } => Terms::default(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Opening: which runs an event opens, and what of each is settled by the event alone.
+//!
+//! Pure. What the event alone decides (a rollback that is not wanted, a draw, its age) is decided here, and the run is recorded
+//! as skipped; everything else is the planner's business.
+
+use jiff::Timestamp;
+
+use super::Event;
+use crate::domain::{
+    civil::later,
+    deployment::{Deployment, Direction, Terms},
+    experiment::{EventTrigger, Experiment, Rollbacks, Rules},
+    ids::{self, Name},
+    run::{Run, RunState, RunTimes, SkipReason, TraceParent, Trigger},
+};
+
+/// How an event came in.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// By which queue or webhook, by our name.
+    pub source: Name,
+    /// When. Of several events that are in order, each has a later instant than the one before.
+    pub at: Timestamp,
+    /// Whether that says something about the order in which they happened.
+    pub order: Order,
+    /// Trace that the sender belonged to, where the transport says.
+    pub parent: Option<TraceParent>,
+}
+
+/// Whether events come in the order in which they happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// In any: their own time tells, to the second.
+    Any,
+    /// In that order: a FIFO queue.
+    Kept,
+}
+
+/// Returns the runs that an event opens: at most one an experiment, by its first trigger that matches.
+pub fn opened_runs(rules: &Rules, event: &Event, receipt: &Receipt) -> Vec<Run> {
+    let matching = |experiment: &Experiment| {
+        let takes = |trigger: &&EventTrigger| {
+            let is_source = trigger.sources.is_empty() || trigger.sources.contains(&receipt.source);
+            is_source && trigger.pattern.matches(&event.body)
+        };
+        let trigger = experiment.triggers.iter().find(takes)?;
+        Some(run(experiment, trigger, event, receipt))
+    };
+    rules.experiments.values().filter_map(matching).collect()
+}
+
+fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: &Receipt) -> Run {
+    let received_at = receipt.at;
+    // An event from the future would outlive and supersede all that come after it.
+    let happened_at = event.time.map_or(received_at, |time| time.min(received_at));
+    let order = match receipt.order {
+        Order::Any => happened_at,
+        Order::Kept => received_at,
+    };
+    let is_rollback = trigger.reading.rollback.as_ref().is_some_and(|rollback| rollback.matches(&event.body));
+    let direction = if is_rollback { Direction::Rollback } else { Direction::Forward };
+    let deployment = trigger.reading.read(&event.body, direction, order);
+    let not_before = later(received_at, trigger.settle).max(later(happened_at, trigger.min_age));
+    let times = RunTimes {
+        opened_at: received_at,
+        not_before,
+        start_by: later(not_before, trigger.start_deadline),
+        hold_until: trigger.hold_for.is_positive().then(|| later(not_before, trigger.hold_for)),
+    };
+    let terms = Terms {
+        fresh_until: trigger.max_age.map(|age| later(happened_at, age)),
+        settle_limit: trigger.settle_limit,
+        cool_down: trigger.cool_down,
+        supersede: trigger.supersede,
+    };
+    let refused = refusal(experiment, trigger, event, deployment.as_ref(), direction);
+    let state = match refused {
+        Some(reason) => RunState::Skipped { reason, at: received_at },
+        None if not_before > received_at => RunState::Settling,
+        None => RunState::Requested,
+    };
+    let why = Trigger::Event {
+        source: event.source.clone(),
+        event_id: event.id.clone(),
+        detail_type: event.detail_type.clone(),
+        received_at,
+        event_time: event.time,
+        parent: receipt.parent.or(event.parent),
+        deployment,
+        terms,
+    };
+    Run::open(experiment.name.clone(), why, state, times)
+}
+
+/// Says why an event starts nothing whatever comes.
+fn refusal(
+    experiment: &Experiment,
+    trigger: &EventTrigger,
+    event: &Event,
+    deployment: Option<&Deployment>,
+    direction: Direction,
+) -> Option<SkipReason> {
+    if direction == Direction::Rollback && trigger.rollbacks == Rollbacks::Skip {
+        return Some(SkipReason::Rollback);
+    }
+    let one_in = trigger.one_in;
+    let version = deployment.and_then(|deployment| deployment.version.as_deref());
+    let drawn_by = match (deployment, version) {
+        (Some(deployment), Some(version)) => ["deployment", experiment.name.as_str(), &deployment.key, version],
+        _no_version => ["event", experiment.name.as_str(), &event.source, &event.id],
+    };
+    let is_taken = one_in <= 1 || ids::draw(&drawn_by).is_multiple_of(u64::from(one_in));
+    (!is_taken).then_some(SkipReason::NotDrawn { one_in })
+}
