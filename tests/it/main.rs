@@ -13,6 +13,7 @@ mod packaging;
 mod pattern;
 mod plan;
 mod process;
+mod queue;
 mod react;
 mod readme;
 mod run;

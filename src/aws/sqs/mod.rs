@@ -155,8 +155,9 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
 
     /// Receives once and takes in what came. The failure has been told.
     async fn read(&self, receiver: &Client, settler: &Client) -> Result<(), Failed> {
+        let before = self.health.borrow().clone();
         // As long as it is not known whether the queue can be read, the answer is not to be waited for.
-        let poll = if *self.health.borrow() == QueueHealth::Ready { LONG_POLL } else { Duration::ZERO };
+        let poll = if before == QueueHealth::Ready { LONG_POLL } else { Duration::ZERO };
         let received = tokio::select! {
             biased;
             () = self.stopping() => return Ok(()),
@@ -170,7 +171,8 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
                 return Err(Failed);
             }
         }
-        if self.is_news(QueueHealth::Ready) {
+        // What went well and was begun before another receiver failed proves nothing.
+        if (poll.is_zero() || *self.health.borrow() == before) && self.is_news(QueueHealth::Ready) {
             self.witness.queue_worked(&self.queue);
         }
         Ok(())
