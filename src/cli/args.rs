@@ -93,7 +93,9 @@ pub enum Command {
     )]
     Window(WindowCommand),
     /// List runs, newest first.
-    #[command(after_help = "Example:\n  firedrill runs --experiment checkout-nightly --limit 5")]
+    #[command(
+        after_help = "Examples:\n  firedrill runs --experiment checkout-nightly --limit 5\n  firedrill runs --deployment d-123456789"
+    )]
     Runs(RunsArgs),
     /// Show one run: its actions and its journal.
     #[command(after_help = "Example:\n  firedrill show 3f9c1d2e")]
@@ -357,6 +359,9 @@ pub struct RunsArgs {
     /// Only of this experiment.
     #[arg(long, value_name = "NAME")]
     pub experiment: Option<String>,
+    /// Only of deployments that have this key, version or id.
+    #[arg(long, value_name = "TEXT")]
+    pub deployment: Option<String>,
     /// Only opened at or after this instant.
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub since: Option<Timestamp>,
@@ -375,7 +380,7 @@ pub struct ShowArgs {
 /// `why`.
 #[derive(Debug, Args)]
 pub struct WhyArgs {
-    /// EXPERIMENT@TIME, a run's id, or an event's id.
+    /// EXPERIMENT@TIME, the id of a run or an event, or a deployment's key, version or id.
     pub question: String,
 }
 

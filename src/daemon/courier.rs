@@ -14,8 +14,9 @@ use super::{heartbeat, witness::chain};
 use crate::{
     aws::eventbridge::{Bus, Outbound},
     domain::{
+        deployment::{Deployment, Direction},
         fis::{CallFailure, FailureClass},
-        run::{HoldReason, JournalEntry, Observation, Run},
+        run::{JournalEntry, Observation, Run, Trigger},
     },
     engine::ports::StoreError,
     store::SqliteStore,
@@ -160,8 +161,7 @@ fn is_told(observation: &Observation) -> bool {
 /// Shapes the event as `deploy/events/run-event.schema.json` says.
 fn outbound(run: &Run, entry: &JournalEntry) -> Outbound {
     let (state, key, value) = match &entry.observation {
-        Observation::Held { reason: HoldReason::Closed { .. }, .. } => ("held", "reason", Some("closed")),
-        Observation::Held { .. } => ("held", "reason", Some("template-unread")),
+        Observation::Held { reason, .. } => ("held", "reason", Some(reason.as_str())),
         Observation::Skipped { reason } => ("skipped", "reason", Some(reason.as_str())),
         Observation::Finished { outcome } => ("finished", "outcome", Some(outcome.as_str())),
         _ => ("started", "", None),
@@ -175,6 +175,13 @@ fn outbound(run: &Run, entry: &JournalEntry) -> Outbound {
     });
     if let Some(value) = value {
         detail[key] = json!(value);
+    }
+    if let Trigger::Event { source, event_id, detail_type, .. } = &run.trigger {
+        detail["event"] = json!({ "source": source, "id": event_id, "detail-type": detail_type });
+    }
+    if let Some(Deployment { key, version, id, direction, .. }) = run.trigger.deployment() {
+        let is_rollback = *direction == Direction::Rollback;
+        detail["deployment"] = json!({ "key": key, "version": version, "id": id, "rollback": is_rollback });
     }
     if let Some(fis) = &run.fis {
         detail["fis"] = json!({ "experiment-id": fis.id, "template-id": fis.template_id });

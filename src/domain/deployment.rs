@@ -4,6 +4,8 @@
 //! [`Terms`] of its trigger. [`Deployed`] is the row of one key of one experiment: it follows from what is recorded of its
 //! runs, is written in the same transaction, and only guards read it (see [`super::plan`]).
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -197,4 +199,51 @@ impl Trigger {
             Self::Slot { .. } | Self::Manual { .. } | Self::Backfill { .. } => Terms::default(),
         }
     }
+}
+
+/// What a tag's value may hold to be filled in for each run.
+pub const PLACEHOLDERS: [&str; 3] = ["{deployment.key}", "{deployment.version}", "{deployment.id}"];
+
+/// Longest value of a tag, in characters (AWS general reference, tag naming limits).
+const MAX_TAG_VALUE: usize = 256;
+
+/// Tells whether a tag's value is filled in for each run.
+pub fn is_template(value: &str) -> bool {
+    PLACEHOLDERS.iter().any(|placeholder| value.contains(placeholder))
+}
+
+/// Fills in the values of tags for a run; a tag that asks for what the run does not know is left out. Characters that tags may
+/// not have become `_`.
+pub fn filled_in(tags: &BTreeMap<String, String>, run: &Run) -> BTreeMap<String, String> {
+    let fill = |(key, value): (&String, &String)| {
+        let value = if is_template(value) { filled(value, run.trigger.deployment())? } else { value.clone() };
+        Some((key.clone(), value))
+    };
+    tags.iter().filter_map(fill).collect()
+}
+
+fn filled(template: &str, deployment: Option<&Deployment>) -> Option<String> {
+    let deployment = deployment?;
+    let known = [Some(&deployment.key), deployment.version.as_ref(), deployment.id.as_ref()];
+    let mut rest = template;
+    let mut filled = String::new();
+    // What is filled in is foreign text and is not looked at again.
+    while let Some(at) = rest.find('{') {
+        let (before, after) = rest.split_at(at);
+        filled.push_str(before);
+        let named = PLACEHOLDERS.iter().zip(known).find(|(placeholder, _)| after.starts_with(**placeholder));
+        rest = match named {
+            Some((placeholder, value)) => {
+                filled.push_str(value?);
+                &after[placeholder.len()..]
+            }
+            None => {
+                filled.push('{');
+                &after[1..]
+            }
+        };
+    }
+    filled.push_str(rest);
+    let allowed = |c: char| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c);
+    Some(filled.chars().take(MAX_TAG_VALUE).map(|c| if allowed(c) { c } else { '_' }).collect())
 }

@@ -185,8 +185,11 @@ impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Slot { schedule, at } => write!(f, "slot {} of schedule `{schedule}`", second(*at)),
-            Self::Event { source, event_id, detail_type, .. } => {
-                write!(f, "event {event_id} ({source}, {detail_type})")
+            Self::Event { source, event_id, detail_type, deployment, .. } => {
+                write!(f, "event {event_id} ({source}, {detail_type})")?;
+                let Some(deployment) = deployment else { return Ok(()) };
+                write!(f, ", deployment of {}", deployment.key)?;
+                deployment.version.as_ref().map_or(Ok(()), |version| write!(f, " {version}"))
             }
             Self::Manual { by, reason, windows, .. } => {
                 let over = if *windows == WindowRule::Overridden { " over every window" } else { "" };

@@ -26,6 +26,12 @@ pub const EXPERIMENT: &str = "firedrill.experiment";
 pub const TRIGGER_KIND: &str = "firedrill.trigger.kind";
 /// What identifies the trigger among all of an experiment (spans only).
 pub const TRIGGER_KEY: &str = "firedrill.trigger.key";
+/// What was deployed, where a deployment triggered the run (spans only).
+pub const DEPLOYMENT_KEY: &str = "firedrill.deployment.key";
+/// Which version of it (spans only).
+pub const DEPLOYMENT_VERSION: &str = "firedrill.deployment.version";
+/// The deployment's own id, as OpenTelemetry names it (spans only).
+pub const DEPLOYMENT_ID: &str = "deployment.id";
 /// How a run ended.
 pub const OUTCOME: &str = "firedrill.outcome";
 /// `start`, `hold` or `skip`.

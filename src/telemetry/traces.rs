@@ -146,6 +146,12 @@ impl<'a> Story<'a> {
             KeyValue::new(names::TRIGGER_KIND, run.trigger.kind()),
             KeyValue::new(names::TRIGGER_KEY, run.trigger.key()),
         ];
+        if let Some(deployment) = run.trigger.deployment() {
+            let of = |name, value: &Option<String>| value.clone().map(|value| KeyValue::new(name, value));
+            root.attributes.push(KeyValue::new(names::DEPLOYMENT_KEY, deployment.key.clone()));
+            root.attributes.extend(of(names::DEPLOYMENT_VERSION, &deployment.version));
+            root.attributes.extend(of(names::DEPLOYMENT_ID, &deployment.id));
+        }
         match &run.state {
             RunState::Finished { outcome, .. } => {
                 root.attributes.push(KeyValue::new(names::OUTCOME, outcome.as_str()));

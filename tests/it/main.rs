@@ -4,6 +4,7 @@ mod support;
 
 mod calendar;
 mod config;
+mod deployment;
 mod event;
 mod forecast;
 mod house;

@@ -15,6 +15,7 @@ use super::{
     values::{DAY, MAX_DELAY, MINUTE, SECOND},
 };
 use crate::domain::{
+    deployment::PLACEHOLDERS,
     experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Labels, Overlap, Place, TemplateSelector},
     ids::ExperimentName,
     pattern::Pattern,
@@ -95,6 +96,11 @@ impl Check<'_> {
             let reserved = ["aws:", "firedrill:"].into_iter().find(|prefix| key.to_lowercase().starts_with(prefix));
             if let Some(prefix) = reserved {
                 self.problem(&path.key(key), format!("tag keys that begin with `{prefix}` are reserved"), None);
+            }
+            let rest = PLACEHOLDERS.iter().fold(value.clone(), |rest, placeholder| rest.replace(placeholder, ""));
+            if rest.contains(['{', '}']) {
+                let hint = format!("what is filled in is {}", PLACEHOLDERS.join(", "));
+                self.problem(&path.key(key), format!("`{value}` holds a brace that stands for nothing"), Some(hint));
             }
             let (key_length, value_length) = (key.chars().count(), value.chars().count());
             if key_length == 0 || key_length > MAX_TAG.0 || value_length > MAX_TAG.1 {

@@ -10,6 +10,7 @@ use super::{
     watch::{LOST_AFTER, LOST_AFTER_POLLS},
 };
 use crate::domain::{
+    deployment::filled_in,
     experiment::{Experiment, Place, TemplateSelector},
     fis::FailureClass,
     outcome::Outcome,
@@ -179,7 +180,7 @@ fn judge_again<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Ti
 }
 
 fn start(experiment: &Experiment, run: &Run, place: Place, template_id: String) -> Effect {
-    Effect::Start { run: run.id.clone(), place, template_id, tags: experiment.tags.clone() }
+    Effect::Start { run: run.id.clone(), place, template_id, tags: filled_in(&experiment.tags, run) }
 }
 
 /// Tells whether the template was read not too long ago.

@@ -268,61 +268,58 @@ pub enum SkipReason {
     },
 }
 
-impl HoldReason {
-    /// Returns the name used in metrics, events and filters.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Closed { .. } => "closed",
-            Self::TemplateUnread { .. } => "template-unread",
-            Self::Busy { .. } => "busy",
-            Self::Gap { .. } => "gap",
+/// Gives each variant the name that is used in metrics, events, tables and filters.
+macro_rules! named {
+    ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {
+        impl $type {
+            /// All names.
+            pub const NAMES: &[&str] = &[$($name),+];
+
+            /// Returns the name used in metrics, events, tables and filters.
+            pub fn as_str(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $name),+
+                }
+            }
         }
-    }
+    };
 }
 
-impl SkipReason {
-    /// Returns the name used in metrics, events and filters.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Missed { .. } => "missed",
-            Self::NotDrawn { .. } => "not-drawn",
-            Self::Rollback => "rollback",
-            Self::Superseded { .. } => "superseded",
-            Self::Repeated { .. } => "repeated",
-            Self::CoolingDown { .. } => "cooling-down",
-            Self::Stale { .. } => "stale",
-            Self::Late { .. } => "late",
-            Self::Halted { .. } => "halted",
-            Self::Closed { .. } => "closed",
-            Self::WouldCross { .. } => "would-cross",
-            Self::Overlap { .. } => "overlap",
-            Self::Excluded { .. } => "excluded",
-            Self::Gap { .. } => "gap",
-            Self::QueueFull { .. } => "queue-full",
-            Self::Paused { .. } => "paused",
-            Self::Failing { .. } => "failing",
-            Self::Budget { .. } => "budget",
-            Self::RunsUsedUp { .. } => "runs-used-up",
-            Self::Template { .. } => "template",
-            Self::Removed => "removed",
-            Self::Withdrawn { .. } => "withdrawn",
-        }
-    }
-}
+named!(HoldReason { Closed => "closed", TemplateUnread => "template-unread", Busy => "busy", Gap => "gap" });
 
-impl StopCause {
-    /// Returns the name used in metrics, events and tables.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::StopCondition => "stop-condition",
-            Self::SafetyLever => "safety-lever",
-            Self::Operator { .. } => "operator",
-            Self::Halt { .. } => "halt",
-            Self::Closed { .. } => "closed",
-            Self::MaxDuration => "max-duration",
-            Self::Replaced { .. } => "replaced",
-            Self::Shutdown => "shutdown",
-            Self::Outside => "outside",
-        }
-    }
-}
+named!(SkipReason {
+    Missed => "missed",
+    NotDrawn => "not-drawn",
+    Rollback => "rollback",
+    Superseded => "superseded",
+    Repeated => "repeated",
+    CoolingDown => "cooling-down",
+    Stale => "stale",
+    Late => "late",
+    Halted => "halted",
+    Closed => "closed",
+    WouldCross => "would-cross",
+    Overlap => "overlap",
+    Excluded => "excluded",
+    Gap => "gap",
+    QueueFull => "queue-full",
+    Paused => "paused",
+    Failing => "failing",
+    Budget => "budget",
+    RunsUsedUp => "runs-used-up",
+    Template => "template",
+    Removed => "removed",
+    Withdrawn => "withdrawn",
+});
+
+named!(StopCause {
+    StopCondition => "stop-condition",
+    SafetyLever => "safety-lever",
+    Operator => "operator",
+    Halt => "halt",
+    Closed => "closed",
+    MaxDuration => "max-duration",
+    Replaced => "replaced",
+    Shutdown => "shutdown",
+    Outside => "outside",
+});

@@ -1,12 +1,16 @@
 //! Scopes: which experiments a window is about.
 //!
-//! Pure. What is not known of an experiment (its account, its Region, its labels once it left the configuration) never
+//! Pure. What is not known of an experiment (its account, its Region, its labels once it left the configuration, a tag that
+//! each run fills in) never
 //! takes it out of a scope. For an allowed window that is only half of it: the window counts as one of the experiment's,
 //! so that the time outside is closed, and opens no time to it, as it may be another's. What is not known never permits.
 
 use std::collections::BTreeMap;
 
-use crate::domain::experiment::{Experiment, Labels};
+use crate::domain::{
+    deployment::is_template,
+    experiment::{Experiment, Labels},
+};
 
 /// Which experiments a window is about: those that match one entry of every list that is not empty, and carry all tags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +33,17 @@ impl Scope {
         self.membership(experiment).is_some()
     }
 
+    /// Tells whether tags are those that an experiment must carry; `None` when one of them differs from run to run.
+    fn tagged(&self, tags: &BTreeMap<String, String>) -> Option<bool> {
+        let fits = |key: &String, value: &String| match tags.get(key) {
+            Some(carried) if carried == value => Some(true),
+            Some(carried) if is_template(carried) => None,
+            _ => Some(false),
+        };
+        let answers: Vec<Option<bool>> = self.tags.iter().map(|(key, value)| fits(key, value)).collect();
+        if answers.contains(&Some(false)) { Some(false) } else { answers.into_iter().try_fold(true, |_, fits| fits) }
+    }
+
     /// Tells how sure it is that an experiment is in scope; `None` when it is not.
     pub fn membership(&self, experiment: &Experiment) -> Option<Membership> {
         let any = |globs: &[NameGlob], text: &str| globs.is_empty() || globs.iter().any(|glob| glob.matches(text));
@@ -41,10 +56,9 @@ impl Scope {
         // Of each list: whether it holds the experiment, if that is known.
         let answers = [
             Some(any(&self.experiments, experiment.name.as_str())),
-            if self.tags.iter().all(|(key, value)| tags.get(key) == Some(value)) {
-                Some(true)
-            } else {
-                forgotten(false)
+            match self.tagged(tags) {
+                Some(false) => forgotten(false),
+                known => known,
             },
             if self.environments.is_empty() { Some(true) } else { environment() },
             if self.accounts.is_empty() { Some(true) } else { account.as_ref().map(|a| self.accounts.contains(a)) },
