@@ -1,5 +1,7 @@
 //! Arguments: what may be written on the command line.
 
+pub mod queue;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -92,6 +94,12 @@ pub enum Command {
         after_help = "Example:\n  firedrill window check --experiment checkout-nightly --next --free 45m --within 7d"
     )]
     Window(WindowCommand),
+    /// Make queues and the rules that lead to them, and see to messages that got stuck.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firedrill queue plan\n  firedrill queue apply\n  firedrill queue destroy deployments"
+    )]
+    Queue(queue::QueueCommand),
     /// List runs, newest first.
     #[command(
         after_help = "Examples:\n  firedrill runs --experiment checkout-nightly --limit 5\n  firedrill runs --deployment d-123456789"

@@ -6,6 +6,7 @@ mod budget;
 mod calendars;
 mod experiments;
 mod limits;
+mod provision;
 mod schedules;
 mod spans;
 mod values;
@@ -120,7 +121,8 @@ impl<'a> Check<'a> {
         let place = self.place(&path, place, aws);
         let url = self.required(&path.key("url"), raw.url).and_then(|url| self.url(&path.key("url"), url));
         let concurrency = self.number(&path.key("concurrency"), raw.concurrency, 1, MAX_RECEIVERS);
-        Some(Queue { name: self.name(&path, name)?, url: url?, place, concurrency })
+        let provision = raw.provision.map(|raw| self.provision(&path.key("provision"), raw, url.as_deref()));
+        Some(Queue { name: self.name(&path, name)?, url: url?, place, concurrency, provision })
     }
 
     fn event_bus(&mut self, raw: RawEventBus, aws: &Place) -> Option<EventBus> {

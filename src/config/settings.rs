@@ -9,6 +9,7 @@ use crate::domain::{
     calendar::{found::Found, reading::Content},
     experiment::{Place, Rules},
     ids::{CalendarName, Name},
+    provision::Options,
 };
 
 /// Everything that was configured.
@@ -95,6 +96,8 @@ pub struct Queue {
     pub place: Place,
     /// How many receivers read it beside each other, from 1 to 10.
     pub concurrency: u32,
+    /// How `firedrill queue` makes it; `None` when it does not.
+    pub provision: Option<Options>,
 }
 
 impl Queue {
