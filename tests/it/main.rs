@@ -14,6 +14,8 @@ mod packaging;
 mod pattern;
 mod plan;
 mod process;
+mod provision;
+mod queue;
 mod react;
 mod readme;
 mod run;
