@@ -212,7 +212,7 @@ impl Trigger {
     /// Returns what was deployed, where the run is about that.
     pub fn deployment(&self) -> Option<&Deployment> {
         match self {
-            Self::Event { deployment, .. } => deployment.as_ref(),
+            Self::Event { deployment, .. } => deployment.as_deref(),
             Self::Slot { .. } | Self::Manual { .. } | Self::Backfill { .. } => None,
         }
     }

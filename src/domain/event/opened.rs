@@ -88,7 +88,7 @@ fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: 
         received_at,
         event_time: event.time,
         parent: receipt.parent.or(event.parent),
-        deployment,
+        deployment: deployment.map(Box::new),
         terms,
     };
     Run::open(experiment.name.clone(), why, state, times)

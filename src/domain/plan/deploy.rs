@@ -44,22 +44,20 @@ fn superseded(case: &Case<'_>, deployment: &Deployment, row: &Deployed) -> Judge
 
 fn repeated(case: &Case<'_>, deployment: &Deployment, row: &Deployed) -> Judgement {
     let Some(begun) = other(case, row.begun.as_ref()) else { return Judgement::Clear };
-    let until = later(begun.at, case.run.trigger.terms().cool_down);
-    let repeats = deployment.version.as_ref().filter(|version| begun.version.as_ref() == Some(version));
-    let reason = match repeats {
-        Some(version) => SkipReason::Repeated { run: begun.run.clone(), version: version.clone() },
-        // A start that lies ahead was noted before the clock was set back, and says nothing.
-        None if (begun.at..until).contains(&case.now.max(not_before(case))) => {
-            SkipReason::CoolingDown { after: begun.run.clone(), until }
-        }
-        None => return Judgement::Clear,
-    };
-    // Something may still come of that start, or nothing.
+    // Nobody knows yet whether anything comes of that start; if nothing does, it was none.
     let is_unknown = |going: &&Run| going.id == begun.run && matches!(going.state, RunState::Starting { .. });
-    match case.going.iter().any(is_unknown) {
-        true => Judgement::Wait(later(case.now, LOOK_INTERVAL)),
-        false => Judgement::Skip(reason),
+    if case.going.iter().any(is_unknown) {
+        return Judgement::Wait(later(case.now, LOOK_INTERVAL));
     }
+    if let Some(version) = deployment.version.as_ref().filter(|version| begun.version.as_ref() == Some(version)) {
+        return Judgement::Skip(SkipReason::Repeated { run: begun.run.clone(), version: version.clone() });
+    }
+    let until = later(begun.at, case.run.trigger.terms().cool_down);
+    // A start that lies ahead was noted before the clock was set back, and says nothing.
+    if (begun.at..until).contains(&case.now.max(not_before(case))) {
+        return Judgement::Skip(SkipReason::CoolingDown { after: begun.run.clone(), until });
+    }
+    Judgement::Clear
 }
 
 pub(super) fn input(case: &Case<'_>) -> String {
