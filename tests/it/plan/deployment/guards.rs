@@ -31,7 +31,7 @@ fn version_is_started_once_however_often_it_is_told_of() {
     town.tells(&["11:00:00 v1''' skipped: run v1 was started for version v1 already"]);
     // Another key, or another version in between, is another matter.
     town.event("11:01:00", Deploy { app: Some("stock"), ..again("11:01:00") }).tells(&["11:01:00 v1'''' starts"]);
-    town.event("12:00:00", Deploy::of("12:00:00", "v2")).event("12:30:00", again("12:30:00"));
+    town.event("12:00:00", Deploy::of("12:00:00", "v2")).runs("12:00:01", "v2").event("12:30:00", again("12:30:00"));
     town.tells(&["12:00:00 v2 starts", "12:30:00 v1''''' starts"]);
 }
 

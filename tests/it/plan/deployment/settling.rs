@@ -78,7 +78,12 @@ fn settle_limit_bounds_how_long_events_postpone_the_start() {
     town.wakes("10:11:59", "10:12:00");
     town.look("10:11:59.9").tells(&[]).look("10:12:00").tells(&["10:12:00 v4 starts"]);
     // What comes then begins a change of its own.
-    town.event("10:12:01", shop("v5")).look("10:17:00").tells(&[]).look("10:17:01").tells(&["10:17:01 v5 starts"]);
+    town.runs("10:12:00.5", "v4")
+        .event("10:12:01", shop("v5"))
+        .look("10:17:00")
+        .tells(&[])
+        .look("10:17:01")
+        .tells(&["10:17:01 v5 starts"]);
 }
 
 #[test]
