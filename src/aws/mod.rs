@@ -6,6 +6,7 @@
 pub mod classify;
 pub mod eventbridge;
 pub mod fis;
+pub mod provision;
 pub mod sdk;
 pub mod sqs;
 pub mod ssm;

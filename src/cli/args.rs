@@ -1,5 +1,7 @@
 //! Arguments: what may be written on the command line.
 
+pub mod queue;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -92,8 +94,16 @@ pub enum Command {
         after_help = "Example:\n  firedrill window check --experiment checkout-nightly --next --free 45m --within 7d"
     )]
     Window(WindowCommand),
+    /// Make queues and the rules that lead to them, and see to messages that got stuck.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firedrill queue plan\n  firedrill queue apply\n  firedrill queue destroy deployments"
+    )]
+    Queue(queue::QueueCommand),
     /// List runs, newest first.
-    #[command(after_help = "Example:\n  firedrill runs --experiment checkout-nightly --limit 5")]
+    #[command(
+        after_help = "Examples:\n  firedrill runs --experiment checkout-nightly --limit 5\n  firedrill runs --deployment d-123456789"
+    )]
     Runs(RunsArgs),
     /// Show one run: its actions and its journal.
     #[command(after_help = "Example:\n  firedrill show 3f9c1d2e")]
@@ -357,6 +367,9 @@ pub struct RunsArgs {
     /// Only of this experiment.
     #[arg(long, value_name = "NAME")]
     pub experiment: Option<String>,
+    /// Only of deployments that have this key, version or id.
+    #[arg(long, value_name = "TEXT")]
+    pub deployment: Option<String>,
     /// Only opened at or after this instant.
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub since: Option<Timestamp>,
@@ -375,7 +388,7 @@ pub struct ShowArgs {
 /// `why`.
 #[derive(Debug, Args)]
 pub struct WhyArgs {
-    /// EXPERIMENT@TIME, a run's id, or an event's id.
+    /// EXPERIMENT@TIME, the id of a run or an event, or a deployment's key, version or id.
     pub question: String,
 }
 

@@ -17,6 +17,8 @@ pub enum Exit {
     NoAgent,
     /// What was asked about does not exist.
     NotFound,
+    /// `queue plan`: something is to be changed.
+    Changes,
     /// `start --wait`: the run was stopped.
     Stopped,
     /// `start --wait`: the run failed, was cancelled by the safety lever, was not started or was lost.
@@ -36,6 +38,7 @@ pub const HELP: &str = "Exit codes:
    2  the arguments or the configuration have mistakes
    3  no agent answers, or there is no store
    4  what was asked about does not exist
+   5  `queue plan`: something is to be changed
   10  `start --wait`: the run was stopped
   11  `start --wait`: the run failed, was cancelled, was not started or was lost
   12  `start --wait`: the run was skipped
@@ -51,6 +54,7 @@ impl Exit {
             Self::Usage => 2,
             Self::NoAgent => 3,
             Self::NotFound => 4,
+            Self::Changes => 5,
             Self::Stopped => 10,
             Self::Failed => 11,
             Self::Skipped => 12,

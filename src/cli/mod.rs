@@ -10,6 +10,7 @@ pub mod context;
 pub mod demo;
 pub mod exit;
 pub mod plan;
+pub mod queue;
 pub mod render;
 pub mod run;
 pub mod runs;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use self::{
-    args::{Arguments, Command, ScheduleCommand, WindowCommand},
+    args::{Arguments, Command, ScheduleCommand, WindowCommand, queue::QueueCommand},
     context::Context,
     exit::{Exit, Failure},
 };
@@ -61,6 +62,9 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Plan(plan) => block_on(plan::run(&context, &plan)),
         Command::Schedule(ScheduleCommand::Next(next)) => schedule::next(&context, &next),
         Command::Window(WindowCommand::Check(check)) => block_on(window::check(&context, &check)),
+        Command::Queue(QueueCommand::Plan(names)) => block_on(queue::plan(&context, &names)),
+        Command::Queue(QueueCommand::Apply(apply)) => block_on(queue::apply(&context, &apply)),
+        Command::Queue(QueueCommand::Destroy(destroy)) => block_on(queue::destroy(&context, &destroy)),
         Command::Runs(runs) => block_on(runs::list(&context, &runs)),
         Command::Show(show) => block_on(runs::show(&context, &show)),
         Command::Why(why) => block_on(why::run(&context, &why)),

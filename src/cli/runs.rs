@@ -24,7 +24,7 @@ use crate::{
 pub async fn list(context: &Context, args: &RunsArgs) -> Result<Exit, Failure> {
     let experiment = args.experiment.as_deref().map(Name::parse).transpose();
     let experiment = experiment.map_err(|error| Failure::new(Exit::Usage, error))?;
-    let filter = RunFilter { experiment, since: args.since, limit: args.limit };
+    let filter = RunFilter { experiment, deployment: args.deployment.clone(), since: args.since, limit: args.limit };
     let runs = context.store().await?.runs(&filter).await.map_err(internal)?;
     if context.output == Output::Json {
         render::json(&runs)?;
@@ -36,13 +36,24 @@ pub async fn list(context: &Context, args: &RunsArgs) -> Result<Exit, Failure> {
             run.id.to_string(),
             render::instant(run.opened_at),
             run.experiment.to_string(),
-            run.trigger.kind().to_owned(),
+            trigger(run),
             render::state(run),
             render::detail(run),
         ]);
     }
     render::line(&table.trim_fmt())?;
     Ok(Exit::Done)
+}
+
+/// Longest text on a deployment in the table, in characters.
+const MAX_DEPLOYMENT: usize = 48;
+
+/// Says in few words what triggered a run.
+fn trigger(run: &Run) -> String {
+    let kind = run.trigger.kind().to_owned();
+    let Some(deployment) = run.trigger.deployment() else { return kind };
+    let about = format!("{kind} {} {}", deployment.key, deployment.version.as_deref().unwrap_or_default());
+    about.trim_end().chars().take(MAX_DEPLOYMENT).collect()
 }
 
 /// Shows one run.

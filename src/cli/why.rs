@@ -29,6 +29,9 @@ use crate::{
     },
 };
 
+/// Runs of one deployment that are explained, the newest: one an experiment in most configurations.
+const MOST_EXPLAINED: u32 = 10;
+
 /// Runs looked through for a slot.
 const MOST_RUNS: u32 = 10_000;
 
@@ -43,11 +46,21 @@ pub async fn run(context: &Context, args: &WhyArgs) -> Result<Exit, Failure> {
     let store = context.store().await?;
     let events = store.events(&args.question).await.map_err(internal)?;
     if events.is_empty() {
+        let of_deployment =
+            RunFilter { deployment: Some(args.question.clone()), limit: MOST_EXPLAINED, ..RunFilter::default() };
+        let runs = store.runs(&of_deployment).await.map_err(internal)?;
+        for run in &runs {
+            explain(context, &store, run).await?;
+        }
+        if !runs.is_empty() {
+            return Ok(Exit::Done);
+        }
         let run = find_run(&store, &args.question).await.map_err(|failure| Failure {
             exit: failure.exit,
-            error: failure
-                .error
-                .context(format!("`{}` is neither a run nor an event that was received", args.question)),
+            error: failure.error.context(format!(
+                "`{}` is neither a run nor an event that was received, nor a deployment that has a run",
+                args.question
+            )),
         })?;
         return explain(context, &store, &run).await;
     }
@@ -165,7 +178,7 @@ async fn slot(context: &Context, experiment: &str, time: &str) -> Result<Exit, F
 
 /// Finds the run that a slot opened, or stands for it, or else what happened in that second.
 async fn decided(store: &SqliteStore, name: &Name, at: Timestamp) -> Result<Option<Run>, Failure> {
-    let filter = RunFilter { experiment: Some(name.clone()), since: None, limit: MOST_RUNS };
+    let filter = RunFilter { experiment: Some(name.clone()), limit: MOST_RUNS, ..RunFilter::default() };
     let runs = store.runs(&filter).await.map_err(internal)?;
     let closeness = |run: &Run| match (&run.trigger, &run.state) {
         (Trigger::Slot { at: slot, .. }, _) if *slot == at => Some(0),

@@ -6,6 +6,7 @@ mod budget;
 mod calendars;
 mod experiments;
 mod limits;
+mod provision;
 mod schedules;
 mod spans;
 mod triggers;
@@ -121,7 +122,8 @@ impl<'a> Check<'a> {
         let place = RawPlace { region: raw.region, endpoint_url: raw.endpoint_url, role_arn: raw.role_arn };
         let place = self.place(&path, place, aws);
         let url = self.required(&path.key("url"), raw.url).and_then(|url| self.url(&path.key("url"), url));
-        Some(Queue { name: self.name(&path, name)?, url: url?, place })
+        let provision = raw.provision.map(|raw| self.provision(&path.key("provision"), raw, url.as_deref()));
+        Some(Queue { name: self.name(&path, name)?, url: url?, place, provision })
     }
 
     fn event_bus(&mut self, raw: RawEventBus, aws: &Place) -> Option<EventBus> {

@@ -100,6 +100,22 @@ pub struct RawQueue {
     pub endpoint_url: Option<String>,
     /// IAM role to assume. Default: that of `aws`.
     pub role_arn: Option<String>,
+    /// How `firedrill queue` makes it. Default: it does not.
+    pub provision: Option<RawProvision>,
+}
+
+/// How a queue is made.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawProvision {
+    /// Bus whose events are wanted. Default `default`.
+    pub bus: Option<String>,
+    /// How often a message is delivered before it goes to the dead-letter queue. Default 5.
+    pub max_receives: Option<i64>,
+    /// KMS key: id, alias or ARN. Default: SQS's own encryption.
+    pub kms_key: Option<String>,
+    /// How long the queue keeps messages. Default `4d`.
+    pub retention: Option<String>,
 }
 
 /// Bus that run events are put on.

@@ -9,6 +9,7 @@ use crate::domain::{
     calendar::{found::Found, reading::Content},
     experiment::{Place, Rules},
     ids::{CalendarName, Name},
+    provision::Options,
 };
 
 /// Everything that was configured.
@@ -93,6 +94,8 @@ pub struct Queue {
     pub url: String,
     /// Where SQS is called for it.
     pub place: Place,
+    /// How `firedrill queue` makes it; `None` when it does not.
+    pub provision: Option<Options>,
 }
 
 /// A bus that run events are put on.

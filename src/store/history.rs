@@ -20,6 +20,8 @@ use crate::{
 pub struct RunFilter {
     /// Only of this experiment.
     pub experiment: Option<ExperimentName>,
+    /// Only of deployments that have this key, version or id.
+    pub deployment: Option<String>,
     /// Only opened at or after this instant.
     pub since: Option<Timestamp>,
     /// At most so many, the newest.
@@ -54,11 +56,14 @@ impl SqliteStore {
     pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>, StoreError> {
         let bodies: Vec<String> = sqlx::query_scalar(
             "SELECT body FROM runs WHERE (?1 IS NULL OR experiment = ?1) AND opened_at_us >= ?2
+                 AND (?4 IS NULL OR ?4 IN (body ->> '$.trigger.deployment.key', body ->> '$.trigger.deployment.version',
+                                           body ->> '$.trigger.deployment.id'))
              ORDER BY opened_at_us DESC, id LIMIT ?3",
         )
         .bind(filter.experiment.as_ref().map(ExperimentName::as_str))
         .bind(filter.since.map_or(i64::MIN, Timestamp::as_microsecond))
         .bind(filter.limit)
+        .bind(filter.deployment.as_deref())
         .fetch_all(&self.pool)
         .await
         .map_err(read_failed)?;

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use firedrill::domain::{
-    deployment::{self, Deployment, Direction, MAX_TEXT_BYTES, Reading},
-    event,
-    experiment::{EventTrigger, Experiment, Rules},
-    pattern::Pattern,
-    run::Run,
+use firedrill::{
+    domain::{
+        deployment::{self, Deployment, Direction, MAX_TEXT_BYTES, Reading},
+        event,
+        experiment::{EventTrigger, Experiment, Rules},
+        pattern::Pattern,
+        run::Run,
+    },
+    engine::ports::Store,
+    store::history::RunFilter,
 };
 use serde_json::{Value, json};
 
-use crate::support::world::{experiment, receipt, slot_run, t};
+use crate::{
+    store::empty,
+    support::world::{experiment, receipt, slot_run, t},
+};
 
 fn reading(key: &[&str], version: &[&str]) -> Reading {
     let owned = |pointers: &[&str]| pointers.iter().map(|pointer| (*pointer).to_owned()).collect();
@@ -130,4 +137,17 @@ fn window_by_a_tag_that_runs_fill_in_forbids_and_permits_nothing() {
     let both = Scope { tags: tags(&[("service", "shop"), ("team", "pay")]), ..Scope::default() };
     let declared = Experiment { tags: tags(&[("service", "{deployment.key}"), ("team", "other")]), ..experiment() };
     assert_eq!(both.membership(&declared), None, "a tag that is known to differ decides");
+}
+
+#[tokio::test]
+async fn runs_are_found_by_what_was_deployed() {
+    let (_folder, store) = empty().await;
+    let run = opened("1.2");
+    store.request_runs(vec![run.clone(), slot_run("10:00:00")]).await.expect("a write");
+    for (text, expected) in [("shop", 1), ("1.2", 1), ("d-1", 1), ("sho", 0), ("", 0)] {
+        let filter = RunFilter { deployment: Some(text.to_owned()), limit: 9, ..RunFilter::default() };
+        let found = store.runs(&filter).await.expect("a read");
+        assert_eq!(found.len(), expected, "{text}");
+        assert!(found.iter().all(|found| found.id == run.id));
+    }
 }

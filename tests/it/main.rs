@@ -14,6 +14,7 @@ mod packaging;
 mod pattern;
 mod plan;
 mod process;
+mod provision;
 mod react;
 mod readme;
 mod run;

@@ -10,6 +10,7 @@ mod deployment;
 mod events;
 mod faults;
 mod plan;
+mod queue;
 mod schedule;
 mod service;
 mod simulator;

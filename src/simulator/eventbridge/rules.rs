@@ -1,6 +1,6 @@
 //! Rules and their targets: what is asked about them, and the checks of what is set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -20,6 +20,7 @@ const MAX_PATTERN: usize = 4_096;
 const MAX_DESCRIPTION: usize = 512;
 const MAX_NAME: usize = 64;
 const MAX_ARN: usize = 1_600;
+const MAX_TAGS: usize = 50;
 
 /// State of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,7 @@ pub(super) struct Rule {
     state: RuleState,
     /// By id.
     targets: BTreeMap<String, Target>,
+    tags: BTreeMap<String, String>,
 }
 
 /// A queue that gets what a rule matches.
@@ -60,6 +62,15 @@ struct PutRule {
     schedule_expression: Option<String>,
     state: Option<RuleState>,
     description: Option<String>,
+    #[serde(default)]
+    tags: Vec<Tag>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tag {
+    key: String,
+    value: String,
 }
 
 #[derive(Deserialize)]
@@ -97,10 +108,14 @@ impl Buses {
         if rules.len() >= MAX_RULES && !rules.contains_key(&request.name) {
             return Err(ApiError::bad("LimitExceededException", "too many rules"));
         }
-        let targets = rules.remove(&request.name).map(|rule| rule.targets).unwrap_or_default();
+        // Tags of a rule that exists stay as they are (EventBridge API reference, PutRule).
+        let (targets, tags) = match rules.remove(&request.name) {
+            Some(rule) => (rule.targets, rule.tags),
+            None => (BTreeMap::new(), checked_tags(request.tags)?),
+        };
         let arn = scene.rule_arn(&bus, &request.name);
         let name = request.name.clone();
-        let rule = Rule { name, pattern, pattern_text: text, description: request.description, state, targets };
+        let rule = Rule { name, pattern, pattern_text: text, description: request.description, state, targets, tags };
         rules.insert(request.name, rule);
         Ok(json!({"RuleArn": arn}))
     }
@@ -116,6 +131,37 @@ impl Buses {
             Some(rule) => Ok((bus, rule)),
             None => Err(missing()),
         }
+    }
+
+    /// The tags of the rule of an ARN; buses have none here.
+    fn tags(&mut self, body: &Value, scene: &Scene) -> Result<&mut BTreeMap<String, String>, ApiError> {
+        let arn = body.get("ResourceARN").and_then(Value::as_str).unwrap_or_default();
+        let rules = self.buses.iter_mut().flat_map(|(bus, rules)| rules.values_mut().map(move |rule| (bus, rule)));
+        let found = rules.into_iter().find(|(bus, rule)| scene.rule_arn(bus, &rule.name) == arn);
+        let missing = || ApiError::bad("ResourceNotFoundException", format!("Rule {arn} does not exist."));
+        found.map(|(_, rule)| &mut rule.tags).ok_or_else(missing)
+    }
+
+    pub(super) fn list_tags(&mut self, body: &Value, scene: &Scene) -> Answer {
+        let tags = self.tags(body, scene)?;
+        let shown: Vec<Value> = tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+        Ok(json!({"Tags": shown}))
+    }
+
+    pub(super) fn tag(&mut self, body: &Value, scene: &Scene) -> Answer {
+        let given = checked_tags(wire::parsed(&body["Tags"])?)?;
+        let tags = self.tags(body, scene)?;
+        if tags.keys().chain(given.keys()).collect::<BTreeSet<_>>().len() > MAX_TAGS {
+            return Err(too_many_tags());
+        }
+        tags.extend(given);
+        Ok(json!({}))
+    }
+
+    pub(super) fn untag(&mut self, body: &Value, scene: &Scene) -> Answer {
+        let keys: Vec<String> = wire::parsed(&body["TagKeys"])?;
+        self.tags(body, scene)?.retain(|key, _| !keys.contains(key));
+        Ok(json!({}))
     }
 
     pub(super) fn describe_rule(&mut self, body: &Value, scene: &Scene) -> Answer {
@@ -239,6 +285,19 @@ impl Target {
         let target = Self { arn: arn.to_owned(), group: group.map(str::to_owned), shown: json!(given) };
         Ok((id.to_owned(), target))
     }
+}
+
+fn checked_tags(tags: Vec<Tag>) -> Result<BTreeMap<String, String>, ApiError> {
+    let fits = |tag: &Tag| (1..=128).contains(&tag.key.chars().count()) && tag.value.chars().count() <= 256;
+    if let Some(tag) = tags.iter().find(|tag| !fits(tag) || tag.key.starts_with("aws:")) {
+        return Err(ApiError::validation(format!("tag {} is not valid", tag.key)));
+    }
+    let tags: BTreeMap<_, _> = tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
+    if tags.len() > MAX_TAGS { Err(too_many_tags()) } else { Ok(tags) }
+}
+
+fn too_many_tags() -> ApiError {
+    ApiError::validation(format!("a rule has at most {MAX_TAGS} tags"))
 }
 
 pub(super) fn check_name(name: &str, what: &str, most: usize) -> Result<(), ApiError> {

@@ -62,7 +62,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
         "PurgeQueue", "DeleteQueue"]),
     ("AWSEvents", &["PutEvents", "PutRule", "DescribeRule", "DeleteRule", "EnableRule", "DisableRule", "ListRules",
         "ListRuleNamesByTarget", "PutTargets", "RemoveTargets", "ListTargetsByRule", "TestEventPattern", "CreateEventBus",
-        "DeleteEventBus", "DescribeEventBus", "ListEventBuses"]),
+        "ListTagsForResource", "TagResource", "UntagResource", "DeleteEventBus", "DescribeEventBus", "ListEventBuses"]),
     ("GraniteServiceVersion20100801", &["PutMetricAlarm", "SetAlarmState", "DescribeAlarms", "DeleteAlarms"]),
     ("AmazonSSM", &["CreateDocument", "UpdateDocument", "DeleteDocument", "GetDocument", "GetCalendarState"]),
 ];
