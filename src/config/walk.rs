@@ -123,7 +123,7 @@ impl<'a> Walk<'a> {
         if let Some(variants) = schema.get("anyOf").and_then(Value::as_array) {
             let some = variants.iter().filter(|variant| variant.get("type") != Some(&Value::from("null")));
             let forms: Vec<Form<'a>> = some.map(|variant| self.form(variant)).collect();
-            return match <[Form<'a>; 1]>::try_from(forms).map_err(|forms| <[Form<'a>; 2]>::try_from(forms)) {
+            return match <[Form<'a>; 1]>::try_from(forms).map_err(<[Form<'a>; 2]>::try_from) {
                 Ok([only]) => only,
                 Err(Ok([Form::Text, Form::List(items)])) => Form::Texts(items),
                 Err(_) => Form::Anything,
