@@ -50,14 +50,24 @@ fn for_want_of_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
 /// each operation).
 pub fn of_answer(code: Option<&str>, status: u16) -> FailureClass {
     match code.unwrap_or_default() {
-        "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded" | "SlowDown" => {
-            FailureClass::Throttled
-        }
+        "ThrottlingException"
+        | "Throttling"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "SlowDown"
+        | "RequestThrottled"
+        | "KMS.ThrottlingException" => FailureClass::Throttled,
         "ServiceQuotaExceededException" => FailureClass::Quota,
         "ConflictException" => FailureClass::Conflict,
-        "ResourceNotFoundException" | "InvalidDocument" => FailureClass::NotFound,
-        // Services that speak AWS JSON answer it with status 400.
-        "AccessDeniedException" | "AccessDenied" => FailureClass::Denied,
+        // Services that speak AWS JSON answer these with status 400.
+        "ResourceNotFoundException"
+        | "InvalidDocument"
+        | "QueueDoesNotExist"
+        | "KMS.NotFoundException"
+        | "AWS.SimpleQueueService.NonExistentQueue" => FailureClass::NotFound,
+        "AccessDeniedException" | "AccessDenied" | "KMS.AccessDeniedException" | "KMS.OptInRequired" => {
+            FailureClass::Denied
+        }
         "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => FailureClass::Credentials,
         "InternalFailure" | "InternalException" | "InternalServerError" | "ServiceUnavailable" => {
             FailureClass::Unavailable

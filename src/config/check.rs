@@ -41,6 +41,9 @@ const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/firedrill";
 /// Variable in which systemd passes the folders of `StateDirectory=`, separated by colons.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
+/// Most receivers of one queue.
+const MAX_RECEIVERS: u32 = 10;
+
 /// A check under way.
 pub struct Check<'a> {
     index: &'a Index,
@@ -122,8 +125,9 @@ impl<'a> Check<'a> {
         let place = RawPlace { region: raw.region, endpoint_url: raw.endpoint_url, role_arn: raw.role_arn };
         let place = self.place(&path, place, aws);
         let url = self.required(&path.key("url"), raw.url).and_then(|url| self.url(&path.key("url"), url));
+        let concurrency = self.number(&path.key("concurrency"), raw.concurrency, 1, MAX_RECEIVERS);
         let provision = raw.provision.map(|raw| self.provision(&path.key("provision"), raw, url.as_deref()));
-        Some(Queue { name: self.name(&path, name)?, url: url?, place, provision })
+        Some(Queue { name: self.name(&path, name)?, url: url?, place, concurrency, provision })
     }
 
     fn event_bus(&mut self, raw: RawEventBus, aws: &Place) -> Option<EventBus> {

@@ -94,6 +94,8 @@ pub struct RawHttp {
 pub struct RawQueue {
     /// Queue URL.
     pub url: Option<String>,
+    /// How many receivers read it beside each other, from 1 to 10. Default 1.
+    pub concurrency: Option<i64>,
     /// AWS Region. Default: that of `aws`.
     pub region: Option<String>,
     /// Endpoint URL that replaces AWS's. Default: that of `aws`.

@@ -94,8 +94,22 @@ pub struct Queue {
     pub url: String,
     /// Where SQS is called for it.
     pub place: Place,
+    /// How many receivers read it beside each other, from 1 to 10.
+    pub concurrency: u32,
     /// How `firedrill queue` makes it; `None` when it does not.
     pub provision: Option<Options>,
+}
+
+impl Queue {
+    /// Tells whether it is a FIFO queue, whose names all end like this.
+    pub fn is_fifo(&self) -> bool {
+        self.url.ends_with(".fifo")
+    }
+
+    /// Returns its name at AWS.
+    pub fn aws_name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or(&self.url)
+    }
 }
 
 /// A bus that run events are put on.

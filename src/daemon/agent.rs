@@ -2,7 +2,7 @@
 //!
 //! A task that ends unasked stops the agent: an agent without an engine, a queue reader or its socket must not look alive.
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, io, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::{
@@ -63,6 +63,8 @@ pub struct Agent {
     tasks: JoinSet<&'static str>,
     engine: AbortHandle,
     engine_done: oneshot::Receiver<()>,
+    /// Ends when the last reader of a queue has.
+    readers_done: mpsc::Receiver<Infallible>,
     mode: watch::Sender<Mode>,
     status: watch::Receiver<Arc<Status>>,
     /// Signs of life of the engine.
@@ -83,6 +85,7 @@ struct Shared {
     journal_grew: Arc<Notify>,
     teller: Arc<Teller>,
     status: watch::Sender<Arc<Status>>,
+    mode: watch::Receiver<Mode>,
 }
 
 impl Agent {
@@ -119,6 +122,7 @@ impl Agent {
         let journal_grew = Arc::new(Notify::new());
         let metrics = telemetry.metrics().clone();
         let teller = Arc::new(Teller::new(metrics, rules.clone(), status_to.clone(), journal_grew.clone(), alive_to));
+        let (mode, mode_seen) = watch::channel(Mode::Active);
         let shared = Shared {
             store: store.clone(),
             places: Arc::new(places),
@@ -127,6 +131,7 @@ impl Agent {
             journal_grew,
             teller,
             status: status_to,
+            mode: mode_seen,
         };
         let mut tasks = JoinSet::new();
         let housekeeping = Arc::new(Notify::new());
@@ -135,19 +140,18 @@ impl Agent {
         let (reload, reloads) = mpsc::channel(1);
         let socket = spawn_listeners(&mut tasks, &shared, &settings, &status, &reload).await?;
         spawn_couriers(&mut tasks, &shared, &settings, telemetry);
-        spawn_queues(&mut tasks, &shared, &settings);
+        let readers_done = spawn_queues(&mut tasks, &shared, &settings);
         let calendars = spawn_calendars(&mut tasks, &shared, &settings, rules_to).await;
         let on_shutdown = settings.on_shutdown;
         let reloader = Reloader { path, env, started: settings, calendars, status: shared.status.clone() };
         tasks.spawn(answer_reloads(reloader, reloads));
-        let (mode, mode_seen) = watch::channel(Mode::Active);
         let engine = Engine {
             store: shared.store,
             injector: Arc::new(AwsFis::new(shared.places)),
             time: Arc::new(heartbeat),
             witness: shared.teller,
             rules: shared.rules,
-            mode: mode_seen,
+            mode: shared.mode,
             poke: shared.poke,
         };
         let (done, engine_done) = oneshot::channel();
@@ -157,7 +161,20 @@ impl Agent {
             let _gone = done.send(());
             "engine"
         });
-        Ok(Self { tasks, engine, engine_done, mode, status, alive, reload, store, scheduler, socket, on_shutdown })
+        Ok(Self {
+            tasks,
+            engine,
+            engine_done,
+            readers_done,
+            mode,
+            status,
+            alive,
+            reload,
+            store,
+            scheduler,
+            socket,
+            on_shutdown,
+        })
     }
 
     /// Returns the agent's status as it changes.
@@ -184,7 +201,7 @@ impl Agent {
         }
     }
 
-    /// Stops: begins nothing more, waits for calls under way (and, if so configured, until nothing runs), then ends. To be
+    /// Stops: begins nothing more, waits for calls and messages under way (and, if so configured, until nothing runs), then ends. To be
     /// bounded by the caller; dropped half-way it loses nothing that a next start would not find.
     ///
     /// # Errors
@@ -195,7 +212,8 @@ impl Agent {
             OnShutdown::Stop => Mode::DrainingWithStop,
         };
         self.mode.send_replace(mode);
-        (&mut self.engine_done).await
+        let (engine, _no_reader) = tokio::join!(&mut self.engine_done, self.readers_done.recv());
+        engine
     }
 
     /// Ends every task at once and closes the store.
@@ -279,7 +297,9 @@ fn spawn_couriers(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: 
     }
 }
 
-fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings) {
+/// Starts the readers of all queues. What it returns ends when the last of them does.
+fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings) -> mpsc::Receiver<Infallible> {
+    let (reading, readers_done) = mpsc::channel(1);
     for queue in settings.queues.clone() {
         let (health, mut seen) = watch::channel(QueueHealth::default());
         let (name, status) = (queue.name.to_string(), shared.status.clone());
@@ -288,7 +308,7 @@ fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &S
                 let said = match &*seen.borrow_and_update() {
                     QueueHealth::Unknown => "unknown".to_owned(),
                     QueueHealth::Ready => QUEUE_READY.to_owned(),
-                    QueueHealth::Failing(why) => why.clone(),
+                    QueueHealth::Failing { said, .. } => said.clone(),
                 };
                 status.send_if_modified(|status| {
                     let is_news = status.queues.get(&name) != Some(&said);
@@ -301,12 +321,19 @@ fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &S
             "queue health"
         });
         let ingest = EventIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
-        let (places, witness) = (shared.places.clone(), shared.teller.clone());
-        tasks.spawn(async move {
-            QueueReader { queue, places, ingest, witness, health }.run().await;
-            "queue"
-        });
+        let (places, witness, mode) = (shared.places.clone(), shared.teller.clone(), shared.mode.clone());
+        let receivers = queue.concurrency;
+        let reader = QueueReader { queue, places, ingest, witness, health, mode };
+        for _ in 0..receivers {
+            let (reader, reading) = (reader.clone(), reading.clone());
+            tasks.spawn(async move {
+                reader.run().await;
+                drop(reading);
+                "queue"
+            });
+        }
     }
+    readers_done
 }
 
 fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, wanted: Arc<Notify>) {

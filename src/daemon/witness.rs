@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    aws::sqs::QueueWitness,
+    aws::sqs::{QueueCall, QueueWitness},
     config::settings::Queue,
     domain::{
         experiment::Rules,
-        fis::CallFailure,
+        fis::FailureClass,
         outcome::Outcome,
         plan::{self, Snapshot},
         run::{Observation, Run, Trigger},
@@ -192,13 +192,40 @@ impl QueueWitness for Teller {
         }
     }
 
-    fn queue_failed(&self, queue: &Queue, failure: &CallFailure) {
-        tracing::warn!(queue = %queue.name, class = %failure.class, error = failure.message, "queue cannot be used; trying on");
+    fn batch_taken(&self, queue: &Queue, took: Duration) {
+        self.metrics.queue_processed(queue.aws_name(), took.as_secs_f64());
     }
 
-    fn not_recorded(&self, queue: &Queue, message_id: &str, error: &StoreError) {
+    fn called(&self, queue: &Queue, call: QueueCall, answer: Result<usize, FailureClass>, took: Duration) {
+        let answer = answer.map_err(FailureClass::as_str);
+        let operation = match call {
+            QueueCall::Receive => "receive",
+            QueueCall::Hide => "change_visibility",
+            QueueCall::Delete => "delete",
+        };
+        self.metrics.queue_call(queue.aws_name(), operation, answer, took.as_secs_f64());
+    }
+
+    fn queue_failed(&self, queue: &Queue, said: &str) {
+        tracing::warn!(queue = %queue.name, error = said, "queue cannot be used; trying on");
+    }
+
+    fn queue_worked(&self, queue: &Queue) {
+        tracing::info!(queue = %queue.name, "queue can be used again");
+    }
+
+    fn not_recorded(&self, queue: &Queue, error: &StoreError) {
         let error = chain(error);
-        tracing::error!(queue = %queue.name, message = message_id, error, "message could not be recorded; it stays in the queue");
+        tracing::error!(queue = %queue.name, error, "messages could not be recorded; they stay in the queue");
+    }
+
+    fn refused(&self, queue: &Queue, message_id: &str, error: &StoreError) {
+        let error = chain(error);
+        tracing::error!(queue = %queue.name, message = message_id, error, "message cannot be recorded; it is left to the queue's redrive");
+    }
+
+    fn not_deleted(&self, queue: &Queue, count: usize, why: &str) {
+        tracing::warn!(queue = %queue.name, count, error = why, "messages were taken in and not deleted; they come again");
     }
 }
 

@@ -196,6 +196,13 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It works, and does not take a row.
+    #[error("the store refused a row")]
+    Refused {
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A row holds what this version cannot read.
     #[error("the store's row `{row}` cannot be read")]
     Row {
@@ -220,7 +227,7 @@ impl StoreError {
     /// Returns what proves that this failure is over.
     pub fn is_over_after(&self) -> StoreDid {
         match self {
-            Self::Query { action: "write", .. } => StoreDid::Write,
+            Self::Query { action: "write", .. } | Self::Refused { .. } => StoreDid::Write,
             Self::Query { .. } | Self::Row { .. } => StoreDid::Pass,
         }
     }

@@ -30,6 +30,11 @@ pub struct Message {
     pub body: String,
     /// Trace that the sender belonged to, from the message's attributes.
     pub parent: Option<TraceParent>,
+    /// Message group of a FIFO queue, in which messages come in the order in which they were sent; `None` where the order
+    /// of arrival says nothing.
+    pub group: Option<String>,
+    /// When it was sent, where the source tells.
+    pub sent_at: Option<Timestamp>,
 }
 
 /// What became of a message. In every case it is durable now, and the message may be deleted.
@@ -39,7 +44,7 @@ pub enum Taken {
     Matched {
         /// Which.
         runs: Vec<Run>,
-        /// Time from the event to its receipt in seconds, where the event tells its time.
+        /// Time from the event, or from its sending, to its receipt in seconds, where one of the two is told.
         lag_seconds: Option<f64>,
     },
     /// No trigger matches it.
@@ -100,7 +105,9 @@ impl<S: Store> EventIngest<S> {
             let now = later(now, SignedDuration::from_micros(place));
             match event::read(&message.body, &message.id) {
                 Ok(event) => {
-                    let receipt = Receipt { source: message.queue, at: now, order: Order::Any, parent: message.parent };
+                    let order = if message.group.is_some() { Order::Kept } else { Order::Any };
+                    let receipt = Receipt { source: message.queue, at: now, order, parent: message.parent };
+                    let event = Event { time: event.time.or(message.sent_at), ..event };
                     let runs = event::opened_runs(&rules, &event, &receipt);
                     lags.push(event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
                     arrivals.push(Arrival { event: row(event, now), runs });

@@ -15,7 +15,19 @@ pub fn read_failed(source: sqlx::Error) -> StoreError {
 
 /// Wraps a failed query that wrote.
 pub fn write_failed(source: sqlx::Error) -> StoreError {
-    StoreError::Query { action: "write", source: Box::new(source) }
+    let is_refusal = is_refusal(&source);
+    let source = Box::new(source);
+    if is_refusal { StoreError::Refused { source } } else { StoreError::Query { action: "write", source } }
+}
+
+/// Tells whether SQLite could write, and did not take the row itself: the low byte of its code tells the kind of error
+/// (SQLite, result codes).
+fn is_refusal(error: &sqlx::Error) -> bool {
+    const TOO_BIG: i32 = 18;
+    const CONSTRAINT: i32 = 19;
+    const MISMATCH: i32 = 20;
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| [TOO_BIG, CONSTRAINT, MISMATCH].contains(&(code & 0xff)))
 }
 
 /// Reads a JSON column.

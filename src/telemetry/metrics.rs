@@ -46,6 +46,9 @@ struct Instruments {
     fire_lateness: Histogram<f64>,
     events: Counter<u64>,
     event_lag: Histogram<f64>,
+    consumed: Counter<u64>,
+    messaging_duration: Histogram<f64>,
+    process_duration: Histogram<f64>,
     fis_calls: Counter<u64>,
     fis_call_duration: Histogram<f64>,
     steps: Counter<u64>,
@@ -80,6 +83,17 @@ impl Metrics {
             ),
             events: counter(names::METRIC_EVENTS, names::UNIT_EVENTS, "Deployment events received"),
             event_lag: seconds(names::METRIC_EVENT_LAG, &names::LATE_SECONDS, "From an event to its receipt"),
+            consumed: counter(names::METRIC_CONSUMED, names::UNIT_MESSAGES, "Messages received from queues"),
+            messaging_duration: seconds(
+                names::METRIC_MESSAGING_DURATION,
+                &names::CALL_SECONDS,
+                "Length of calls to queues",
+            ),
+            process_duration: seconds(
+                names::METRIC_PROCESS_DURATION,
+                &names::CALL_SECONDS,
+                "From the receipt of messages until they are durable",
+            ),
             fis_calls: counter(names::METRIC_FIS_CALLS, names::UNIT_CALLS, "Calls to FIS"),
             fis_call_duration: seconds(names::METRIC_FIS_CALL_DURATION, &names::CALL_SECONDS, "Length of calls to FIS"),
             steps: counter(names::METRIC_STEPS, names::UNIT_STEPS, "Passes of the planner"),
@@ -119,6 +133,24 @@ impl Metrics {
     /// Measures the time between an event and its receipt.
     pub fn event_lag(&self, seconds: f64) {
         self.0.event_lag.record(seconds, &[]);
+    }
+
+    /// Counts a call of a queue (its name at AWS) that took `seconds`, with the messages it was about, or its failure.
+    pub fn queue_call(&self, queue: &str, operation: &'static str, answer: Result<usize, &'static str>, seconds: f64) {
+        let mut attributes = of_queue(queue, operation);
+        match answer {
+            Ok(count) if operation == "receive" && count > 0 => {
+                self.0.consumed.add(u64::try_from(count).unwrap_or_default(), &attributes);
+            }
+            Ok(_) => {}
+            Err(class) => attributes.push(KeyValue::new(names::ERROR_TYPE, class)),
+        }
+        self.0.messaging_duration.record(seconds, &attributes);
+    }
+
+    /// Measures the time from the receipt of a batch of messages until they were durable.
+    pub fn queue_processed(&self, queue: &str, seconds: f64) {
+        self.0.process_duration.record(seconds, &of_queue(queue, "process"));
     }
 
     /// Counts a pass of the planner.
@@ -204,6 +236,14 @@ fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
             }
         }))
         .build();
+}
+
+fn of_queue(queue: &str, operation: &'static str) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new(names::MESSAGING_SYSTEM, "aws_sqs"),
+        KeyValue::new(names::DESTINATION, queue.to_owned()),
+        KeyValue::new(names::MESSAGING_OPERATION, operation),
+    ]
 }
 
 fn experiment(run: &Run) -> KeyValue {

@@ -53,6 +53,15 @@ pub const OPERATION: &str = "firedrill.operation";
 /// How a call or an event came out.
 pub const RESULT: &str = "firedrill.result";
 
+/// `aws_sqs` (OpenTelemetry, messaging attributes; so are those below).
+pub const MESSAGING_SYSTEM: &str = "messaging.system";
+/// Name of a queue at AWS.
+pub const DESTINATION: &str = "messaging.destination.name";
+/// `receive`, `change_visibility`, `delete` or `process`.
+pub const MESSAGING_OPERATION: &str = "messaging.operation.name";
+/// Class of a failed call; absent on success.
+pub const ERROR_TYPE: &str = "error.type";
+
 /// `EXP…`.
 pub const FIS_EXPERIMENT: &str = "aws.fis.experiment.id";
 /// `EXT…`.
@@ -76,6 +85,12 @@ pub const METRIC_FIRE_LATENESS: &str = "firedrill.fire.lateness";
 pub const METRIC_EVENTS: &str = "firedrill.events";
 /// Histogram of the time from an event to its receipt, seconds.
 pub const METRIC_EVENT_LAG: &str = "firedrill.event.lag";
+/// Counter of messages received by [`DESTINATION`] (OpenTelemetry, messaging metrics).
+pub const METRIC_CONSUMED: &str = "messaging.client.consumed.messages";
+/// Histogram of the time a call of a queue took, seconds, by [`DESTINATION`], [`MESSAGING_OPERATION`], [`ERROR_TYPE`].
+pub const METRIC_MESSAGING_DURATION: &str = "messaging.client.operation.duration";
+/// Histogram of the time from the receipt of a batch until it was durable, seconds, by [`DESTINATION`].
+pub const METRIC_PROCESS_DURATION: &str = "messaging.process.duration";
 /// Counter of FIS calls by [`OPERATION`], [`RESULT`].
 pub const METRIC_FIS_CALLS: &str = "firedrill.fis.calls";
 /// Histogram of the time a FIS call took, seconds, by [`OPERATION`].
@@ -95,6 +110,8 @@ pub const UNIT_SECONDS: &str = "s";
 pub const UNIT_RUNS: &str = "{run}";
 /// Decisions.
 pub const UNIT_DECISIONS: &str = "{decision}";
+/// Messages.
+pub const UNIT_MESSAGES: &str = "{message}";
 /// Events.
 pub const UNIT_EVENTS: &str = "{event}";
 /// Calls.

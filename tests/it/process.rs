@@ -22,7 +22,7 @@ use firedrill::domain::run::{JournalEntry, Observation, Run};
 use serde_json::json;
 
 /// An event of a deployment, as EventBridge delivers it.
-fn deployment(id: &str) -> String {
+pub fn deployment(id: &str) -> String {
     json!({
         "version": "0", "id": id, "source": "com.example.ci", "detail-type": "Deployment", "account": "123456789012",
         "time": "2026-03-01T02:00:00Z", "region": "us-east-1", "resources": [],

@@ -153,7 +153,7 @@ fn what_a_trigger_takes_is_said_once() {
     a.toml:24:10 experiments.checkout.triggers[6].branch: a list has 1 to 50 entries here, and this has 0
     a.toml:27:11 experiments.checkout.triggers[7].service: expected a text in quotes or a list of them, found the number 7
     a.toml:28:11 experiments.checkout.triggers[7].branch[0]: expected a text in quotes, found the number 7
-    a.toml:30:11 experiments.checkout.triggers[8].pattern: is not JSON: EOF while parsing an object at line 1 column 1
+    a.toml:30:11 experiments.checkout.triggers[8].pattern: not JSON at byte 1: expected a name in quotes
     a.toml:32:52 experiments.checkout.triggers[9].pattern.detail.state: Empty arrays are not allowed
     a.toml:35:11 experiments.checkout.triggers[10].queues[0]: there is no queue or webhook `deploymnts`
       hint: did you mean `deployments`?

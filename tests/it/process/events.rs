@@ -9,7 +9,7 @@ use firedrill::{
 use serde_json::{Value, json};
 
 use super::deployment;
-use crate::support::{agent::Home, eventually, stage::Stage, wire::Wire};
+use crate::support::{agent::Home, disk::Lock, eventually, stage::Stage, wire::Wire};
 
 /// An experiment for each deployment, read from a queue.
 fn after_deployments(template: &str, queue: &str) -> String {
@@ -64,7 +64,7 @@ fn a_message_that_cannot_be_recorded_is_kept_and_taken_in_once() {
     let health = || home.json(&["status"])["queues"]["deployments"].as_str().map(str::to_owned);
     eventually("a queue that is read", || (health()? == "ready").then_some(()));
 
-    let lock = super::service::Lock::take(&home);
+    let lock = Lock::take(&home);
     stage.send(&queue, &deployment("e-kept"));
     eventually("the failure in the queue's health", || health()?.contains("cannot be recorded").then_some(()));
     assert_eq!(stage.depth(&queue), 1, "nothing is deleted that is not recorded");

@@ -8,7 +8,7 @@ use firedrill::domain::{
     run::{Run, RunState, StopCause},
 };
 
-use crate::support::{PATIENCE, agent::Home, eventually, stage::Stage, within};
+use crate::support::{PATIENCE, agent::Home, disk::Lock, eventually, stage::Stage, within};
 
 fn by_hand(template: &str) -> String {
     format!("[experiments.drill]\ntemplate = \"{template}\"\n")
@@ -185,35 +185,6 @@ fn systemd_is_told_of_every_turn() {
     let ready = systemd.wait_for("READY=1", reloading);
     assert_eq!(agent.terminate(), 0);
     systemd.wait_for("STOPPING=1", ready);
-}
-
-/// Holds the store's write lock as long as it lives.
-pub(super) struct Lock {
-    runtime: tokio::runtime::Runtime,
-    connection: Option<sqlx::SqliteConnection>,
-}
-
-impl Lock {
-    pub(super) fn take(home: &Home) -> Self {
-        use sqlx::{ConnectOptions, Executor};
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let connection = runtime.block_on(async {
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(home.state().join("firedrill.db"));
-            let mut connection = options.busy_timeout(PATIENCE).connect().await.expect("a connection");
-            connection.execute("BEGIN EXCLUSIVE").await.expect("a lock");
-            connection
-        });
-        Self { runtime, connection: Some(connection) }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        use sqlx::Connection;
-        if let Some(connection) = self.connection.take() {
-            self.runtime.block_on(connection.close()).expect("an end");
-        }
-    }
 }
 
 #[test]

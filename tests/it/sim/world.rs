@@ -459,5 +459,5 @@ impl World {
 }
 
 fn message(id: u64, body: String) -> Message {
-    Message { queue: name("deployments"), id: format!("m{id}"), body, parent: None }
+    Message { queue: name("deployments"), id: format!("m{id}"), body, parent: None, group: None, sent_at: None }
 }

@@ -4,10 +4,12 @@
 
 pub mod agent;
 pub mod chance;
+pub mod disk;
 pub mod moto;
 pub mod otlp;
 pub mod runs;
 pub mod stage;
+pub mod tap;
 pub mod venv;
 pub mod wire;
 pub mod world;

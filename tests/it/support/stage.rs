@@ -124,6 +124,11 @@ impl Stage {
         self.control(&path, &json!({"action": action, "reason": "by request"}));
     }
 
+    /// Sets the clock ahead by an ISO 8601 duration.
+    pub fn jump(&self, by: &str) {
+        self.control("clock", &json!({"jump": by}));
+    }
+
     fn control(&self, path: &str, body: &Value) {
         self.wait(self.wire.call("POST", &format!("/_simulator/{path}"), body)).good();
     }
