@@ -4,7 +4,7 @@
 //! stays, what FIS was asked takes effect, what the queue was not told to delete comes again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -36,8 +36,9 @@ use super::{
     check,
     fis::{Fis, Tokens},
     nature::{Nature, Timeline, Weather},
+    releases::Release,
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS},
-    store::{Intent, MemoryStore},
+    store::{Intent, Memory, MemoryStore},
     windows,
 };
 use crate::support::chance::Chance;
@@ -54,10 +55,11 @@ pub const MAX_PASSES_A_SECOND: u64 = 150;
 pub struct Planted {
     pub intent: Intent,
     pub tokens: Tokens,
+    pub memory: Memory,
 }
 
 /// Nothing is.
-pub const SOUND: Planted = Planted { intent: Intent::First, tokens: Tokens::Honoured };
+pub const SOUND: Planted = Planted { intent: Intent::First, tokens: Tokens::Honoured, memory: Memory::Sound };
 
 type EngineFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -131,6 +133,12 @@ pub struct World {
     restart_at: Option<u64>,
     /// Events that the queue was told to delete.
     pub deleted: BTreeSet<u64>,
+    /// Releases of which an event was delivered.
+    pub releases: BTreeMap<u64, Release>,
+    /// Of those, the ones whose event the queue was told to delete.
+    pub released: BTreeSet<u64>,
+    /// What the FIFO queue holds.
+    pub in_order: VecDeque<Release>,
     /// Promises broken on the way.
     pub broken: Vec<String>,
 }
@@ -145,6 +153,7 @@ impl World {
         let happenings = scenario::happenings(&mut c, length);
         let nature = Arc::new(Nature::new(c.between(0, u64::MAX - 1), base, timeline));
         let store = Arc::new(MemoryStore::new(nature.clone(), planted.intent));
+        store.with(|tables| tables.memory = planted.memory);
         let fis = Arc::new(Fis::new(nature.clone(), planted.tokens, templates));
         let ear = Arc::new(Ear { nature: nature.clone(), passes: Mutex::default() });
         nature.say(|| format!("rules: {rules:#?}"));
@@ -162,6 +171,9 @@ impl World {
             down_since: Some(0),
             restart_at: None,
             deleted: BTreeSet::new(),
+            releases: BTreeMap::new(),
+            released: BTreeSet::new(),
+            in_order: VecDeque::new(),
             broken: Vec::new(),
         };
         for (at, happening) in happenings {
@@ -180,7 +192,7 @@ impl World {
         self.store.with(|tables| tables.faults.iter().map(|&at| (at, at + 2 * SECOND_MS)).collect())
     }
 
-    fn schedule(&mut self, at: u64, happening: Happening) {
+    pub fn schedule(&mut self, at: u64, happening: Happening) {
         self.next += 1;
         self.agenda.insert((at, self.next), happening);
     }
@@ -327,9 +339,16 @@ impl World {
         match happening {
             Happening::Deliver { event, source } => self.deliver(event, source).await,
             Happening::DeliverNoise { id } => {
-                let message = message(id, "no event at all".to_owned());
+                let message = message(&format!("m{id}"), "no event at all".to_owned());
                 self.take_in(message).await;
             }
+            Happening::Release(release) if release.is_in_order() => {
+                self.releases.insert(release.event, release);
+                self.in_order.push_back(release);
+                self.deliver_next().await;
+            }
+            Happening::Release(release) => self.release(release).await,
+            Happening::DeliverNext => self.deliver_next().await,
             Happening::StartByHand { .. }
             | Happening::Backfill { .. }
             | Happening::Pause { .. }
@@ -437,7 +456,7 @@ impl World {
             "id": format!("e{event}"), "source": source, "detail-type": "Deployment", "time": "2026-03-01T02:00:00Z",
             "detail": {"state": if event % 5 == 4 { "begun" } else { "done" }},
         });
-        let is_taken = self.take_in(message(event, body.to_string())).await;
+        let is_taken = self.take_in(message(&format!("m{event}"), body.to_string())).await;
         let again = self.nature.draw(|c| c.one_in(4));
         if is_taken {
             self.deleted.insert(event);
@@ -449,7 +468,7 @@ impl World {
     }
 
     /// Hands a message to the agent; tells whether it may be deleted.
-    async fn take_in(&mut self, message: Message) -> bool {
+    pub async fn take_in(&mut self, message: Message) -> bool {
         let Some(events) = self.agent.as_ref().map(|agent| agent.events.clone()) else { return false };
         let now = self.nature.now();
         let taken = self.beside(async move { events.take(vec![message], now).await }).await;
@@ -458,6 +477,6 @@ impl World {
     }
 }
 
-fn message(id: u64, body: String) -> Message {
-    Message { queue: name("deployments"), id: format!("m{id}"), body, parent: None, group: None, sent_at: None }
+pub fn message(id: &str, body: String) -> Message {
+    Message { queue: name("deployments"), id: id.to_owned(), body, parent: None, group: None, sent_at: None }
 }
