@@ -9,6 +9,7 @@ mod limits;
 mod provision;
 mod schedules;
 mod spans;
+mod triggers;
 mod values;
 mod windows;
 
@@ -52,6 +53,8 @@ pub struct Check<'a> {
     declared: Vec<String>,
     /// Names of all groups, also of those with mistakes.
     declared_groups: Vec<String>,
+    /// Names of all queues, also of those with mistakes.
+    declared_sources: Vec<String>,
     /// Names of all calendars, also of those with mistakes.
     declared_calendars: Vec<String>,
     /// What is known of the calendars without mistakes, by name.
@@ -73,6 +76,7 @@ impl<'a> Check<'a> {
             completeness,
             declared: Vec::new(),
             declared_groups: Vec::new(),
+            declared_sources: Vec::new(),
             declared_calendars: Vec::new(),
             readings: BTreeMap::new(),
             patterns: HashMap::new(),
@@ -85,6 +89,7 @@ impl<'a> Check<'a> {
     pub fn settings(&mut self, raw: Raw, env: &[(String, String)]) -> Settings {
         let root = KeyPath::default();
         let aws = self.place(&root.key("aws"), raw.aws, &Place::default());
+        self.declared_sources = raw.queues.keys().cloned().collect();
         let queues = raw.queues.into_iter().filter_map(|(name, queue)| self.queue(&name, queue, &aws)).collect();
         let event_bus = raw.event_bus.and_then(|bus| self.event_bus(bus, &aws));
         self.declared = raw.experiments.keys().cloned().collect();

@@ -3,6 +3,7 @@
 //! Pure. Which runs an event opens is decided by [`opened_runs`]; whether one of them starts is the planner's business.
 
 mod opened;
+pub mod presets;
 
 use jiff::Timestamp;
 use serde_json::Value;
