@@ -245,10 +245,12 @@ impl SqliteStore {
                 "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE received_at_us < ?1 LIMIT ?2)",
                 forgotten,
             ),
-            // Long after the last event of a key nothing of it is needed, also if its runs are kept for less.
+            // Long after the last event of a key nothing of it is needed, unless a run of it still waits.
             (
                 "DELETE FROM deployments WHERE (experiment, key) IN
-                 (SELECT experiment, key FROM deployments WHERE changed_at_us < ?1 LIMIT ?2)",
+                 (SELECT experiment, key FROM deployments AS old WHERE changed_at_us < ?1 AND NOT EXISTS
+                  (SELECT 1 FROM runs WHERE is_open = 1 AND experiment = old.experiment
+                   AND body ->> '$.trigger.deployment.key' = old.key) LIMIT ?2)",
                 forgotten,
             ),
             (

@@ -3,6 +3,7 @@
 //! The rules are functions over any store, each on an empty one, so that another implementor is held to the same.
 
 mod calendars;
+mod deployments;
 mod failing;
 mod history;
 mod opening;

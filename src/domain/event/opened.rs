@@ -59,7 +59,8 @@ fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: 
     let is_rollback = trigger.reading.rollback.as_ref().is_some_and(|rollback| rollback.matches(&event.body));
     let direction = if is_rollback { Direction::Rollback } else { Direction::Forward };
     let deployment = trigger.reading.read(&event.body, direction, order);
-    let not_before = later(received_at, trigger.settle).max(later(happened_at, trigger.min_age));
+    let ripe_at = later(happened_at, trigger.min_age);
+    let not_before = later(received_at, trigger.settle).max(ripe_at);
     let times = RunTimes {
         opened_at: received_at,
         not_before,
@@ -69,6 +70,7 @@ fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: 
     let terms = Terms {
         fresh_until: trigger.max_age.map(|age| later(happened_at, age)),
         settle_limit: trigger.settle_limit,
+        ripe_at: trigger.min_age.is_positive().then_some(ripe_at),
         cool_down: trigger.cool_down,
         supersede: trigger.supersede,
     };
@@ -85,7 +87,7 @@ fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: 
         received_at,
         event_time: event.time,
         parent: receipt.parent.or(event.parent),
-        deployment,
+        deployment: deployment.map(Box::new),
         terms,
     };
     Run::open(experiment.name.clone(), why, state, times)
