@@ -38,15 +38,14 @@ pub enum Order {
 
 /// Returns the runs that an event opens: at most one an experiment, by its first trigger that matches.
 pub fn opened_runs(rules: &Rules, event: &Event, receipt: &Receipt) -> Vec<Run> {
-    let matching = |experiment: &Experiment| {
-        let takes = |trigger: &&EventTrigger| {
-            let is_source = trigger.sources.is_empty() || trigger.sources.contains(&receipt.source);
-            is_source && trigger.pattern.matches(&event.body)
-        };
-        let trigger = experiment.triggers.iter().find(takes)?;
-        Some(run(experiment, trigger, event, receipt))
-    };
-    rules.experiments.values().filter_map(matching).collect()
+    let mut runs: Vec<Run> = Vec::new();
+    for (experiment, trigger) in rules.triggered_by(&event.text) {
+        let is_source = trigger.sources.is_empty() || trigger.sources.contains(&receipt.source);
+        if is_source && runs.last().is_none_or(|run| run.experiment != experiment.name) {
+            runs.push(run(experiment, trigger, event, receipt));
+        }
+    }
+    runs
 }
 
 fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: &Receipt) -> Run {
