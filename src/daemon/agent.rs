@@ -27,7 +27,10 @@ use crate::{
     },
     config::settings::{OnShutdown, Settings},
     domain::{experiment::Rules, plan::Mode},
-    engine::{ports::WakeSource, run_loop::Engine},
+    engine::{
+        ports::{Hints, WakeSource},
+        run_loop::Engine,
+    },
     http::{
         api::{self, Api},
         serve,
@@ -82,10 +85,17 @@ struct Shared {
     places: Arc<Places>,
     rules: watch::Receiver<Arc<Rules>>,
     poke: Arc<Notify>,
+    hints: Arc<Hints>,
     journal_grew: Arc<Notify>,
     teller: Arc<Teller>,
     status: watch::Sender<Arc<Status>>,
     mode: watch::Receiver<Mode>,
+}
+
+impl Shared {
+    fn events(&self) -> EventIngest<SqliteStore> {
+        EventIngest::new(self.store.clone(), self.rules.clone(), self.poke.clone(), self.hints.clone())
+    }
 }
 
 impl Agent {
@@ -128,6 +138,7 @@ impl Agent {
             places: Arc::new(places),
             rules,
             poke: Arc::new(Notify::new()),
+            hints: Arc::new(Hints::default()),
             journal_grew,
             teller,
             status: status_to,
@@ -153,6 +164,7 @@ impl Agent {
             rules: shared.rules,
             mode: shared.mode,
             poke: shared.poke,
+            hints: shared.hints,
         };
         let (done, engine_done) = oneshot::channel();
         let engine = tasks.spawn(async move {
@@ -320,7 +332,7 @@ fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &S
             }
             "queue health"
         });
-        let ingest = EventIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
+        let ingest = shared.events();
         let (places, witness, mode) = (shared.places.clone(), shared.teller.clone(), shared.mode.clone());
         let receivers = queue.concurrency;
         let reader = QueueReader { queue, places, ingest, witness, health, mode };

@@ -2,12 +2,16 @@
 //!
 //! Pure. Which runs an event opens is decided by [`opened_runs`]; whether one of them starts is the planner's business.
 
+mod hint;
 mod opened;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub use self::opened::{Order, Receipt, opened_runs};
+pub use self::{
+    hint::told_of,
+    opened::{Order, Receipt, opened_runs},
+};
 use super::{run::TraceParent, trace};
 
 /// Bodies of this size or more are not read: 256 KiB, which is more than EventBridge delivers in one event (Amazon

@@ -13,7 +13,7 @@ use crate::{
         ids::Name,
         run::{Run, TraceParent},
     },
-    engine::ports::{Arrival, EventRow, QuarantinedMessage, Recorded, Store, StoreError},
+    engine::ports::{Arrival, EventRow, Hints, QuarantinedMessage, Recorded, Store, StoreError},
 };
 
 /// Most of a quarantined body that is kept, in bytes.
@@ -76,18 +76,24 @@ pub struct EventIngest<S> {
     store: Arc<S>,
     rules: watch::Receiver<Arc<Rules>>,
     poke: Arc<Notify>,
+    hints: Arc<Hints>,
 }
 
 impl<S> Clone for EventIngest<S> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), rules: self.rules.clone(), poke: self.poke.clone() }
+        Self {
+            store: self.store.clone(),
+            rules: self.rules.clone(),
+            poke: self.poke.clone(),
+            hints: self.hints.clone(),
+        }
     }
 }
 
 impl<S: Store> EventIngest<S> {
-    /// Makes an ingest that pokes the engine once for each batch that opens runs.
-    pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Notify>) -> Self {
-        Self { store, rules, poke }
+    /// Makes an ingest that pokes the engine once for each batch that opens runs or tells of FIS experiments.
+    pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Notify>, hints: Arc<Hints>) -> Self {
+        Self { store, rules, poke, hints }
     }
 
     /// Takes messages in, in their order: events in one transaction, unreadable messages in another. What became of each is
@@ -98,7 +104,7 @@ impl<S: Store> EventIngest<S> {
     /// nevertheless are known when they are taken in again.
     pub async fn take(&self, messages: Vec<Message>, now: Timestamp) -> Result<Vec<Taken>, StoreError> {
         let rules = self.rules.borrow().clone();
-        let (mut arrivals, mut lags, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut arrivals, mut lags, mut unreadable, mut told_of) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut taken: Vec<Option<Taken>> = Vec::with_capacity(messages.len());
         for (place, message) in (0..).zip(messages) {
             // Each later than the one before, so that their order is kept with them.
@@ -110,6 +116,7 @@ impl<S: Store> EventIngest<S> {
                     let event = Event { time: event.time.or(message.sent_at), ..event };
                     let runs = event::opened_runs(&rules, &event, &receipt);
                     lags.push(event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
+                    told_of.extend(event::told_of(&event).map(|fis_id| (fis_id.to_owned(), now)));
                     arrivals.push(Arrival { event: row(event, now), runs });
                     taken.push(None);
                 }
@@ -135,7 +142,8 @@ impl<S: Store> EventIngest<S> {
                 Recorded::New => Taken::Matched { runs, lag_seconds },
             });
         let taken: Vec<Taken> = taken.into_iter().filter_map(|taken| taken.or_else(|| of_events.next())).collect();
-        if taken.iter().any(|taken| matches!(taken, Taken::Matched { .. })) {
+        told_of.iter().for_each(|(fis_id, at)| self.hints.give(fis_id, *at));
+        if !told_of.is_empty() || taken.iter().any(|taken| matches!(taken, Taken::Matched { .. })) {
             self.poke.notify_one();
         }
         Ok(taken)
