@@ -190,7 +190,7 @@ fn patterns_may_be_tables_or_json() {
         assert_eq!(loaded.settings.rules.experiments.values().next().expect("one").triggers.len(), 1);
         assert!(loaded.warnings[0].to_string().contains("no queue is configured"), "{:?}", loaded.warnings);
     }
-    insta::assert_snapshot!(refused(&[("a.toml", &trigger("'{'"))], &[]), @r#"a.toml:4:11 experiments.checkout.triggers[0].pattern: is not JSON: EOF while parsing an object at line 1 column 1"#);
+    insta::assert_snapshot!(refused(&[("a.toml", &trigger("'{'"))], &[]), @r#"a.toml:4:11 experiments.checkout.triggers[0].pattern: not JSON at byte 1: expected a name in quotes"#);
 }
 
 #[test]

@@ -14,11 +14,9 @@ enum Expected {
 use Expected::{Match, NoMatch, Refused};
 
 fn check(pattern: &str, event: &str, expected: Expected) {
-    let pattern_value: Value = serde_json::from_str(pattern).expect("the case's pattern is JSON");
-    let event_value: Value = serde_json::from_str(event).expect("the case's event is JSON");
-    let found = match Pattern::parse(&pattern_value) {
+    let found = match Pattern::parse_text(pattern) {
         Err(_) => Refused,
-        Ok(pattern) if pattern.matches(&event_value) => Match,
+        Ok(pattern) if pattern.matches_text(event).unwrap_or(false) => Match,
         Ok(_) => NoMatch,
     };
     assert_eq!(found, expected, "pattern {pattern} on event {event}");
@@ -30,187 +28,8 @@ fn check_refusal(pattern: &Value, path: &str, message_part: &str) {
     assert!(error.message.contains(message_part), "{pattern}: {error}");
 }
 
-/// Cases whose verdict is the one EventBridge gives.
-const SERVICE_CASES: &[(&str, &str, Expected)] = &[
-    // exact value in list
-    (r#"{"source":["aws.ec2","aws.fis"]}"#, r#"{"source":"aws.fis"}"#, Match),
-    (r#"{"source":["aws.ec2","aws.fis"]}"#, r#"{"source":"aws.fisx"}"#, NoMatch),
-    (r#"{"source":["aws.ec2","aws.fis"]}"#, r#"{"source":["other","aws.ec2"]}"#, Match),
-    // AND over fields
-    (
-        r#"{"source":["aws.ecs"],"detail":{"lastStatus":["STOPPED"]}}"#,
-        r#"{"source":"aws.ecs","detail":{"lastStatus":"STOPPED"}}"#,
-        Match,
-    ),
-    (
-        r#"{"source":["aws.ecs"],"detail":{"lastStatus":["STOPPED"]}}"#,
-        r#"{"source":"aws.ecs","detail":{"lastStatus":"RUNNING"}}"#,
-        NoMatch,
-    ),
-    (r#"{"source":["aws.ecs"],"detail":{"lastStatus":["STOPPED"]}}"#, r#"{"source":"aws.ecs"}"#, NoMatch),
-    // number spelling
-    (r#"{"detail":{"code":[404]}}"#, r#"{"detail":{"code":404.0}}"#, Match),
-    (r#"{"detail":{"code":[404]}}"#, r#"{"detail":{"code":"404"}}"#, NoMatch),
-    (r#"{"detail":{"code":[404]}}"#, r#"{"detail":{"code":4.04e2}}"#, Match),
-    // boolean and null
-    (r#"{"dryRun":[false,null]}"#, r#"{"dryRun":false}"#, Match),
-    (r#"{"dryRun":[false,null]}"#, r#"{"dryRun":null}"#, Match),
-    (r#"{"dryRun":[false,null]}"#, r#"{"dryRun":"false"}"#, NoMatch),
-    (r#"{"dryRun":[false,null]}"#, r#"{}"#, NoMatch),
-    // empty string
-    (r#"{"name":[""]}"#, r#"{"name":""}"#, Match),
-    (r#"{"name":[""]}"#, r#"{"name":null}"#, NoMatch),
-    // prefix
-    (r#"{"time":[{"prefix":"2027-01-"}]}"#, r#"{"time":"2027-01-31T00:00:00Z"}"#, Match),
-    (r#"{"time":[{"prefix":"2027-01-"}]}"#, r#"{"time":"2027-02-01T00:00:00Z"}"#, NoMatch),
-    (r#"{"time":[{"prefix":"2027-01-"}]}"#, r#"{"time":202701}"#, NoMatch),
-    // anything-but string
-    (r#"{"state":[{"anything-but":"retired"}]}"#, r#"{"state":"active"}"#, Match),
-    (r#"{"state":[{"anything-but":"retired"}]}"#, r#"{"state":"retired"}"#, NoMatch),
-    (r#"{"state":[{"anything-but":"retired"}]}"#, r#"{"state":3}"#, Match),
-    (r#"{"state":[{"anything-but":"retired"}]}"#, r#"{}"#, NoMatch),
-    (r#"{"state":[{"anything-but":"retired"}]}"#, r#"{"state":["retired","active"]}"#, Match),
-    // anything-but numbers
-    (r#"{"n":[{"anything-but":[1,2]}]}"#, r#"{"n":1.0}"#, NoMatch),
-    (r#"{"n":[{"anything-but":[1,2]}]}"#, r#"{"n":3}"#, Match),
-    (r#"{"n":[{"anything-but":[1,2]}]}"#, r#"{"n":"1"}"#, Match),
-    // anything-but prefix
-    (r#"{"r":[{"anything-but":{"prefix":["sa-","me-"]}}]}"#, r#"{"r":"sa-east-1"}"#, NoMatch),
-    (r#"{"r":[{"anything-but":{"prefix":["sa-","me-"]}}]}"#, r#"{"r":"ca-central-1"}"#, Match),
-    // anything-but mixed list is an error
-    (r#"{"s":[{"anything-but":["a",1]}]}"#, r#"{"s":"b"}"#, Refused),
-    // anything-but empty prefix is an error
-    (r#"{"s":[{"anything-but":{"prefix":""}}]}"#, r#"{"s":"b"}"#, Refused),
-    // exists
-    (r#"{"detail":{"error":[{"exists":true}]}}"#, r#"{"detail":{"error":""}}"#, Match),
-    (r#"{"detail":{"error":[{"exists":true}]}}"#, r#"{"detail":{"error":{"msg":"x"}}}"#, NoMatch),
-    (r#"{"detail":{"error":[{"exists":true}]}}"#, r#"{"detail":{"error":[]}}"#, NoMatch),
-    // not exists
-    (r#"{"detail":{"error":[{"exists":false}]}}"#, r#"{"detail":{"error":null}}"#, NoMatch),
-    (r#"{"detail":{"error":[{"exists":false}]}}"#, r#"{"detail":{"error":{"msg":"x"}}}"#, Match),
-    (r#"{"detail":{"error":[{"exists":false}]}}"#, r#"{"detail":{}}"#, Match),
-    (r#"{"detail":{"error":[{"exists":false}]}}"#, r#"{}"#, Match),
-    // not exists or value
-    (r#"{"mode":[{"exists":false},"auto"]}"#, r#"{}"#, Match),
-    (r#"{"mode":[{"exists":false},"auto"]}"#, r#"{"mode":"auto"}"#, Match),
-    (r#"{"mode":[{"exists":false},"auto"]}"#, r#"{"mode":"manual"}"#, NoMatch),
-    // array any element
-    (r#"{"tags":["gold"]}"#, r#"{"tags":["silver","gold"]}"#, Match),
-    (r#"{"tags":["gold"]}"#, r#"{"tags":[]}"#, NoMatch),
-    (r#"{"tags":["gold"]}"#, r#"{"tags":[["gold"]]}"#, Match),
-    // array consistency
-    (
-        r#"{"volumes":{"state":["in-use"],"encrypted":[false]}}"#,
-        r#"{"volumes":[{"state":"in-use","encrypted":true},{"state":"available","encrypted":false}]}"#,
-        NoMatch,
-    ),
-    (
-        r#"{"volumes":{"state":["in-use"],"encrypted":[false]}}"#,
-        r#"{"volumes":[{"state":"available","encrypted":true},{"state":"in-use","encrypted":false}]}"#,
-        Match,
-    ),
-    // independent arrays
-    (r#"{"a":{"k":["1"]},"b":{"k":["1"]}}"#, r#"{"a":[{"k":"1"}],"b":[{"k":"0"},{"k":"1"}]}"#, Match),
-    (r#"{"a":{"k":["1"]},"b":{"k":["1"]}}"#, r#"{"a":[{"k":"1"}],"b":[]}"#, NoMatch),
-    // dotted keys
-    (r#"{"detail.user":["root"]}"#, r#"{"detail":{"user":"root"}}"#, Match),
-    (r#"{"detail.user":["root"]}"#, r#"{"detail.user":"root"}"#, Match),
-    (r#"{"detail.user":["root"]}"#, r#"{"detail":{"user":{"root":"root"}}}"#, NoMatch),
-    // leaf vs object
-    (r#"{"detail":["x"]}"#, r#"{"detail":{"x":"x"}}"#, NoMatch),
-    (r#"{"detail":["x"]}"#, r#"{"detail":"x"}"#, Match),
-    // empty pattern array is an error
-    (r#"{"a":[]}"#, r#"{"a":[]}"#, Refused),
-    // empty object is an error
-    (r#"{"a":{}}"#, r#"{"a":{}}"#, Refused),
-    // scalar instead of array is an error
-    (r#"{"a":"b"}"#, r#"{"a":"b"}"#, Refused),
-    // unknown operator is an error
-    (r#"{"a":[{"startsWith":"b"}]}"#, r#"{"a":"b"}"#, Refused),
-    // two operators in one object is an error
-    (r#"{"a":[{"prefix":"b","suffix":"c"}]}"#, r#"{"a":"bc"}"#, Refused),
-    // duplicate key: last wins
-    (r#"{"a":["x"],"a":["y"]}"#, r#"{"a":"x"}"#, NoMatch),
-    (r#"{"a":["x"],"a":["y"]}"#, r#"{"a":"y"}"#, Match),
-    // unicode
-    (r#"{"city":["München","東京"]}"#, r#"{"city":"M\u00fcnchen"}"#, Match),
-    (r#"{"city":["München","東京"]}"#, r#"{"city":"Munchen"}"#, NoMatch),
-    (r#"{"city":["München","東京"]}"#, r#"{"city":"東京"}"#, Match),
-    // AWS Health style event
-    (
-        r#"{"source":["aws.health"],"detail":{"eventTypeCategory":["issue","scheduledChange"],"affectedEntities":{"entityValue":["i-2"],"tags":{"tier":["db"]}}}}"#,
-        r#"{"source":"aws.health","detail-type":"AWS Health Event","region":"ap-southeast-2","detail":{"service":"EC2","eventTypeCategory":"scheduledChange","affectedEntities":[{"entityValue":"i-1","tags":{"tier":"web"}},{"entityValue":"i-2","tags":{"tier":"db"}}]}}"#,
-        Match,
-    ),
-    (
-        r#"{"source":["aws.health"],"detail":{"eventTypeCategory":["issue","scheduledChange"],"affectedEntities":{"entityValue":["i-2"],"tags":{"tier":["db"]}}}}"#,
-        r#"{"source":"my.health","detail-type":"AWS Health Event","region":"ap-southeast-2","detail":{"service":"EC2","eventTypeCategory":"scheduledChange","affectedEntities":[{"entityValue":"i-1","tags":{"tier":"web"}},{"entityValue":"i-2","tags":{"tier":"db"}}]}}"#,
-        NoMatch,
-    ),
-    // AWS Health style event, cross-element
-    (
-        r#"{"detail":{"affectedEntities":{"entityValue":["i-1"],"tags":{"tier":["db"]}}}}"#,
-        r#"{"source":"aws.health","detail-type":"AWS Health Event","region":"ap-southeast-2","detail":{"service":"EC2","eventTypeCategory":"scheduledChange","affectedEntities":[{"entityValue":"i-1","tags":{"tier":"web"}},{"entityValue":"i-2","tags":{"tier":"db"}}]}}"#,
-        NoMatch,
-    ),
-    // nested arrays
-    (r#"{"m":{"v":[5]}}"#, r#"{"m":[[{"v":4}],[{"v":5}]]}"#, Match),
-    (r#"{"m":{"v":[5]}}"#, r#"{"m":[[5]]}"#, NoMatch),
-];
-
-/// Patterns that EventBridge may accept and this version does not.
-const UNSUPPORTED_CASES: &[(&str, &str, Expected)] = &[
-    // prefix ignore case
-    (r#"{"svc":[{"prefix":{"equals-ignore-case":"Pay"}}]}"#, r#"{"svc":"PAYments"}"#, Refused),
-    // suffix
-    (r#"{"key":[{"suffix":".tar.gz"}]}"#, r#"{"key":"backup/a.tar.gz"}"#, Refused),
-    // equals-ignore-case
-    (r#"{"env":[{"equals-ignore-case":"Staging"}]}"#, r#"{"env":"STAGING"}"#, Refused),
-    // wildcard
-    (r#"{"path":[{"wildcard":"/srv/*/logs/*.log"}]}"#, r#"{"path":"/srv/a/b/logs/x.log"}"#, Refused),
-    // wildcard errors
-    (r#"{"q":[{"wildcard":"x**"}]}"#, r#"{"q":"x"}"#, Refused),
-    // anything-but suffix
-    (r#"{"f":[{"anything-but":{"suffix":".bak"}}]}"#, r#"{"f":"db.bak"}"#, Refused),
-    // anything-but ignore case
-    (r#"{"s":[{"anything-but":{"equals-ignore-case":["Draft","void"]}}]}"#, r#"{"s":"DRAFT"}"#, Refused),
-    // anything-but wildcard
-    (r#"{"p":[{"anything-but":{"wildcard":"*/tmp/*"}}]}"#, r#"{"p":"/var/tmp/x"}"#, Refused),
-    // numeric range
-    (r#"{"lat":[{"numeric":[">=",250,"<",1000]}]}"#, r#"{"lat":250.0}"#, Refused),
-    // numeric malformed
-    (r#"{"v":[{"numeric":["<",10,">",1]}]}"#, r#"{"v":5}"#, Refused),
-    // cidr v4
-    (r#"{"ip":[{"cidr":"100.64.0.0/10"}]}"#, r#"{"ip":"100.127.255.255"}"#, Refused),
-    // cidr /32 is an error
-    (r#"{"ip":[{"cidr":"10.1.1.1/32"}]}"#, r#"{"ip":"10.1.1.1"}"#, Refused),
-    // $or
-    (
-        r#"{"kind":["job"],"$or":[{"status":["FAILED"]},{"attempts":[{"numeric":[">",3]}]}]}"#,
-        r#"{"kind":"job","status":"OK","attempts":4}"#,
-        Refused,
-    ),
-    // $or with one branch is an error
-    (r#"{"$or":[{"a":["b"]}]}"#, r#"{"a":"b"}"#, Refused),
-    // autoscaling
-    (
-        r#"{"detail-type":[{"prefix":"EC2 Instance Terminate"}],"resources":[{"wildcard":"*autoScalingGroupName/web-*"}],"detail":{"Details":{"Availability Zone":[{"suffix":"a"}]},"Cause":[{"anything-but":["game day"]}]}}"#,
-        r#"{"source":"aws.autoscaling","detail-type":"EC2 Instance Terminate Successful","resources":["arn:aws:autoscaling:eu-north-1:123456789012:autoScalingGroup:u:autoScalingGroupName/web-blue"],"detail":{"Cause":"drill","Details":{"Availability Zone":"eu-north-1a"},"StatusCode":"Complete","EC2InstanceId":"i-9"}}"#,
-        Refused,
-    ),
-    // pipeline
-    (
-        r#"{"detail":{"state":["SUCCEEDED"],"stage":[{"equals-ignore-case":"PROD"}],"version":[7]}}"#,
-        r#"{"source":"aws.codepipeline","detail":{"pipeline":"shop","state":"SUCCEEDED","version":7.0,"stage":"Prod"}}"#,
-        Refused,
-    ),
-    // or across detail and envelope
-    (
-        r#"{"$or":[{"region":["eu-west-1"]},{"detail":{"stage":["Prod"],"version":[{"numeric":[">=",7]}]}}]}"#,
-        r#"{"source":"aws.codepipeline","detail":{"pipeline":"shop","state":"SUCCEEDED","version":7.0,"stage":"Prod"}}"#,
-        Refused,
-    ),
-];
+/// Cases and their verdicts, which are EventBridge's.
+const PUBLIC: &str = include_str!("pattern/public.jsonl");
 
 /// Corners of our own.
 const CORNER_CASES: &[(&str, &str, Expected)] = &[
@@ -262,14 +81,22 @@ const CORNER_CASES: &[(&str, &str, Expected)] = &[
 
 #[test]
 fn verdicts_are_those_of_the_service() {
-    for (pattern, event, expected) in SERVICE_CASES.iter().chain(CORNER_CASES) {
-        check(pattern, event, *expected);
+    let cases: Vec<Value> = PUBLIC.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(cases.len(), 119);
+    for case in cases {
+        let text = |key: &str| case[key].as_str().expect("a text");
+        let expected = match case["expect"].as_bool() {
+            Some(true) => Match,
+            Some(false) => NoMatch,
+            None => Refused,
+        };
+        check(text("pattern"), text("event"), expected);
     }
 }
 
 #[test]
-fn operators_outside_the_subset_are_refused() {
-    for (pattern, event, expected) in UNSUPPORTED_CASES {
+fn corners_are_decided() {
+    for (pattern, event, expected) in CORNER_CASES {
         check(pattern, event, *expected);
     }
 }
@@ -281,11 +108,12 @@ fn refusals_point_at_the_place_and_say_what_is_known() {
     check_refusal(&json!({"detail": {"state": []}}), "detail.state", "Empty arrays are not allowed");
     check_refusal(&json!({"detail": {"state": {}}}), "detail.state", "Empty objects are not allowed");
     check_refusal(&json!({"detail": {"state": "x"}}), "detail.state", "\"state\" must be an object or an array");
-    check_refusal(&json!({"a": ["x", {"wildcard": "*"}]}), "a[1]", "supported are exact values, `prefix`");
-    check_refusal(&json!({"a": [{"startsWith": "x"}]}), "a[0]", "Unrecognized match type startsWith");
+    check_refusal(&json!({"a": ["x", {"wildcard": "**"}]}), "a[1]", "Consecutive wildcard characters at pos 1");
+    check_refusal(&json!({"a": [{"startsWith": "x"}]}), "a[0]", "Unrecognized match type startsWith; operators are");
     check_refusal(&json!({"a": [{"prefix": "x", "exists": true}]}), "a[0]", "Only one key allowed");
-    check_refusal(&json!({"d": {"$or": [{"a": [1]}, {"b": [1]}]}}), "d.$or", "`$or` is not supported");
-    check_refusal(&json!({"a": [{"anything-but": {"suffix": "x"}}]}), "a[0]", "`suffix` is not supported");
+    check_refusal(&json!({"d": {"$or": [{"a": [1]}]}}), "d.$or", "at least 2 Objects");
+    check_refusal(&json!({"d": {"$or": [{"a": [1]}, {"b": []}]}}), "d.$or[1].b", "Empty arrays");
+    check_refusal(&json!({"a": [{"anything-but": {"cidr": "x"}}]}), "a[0]", "Unsupported anything-but pattern: cidr");
 }
 
 #[test]

@@ -159,17 +159,10 @@ impl Check<'_> {
     }
 
     fn pattern(&mut self, path: &KeyPath, value: Value) -> Option<Pattern> {
-        let value = match value {
-            Value::String(text) => match serde_json::from_str(&text) {
-                Ok(value) => value,
-                Err(error) => {
-                    self.problem(path, format!("is not JSON: {error}"), None);
-                    return None;
-                }
-            },
-            value => value,
+        let parsed = match value {
+            Value::String(text) => Pattern::parse_text(&text),
+            value => Pattern::parse(&value),
         };
-        let parsed = Pattern::parse(&value);
         parsed.map_err(|error| self.problem(&path.below(&error.path), error.message, None)).ok()
     }
 }

@@ -1,6 +1,6 @@
 //! EventBridge's operations (AWS JSON 1.1): buses, rules with patterns, and delivery to the simulator's own queues.
 //!
-//! Rules match with [`crate::domain::pattern`], so a pattern that the agent refuses is refused here too. Schedules,
+//! Rules match with [`crate::domain::pattern`], as the agent's triggers do, and refuse what EventBridge refuses. Schedules,
 //! inputs made of parts of an event, dead-letter queues of targets and targets other than SQS do not exist and are
 //! refused. A queue's policy is not asked: at AWS it must let `events.amazonaws.com` send.
 
@@ -235,8 +235,7 @@ fn parsed_pattern(text: &str) -> Result<Pattern, ApiError> {
     let refused = |reason: String| {
         ApiError::bad("InvalidEventPatternException", format!("Event pattern is not valid. Reason: {reason}"))
     };
-    let value: Value = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
-    Pattern::parse(&value).map_err(|error| refused(format!("{} at `{}`", error.message, error.path)))
+    Pattern::parse_text(text).map_err(|error| refused(format!("{} at `{}`", error.message, error.path)))
 }
 
 fn test_pattern(body: &Value) -> Answer {

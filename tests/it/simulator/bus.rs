@@ -91,7 +91,7 @@ fn put_events_reach_the_queue_with_their_trace() {
 fn rules_are_checked_and_removed() {
     simulated(fast(), async |world| {
         world.subscribed("com.example").await;
-        let bad = world.events.put_rule().name("bad").event_pattern(r#"{"a":[{"wildcard":"*"}]}"#).send().await;
+        let bad = world.events.put_rule().name("bad").event_pattern(r#"{"a":[{"wildcard":"**"}]}"#).send().await;
         let error = bad.expect_err("refused").into_service_error();
         assert!(error.is_invalid_event_pattern_exception(), "{error:?}");
         let described = world.events.describe_rule().name("all").send().await.expect("found");
