@@ -85,6 +85,33 @@ pub fn read(body: &str, message_id: &str) -> Result<Event, UnreadableEvent> {
     event(value, message_id)
 }
 
+/// What a transport says of bodies that are no events by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// `source`.
+    pub source: String,
+    /// `detail-type`.
+    pub detail_type: String,
+}
+
+/// Reads a body that need not be an event: one without `source` and `detail-type` is the detail of an event with those of
+/// its envelope.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_enveloped(body: &str, message_id: &str, envelope: &Envelope) -> Result<Event, UnreadableEvent> {
+    if body.len() >= MAX_BODY_BYTES {
+        return Err(UnreadableEvent::TooLarge { bytes: body.len() });
+    }
+    let value = json(body)?;
+    if value.get("source").is_some() && value.get("detail-type").is_some() {
+        return event(value, message_id);
+    }
+    let Envelope { source, detail_type } = envelope;
+    let shaped = serde_json::json!({ "source": source, "detail-type": detail_type, "id": message_id, "detail": value });
+    event(shaped, message_id)
+}
+
 fn json(text: &str) -> Result<Value, UnreadableEvent> {
     serde_json::from_str(text).map_err(|error| UnreadableEvent::NotJson { reason: error.to_string() })
 }

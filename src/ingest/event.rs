@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     domain::{
         civil::later,
-        event::{self, Event, Order, Receipt},
+        event::{self, Envelope, Event, Order, Receipt},
         experiment::Rules,
         ids::Name,
         run::{Run, TraceParent},
@@ -35,6 +35,8 @@ pub struct Message {
     pub group: Option<String>,
     /// When it was sent, where the source tells.
     pub sent_at: Option<Timestamp>,
+    /// What it is when its body is no event by itself; `None` where it has to be one.
+    pub envelope: Option<Envelope>,
 }
 
 /// What became of a message. In every case it is durable now, and the message may be deleted.
@@ -109,7 +111,11 @@ impl<S: Store> EventIngest<S> {
         for (place, message) in (0..).zip(messages) {
             // Each later than the one before, so that their order is kept with them.
             let now = later(now, SignedDuration::from_micros(place));
-            match event::read(&message.body, &message.id) {
+            let read = match &message.envelope {
+                Some(envelope) => event::read_enveloped(&message.body, &message.id, envelope),
+                None => event::read(&message.body, &message.id),
+            };
+            match read {
                 Ok(event) => {
                     let order = if message.group.is_some() { Order::Kept } else { Order::Any };
                     let receipt = Receipt { source: message.queue, at: now, order, parent: message.parent };

@@ -206,7 +206,15 @@ fn trace_of_the_message_goes_before_that_of_the_body() {
 }
 
 fn message(id: &str, body: &str) -> Message {
-    Message { queue: name("q"), id: id.to_owned(), body: body.to_owned(), parent: None, group: None, sent_at: None }
+    Message {
+        queue: name("q"),
+        id: id.to_owned(),
+        body: body.to_owned(),
+        parent: None,
+        group: None,
+        sent_at: None,
+        envelope: None,
+    }
 }
 
 /// An ingest of [`rules`] over an empty store.

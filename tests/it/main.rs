@@ -25,4 +25,5 @@ mod simulator;
 mod store;
 mod telemetry;
 mod template;
+mod webhook;
 mod window;

@@ -472,5 +472,13 @@ impl World {
 }
 
 fn message(id: u64, body: String) -> Message {
-    Message { queue: name("deployments"), id: format!("m{id}"), body, parent: None, group: None, sent_at: None }
+    Message {
+        queue: name("deployments"),
+        id: format!("m{id}"),
+        body,
+        parent: None,
+        group: None,
+        sent_at: None,
+        envelope: None,
+    }
 }
