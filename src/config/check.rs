@@ -9,6 +9,7 @@ mod limits;
 mod provision;
 mod schedules;
 mod spans;
+mod triggers;
 mod values;
 mod webhooks;
 mod windows;
@@ -53,6 +54,8 @@ pub struct Check<'a> {
     declared: Vec<String>,
     /// Names of all groups, also of those with mistakes.
     declared_groups: Vec<String>,
+    /// Names of all queues and webhooks, also of those with mistakes.
+    declared_sources: Vec<String>,
     /// Names of all calendars, also of those with mistakes.
     declared_calendars: Vec<String>,
     /// What is known of the calendars without mistakes, by name.
@@ -74,6 +77,7 @@ impl<'a> Check<'a> {
             completeness,
             declared: Vec::new(),
             declared_groups: Vec::new(),
+            declared_sources: Vec::new(),
             declared_calendars: Vec::new(),
             readings: BTreeMap::new(),
             patterns: HashMap::new(),
@@ -86,11 +90,11 @@ impl<'a> Check<'a> {
     pub fn settings(&mut self, raw: Raw, env: &[(String, String)]) -> Settings {
         let root = KeyPath::default();
         let aws = self.place(&root.key("aws"), raw.aws, &Place::default());
-        let declared_queues: Vec<String> = raw.queues.keys().cloned().collect();
+        self.declared_sources = raw.queues.keys().cloned().collect();
         let queues = raw.queues.into_iter().filter_map(|(name, queue)| self.queue(&name, queue, &aws)).collect();
         let listens = raw.http.listen.is_some();
         let http_listen = self.listen(&root.key("http").key("listen"), raw.http.listen);
-        let webhooks = self.webhooks(raw.http.webhooks, &declared_queues, listens);
+        let webhooks = self.webhooks(raw.http.webhooks, listens);
         let event_bus = raw.event_bus.and_then(|bus| self.event_bus(bus, &aws));
         self.declared = raw.experiments.keys().cloned().collect();
         let groups = self.groups(raw.groups);

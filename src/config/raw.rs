@@ -2,10 +2,14 @@
 //!
 //! The doc comments are the descriptions of the published schema. What the values mean is decided in `check`.
 
+mod triggers;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use triggers::{RawRollbacks, RawSupersede, RawTexts, RawTrigger};
 
 /// Configuration of Firedrill.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -414,18 +418,4 @@ pub enum RawMissed {
     Latest,
     Skip,
     All,
-}
-
-/// An event trigger.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawTrigger {
-    /// EventBridge event pattern: a table, or a text that holds JSON.
-    pub pattern: Option<serde_json::Value>,
-    /// Time between the event and the earliest start. Default `0s`.
-    pub settle: Option<String>,
-    /// How long a run may wait for a blackout to lift. Default `0s`: it is skipped.
-    pub hold_for: Option<String>,
-    /// How long after settling a run may still start. Default `10m`.
-    pub start_deadline: Option<String>,
 }

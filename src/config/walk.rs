@@ -29,9 +29,14 @@ pub struct Walk<'a> {
 enum Form<'s> {
     Anything,
     Text,
+    /// A text, or a list.
+    Texts(&'s Value),
     Word(Vec<&'s str>),
     List(&'s Value),
-    Table { properties: Option<&'s Map<String, Value>>, others: Option<&'s Value> },
+    Table {
+        properties: Option<&'s Map<String, Value>>,
+        others: Option<&'s Value>,
+    },
 }
 
 impl<'a> Walk<'a> {
@@ -46,7 +51,7 @@ impl<'a> Walk<'a> {
         let value = if self.variables.contains(path) { coerced(value, &form) } else { value };
         match (form, value) {
             (Form::Anything, value) => Some(value),
-            (Form::Text, Value::String(text)) => Some(Value::String(text)),
+            (Form::Text | Form::Texts(_), Value::String(text)) => Some(Value::String(text)),
             (Form::Word(words), Value::String(word)) => {
                 if words.contains(&word.as_str()) {
                     return Some(Value::String(word));
@@ -56,7 +61,7 @@ impl<'a> Walk<'a> {
                 self.report(path, self.index.value(path), message, hint);
                 None
             }
-            (Form::List(schema), Value::Array(items)) => {
+            (Form::List(schema) | Form::Texts(schema), Value::Array(items)) => {
                 let items = items.into_iter().enumerate();
                 Some(items.map(|(number, item)| self.item(item, schema, &path.item(number))).collect())
             }
@@ -116,8 +121,13 @@ impl<'a> Walk<'a> {
             return target.map_or(Form::Anything, |target| self.form(target));
         }
         if let Some(variants) = schema.get("anyOf").and_then(Value::as_array) {
-            let some = variants.iter().find(|variant| variant.get("type") != Some(&Value::from("null")));
-            return some.map_or(Form::Anything, |variant| self.form(variant));
+            let some = variants.iter().filter(|variant| variant.get("type") != Some(&Value::from("null")));
+            let forms: Vec<Form<'a>> = some.map(|variant| self.form(variant)).collect();
+            return match <[Form<'a>; 1]>::try_from(forms).map_err(<[Form<'a>; 2]>::try_from) {
+                Ok([only]) => only,
+                Err(Ok([Form::Text, Form::List(items)])) => Form::Texts(items),
+                Err(_) => Form::Anything,
+            };
         }
         if let Some(words) = words(schema) {
             return Form::Word(words);
@@ -139,6 +149,7 @@ impl Form<'_> {
         match self {
             Form::Anything => "a value".to_owned(),
             Form::Text => "a text in quotes".to_owned(),
+            Form::Texts(_) => "a text in quotes or a list of them".to_owned(),
             Form::Word(words) => format!("a text in quotes, one of {}", quoted(words)),
             Form::List(_) => "a list".to_owned(),
             Form::Table { .. } => "a table".to_owned(),
@@ -173,7 +184,8 @@ fn words(schema: &Value) -> Option<Vec<&str>> {
 /// Reads the text of a variable as TOML where a list or a table is wanted.
 fn coerced(value: Value, form: &Form<'_>) -> Value {
     let Value::String(text) = &value else { return value };
-    if !matches!(form, Form::List(_) | Form::Table { .. }) {
+    let is_list = matches!(form, Form::Texts(_)) && text.starts_with('[');
+    if !is_list && !matches!(form, Form::List(_) | Form::Table { .. }) {
         return value;
     }
     let parsed = toml::from_str::<Value>(&format!("value = {text}"));

@@ -4,6 +4,7 @@
 
 mod hint;
 mod opened;
+pub mod presets;
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! Configuration: every mistake at once with its place, merging, overrides, and the shipped reference.
 
 mod schedules;
+mod triggers;
 mod webhooks;
 mod windows;
 
@@ -10,7 +11,7 @@ use firedrill::{
     config::{Loaded, load, problem::Problems, schema},
     domain::{
         cost::{Budget, OnExceeded, Usd},
-        experiment::{EstimateKind, Overlap, TemplateSelector},
+        experiment::{EstimateKind, EventTrigger, Overlap, TemplateSelector},
         schedule::MissedPolicy,
         window::{OnEntry, WindowKind},
     },
@@ -23,6 +24,9 @@ const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/firedrill.t
 
 /// A configuration that has no mistakes.
 const GOOD: &str = "[experiments.checkout]\ntemplate = \"EXT1\"\n";
+
+/// The least that an event trigger says.
+const TRIGGER: &str = "[[experiments.checkout.triggers]]\non = \"codedeploy-success\"\n";
 
 fn with_files<T>(files: &[(&str, &str)], run: impl FnOnce(&Path) -> T) -> T {
     let folder = tempfile::tempdir().expect("a folder");
@@ -99,7 +103,8 @@ listen = "localhost:80"
       hint: say when: `cron = "30 2 * * MON-FRI"`, `every = "36h"` or `at = "2026-03-01T10:00"`
     team.toml:19:18 experiments.checkout.schedules[1].start_deadline: `10` is not a duration
       hint: write numbers with units, such as `90s`, `1h 30m` or `90d`
-    team.toml:20:1 experiments.checkout.triggers[0].pattern: is missing
+    team.toml:20:1 experiments.checkout.triggers[0].on: is missing
+      hint: say which events it takes: `on = "codedeploy-success"` or `pattern = { … }`; `firedrill event presets` lists what `on` may be
     team.toml:21:10 experiments.checkout.triggers[0].settle: `-5m` is out of range: from 0s to 24h is possible
     team.toml:22:1 queues."bad name": `bad name` is not a name: use 1 to 64 letters, digits, `_`, `-` or `.`, a letter or digit first
     team.toml:23:7 queues."bad name".url: `sqs` is not a URL: relative URL without a base
@@ -269,7 +274,15 @@ fn reference_says_the_defaults() {
     assert_eq!(latency.overlap, Overlap::Skip);
     assert_eq!(latency.schedules[0].missed, MissedPolicy::Latest);
     assert!(matches!(failover.template, TemplateSelector::Tags(_)));
-    assert_eq!(failover.triggers[0].settle, SignedDuration::ZERO);
+    let defaults = loaded(&[("a.toml", &format!("{GOOD}{TRIGGER}"))], &[]).settings.rules.experiments.into_values();
+    let defaults = defaults.flat_map(|experiment| experiment.triggers).next().expect("one");
+    let times = |trigger: &EventTrigger| {
+        let EventTrigger { settle, hold_for, start_deadline, min_age, max_age, cool_down, .. } = trigger;
+        [Some(*settle), Some(*hold_for), Some(*start_deadline), Some(*min_age), *max_age, Some(*cool_down)]
+    };
+    let others = |trigger: &EventTrigger| (trigger.rollbacks, trigger.supersede, trigger.one_in);
+    assert_eq!(times(&failover.triggers[0]), times(&defaults));
+    assert_eq!(others(&failover.triggers[0]), others(&defaults));
     let window = &shipped.rules.windows[0];
     assert_eq!(window.kind, WindowKind::Blackout);
     assert_eq!(window.on_entry, OnEntry::Stop { lead: SignedDuration::from_secs(60) });

@@ -1,24 +1,20 @@
-//! Checks of experiments and their triggers.
+//! Checks of experiments. Their triggers are checked in `triggers`.
 
 use std::collections::BTreeMap;
-
-use jiff::SignedDuration;
-use serde_json::Value;
 
 use super::{
     super::{
         path::KeyPath,
-        raw::{RawEstimate, RawExperiment, RawOverlap, RawPlace, RawTrigger},
+        raw::{RawEstimate, RawExperiment, RawOverlap, RawPlace},
     },
     Check,
     limits::WrittenLimits,
-    values::{DAY, MAX_DELAY, MINUTE, SECOND},
+    values::SECOND,
 };
 use crate::domain::{
     deployment::PLACEHOLDERS,
-    experiment::{EstimateKind, EventTrigger, Experiment, FIS_MAX_DURATION, Labels, Overlap, Place, TemplateSelector},
+    experiment::{EstimateKind, Experiment, FIS_MAX_DURATION, Labels, Overlap, Place, TemplateSelector},
     ids::ExperimentName,
-    pattern::Pattern,
 };
 
 /// Longest key and value of a tag, in characters (AWS general reference, tag naming limits).
@@ -145,24 +141,5 @@ impl Check<'_> {
                 None
             }
         }
-    }
-
-    fn trigger(&mut self, path: &KeyPath, raw: RawTrigger) -> Option<EventTrigger> {
-        let zero = SignedDuration::ZERO;
-        let settle = self.duration(&path.key("settle"), raw.settle, zero, zero..=DAY);
-        let hold_for = self.duration(&path.key("hold_for"), raw.hold_for, zero, zero..=MAX_DELAY);
-        let deadline = path.key("start_deadline");
-        let start_deadline = self.duration(&deadline, raw.start_deadline, MINUTE * 10, SECOND..=MAX_DELAY);
-        let pattern = self.required(&path.key("pattern"), raw.pattern)?;
-        let pattern = self.pattern(&path.key("pattern"), pattern)?;
-        Some(EventTrigger { settle, hold_for, start_deadline, ..EventTrigger::new(pattern) })
-    }
-
-    fn pattern(&mut self, path: &KeyPath, value: Value) -> Option<Pattern> {
-        let parsed = match value {
-            Value::String(text) => Pattern::parse_text(&text),
-            value => Pattern::parse(&value),
-        };
-        parsed.map_err(|error| self.problem(&path.below(&error.path), error.message, None)).ok()
     }
 }

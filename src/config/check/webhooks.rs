@@ -18,12 +18,7 @@ use crate::domain::ids::Name;
 
 impl Check<'_> {
     /// Checks all webhooks and reads their secrets.
-    pub(super) fn webhooks(
-        &mut self,
-        raw: BTreeMap<String, RawWebhook>,
-        queues: &[String],
-        listens: bool,
-    ) -> BTreeMap<Name, Webhook> {
+    pub(super) fn webhooks(&mut self, raw: BTreeMap<String, RawWebhook>, listens: bool) -> BTreeMap<Name, Webhook> {
         let all = KeyPath::default().key("http").key("webhooks");
         if !raw.is_empty() && !listens {
             let hint = "set `http.listen`, such as `0.0.0.0:9810`, and put TLS before it".to_owned();
@@ -32,9 +27,10 @@ impl Check<'_> {
         let mut webhooks = BTreeMap::new();
         for (name, raw) in raw {
             let path = all.key(&name);
-            if queues.contains(&name) {
+            if self.declared_sources.contains(&name) {
                 self.problem(&path, format!("there is a queue `{name}` too: a source's name is one of all"), None);
             }
+            self.declared_sources.push(name.clone());
             let signature = self.required(&path.key("signature"), raw.signature).map(|signature| match signature {
                 RawSignature::Github => Signature::Github,
                 RawSignature::Flux => Signature::Flux,

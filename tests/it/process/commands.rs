@@ -129,7 +129,7 @@ fn questions_are_answered_while_the_agent_is_down() {
         &format!(
             "[queues.deployments]\nurl = \"{queue}\"\n[experiments.drill]\ntemplate = \"{template}\"\n\
              schedules = [{{ cron = \"30 2 * * *\" }}]\n\
-             triggers = [{{ pattern = {{ source = [\"com.example.ci\"] }} }}]\n"
+             triggers = [{{ pattern = {{ source = [\"com.example.ci\"] }}, max_age = \"none\" }}]\n"
         ),
     );
     let agent = home.agent();

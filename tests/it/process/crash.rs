@@ -56,7 +56,7 @@ fn rules(queue: &str, template: &str, schedules: bool) -> String {
          [experiments.side-by-side]\ntemplate = \"{template}\"\noverlap = \"allow\"\n{often}\
          [experiments.one-by-one]\ntemplate = \"{template}\"\n{often}\
          [experiments.after-deployment]\ntemplate = \"{template}\"\noverlap = \"allow\"\n\
-         triggers = [{{ pattern = {{ source = [\"com.example.ci\"] }} }}]\n",
+         triggers = [{{ pattern = {{ source = [\"com.example.ci\"] }}, max_age = \"none\" }}]\n",
         often = schedule(schedules)
     )
 }

@@ -15,7 +15,7 @@ use crate::support::{agent::Home, disk::Lock, eventually, stage::Stage, wire::Wi
 fn after_deployments(template: &str, queue: &str) -> String {
     format!(
         "[queues.deployments]\nurl = \"{queue}\"\n[experiments.drill]\ntemplate = \"{template}\"\n\
-         overlap = \"allow\"\ntriggers = [{{ pattern = {{ source = [\"com.example.ci\"] }} }}]\n"
+         overlap = \"allow\"\ntriggers = [{{ pattern = {{ source = [\"com.example.ci\"] }}, max_age = \"none\" }}]\n"
     )
 }
 
@@ -161,7 +161,7 @@ fn run_events_reach_a_bus_in_the_shape_of_the_schema() {
     let template = stage.template(&[("wait", "PT1M", &[])]);
     let more = format!(
         "[experiments.held]\ntemplate = \"{template}\"\n\
-         triggers = [{{ pattern = {{ source = [\"com.example.ci\"] }}, hold_for = \"1h\" }}]\n\
+         triggers = [{{ pattern = {{ source = [\"com.example.ci\"] }}, hold_for = \"1h\", max_age = \"none\" }}]\n\
          [experiments.shut]\ntemplate = \"{template}\"\n[event_bus]\nname = \"default\"\n\
          [windows.freeze]\nweekly = [\"Mon-Sun\"]\nexperiments = [\"held\", \"shut\"]\n"
     );

@@ -34,7 +34,7 @@ fn a_killed_agents_run_is_one_trace_with_the_times_of_fis() {
         &stage.url(),
         &format!(
             "[telemetry]\notlp_endpoint = \"{}\"\nmetric_interval = \"1s\"\n[queues.deployments]\nurl = \"{queue}\"\n\
-             [experiments.drill]\ntemplate = \"{template}\"\ntriggers = [{{ pattern = {{ source = [\"com.example.ci\"] }} }}]\n\
+             [experiments.drill]\ntemplate = \"{template}\"\ntriggers = [{{ pattern = {{ source = [\"com.example.ci\"] }}, max_age = \"none\" }}]\n\
              schedules = [{{ cron = \"@yearly\" }}]\n",
             collector.url()
         ),
