@@ -28,7 +28,7 @@ fn status(id: u64) -> String {
     json!({
         "action": "created",
         "deployment_status": { "id": id, "state": "success", "environment": "production" },
-        "deployment": { "id": 7, "sha": "a10867b14bb761a232cd80139fbd4c0d33264240", "task": "deploy" },
+        "deployment": { "id": id, "sha": format!("a10867b14bb761a232cd80139fbd4c0d3326424{id}"), "environment": "production" },
         "repository": { "full_name": "octo/checkout" },
     })
     .to_string()
@@ -60,12 +60,7 @@ impl Scene {
              [http.webhooks.github]\nsignature = \"github\"\nsecret_file = \"github.secret\"\n\
              [http.webhooks.flux]\nsignature = \"flux\"\nsecret_file = \"flux.secret\"\n\
              [experiments.drill]\ntemplate = \"{template}\"\noverlap = \"allow\"\n\
-             [[experiments.drill.triggers]]\n\
-             pattern = {{ source = [\"github\"], detail-type = [\"deployment_status\"], \
-             detail = {{ deployment_status = {{ state = [\"success\"] }} }} }}\n\
-             [[experiments.drill.triggers]]\n\
-             pattern = {{ source = [\"flux\"], detail-type = [\"Flux Event\"], detail = {{ reason = [\"ReconciliationSucceeded\"] }} }}\n\
-             {more}"
+             triggers = [{{ on = \"github-deployment\", queues = [\"github\"] }}, {{ on = \"flux-reconciled\" }}]\n{more}"
         );
         let home = Home::new(&stage.url(), &tables);
         for hook in ["github", "flux"] {
@@ -141,9 +136,12 @@ fn flux_signs_its_events_too() {
 #[test]
 fn body_that_is_an_event_is_taken_as_it_is() {
     let scene = Scene::new("");
-    let event = json!({"source": "flux", "detail-type": "Flux Event", "id": "own", "detail": {"reason": "ReconciliationSucceeded"}});
+    let event = json!({
+        "source": "com.example.ci", "detail-type": "deployment_status", "id": "own",
+        "detail": {"deployment_status": {"state": "success"}},
+    });
     assert_eq!(accepted(&scene.github(SECRET, "whatever", &event.to_string())), ("matched", 1));
-    assert_eq!(scene.home.runs()[0].trigger.key(), "event:flux:own");
+    assert_eq!(scene.home.runs()[0].trigger.key(), "event:com.example.ci:own");
 }
 
 #[test]
