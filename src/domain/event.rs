@@ -35,8 +35,10 @@ pub struct Event {
     pub time: Option<Timestamp>,
     /// Trace that the sender belonged to, where the body says.
     pub parent: Option<TraceParent>,
-    /// The whole event, for patterns.
+    /// The whole event.
     pub body: Value,
+    /// The same as text, for patterns.
+    pub text: String,
 }
 
 /// Why a message is not an event.
@@ -81,9 +83,9 @@ pub fn read(body: &str, message_id: &str) -> Result<Event, UnreadableEvent> {
             return Err(UnreadableEvent::NotAnEvent { reason: format!("an SNS message of type `{}`", shown(kind)) });
         }
         let id = value.get("MessageId").and_then(Value::as_str).unwrap_or(message_id).to_owned();
-        return event(json(message)?, &id);
+        return event(json(message)?, message.clone(), &id);
     }
-    event(value, message_id)
+    event(value, body.to_owned(), message_id)
 }
 
 /// What a transport says of bodies that are no events by themselves.
@@ -117,7 +119,7 @@ fn json(text: &str) -> Result<Value, UnreadableEvent> {
     serde_json::from_str(text).map_err(|error| UnreadableEvent::NotJson { reason: error.to_string() })
 }
 
-fn event(body: Value, message_id: &str) -> Result<Event, UnreadableEvent> {
+fn event(body: Value, text: String, message_id: &str) -> Result<Event, UnreadableEvent> {
     let field = |key: &str| match body.get(key) {
         Some(Value::String(text)) if text.len() > MAX_FIELD_BYTES => {
             Err(UnreadableEvent::NotAnEvent { reason: format!("`{key}` has {} bytes", text.len()) })
@@ -137,6 +139,7 @@ fn event(body: Value, message_id: &str) -> Result<Event, UnreadableEvent> {
         time: body.get("time").and_then(Value::as_str).and_then(|text| text.parse().ok()),
         parent: traceparent.and_then(Value::as_str).and_then(trace::parse_traceparent),
         body,
+        text,
     })
 }
 

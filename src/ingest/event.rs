@@ -162,7 +162,15 @@ fn row(event: Event, now: Timestamp) -> EventRow {
 
 fn put_aside(message: Message, reason: String, now: Timestamp) -> QuarantinedMessage {
     let mut body = message.body;
+    let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let cut = (0..=QUARANTINE_BODY_BYTES.min(body.len())).rev().find(|&at| body.is_char_boundary(at)).unwrap_or(0);
     body.truncate(cut);
-    QuarantinedMessage { queue: message.queue.to_string(), message_id: message.id, received_at: now, reason, body }
+    QuarantinedMessage {
+        queue: message.queue.to_string(),
+        message_id: message.id,
+        received_at: now,
+        reason,
+        body,
+        body_bytes,
+    }
 }

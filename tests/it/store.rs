@@ -3,6 +3,7 @@
 //! The rules are functions over any store, each on an empty one, so that another implementor is held to the same.
 
 mod calendars;
+mod deployments;
 mod failing;
 mod history;
 mod opening;
@@ -280,6 +281,7 @@ pub fn quarantined(queue: &str, id: &str, reason: &str) -> QuarantinedMessage {
         received_at: t(AT),
         reason: reason.to_owned(),
         body: "{".to_owned(),
+        body_bytes: 1,
     }
 }
 
