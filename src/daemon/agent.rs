@@ -256,7 +256,7 @@ async fn spawn_listeners(
     reload: &mpsc::Sender<oneshot::Sender<api::ReloadAnswer>>,
 ) -> Result<PathBuf, StartError> {
     let manual = ManualIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
-    let ingest = EventIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
+    let ingest = shared.events();
     let quarantine = Quarantine::new(shared.store.clone(), ingest);
     let api = Api { manual, quarantine, status: status.clone(), reload: reload.clone() };
     let (listener, path) = serve::open_socket(&settings.state_directory).map_err(|source| StartError::Listen {
