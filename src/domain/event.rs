@@ -108,11 +108,12 @@ pub fn read_enveloped(body: &str, message_id: &str, envelope: &Envelope) -> Resu
     }
     let value = json(body)?;
     if value.get("source").is_some() && value.get("detail-type").is_some() {
-        return event(value, message_id);
+        return event(value, body.to_owned(), message_id);
     }
     let Envelope { source, detail_type } = envelope;
     let shaped = serde_json::json!({ "source": source, "detail-type": detail_type, "id": message_id, "detail": value });
-    event(shaped, message_id)
+    let text = shaped.to_string();
+    event(shaped, text, message_id)
 }
 
 fn json(text: &str) -> Result<Value, UnreadableEvent> {
