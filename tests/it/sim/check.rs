@@ -47,6 +47,18 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     found
 }
 
+/// Lists every promise that a world of nothing but events broke.
+pub fn broken_by_events(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut found = evidence.world.broken.clone();
+    found.extend(evidence.world.store.with(|tables| tables.broken.clone()));
+    evidence.never_twice(&mut found);
+    evidence.starts(&mut found);
+    evidence.ends(&mut found);
+    evidence.journal(&mut found);
+    latest::check(evidence, &mut found);
+    found
+}
+
 /// Names what happened to the runs of a world.
 pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
     let name = |observation: &Observation| match observation {

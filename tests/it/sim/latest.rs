@@ -42,8 +42,8 @@ type Group<'e> = Vec<Told<'e>>;
 
 impl<'e> Told<'e> {
     /// Its place among the others of its group.
-    fn order(&self) -> (Timestamp, usize) {
-        (if self.release.is_in_order() { self.at } else { self.happened }, self.place)
+    fn order(&self) -> (Timestamp, Timestamp, usize) {
+        (if self.release.is_in_order() { self.at } else { self.happened }, self.at, self.place)
     }
 
     /// Whether some trigger that may have opened it allows something.

@@ -10,6 +10,7 @@ mod fis;
 mod latest;
 mod month;
 mod nature;
+mod queue;
 mod releases;
 mod scenario;
 mod store;

@@ -2,22 +2,18 @@
 //!
 //! Events are sent late and out of order, some of them twice under ids of their own, unless they go through a FIFO queue.
 
-use firedrill::{
-    domain::{
-        deployment::{Reading, Supersede},
-        event,
-        experiment::{EventTrigger, Rollbacks},
-        pattern::Pattern,
-    },
-    ingest::event::Message,
+use firedrill::domain::{
+    deployment::{Reading, Supersede},
+    event,
+    experiment::{EventTrigger, Rollbacks},
+    pattern::Pattern,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{
     nature::Nature,
-    scenario::{HOUR_MS, Happening, MINUTE_MS, SECOND_MS, SOURCES, minutes},
-    world::{World, message},
+    scenario::{HOUR_MS, MINUTE_MS, SECOND_MS, SOURCES, minutes},
 };
 use crate::support::chance::Chance;
 
@@ -154,32 +150,5 @@ pub fn asking(c: &mut Chance, trigger: EventTrigger) -> EventTrigger {
         cool_down: minutes(c.pick(&[0, 0, 0, 3, 30])),
         one_in: c.pick(&[1, 1, 1, 1, 3]),
         ..trigger
-    }
-}
-
-impl World {
-    /// A standard queue delivers the event of a release.
-    pub async fn release(&mut self, release: Release) {
-        self.releases.insert(release.event, release);
-        let is_taken = self.take_in(message(&release.id(), release.body(&self.nature))).await;
-        if is_taken {
-            self.released.insert(release.event);
-        }
-        if !is_taken || self.nature.draw(|c| c.one_in(8)) {
-            let later = self.nature.draw(|c| c.between(30, 200)) * SECOND_MS;
-            self.schedule(self.nature.elapsed() + later, Happening::Release(release));
-        }
-    }
-
-    /// Nothing overtakes what was not deleted.
-    pub async fn deliver_next(&mut self) {
-        while let Some(release) = self.in_order.front().copied() {
-            let message = message(&release.id(), release.body(&self.nature));
-            if !self.take_in(Message { group: Some(release.app.to_owned()), ..message }).await {
-                return self.schedule(self.nature.elapsed() + 30 * SECOND_MS, Happening::DeliverNext);
-            }
-            self.released.insert(release.event);
-            self.in_order.pop_front();
-        }
     }
 }

@@ -62,6 +62,8 @@ pub enum Happening {
     Release(Release),
     /// A FIFO queue delivers what it holds, in order.
     DeliverNext,
+    /// FIS tells of an experiment on the queue.
+    FisTells,
     StartByHand {
         request: u64,
         experiment: u64,
@@ -133,8 +135,11 @@ pub fn base(c: &mut Chance) -> Timestamp {
     base + minutes(c.between(0, 90))
 }
 
+/// A template and its tags.
+pub type Template = (BTreeMap<String, String>, TemplateFacts);
+
 /// Draws templates; experiment `n` names the `n`th.
-pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<(BTreeMap<String, String>, TemplateFacts)> {
+pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<Template> {
     let template = |n: u64, c: &mut Chance| {
         let is_known = !c.one_in(8);
         let action_id = if is_known { "aws:ecs:task-network-latency" } else { "aws:next:year" };
@@ -326,6 +331,7 @@ pub fn happenings(c: &mut Chance, length_ms: u64) -> Vec<(u64, Happening)> {
         all.push((c.between(0, length_ms), H::DeliverNoise { id: 1 }));
     }
     let when = |c: &mut Chance| c.between(0, length_ms);
+    all.extend((0..c.pick(&[0, 0, 5, 50])).map(|_| (when(c), H::FisTells)));
     for request in 0..c.between(0, 3) {
         let windows = if c.one_in(3) { WindowRule::Overridden } else { WindowRule::Hold };
         all.push((when(c), H::StartByHand { request, experiment: c.between(0, 3), windows }));
