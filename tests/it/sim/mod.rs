@@ -14,6 +14,7 @@ mod queue;
 mod releases;
 mod scenario;
 mod store;
+mod storm;
 mod truth;
 mod turns;
 mod windows;
