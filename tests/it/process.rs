@@ -14,6 +14,7 @@ mod queue;
 mod schedule;
 mod service;
 mod simulator;
+mod storm;
 mod telemetry;
 mod window;
 mod wishes;
