@@ -2,13 +2,17 @@
 //!
 //! Pure. Which runs an event opens is decided by [`opened_runs`]; whether one of them starts is the planner's business.
 
+mod hint;
 mod opened;
 pub mod presets;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub use self::opened::{Order, Receipt, opened_runs};
+pub use self::{
+    hint::told_of,
+    opened::{Order, Receipt, opened_runs},
+};
 use super::{run::TraceParent, trace};
 
 /// Bodies of this size or more are not read: 256 KiB, which is more than EventBridge delivers in one event (Amazon
@@ -82,6 +86,34 @@ pub fn read(body: &str, message_id: &str) -> Result<Event, UnreadableEvent> {
         return event(json(message)?, message.clone(), &id);
     }
     event(value, body.to_owned(), message_id)
+}
+
+/// What a transport says of bodies that are no events by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// `source`.
+    pub source: String,
+    /// `detail-type`.
+    pub detail_type: String,
+}
+
+/// Reads a body that need not be an event: one without `source` and `detail-type` is the detail of an event with those of
+/// its envelope.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_enveloped(body: &str, message_id: &str, envelope: &Envelope) -> Result<Event, UnreadableEvent> {
+    if body.len() >= MAX_BODY_BYTES {
+        return Err(UnreadableEvent::TooLarge { bytes: body.len() });
+    }
+    let value = json(body)?;
+    if value.get("source").is_some() && value.get("detail-type").is_some() {
+        return event(value, body.to_owned(), message_id);
+    }
+    let Envelope { source, detail_type } = envelope;
+    let shaped = serde_json::json!({ "source": source, "detail-type": detail_type, "id": message_id, "detail": value });
+    let text = shaped.to_string();
+    event(shaped, text, message_id)
 }
 
 fn json(text: &str) -> Result<Value, UnreadableEvent> {

@@ -135,17 +135,15 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn quarantined(&self, limit: u32) -> Result<Vec<QuarantinedMessage>, StoreError> {
-        let rows: Vec<(String, String, i64, String, String)> = sqlx::query_as(
-            "SELECT queue, message_id, received_at_us, reason, body FROM quarantine ORDER BY received_at_us DESC LIMIT ?",
+        let rows = sqlx::query_as(
+            "SELECT queue, message_id, received_at_us, reason, body, body_bytes FROM quarantine
+             ORDER BY received_at_us DESC LIMIT ?",
         )
         .bind(limit)
         .fetch_all(&self.pool)
         .await
         .map_err(read_failed)?;
-        let message = |(queue, message_id, us, reason, body)| {
-            Ok(QuarantinedMessage { queue, message_id, received_at: from_us("quarantine", us)?, reason, body })
-        };
-        rows.into_iter().map(message).collect()
+        rows.into_iter().map(quarantined).collect()
     }
 
     /// Returns what the last run of an experiment read of its template.
@@ -266,6 +264,17 @@ impl SqliteStore {
         }
         Ok(deleted)
     }
+}
+
+/// Reads a row of the quarantine; of an old one the body is taken to be whole.
+pub(super) fn quarantined(
+    row: (String, String, i64, String, String, Option<i64>),
+) -> Result<QuarantinedMessage, StoreError> {
+    let (queue, message_id, us, reason, body, bytes) = row;
+    let received_at = from_us("quarantine", us)?;
+    let kept = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    let body_bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(kept);
+    Ok(QuarantinedMessage { queue, message_id, received_at, reason, body, body_bytes })
 }
 
 fn entry(row: (i64, i64, String, String, Option<String>)) -> Result<JournalEntry, StoreError> {

@@ -281,6 +281,7 @@ pub fn quarantined(queue: &str, id: &str, reason: &str) -> QuarantinedMessage {
         received_at: t(AT),
         reason: reason.to_owned(),
         body: "{".to_owned(),
+        body_bytes: 1,
     }
 }
 

@@ -304,7 +304,7 @@ const GITHUB: Preset = Preset {
             `branch` the ref that was deployed.",
     pattern: || {
         json!({
-            "detail-type": ["GitHub Deployment Status"],
+            "detail-type": ["deployment_status", "GitHub Deployment Status"],
             "detail": { "deployment_status": { "state": ["success"] } },
         })
     },
