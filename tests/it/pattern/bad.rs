@@ -15,56 +15,163 @@ fn refusal(text: &str) -> String {
     format!("`{}`: {}", error.path, error.message)
 }
 
+/// What is no pattern at all, or whose texts and exceptions are none.
+const REFUSED: &[&str] = &[
+    r#"["a"]"#,
+    r#"{"a":["#,
+    r#"{"a":["x"],}"#,
+    r#"{"a":["\ud800"]}"#,
+    r#"{"a":[01]}"#,
+    r#"{"a":[1]} {"#,
+    r#"{"a":[1e400]}"#,
+    r#"{"a":[["x"]]}"#,
+    r#"{"a":[{}]}"#,
+    r#"{"a":[{"prefix":5}]}"#,
+    r#"{"a":[{"prefix":{"suffix":"x"}}]}"#,
+    r#"{"a":[{"suffix":{"equals-ignore-case":5}}]}"#,
+    r#"{"a":[{"equals-ignore-case":["x"]}]}"#,
+    r#"{"a":[{"exists":"true"}]}"#,
+    r#"{"a":[{"exactly":5}]}"#,
+    r#"{"a":[{"anything-but":[]}]}"#,
+    r#"{"a":[{"anything-but":["x",1]}]}"#,
+    r#"{"a":[{"anything-but":[true]}]}"#,
+    r#"{"a":[{"anything-but":null}]}"#,
+    r#"{"a":[{"anything-but":{"prefix":[]}}]}"#,
+    r#"{"a":[{"anything-but":{"prefix":["x",""]}}]}"#,
+    r#"{"a":[{"anything-but":{"suffix":1}}]}"#,
+    r#"{"a":[{"anything-but":{"numeric":["=",1]}}]}"#,
+];
+
+/// Ranges, wildcards and `$or` that are none.
+const REFUSED_RANGES: &[&str] = &[
+    r#"{"a":[{"anything-but":{"prefix":"x","suffix":"y"}}]}"#,
+    r#"{"a":[{"numeric":5}]}"#,
+    r#"{"a":[{"numeric":[]}]}"#,
+    r#"{"a":[{"numeric":[">","5"]}]}"#,
+    r#"{"a":[{"numeric":["!=",5]}]}"#,
+    r#"{"a":[{"numeric":["=",5,"<",6]}]}"#,
+    r#"{"a":[{"numeric":[">",5,">",6]}]}"#,
+    r#"{"a":[{"numeric":[">",5,"<"]}]}"#,
+    r#"{"a":[{"numeric":[">",5,"<",6,7]}]}"#,
+    r#"{"a":[{"numeric":[">=",5,"<=",5.0]}]}"#,
+    r#"{"a":[{"cidr":"10.0.0.0"}]}"#,
+    r#"{"a":[{"cidr":"10.0.0.0/+8"}]}"#,
+    r#"{"a":[{"cidr":"10.0.0.0/32"}]}"#,
+    r#"{"a":[{"cidr":"::/128"}]}"#,
+    r#"{"a":[{"cidr":"host/8"}]}"#,
+    r#"{"a":[{"wildcard":"a\\b"}]}"#,
+    r#"{"a":[{"wildcard":"a**"}]}"#,
+    r#"{"$or":{"a":["x"]}}"#,
+    r#"{"$or":[]}"#,
+    r#"{"$or":[{"a":["x"]},{}]}"#,
+    r#"{"$or":[{"a":["x"]},"b"]}"#,
+    r#"{"$or":[{"a":["x"]},{"b":{"prefix":["y"]}}]}"#,
+];
+
+fn refusals(patterns: &[&str]) -> String {
+    patterns.iter().map(|text| format!("{text}\n    {}", refusal(text))).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn what_eventbridge_refuses_is_refused_in_its_words() {
-    let refused = [
-        r#"["a"]"#,
-        r#"{"a":["#,
-        r#"{"a":["x"],}"#,
-        r#"{"a":["\ud800"]}"#,
-        r#"{"a":[01]}"#,
-        r#"{"a":[1]} {"#,
-        r#"{"a":[1e400]}"#,
-        r#"{"a":[["x"]]}"#,
-        r#"{"a":[{}]}"#,
-        r#"{"a":[{"prefix":5}]}"#,
-        r#"{"a":[{"prefix":{"suffix":"x"}}]}"#,
-        r#"{"a":[{"suffix":{"equals-ignore-case":5}}]}"#,
-        r#"{"a":[{"equals-ignore-case":["x"]}]}"#,
-        r#"{"a":[{"exists":"true"}]}"#,
-        r#"{"a":[{"exactly":5}]}"#,
-        r#"{"a":[{"anything-but":[]}]}"#,
-        r#"{"a":[{"anything-but":["x",1]}]}"#,
-        r#"{"a":[{"anything-but":[true]}]}"#,
-        r#"{"a":[{"anything-but":null}]}"#,
-        r#"{"a":[{"anything-but":{"prefix":[]}}]}"#,
-        r#"{"a":[{"anything-but":{"prefix":["x",""]}}]}"#,
-        r#"{"a":[{"anything-but":{"suffix":1}}]}"#,
-        r#"{"a":[{"anything-but":{"numeric":["=",1]}}]}"#,
-        r#"{"a":[{"anything-but":{"prefix":"x","suffix":"y"}}]}"#,
-        r#"{"a":[{"numeric":5}]}"#,
-        r#"{"a":[{"numeric":[]}]}"#,
-        r#"{"a":[{"numeric":[">","5"]}]}"#,
-        r#"{"a":[{"numeric":["!=",5]}]}"#,
-        r#"{"a":[{"numeric":["=",5,"<",6]}]}"#,
-        r#"{"a":[{"numeric":[">",5,">",6]}]}"#,
-        r#"{"a":[{"numeric":[">",5,"<"]}]}"#,
-        r#"{"a":[{"numeric":[">",5,"<",6,7]}]}"#,
-        r#"{"a":[{"numeric":[">=",5,"<=",5.0]}]}"#,
-        r#"{"a":[{"cidr":"10.0.0.0"}]}"#,
-        r#"{"a":[{"cidr":"10.0.0.0/+8"}]}"#,
-        r#"{"a":[{"cidr":"10.0.0.0/32"}]}"#,
-        r#"{"a":[{"cidr":"::/128"}]}"#,
-        r#"{"a":[{"cidr":"host/8"}]}"#,
-        r#"{"a":[{"wildcard":"a\\b"}]}"#,
-        r#"{"a":[{"wildcard":"a**"}]}"#,
-        r#"{"$or":{"a":["x"]}}"#,
-        r#"{"$or":[]}"#,
-        r#"{"$or":[{"a":["x"]},{}]}"#,
-        r#"{"$or":[{"a":["x"]},"b"]}"#,
-        r#"{"$or":[{"a":["x"]},{"b":{"prefix":["y"]}}]}"#,
-    ];
-    insta::assert_snapshot!(refused.map(|text| format!("{text}\n    {}", refusal(text))).join("\n"));
+    insta::assert_snapshot!(refusals(REFUSED), @r#####"
+    ["a"]
+        ``: Filter is not an object; a pattern must be an object
+    {"a":[
+        ``: not JSON at byte 6: expected a value
+    {"a":["x"],}
+        ``: not JSON at byte 11: expected a name in quotes
+    {"a":["\ud800"]}
+        ``: not JSON at byte 7: expected no surrogate without its other half
+    {"a":[01]}
+        ``: not JSON at byte 7: expected `,` or `]`
+    {"a":[1]} {
+        ``: not JSON at byte 10: expected nothing behind the value
+    {"a":[1e400]}
+        `a[0]`: a number outside the range of a double
+    {"a":[["x"]]}
+        `a[0]`: Match value must be String, number, true, false, or null
+    {"a":[{}]}
+        `a[0]`: Empty objects are not allowed
+    {"a":[{"prefix":5}]}
+        `a[0]`: prefix match pattern must be a string
+    {"a":[{"prefix":{"suffix":"x"}}]}
+        `a[0]`: Unsupported prefix pattern: suffix
+    {"a":[{"suffix":{"equals-ignore-case":5}}]}
+        `a[0]`: equals-ignore-case match pattern must be a string
+    {"a":[{"equals-ignore-case":["x"]}]}
+        `a[0]`: equals-ignore-case match pattern must be a string
+    {"a":[{"exists":"true"}]}
+        `a[0]`: exists match pattern must be either true or false.
+    {"a":[{"exactly":5}]}
+        `a[0]`: exact match pattern must be a string
+    {"a":[{"anything-but":[]}]}
+        `a[0]`: Inside anything but list, either all values are number or string, mixed type is not supported
+    {"a":[{"anything-but":["x",1]}]}
+        `a[0]`: Inside anything but list, either all values are number or string, mixed type is not supported
+    {"a":[{"anything-but":[true]}]}
+        `a[0]`: Inside anything but list, start|null|boolean is not supported.
+    {"a":[{"anything-but":null}]}
+        `a[0]`: Value of anything-but must be an array or single string/number value.
+    {"a":[{"anything-but":{"prefix":[]}}]}
+        `a[0]`: Empty arrays are not allowed
+    {"a":[{"anything-but":{"prefix":["x",""]}}]}
+        `a[0]`: Null prefix/suffix not allowed; every text begins and ends with it
+    {"a":[{"anything-but":{"suffix":1}}]}
+        `a[0]`: prefix/suffix match pattern must be a string
+    {"a":[{"anything-but":{"numeric":["=",1]}}]}
+        `a[0]`: Unsupported anything-but pattern: numeric
+    "#####);
+}
+
+#[test]
+fn ranges_wildcards_and_branches_are_refused_in_its_words_too() {
+    insta::assert_snapshot!(refusals(REFUSED_RANGES), @r#####"
+    {"a":[{"anything-but":{"prefix":"x","suffix":"y"}}]}
+        `a[0]`: Only one key allowed in match expression
+    {"a":[{"numeric":5}]}
+        `a[0]`: Value of numeric must be an array.
+    {"a":[{"numeric":[]}]}
+        `a[0]`: Invalid member in numeric match: ]
+    {"a":[{"numeric":[">","5"]}]}
+        `a[0]`: Value of > must be numeric
+    {"a":[{"numeric":["!=",5]}]}
+        `a[0]`: Unrecognized numeric range operator: !=
+    {"a":[{"numeric":["=",5,"<",6]}]}
+        `a[0]`: Too many elements in numeric expression
+    {"a":[{"numeric":[">",5,">",6]}]}
+        `a[0]`: Bad numeric range operator: >
+    {"a":[{"numeric":[">",5,"<"]}]}
+        `a[0]`: Value of < must be numeric
+    {"a":[{"numeric":[">",5,"<",6,7]}]}
+        `a[0]`: Too many terms in numeric range expression
+    {"a":[{"numeric":[">=",5,"<=",5.0]}]}
+        `a[0]`: Bottom must be less than top
+    {"a":[{"cidr":"10.0.0.0"}]}
+        `a[0]`: Malformed CIDR, one '/' required
+    {"a":[{"cidr":"10.0.0.0/+8"}]}
+        `a[0]`: Malformed CIDR, mask bits must be an integer
+    {"a":[{"cidr":"10.0.0.0/32"}]}
+        `a[0]`: IPv4 mask bits must be < 32
+    {"a":[{"cidr":"::/128"}]}
+        `a[0]`: IPv6 mask bits must be < 128
+    {"a":[{"cidr":"host/8"}]}
+        `a[0]`: Invalid IP address: host
+    {"a":[{"wildcard":"a\\b"}]}
+        `a[0]`: Invalid escape character at pos 2; `\*` stands for a star, `\\` for a backslash, and `**` means no more than `*`
+    {"a":[{"wildcard":"a**"}]}
+        `a[0]`: Consecutive wildcard characters at pos 2; `\*` stands for a star, `\\` for a backslash, and `**` means no more than `*`
+    {"$or":{"a":["x"]}}
+        `$or`: It must be an Array followed with $or.
+    {"$or":[]}
+        `$or`: There must have at least 2 Objects in $or relationship.
+    {"$or":[{"a":["x"]},{}]}
+        `$or[1]`: Empty objects are not allowed
+    {"$or":[{"a":["x"]},"b"]}
+        `$or[1]`: Only JSON object is allowed in array of $or relationship.
+    {"$or":[{"a":["x"]},{"b":{"prefix":["y"]}}]}
+        `$or[1].b.prefix`: prefix is Ruler reserved fieldName which cannot be used inside $or.
+    "#####);
 }
 
 #[test]
@@ -143,7 +250,7 @@ fn events_that_are_no_objects_are_unreadable() {
     ] {
         let event = format!(r#"{{"a":{broken}}}"#);
         assert!(verdict(r#"{"a":{"b":[1]},"a.c":[1],"a":[2]}"#, &event).is_err(), "looked at: {event}");
-        if !broken.contains(['1', 'n', 't', '}', ',', '.']) {
+        if broken.starts_with('"') {
             assert!(verdict(r#"{"z":[1]}"#, &event).is_err(), "skipped: {event}");
         }
     }

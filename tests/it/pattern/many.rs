@@ -43,9 +43,10 @@ fn rules(source: &mut Source<'_>, count: usize) -> Vec<Value> {
 fn happening(source: &mut Source<'_>) -> Value {
     let truth = |source: &mut Source<'_>| if source.below(2) == 0 { "true" } else { "false" };
     let tags = [json!({"Key": "name", "Value": truth(source)}), json!({"Key": "ready", "Value": truth(source)})];
+    let state = ["OK", "ALARM", "RUNNING"][source.below(3)];
     let mut detail = json!({
         "service": format!("svc-{}", source.below(40)),
-        "state": ["OK", "ALARM", "RUNNING"][source.below(3)],
+        "state": state,
         "count": source.below(1_000),
         "tags": &tags[source.below(2)..],
     });
