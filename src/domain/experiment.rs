@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     cost::Budget,
     deployment::{Reading, Supersede},
+    event::mapping::Mapping,
     ids::{ExperimentName, Name},
     pattern::Pattern,
     schedule::Schedule,
@@ -31,6 +32,8 @@ pub struct Rules {
     pub groups: BTreeMap<Name, Group>,
     /// What runs may cost.
     pub budget: Budget,
+    /// How bodies of other shapes become events; the first that takes a body counts.
+    pub mappings: Vec<Mapping>,
 }
 
 /// A group of experiments of which one runs at a time.

@@ -103,7 +103,7 @@ impl<S: Store> EventIngest<S> {
         for (place, message) in (0..).zip(messages) {
             // Each later than the one before, so that their order is kept with them.
             let now = later(now, SignedDuration::from_micros(place));
-            match event::read(&message.body, &message.id) {
+            match event::read(&message.body, &message.id, &rules.mappings) {
                 Ok(event) => {
                     let order = if message.group.is_some() { Order::Kept } else { Order::Any };
                     let receipt = Receipt { source: message.queue, at: now, order, parent: message.parent };

@@ -1,5 +1,9 @@
 //! Events: what bodies are read as, which runs they open, and how messages become rows.
 
+mod catalogue;
+mod mappings;
+mod presets;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use firedrill::{
@@ -61,7 +65,7 @@ fn by_sns(kind: &str, message: &str) -> String {
 /// Checks what a body is read as: `source / id / detail-type`, or why it is not.
 #[track_caller]
 fn check(body: &str, expected: &str) {
-    let read = match event::read(body, "message-1") {
+    let read = match event::read(body, "message-1", &[]) {
         Ok(event) => format!("{} / {} / {}", event.source, event.id, event.detail_type),
         Err(unreadable) => unreadable.to_string(),
     };
@@ -75,7 +79,7 @@ const READ: &str =
 fn eventbridge_and_sns_bodies_are_one_event() {
     check(&deployment().to_string(), READ);
     check(&by_sns("Notification", &deployment().to_string()), READ);
-    let event = event::read(&deployment().to_string(), "message-1").expect("an event");
+    let event = event::read(&deployment().to_string(), "message-1", &[]).expect("an event");
     assert_eq!(event.time, Some(t("09:59:58")));
     assert_eq!(event.body, deployment());
 }
@@ -97,18 +101,20 @@ fn missing_id_is_that_of_the_message() {
 
 #[test]
 fn body_that_is_no_event_says_why() {
+    for body in ["[1, 2]", "\"text\"", "null"] {
+        check(body, "the body is not an event: it is no JSON object");
+    }
+    let unmapped = "the body is not an event: it has no `detail-type`, and there is no `[mappings.NAME]` that could make an \
+                    event of it; it has `account`, `detail`, `id`, `region`, `resources`, `source`, `time`, `version`";
+    check(&without("detail-type").to_string(), unmapped);
     let no_event = "the body is not an EventBridge event: ";
     for (body, reason) in [
         (without("source").to_string(), "it has no `source`"),
-        (without("detail-type").to_string(), "it has no `detail-type`"),
         (with("source", json!("")).to_string(), "it has no `source`"),
         (with("source", json!(7)).to_string(), "`source` is not a text"),
         (with("id", Value::Null).to_string(), "`id` is not a text"),
         (with("source", json!("x".repeat(513))).to_string(), "`source` has 513 bytes"),
         (with("id", json!("x".repeat(513))).to_string(), "`id` has 513 bytes"),
-        ("[1, 2]".to_owned(), "it has no `source`"),
-        ("\"text\"".to_owned(), "it has no `source`"),
-        ("null".to_owned(), "it has no `source`"),
         (
             by_sns("SubscriptionConfirmation", "confirm at https://…"),
             "an SNS message of type `SubscriptionConfirmation`",
@@ -128,7 +134,7 @@ fn body_that_is_not_json_says_so() {
     for body in
         ["", "{", "hello", "{\"a\":1} {", &by_sns("Notification", "hello"), &format!("{}1", "[".repeat(100_000))]
     {
-        let unreadable = event::read(body, "message-1").expect_err("unreadable").to_string();
+        let unreadable = event::read(body, "message-1", &[]).expect_err("unreadable").to_string();
         assert!(unreadable.starts_with("the body is not JSON that can be read: "), "{unreadable}");
     }
     let nested = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
@@ -149,7 +155,7 @@ fn body_may_be_just_below_a_quarter_mebibyte() {
 
 #[test]
 fn unreadable_time_or_trace_is_no_reason_to_refuse() {
-    let read = |event: Value| event::read(&event.to_string(), "message-1").expect("an event");
+    let read = |event: Value| event::read(&event.to_string(), "message-1", &[]).expect("an event");
     assert_eq!(read(with("time", json!("yesterday"))).time, None);
     assert_eq!(read(with("time", json!(1))).time, None);
     assert_eq!(read(with("traceparent", json!("00-nonsense"))).parent, None);
@@ -174,7 +180,7 @@ fn rules() -> Rules {
 }
 
 fn opened(parent: Option<TraceParent>) -> Vec<Run> {
-    let event = event::read(&with("traceparent", json!(PARENT)).to_string(), "message-1").expect("an event");
+    let event = event::read(&with("traceparent", json!(PARENT)).to_string(), "message-1", &[]).expect("an event");
     event::opened_runs(&rules(), &event, &receipt(parent, t("10:00:00")))
 }
 

@@ -73,6 +73,7 @@ pub fn month(c: &mut Chance) -> Month {
         windows,
         groups: BTreeMap::from([(name("db"), Group { min_gap: minutes(c.pick(&[0, 0, 45])) })]),
         budget: Budget { monthly, ..Budget::default() },
+        mappings: Vec::new(),
     };
     Month { from, to: from + MONTH, rules, templates, pauses }
 }
