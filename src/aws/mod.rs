@@ -4,6 +4,7 @@
 //! the ingest, [`eventbridge`] publishes what happened, [`ssm`] reads change calendars.
 
 pub mod classify;
+pub mod dead_letters;
 pub mod eventbridge;
 pub mod fis;
 pub mod provision;

@@ -56,7 +56,7 @@ pub struct Provisioner {
 }
 
 /// Says what failed.
-fn failed<E>(what: impl Into<String>) -> impl FnOnce(SdkError<E, HttpResponse>) -> ProvisionFailure
+pub(super) fn failed<E>(what: impl Into<String>) -> impl FnOnce(SdkError<E, HttpResponse>) -> ProvisionFailure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -64,7 +64,7 @@ where
     move |error| ProvisionFailure { what, cause: failure(&error) }
 }
 
-fn unusable(what: impl Into<String>, class: FailureClass, message: impl Into<String>) -> ProvisionFailure {
+pub(super) fn unusable(what: impl Into<String>, class: FailureClass, message: impl Into<String>) -> ProvisionFailure {
     ProvisionFailure { what: what.into(), cause: CallFailure { class, message: message.into() } }
 }
 
@@ -244,7 +244,7 @@ impl Provisioner {
         let rule = rule
             .event_pattern(spec.pattern.to_string())
             .state(RuleState::Enabled)
-            .description(format!("Leads what the triggers of Firedrill want to queue {}", desired.queue.name));
+            .description(desired.rule_description());
         rule.send().await.map_err(failed(&what))?;
         let group = spec.group.as_ref().map(|group| SqsParameters::builder().message_group_id(group).build());
         let target = Target::builder().id(TARGET_ID).arn(desired.site.queue(&desired.queue.name));

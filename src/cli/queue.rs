@@ -2,6 +2,10 @@
 //!
 //! Everything is shown before it is done, and asked about unless `--yes` is said.
 
+pub mod dlq;
+pub mod export;
+pub mod quarantine;
+
 use std::{
     io::{BufRead, IsTerminal, Write},
     sync::Arc,
@@ -35,6 +39,9 @@ use crate::{
 
 /// Longest value in a table, in characters.
 const MAX_SHOWN: usize = 60;
+
+/// Most rules of a policy in a table.
+const MAX_RULES: usize = 3;
 
 /// A queue, what is to be there for it and what is.
 struct Looked {
@@ -200,6 +207,13 @@ pub fn confirm(question: &str) -> Result<(), Failure> {
     if answer.trim() == "yes" { Ok(()) } else { Err(Failure::say(Exit::Usage, "nothing was done")) }
 }
 
+/// Returns the beginning of a message on one line.
+fn excerpt(body: &str) -> String {
+    let shown: String = body.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_SHOWN).collect();
+    let shown: String = shown.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if shown.chars().count() == MAX_SHOWN { format!("{shown}…") } else { shown }
+}
+
 fn show(context: &Context, plans: &[(String, Plan)]) -> Result<(), Failure> {
     if context.output == Output::Json {
         let queue = |(name, plan): &(String, Plan)| json!({ "queue": name, "changes": plan.changes });
@@ -237,7 +251,8 @@ fn shown(detail: &Detail, value: Option<&str>) -> String {
         "RedrivePolicy" => {
             let policy = json();
             let dead = policy["deadLetterTargetArn"].as_str().and_then(|arn| arn.rsplit(':').next());
-            format!("{} after {} receives", dead.unwrap_or_default(), policy["maxReceiveCount"])
+            let count = policy["maxReceiveCount"].to_string();
+            format!("{} after receive {}", dead.unwrap_or_default(), count.trim_matches('"'))
         }
         _ if text.chars().count() > MAX_SHOWN => format!("{}…", text.chars().take(MAX_SHOWN - 1).collect::<String>()),
         _ => text.to_owned(),
@@ -250,8 +265,9 @@ fn policy(policy: &Value) -> String {
     let rules =
         statements.iter().filter_map(|statement| statement["Condition"]["ArnEquals"]["aws:SourceArn"].as_array());
     let rules: Vec<&str> = rules.flatten().filter_map(|arn| arn.as_str()?.rsplit('/').next()).collect();
-    match rules[..] {
-        [] => render::count(statements.len(), "statement"),
+    match rules.split_at_checked(MAX_RULES) {
+        _ if rules.is_empty() => render::count(statements.len(), "statement"),
+        Some((first, rest)) if !rest.is_empty() => format!("{} and {} more may send", first.join(", "), rest.len()),
         _ => format!("{} may send", rules.join(", ")),
     }
 }

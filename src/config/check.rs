@@ -104,7 +104,14 @@ impl<'a> Check<'a> {
         let history = root.key("history");
         let settings = Settings {
             state_directory: state_directory(raw.state_directory, env),
-            rules: Rules { experiments, windows, groups, budget: self.budget(raw.budget), mappings },
+            rules: Rules {
+                experiments,
+                windows,
+                groups,
+                budget: self.budget(raw.budget),
+                mappings,
+                ..Rules::default()
+            },
             calendars,
             place: aws,
             queues,

@@ -33,7 +33,7 @@ use crate::{
         serve,
         status::{QUEUE_READY, Status},
     },
-    ingest::{event::EventIngest, manual::ManualIngest},
+    ingest::{event::EventIngest, manual::ManualIngest, quarantine::Quarantine},
     store::{OpenError, SqliteStore},
     telemetry::Telemetry,
 };
@@ -256,7 +256,9 @@ async fn spawn_listeners(
     reload: &mpsc::Sender<oneshot::Sender<api::ReloadAnswer>>,
 ) -> Result<PathBuf, StartError> {
     let manual = ManualIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
-    let api = Api { manual, status: status.clone(), reload: reload.clone() };
+    let ingest = EventIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
+    let quarantine = Quarantine::new(shared.store.clone(), ingest);
+    let api = Api { manual, quarantine, status: status.clone(), reload: reload.clone() };
     let (listener, path) = serve::open_socket(&settings.state_directory).map_err(|source| StartError::Listen {
         address: settings.state_directory.join(serve::SOCKET_FILE).display().to_string(),
         source,

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    civil::later,
     ids::{ExperimentName, RunId, fingerprint},
     ledger::Noted,
+    outcome::Outcome,
     pattern::Pattern,
     run::{Observation, Run, RunState, Trigger},
 };
@@ -83,6 +85,8 @@ pub struct Terms {
     pub fresh_until: Option<Timestamp>,
     /// How long further events of the key may postpone the start; `None` for ever.
     pub settle_limit: Option<SignedDuration>,
+    /// When the event is old enough (inclusive), however long its key takes to settle.
+    pub ripe_at: Option<Timestamp>,
     /// Least time from the start of a run to the start of the next one of the same key.
     pub cool_down: SignedDuration,
     /// What happens to a running run of the same key.
@@ -129,8 +133,19 @@ pub struct Deployed {
     pub newest: Option<Known>,
     /// The last one whose start was asked for.
     pub begun: Option<Known>,
-    /// Since when the key has been changing: the first event since the last decision.
-    pub restless_since: Option<Timestamp>,
+    /// The one before that, should it turn out that nothing came of the last one.
+    pub begun_before: Option<Known>,
+    /// When the key last changed.
+    pub change: Option<Change>,
+}
+
+/// A stretch of time in which one deployment of a key follows another before it has come to rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When the first of them was recorded.
+    pub since: Timestamp,
+    /// When the last of them has come to rest, and its run may start.
+    pub until: Timestamp,
 }
 
 /// A deployment that is remembered.
@@ -160,26 +175,36 @@ impl Deployed {
             Some(Known { run, version, order: deployment.order, at })
         };
         let before = self.clone();
-        if run.revision == 0 {
-            if self.newest.as_ref().is_none_or(|newest| (newest.order, newest.at) <= (deployment.order, run.opened_at))
-            {
-                self.newest = known(run.opened_at);
-            }
-            if !run.is_over() {
-                self.restless_since.get_or_insert(run.opened_at);
-            }
+        let is_newer = |newest: &Known| (newest.order, newest.at) <= (deployment.order, run.opened_at);
+        if run.revision == 0 && self.newest.as_ref().is_none_or(is_newer) {
+            self.newest = known(run.opened_at);
+            self.change = Some(Change::after(self.change, run));
         }
-        let is_newest = self.newest.as_ref().is_some_and(|newest| newest.run == run.id);
         match (observation, &run.state) {
             (Observation::StartAsked { .. }, RunState::Starting { attempt: 1, .. }) => {
-                self.begun = known(at);
-                self.restless_since = None;
+                self.begun_before = std::mem::replace(&mut self.begun, known(at));
             }
-            // What was to come to rest is decided.
-            (Observation::Skipped { .. }, _) if is_newest => self.restless_since = None,
+            (_, RunState::Skipped { .. } | RunState::Finished { outcome: Outcome::NotStarted { .. }, .. }) => {
+                self.begun_before.take_if(|before| before.run == run.id);
+                if self.begun.as_ref().is_some_and(|begun| begun.run == run.id) {
+                    self.begun = self.begun_before.take();
+                }
+            }
             _ => {}
         }
         if before == *self { Noted::Nothing } else { Noted::Changed }
+    }
+}
+
+impl Change {
+    /// Returns the change that a run's deployment begins, or goes on with where the one before has not come to rest.
+    fn after(before: Option<Self>, run: &Run) -> Self {
+        let terms = run.trigger.terms();
+        let goes_on = before.filter(|change| (change.since..change.until).contains(&run.opened_at));
+        let since = goes_on.map_or(run.opened_at, |change| change.since);
+        let limit = terms.settle_limit.map_or(run.not_before, |limit| later(since, limit));
+        let earliest = terms.ripe_at.map_or(run.opened_at, |ripe| ripe.max(run.opened_at));
+        Self { since, until: run.not_before.min(limit.max(earliest)) }
     }
 }
 
@@ -187,7 +212,7 @@ impl Trigger {
     /// Returns what was deployed, where the run is about that.
     pub fn deployment(&self) -> Option<&Deployment> {
         match self {
-            Self::Event { deployment, .. } => deployment.as_ref(),
+            Self::Event { deployment, .. } => deployment.as_deref(),
             Self::Slot { .. } | Self::Manual { .. } | Self::Backfill { .. } => None,
         }
     }

@@ -38,8 +38,10 @@ pub struct Event {
     pub time: Option<Timestamp>,
     /// Trace that the sender belonged to, where the body says.
     pub parent: Option<TraceParent>,
-    /// The whole event, for patterns.
+    /// The whole event.
     pub body: Value,
+    /// The same as text, for patterns.
+    pub text: String,
 }
 
 /// Why a message is not an event.
@@ -104,11 +106,15 @@ fn json(text: &str) -> Result<Value, UnreadableEvent> {
 
 fn unwrapped(body: Value, text: &str, message_id: &str, mappings: &[Mapping]) -> Result<Event, UnreadableEvent> {
     if body.get("detail-type").is_some() {
-        return event(body, message_id);
+        return event(body, text.to_owned(), message_id);
     }
     let takes = |mapping: &&Mapping| mapping.when.matches_text(text).unwrap_or(false);
     match mappings.iter().find(takes) {
-        Some(mapping) => event(mapping.event(body, text)?, message_id),
+        Some(mapping) => {
+            let body = mapping.event(body, text)?;
+            let text = body.to_string();
+            event(body, text, message_id)
+        }
         None => Err(UnreadableEvent::Unmapped { reason: unmapped(&body, mappings.len()) }),
     }
 }
@@ -130,7 +136,7 @@ fn unmapped(body: &Value, mappings: usize) -> String {
     format!("it has no `detail-type`, and {by}; it has {keys}")
 }
 
-fn event(body: Value, message_id: &str) -> Result<Event, UnreadableEvent> {
+fn event(body: Value, text: String, message_id: &str) -> Result<Event, UnreadableEvent> {
     let field = |key: &str| match body.get(key) {
         Some(Value::String(text)) if text.len() > MAX_FIELD_BYTES => {
             Err(UnreadableEvent::NotAnEvent { reason: format!("`{key}` has {} bytes", text.len()) })
@@ -150,6 +156,7 @@ fn event(body: Value, message_id: &str) -> Result<Event, UnreadableEvent> {
         time: body.get("time").and_then(Value::as_str).and_then(|text| text.parse().ok()),
         parent: traceparent.and_then(Value::as_str).and_then(trace::parse_traceparent),
         body,
+        text,
     })
 }
 

@@ -3,7 +3,7 @@
 //! Pure data. [`Rules`] is everything the planner knows of the configuration; nothing here is read from a file
 //! (see `config`) or from FIS (see [`crate::domain::template`]).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, sync::OnceLock};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{
     deployment::{Reading, Supersede},
     event::mapping::Mapping,
     ids::{ExperimentName, Name},
-    pattern::Pattern,
+    pattern::{Matcher, Pattern},
     schedule::Schedule,
     window::Windows,
 };
@@ -34,6 +34,46 @@ pub struct Rules {
     pub budget: Budget,
     /// How bodies of other shapes become events; the first that takes a body counts.
     pub mappings: Vec<Mapping>,
+    /// What [`Rules::triggered_by`] compiles of the experiments' triggers; they must not change behind it.
+    pub compiled: Compiled,
+}
+
+/// The patterns of all triggers as one, compiled when first asked. A copy compiles its own.
+#[derive(Default)]
+pub struct Compiled(OnceLock<(Matcher, Vec<(ExperimentName, usize)>)>);
+
+impl Clone for Compiled {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Compiled").field(&self.0.get().is_some()).finish()
+    }
+}
+
+impl Rules {
+    /// Returns the triggers whose patterns match an event, given as text: in the order of the experiments' names, those of
+    /// one experiment in their own. None match what is no JSON object.
+    pub fn triggered_by(&self, event: &str) -> impl Iterator<Item = (&Experiment, &EventTrigger)> {
+        let (matcher, places) = self.compiled.0.get_or_init(|| {
+            let triggers = |experiment: &Experiment| {
+                let name = experiment.name.clone();
+                (0..experiment.triggers.len()).map(move |number| (name.clone(), number))
+            };
+            let places = self.experiments.values().flat_map(triggers).collect();
+            let all = self.experiments.values().flat_map(|experiment| &experiment.triggers);
+            (Matcher::new(all.map(|trigger| &trigger.pattern)), places)
+        });
+        let found = matcher.matching(event).unwrap_or_default();
+        found.into_iter().filter_map(|own| {
+            let (name, number) = places.get(own)?;
+            let experiment = self.experiments.get(name)?;
+            Some((experiment, experiment.triggers.get(*number)?))
+        })
+    }
 }
 
 /// A group of experiments of which one runs at a time.

@@ -137,9 +137,13 @@ pub fn of(rules: &Rules, outlook: &Outlook, clusters: &[Cluster], from: Timestam
 fn rules_of(rules: &Rules, cluster: &Cluster) -> Rules {
     let declared = cluster.iter().filter_map(|name| rules.experiments.get_key_value(name));
     let experiments = declared.map(|(name, experiment)| (name.clone(), experiment.clone())).collect();
-    // No event comes from outside, so no mapping is asked for.
-    let mappings = Vec::new();
-    Rules { experiments, windows: rules.windows.clone(), budget: rules.budget, groups: rules.groups.clone(), mappings }
+    Rules {
+        experiments,
+        windows: rules.windows.clone(),
+        budget: rules.budget,
+        groups: rules.groups.clone(),
+        ..Rules::default()
+    }
 }
 
 /// Forecasts one slot of an experiment, from `from` up to `to` (exclusive), with every rule that its last decision was

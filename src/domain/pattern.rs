@@ -39,8 +39,11 @@ pub use self::{
     text::UnreadableText,
 };
 
-/// Deepest nesting of a pattern, and of the places of an event that a pattern names.
+/// Deepest nesting of a pattern.
 pub const MAX_DEPTH: usize = 100;
+
+/// Deepest nesting of the places of an event that a pattern names; as deep as events are read.
+pub const MAX_EVENT_DEPTH: usize = 128;
 
 /// Largest pattern that is read, in bytes. EventBridge takes far smaller ones, see [`Pattern::warnings`].
 pub const MAX_PATTERN_BYTES: usize = 64 * 1024;
@@ -124,7 +127,7 @@ impl Pattern {
             return Err(refused("", message));
         }
         let root = json::read(pattern).map_err(|error| match error {
-            UnreadableText::TooDeep => refused("", error.to_string()),
+            UnreadableText::TooDeep => refused("", format!("nested deeper than {MAX_DEPTH} levels")),
             error => refused("", error.to_string()),
         })?;
         let mut reader = parse::Reader::default();

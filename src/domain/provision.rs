@@ -4,8 +4,10 @@
 //! [`terraform`] write them for those who apply them elsewhere. Everything carries the tag [`TAG`]; nothing is ever
 //! changed or deleted that does not.
 
+pub mod cloudformation;
 pub mod diff;
 pub mod merge;
+pub mod terraform;
 
 use std::collections::BTreeMap;
 
@@ -236,6 +238,28 @@ fn common(options: &Options, retention: SignedDuration, fifo: bool) -> BTreeMap<
         attributes.insert("ContentBasedDeduplication".to_owned(), "true".to_owned());
     }
     attributes
+}
+
+impl Desired {
+    /// Says what its rules are for.
+    pub fn rule_description(&self) -> String {
+        format!("Leads what the triggers of Firedrill want to queue {}", self.queue.name)
+    }
+}
+
+/// Makes a name that resources of other tools may have; where it had to leave something out, no other name's is the same.
+fn label(name: &Name, allowed: fn(char) -> bool) -> String {
+    let kept: String = name.as_str().chars().filter(|c| allowed(*c)).collect();
+    if kept == name.as_str() {
+        kept
+    } else {
+        format!("{kept}{}", name.detailed(&[name.as_str()]).as_str().rsplit('.').next().unwrap_or_default())
+    }
+}
+
+/// Returns the part of a rule's name that stands for its pattern.
+fn rule_digest(rule: &RuleSpec) -> &str {
+    rule.name.rsplit('.').next().unwrap_or(&rule.name)
 }
 
 impl Site {

@@ -31,6 +31,20 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps messages that could not be read, in one transaction.
     fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Returns a message that could not be read.
+    fn quarantined_message(
+        &self,
+        queue: &str,
+        message_id: &str,
+    ) -> impl Future<Output = Result<Option<QuarantinedMessage>, StoreError>> + Send;
+
+    /// Forgets a message that could not be read; tells whether it was there.
+    fn forget_quarantined(
+        &self,
+        queue: &str,
+        message_id: &str,
+    ) -> impl Future<Output = Result<Found, StoreError>> + Send;
+
     /// Records runs that somebody asked for, in one transaction; known ones are left as they are. Tells whether any was new.
     fn request_runs(&self, runs: Vec<Run>) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
 
@@ -158,6 +172,10 @@ pub struct EventRow {
     pub detail_type: String,
     /// When it was received.
     pub received_at: Timestamp,
+    /// By which queue or webhook, by our name; `None` of one that came before this was kept.
+    pub queue: Option<String>,
+    /// The event, where it is to be kept.
+    pub body: Option<String>,
 }
 
 /// An event that has arrived, with what it opens.
@@ -182,6 +200,15 @@ pub struct QuarantinedMessage {
     pub reason: String,
     /// Its body, cut at a limit.
     pub body: String,
+    /// How long the body was before, in bytes.
+    pub body_bytes: u64,
+}
+
+impl QuarantinedMessage {
+    /// Tells whether a part of the body is gone.
+    pub fn is_cut(&self) -> bool {
+        u64::try_from(self.body.len()).is_ok_and(|kept| kept < self.body_bytes)
+    }
 }
 
 /// The store did not do what it was asked.

@@ -20,8 +20,12 @@ use crate::{
         plan::HaltRunning,
         run::WindowRule,
     },
-    engine::ports::{Recorded, Store},
-    ingest::manual::{Asker, Backfill, ManualError, ManualIngest},
+    engine::ports::{Found, Recorded, Store, StoreError},
+    ingest::{
+        event::Taken,
+        manual::{Asker, Backfill, ManualError, ManualIngest},
+        quarantine::{Quarantine, Redriven},
+    },
 };
 
 /// An engine that has not looked at its rows for this long is stuck: it does so every half minute.
@@ -34,6 +38,8 @@ pub type ReloadAnswer = Result<Vec<String>, Vec<String>>;
 pub struct Api<S> {
     /// Takes wishes.
     pub manual: ManualIngest<S>,
+    /// Messages that could not be read.
+    pub quarantine: Quarantine<S>,
     /// The agent's status.
     pub status: watch::Receiver<Arc<Status>>,
     /// Asks for a reload.
@@ -42,7 +48,12 @@ pub struct Api<S> {
 
 impl<S> Clone for Api<S> {
     fn clone(&self) -> Self {
-        Self { manual: self.manual.clone(), status: self.status.clone(), reload: self.reload.clone() }
+        Self {
+            manual: self.manual.clone(),
+            quarantine: self.quarantine.clone(),
+            status: self.status.clone(),
+            reload: self.reload.clone(),
+        }
     }
 }
 
@@ -102,6 +113,28 @@ pub struct StartedRun {
     pub known: bool,
 }
 
+/// Body of a wish about a message that could not be read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageWish {
+    /// Which queue, by its name in the configuration.
+    pub queue: String,
+    /// The queue's id of the message.
+    pub message: String,
+}
+
+/// Answer to a message that is taken in again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RedrivenMessage {
+    /// What became of it, in a word.
+    pub taken: String,
+    /// Runs that it opened.
+    pub runs: Vec<RunId>,
+    /// Why it stays in quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// A problem, as RFC 9457 shapes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Problem {
@@ -124,6 +157,8 @@ pub fn operator_routes<S: Store>(api: Api<S>) -> Router {
         .route("/v1/halt", post(halt::<S>).delete(resume::<S>))
         .route("/v1/experiments/{name}/pause", post(pause::<S>).delete(unpause::<S>))
         .route("/v1/experiments/{name}/backfill", post(backfill::<S>))
+        .route("/v1/quarantine/redrive", post(redrive::<S>))
+        .route("/v1/quarantine/drop", post(forget::<S>))
         .route("/v1/reload", post(reload::<S>))
         .merge(telling::<S>())
         .with_state(api)
@@ -208,6 +243,45 @@ async fn backfill<S: Store>(
         }
         Err(error) => refused(&error),
     }
+}
+
+async fn redrive<S: Store>(State(api): State<Api<S>>, Json(wish): Json<MessageWish>) -> Response {
+    match api.quarantine.redrive(&wish.queue, &wish.message, now()).await {
+        Ok(Redriven::Taken(taken)) => {
+            let word = taken.as_str().to_owned();
+            let (runs, reason) = match taken {
+                Taken::Matched { runs, .. } => (runs.into_iter().map(|run| run.id).collect(), None),
+                Taken::Quarantined { reason } => (Vec::new(), Some(reason)),
+                Taken::Unmatched | Taken::Duplicate => (Vec::new(), None),
+            };
+            Json(RedrivenMessage { taken: word, runs, reason }).into_response()
+        }
+        Ok(Redriven::Cut(kept)) => {
+            let (bytes, rest) = (kept.body_bytes, kept.body.len());
+            let detail =
+                format!("its body had {bytes} bytes, of which {rest} were kept; send it anew from where it came");
+            problem(StatusCode::BAD_REQUEST, "the message is not whole", &detail)
+        }
+        Ok(Redriven::Unknown) => no_message(&wish),
+        Err(error) => store_failed(&error),
+    }
+}
+
+async fn forget<S: Store>(State(api): State<Api<S>>, Json(wish): Json<MessageWish>) -> Response {
+    match api.quarantine.forget(&wish.queue, &wish.message).await {
+        Ok(Found::Yes) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Found::No) => no_message(&wish),
+        Err(error) => store_failed(&error),
+    }
+}
+
+fn no_message(wish: &MessageWish) -> Response {
+    let detail = format!("no message `{}` of `{}` is in quarantine", wish.message, wish.queue);
+    problem(StatusCode::NOT_FOUND, "the agent did not do it", &detail)
+}
+
+fn store_failed(error: &StoreError) -> Response {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the agent did not do it", &error.to_string())
 }
 
 /// Reads a name out of a path or a wish.

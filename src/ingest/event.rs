@@ -16,6 +16,9 @@ use crate::{
     engine::ports::{Arrival, EventRow, QuarantinedMessage, Recorded, Store, StoreError},
 };
 
+/// Largest event that is kept when no trigger takes it, in bytes, so that it can be told why.
+pub const KEPT_BODY_BYTES: usize = 16 * 1024;
+
 /// Most of a quarantined body that is kept, in bytes.
 pub const QUARANTINE_BODY_BYTES: usize = 16 * 1024;
 
@@ -110,7 +113,7 @@ impl<S: Store> EventIngest<S> {
                     let event = Event { time: event.time.or(message.sent_at), ..event };
                     let runs = event::opened_runs(&rules, &event, &receipt);
                     lags.push(event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
-                    arrivals.push(Arrival { event: row(event, now), runs });
+                    arrivals.push(Arrival { event: row(event, &receipt, &runs), runs });
                     taken.push(None);
                 }
                 Err(error) => {
@@ -142,13 +145,30 @@ impl<S: Store> EventIngest<S> {
     }
 }
 
-fn row(event: Event, now: Timestamp) -> EventRow {
-    EventRow { source: event.source, event_id: event.id, detail_type: event.detail_type, received_at: now }
+fn row(event: Event, receipt: &Receipt, runs: &[Run]) -> EventRow {
+    // Of one that opens runs they tell everything.
+    let body = Some(event.text).filter(|text| runs.is_empty() && text.len() <= KEPT_BODY_BYTES);
+    EventRow {
+        source: event.source,
+        event_id: event.id,
+        detail_type: event.detail_type,
+        received_at: receipt.at,
+        queue: Some(receipt.source.to_string()),
+        body,
+    }
 }
 
 fn put_aside(message: Message, reason: String, now: Timestamp) -> QuarantinedMessage {
     let mut body = message.body;
+    let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let cut = (0..=QUARANTINE_BODY_BYTES.min(body.len())).rev().find(|&at| body.is_char_boundary(at)).unwrap_or(0);
     body.truncate(cut);
-    QuarantinedMessage { queue: message.queue.to_string(), message_id: message.id, received_at: now, reason, body }
+    QuarantinedMessage {
+        queue: message.queue.to_string(),
+        message_id: message.id,
+        received_at: now,
+        reason,
+        body,
+        body_bytes,
+    }
 }

@@ -39,7 +39,14 @@ pub struct KnownEvent {
     pub received_at: Timestamp,
     /// The runs it opened; none when no trigger matched.
     pub runs: Vec<RunId>,
+    /// By which queue or webhook, by our name, where that was kept.
+    pub queue: Option<String>,
+    /// The event, where it was kept.
+    pub body: Option<String>,
 }
+
+/// An event as its row has it: source, detail-type, when it was received, runs, queue and body.
+type EventColumns = (String, String, i64, String, Option<String>, Option<String>);
 
 /// Events are remembered at least this long, whatever the history: SQS may deliver a message again for 14 days (Amazon
 /// SQS developer guide, quotas: message retention), and a forgotten one would start a second run.
@@ -116,16 +123,17 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn events(&self, event_id: &str) -> Result<Vec<KnownEvent>, StoreError> {
-        let rows: Vec<(String, String, i64, String)> = sqlx::query_as(
-            "SELECT source, detail_type, received_at_us, runs FROM events WHERE event_id = ? ORDER BY received_at_us",
+        let rows: Vec<EventColumns> = sqlx::query_as(
+            "SELECT source, detail_type, received_at_us, runs, queue, body FROM events WHERE event_id = ?
+             ORDER BY received_at_us",
         )
         .bind(event_id)
         .fetch_all(&self.pool)
         .await
         .map_err(read_failed)?;
-        let event = |(source, detail_type, us, runs): (String, String, i64, String)| {
+        let event = |(source, detail_type, us, runs, queue, body): EventColumns| {
             let received_at = from_us("events", us)?;
-            Ok(KnownEvent { source, detail_type, received_at, runs: from_json("events", &runs)? })
+            Ok(KnownEvent { source, detail_type, received_at, runs: from_json("events", &runs)?, queue, body })
         };
         rows.into_iter().map(event).collect()
     }
@@ -135,17 +143,15 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn quarantined(&self, limit: u32) -> Result<Vec<QuarantinedMessage>, StoreError> {
-        let rows: Vec<(String, String, i64, String, String)> = sqlx::query_as(
-            "SELECT queue, message_id, received_at_us, reason, body FROM quarantine ORDER BY received_at_us DESC LIMIT ?",
+        let rows = sqlx::query_as(
+            "SELECT queue, message_id, received_at_us, reason, body, body_bytes FROM quarantine
+             ORDER BY received_at_us DESC LIMIT ?",
         )
         .bind(limit)
         .fetch_all(&self.pool)
         .await
         .map_err(read_failed)?;
-        let message = |(queue, message_id, us, reason, body)| {
-            Ok(QuarantinedMessage { queue, message_id, received_at: from_us("quarantine", us)?, reason, body })
-        };
-        rows.into_iter().map(message).collect()
+        rows.into_iter().map(quarantined).collect()
     }
 
     /// Returns what the last run of an experiment read of its template.
@@ -245,10 +251,12 @@ impl SqliteStore {
                 "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE received_at_us < ?1 LIMIT ?2)",
                 forgotten,
             ),
-            // Long after the last event of a key nothing of it is needed, also if its runs are kept for less.
+            // Long after the last event of a key nothing of it is needed, unless a run of it still waits.
             (
                 "DELETE FROM deployments WHERE (experiment, key) IN
-                 (SELECT experiment, key FROM deployments WHERE changed_at_us < ?1 LIMIT ?2)",
+                 (SELECT experiment, key FROM deployments AS old WHERE changed_at_us < ?1 AND NOT EXISTS
+                  (SELECT 1 FROM runs WHERE is_open = 1 AND experiment = old.experiment
+                   AND body ->> '$.trigger.deployment.key' = old.key) LIMIT ?2)",
                 forgotten,
             ),
             (
@@ -264,6 +272,17 @@ impl SqliteStore {
         }
         Ok(deleted)
     }
+}
+
+/// Reads a row of the quarantine; of an old one the body is taken to be whole.
+pub(super) fn quarantined(
+    row: (String, String, i64, String, String, Option<i64>),
+) -> Result<QuarantinedMessage, StoreError> {
+    let (queue, message_id, us, reason, body, bytes) = row;
+    let received_at = from_us("quarantine", us)?;
+    let kept = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    let body_bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(kept);
+    Ok(QuarantinedMessage { queue, message_id, received_at, reason, body, body_bytes })
 }
 
 fn entry(row: (i64, i64, String, String, Option<String>)) -> Result<JournalEntry, StoreError> {

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Sqlite, Transaction};
 
 use super::{
-    SqliteStore, changes,
+    SqliteStore, changes, history,
     rows::{from_json, from_us, name, read_failed, run, to_json, write_failed},
 };
 use crate::{
@@ -70,14 +70,16 @@ impl Store for SqliteStore {
         for Arrival { event, runs } in &arrivals {
             let ids: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
             let inserted = sqlx::query(
-                "INSERT INTO events (source, event_id, detail_type, received_at_us, runs) VALUES (?, ?, ?, ?, ?)
-                 ON CONFLICT DO NOTHING",
+                "INSERT INTO events (source, event_id, detail_type, received_at_us, runs, queue, body)
+                 VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             )
             .bind(&event.source)
             .bind(&event.event_id)
             .bind(&event.detail_type)
             .bind(event.received_at.as_microsecond())
             .bind(to_json("events", &ids)?)
+            .bind(&event.queue)
+            .bind(&event.body)
             .execute(&mut *tx)
             .await
             .map_err(write_failed)?;
@@ -97,7 +99,8 @@ impl Store for SqliteStore {
         let mut tx = self.write().await?;
         for message in messages {
             sqlx::query(
-                "INSERT INTO quarantine (queue, message_id, received_at_us, reason, body) VALUES (?, ?, ?, ?, ?)
+                "INSERT INTO quarantine (queue, message_id, received_at_us, reason, body, body_bytes)
+                 VALUES (?, ?, ?, ?, ?, ?)
                  ON CONFLICT DO NOTHING",
             )
             .bind(&message.queue)
@@ -105,11 +108,39 @@ impl Store for SqliteStore {
             .bind(message.received_at.as_microsecond())
             .bind(&message.reason)
             .bind(&message.body)
+            .bind(i64::try_from(message.body_bytes).unwrap_or(i64::MAX))
             .execute(&mut *tx)
             .await
             .map_err(write_failed)?;
         }
         tx.commit().await.map_err(write_failed)
+    }
+
+    async fn quarantined_message(
+        &self,
+        queue: &str,
+        message_id: &str,
+    ) -> Result<Option<QuarantinedMessage>, StoreError> {
+        let row = sqlx::query_as(
+            "SELECT queue, message_id, received_at_us, reason, body, body_bytes FROM quarantine
+             WHERE queue = ? AND message_id = ?",
+        )
+        .bind(queue)
+        .bind(message_id)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(read_failed)?;
+        row.map(history::quarantined).transpose()
+    }
+
+    async fn forget_quarantined(&self, queue: &str, message_id: &str) -> Result<Found, StoreError> {
+        let deleted = sqlx::query("DELETE FROM quarantine WHERE queue = ? AND message_id = ?")
+            .bind(queue)
+            .bind(message_id)
+            .execute(&self.pool)
+            .await
+            .map_err(write_failed)?;
+        Ok(if deleted.rows_affected() > 0 { Found::Yes } else { Found::No })
     }
 
     async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {

@@ -14,7 +14,7 @@ use firedrill::{
         run::{Run, TraceParent, Trigger},
     },
     engine::ports::Store,
-    ingest::event::{EventIngest, Message, QUARANTINE_BODY_BYTES, Taken},
+    ingest::event::{EventIngest, KEPT_BODY_BYTES, Message, QUARANTINE_BODY_BYTES, Taken},
     store::SqliteStore,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -288,6 +288,11 @@ async fn message_without_a_match_is_recorded_too() {
     assert_eq!(intake.take("m-1", &body, t("10:00:01")).await, Taken::Duplicate);
     let known = intake.store.events("e-1").await.expect("a read");
     assert_eq!((known.len(), known[0].received_at), (1, t("10:00:00")));
+    // Kept to be able to tell why, unless it is large.
+    assert_eq!((known[0].queue.as_deref(), known[0].body.as_deref()), (Some("q"), Some(body.as_str())));
+    let large = json!({ "source": "aws.ecr", "id": "e-2", "detail-type": "x".repeat(500), "detail": "x".repeat(KEPT_BODY_BYTES) });
+    assert_eq!(intake.take("m-2", &large.to_string(), t("10:00:00")).await, Taken::Unmatched);
+    assert_eq!(intake.store.events("e-2").await.expect("a read")[0].body, None);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod pattern;
 mod plan;
 mod process;
 mod provision;
+mod quarantine;
 mod queue;
 mod react;
 mod readme;

@@ -1,5 +1,6 @@
 //! The planner: each rule as a named case, rows and an instant in, effects and the next wake-up out.
 
+mod deployment;
 mod quiet;
 mod retry;
 mod slots;

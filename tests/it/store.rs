@@ -3,6 +3,7 @@
 //! The rules are functions over any store, each on an empty one, so that another implementor is held to the same.
 
 mod calendars;
+mod deployments;
 mod failing;
 mod history;
 mod opening;
@@ -73,7 +74,7 @@ fn stop_request(by: &str) -> StopRequest {
 
 fn arrival(source: &str, id: &str, runs: Vec<Run>) -> Arrival {
     let (source, event_id, detail_type) = (source.to_owned(), id.to_owned(), "Done".to_owned());
-    Arrival { event: EventRow { source, event_id, detail_type, received_at: t(AT) }, runs }
+    Arrival { event: EventRow { source, event_id, detail_type, received_at: t(AT), queue: None, body: None }, runs }
 }
 
 /// Records one event.
@@ -280,6 +281,7 @@ pub fn quarantined(queue: &str, id: &str, reason: &str) -> QuarantinedMessage {
         received_at: t(AT),
         reason: reason.to_owned(),
         body: "{".to_owned(),
+        body_bytes: 1,
     }
 }
 

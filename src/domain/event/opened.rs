@@ -38,15 +38,14 @@ pub enum Order {
 
 /// Returns the runs that an event opens: at most one an experiment, by its first trigger that matches.
 pub fn opened_runs(rules: &Rules, event: &Event, receipt: &Receipt) -> Vec<Run> {
-    let matching = |experiment: &Experiment| {
-        let takes = |trigger: &&EventTrigger| {
-            let is_source = trigger.sources.is_empty() || trigger.sources.contains(&receipt.source);
-            is_source && trigger.pattern.matches(&event.body)
-        };
-        let trigger = experiment.triggers.iter().find(takes)?;
-        Some(run(experiment, trigger, event, receipt))
-    };
-    rules.experiments.values().filter_map(matching).collect()
+    let mut runs: Vec<Run> = Vec::new();
+    for (experiment, trigger) in rules.triggered_by(&event.text) {
+        let is_source = trigger.sources.is_empty() || trigger.sources.contains(&receipt.source);
+        if is_source && runs.last().is_none_or(|run| run.experiment != experiment.name) {
+            runs.push(run(experiment, trigger, event, receipt));
+        }
+    }
+    runs
 }
 
 fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: &Receipt) -> Run {
@@ -60,7 +59,8 @@ fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: 
     let is_rollback = trigger.reading.rollback.as_ref().is_some_and(|rollback| rollback.matches(&event.body));
     let direction = if is_rollback { Direction::Rollback } else { Direction::Forward };
     let deployment = trigger.reading.read(&event.body, direction, order);
-    let not_before = later(received_at, trigger.settle).max(later(happened_at, trigger.min_age));
+    let ripe_at = later(happened_at, trigger.min_age);
+    let not_before = later(received_at, trigger.settle).max(ripe_at);
     let times = RunTimes {
         opened_at: received_at,
         not_before,
@@ -70,6 +70,7 @@ fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: 
     let terms = Terms {
         fresh_until: trigger.max_age.map(|age| later(happened_at, age)),
         settle_limit: trigger.settle_limit,
+        ripe_at: trigger.min_age.is_positive().then_some(ripe_at),
         cool_down: trigger.cool_down,
         supersede: trigger.supersede,
     };
@@ -86,7 +87,7 @@ fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: 
         received_at,
         event_time: event.time,
         parent: receipt.parent.or(event.parent),
-        deployment,
+        deployment: deployment.map(Box::new),
         terms,
     };
     Run::open(experiment.name.clone(), why, state, times)

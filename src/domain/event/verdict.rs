@@ -89,12 +89,11 @@ impl fmt::Display for Answer {
 
 /// Returns what every trigger says to an event, nearest first. Without a `source` it may have come from anywhere.
 pub fn verdicts(rules: &Rules, event: &Event, source: Option<&Name>) -> Vec<Verdict> {
-    let body = event.body.to_string();
     let mut verdicts = Vec::new();
     for experiment in rules.experiments.values() {
         let mut taken = None;
         for (trigger, declared) in experiment.triggers.iter().enumerate() {
-            let answer = match (Answer::of(declared, &body, source), taken) {
+            let answer = match (Answer::of(declared, &event.text, source), taken) {
                 (Answer::Takes, Some(by)) => Answer::TakenBefore { by },
                 (answer, _) => answer,
             };

@@ -3,7 +3,7 @@
 //! What is looked at must be JSON; of what is skipped the strings and brackets must close. Skipping has no depth.
 
 use super::{
-    MAX_DEPTH, MAX_EVENT_BYTES,
+    MAX_EVENT_BYTES, MAX_EVENT_DEPTH,
     json::Literal,
     leaves::{Context, Kind, Leaves, NONE},
     number,
@@ -172,7 +172,7 @@ impl<'s> Scanner<'s> {
 
     fn value(&mut self, place: Place<'s>) -> Result<(), UnreadableText> {
         match self.next() {
-            Some(b'{' | b'[') if place.depth > MAX_DEPTH => Err(UnreadableText::TooDeep),
+            Some(b'{' | b'[') if place.depth > MAX_EVENT_DEPTH => Err(UnreadableText::TooDeep),
             Some(b'{') if place.node.is_inner() => self.object(place),
             Some(b'[') => self.array(place),
             Some(b'{') => self.skip(),

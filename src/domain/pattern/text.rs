@@ -18,7 +18,7 @@ pub enum UnreadableText {
     #[error("an event must be a JSON object")]
     NotAnObject,
     /// It is nested too deeply at a place that a pattern names.
-    #[error("nested deeper than {} levels", super::MAX_DEPTH)]
+    #[error("nested too deeply")]
     TooDeep,
     /// It has more bytes than can be looked at.
     #[error("it has {bytes} bytes, more than {}", super::MAX_EVENT_BYTES)]

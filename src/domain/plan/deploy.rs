@@ -9,7 +9,8 @@ use super::guards::{self, Case, Judgement};
 use crate::domain::{
     civil::later,
     deployment::{Deployed, Deployment, Known, Supersede},
-    run::{Run, SkipReason},
+    react::LOOK_INTERVAL,
+    run::{Run, RunState, SkipReason},
 };
 
 /// What is remembered of what a run is about.
@@ -34,11 +35,8 @@ pub(super) fn deployment(case: &Case<'_>) -> Judgement {
 }
 
 fn superseded(case: &Case<'_>, deployment: &Deployment, row: &Deployed) -> Judgement {
-    let place = |order: Timestamp, at: Timestamp, run: &Run| (order, at) > (deployment.order, run.opened_at);
-    let newer = other(case, row.newest.as_ref()).filter(|newest| place(newest.order, newest.at, case.run));
-    // One that happened later was begun, though it is not the newest any more: its run was asked for by then.
-    let begun = other(case, row.begun.as_ref()).filter(|begun| begun.order > deployment.order);
-    match newer.or(begun) {
+    let is_newer = |newest: &&Known| (newest.order, newest.at) >= (deployment.order, case.run.opened_at);
+    match other(case, row.newest.as_ref()).filter(is_newer) {
         Some(by) => Judgement::Skip(SkipReason::Superseded { by: by.run.clone(), version: by.version.clone() }),
         None => Judgement::Clear,
     }
@@ -46,12 +44,17 @@ fn superseded(case: &Case<'_>, deployment: &Deployment, row: &Deployed) -> Judge
 
 fn repeated(case: &Case<'_>, deployment: &Deployment, row: &Deployed) -> Judgement {
     let Some(begun) = other(case, row.begun.as_ref()) else { return Judgement::Clear };
+    // Nobody knows yet whether anything comes of that start; if nothing does, it was none.
+    let is_unknown = |going: &&Run| going.id == begun.run && matches!(going.state, RunState::Starting { .. });
+    if case.going.iter().any(is_unknown) {
+        return Judgement::Wait(later(case.now, LOOK_INTERVAL));
+    }
     if let Some(version) = deployment.version.as_ref().filter(|version| begun.version.as_ref() == Some(version)) {
         return Judgement::Skip(SkipReason::Repeated { run: begun.run.clone(), version: version.clone() });
     }
     let until = later(begun.at, case.run.trigger.terms().cool_down);
     // A start that lies ahead was noted before the clock was set back, and says nothing.
-    if (begun.at..until).contains(&case.now) {
+    if (begun.at..until).contains(&case.now.max(not_before(case))) {
         return Judgement::Skip(SkipReason::CoolingDown { after: begun.run.clone(), until });
     }
     Judgement::Clear
@@ -74,12 +77,8 @@ pub(super) fn input(case: &Case<'_>) -> String {
 
 /// When the run may start at the earliest: further events of the key postpone it by settling anew, but not for ever.
 pub(super) fn not_before(case: &Case<'_>) -> Timestamp {
-    let limit = case.run.trigger.terms().settle_limit;
-    let since = known(case).and_then(|(_, row)| row.restless_since).filter(|since| *since <= case.run.opened_at);
-    match (limit, since) {
-        (Some(limit), Some(since)) => case.run.not_before.min(later(since, limit).max(case.run.opened_at)),
-        _ => case.run.not_before,
-    }
+    let of_this = known(case).filter(|(_, row)| row.newest.as_ref().is_some_and(|newest| newest.run == case.run.id));
+    of_this.and_then(|(_, row)| row.change).map_or(case.run.not_before, |change| change.until)
 }
 
 /// Asks whether the event is too old by now. Time that a run was allowed to wait is not held against it.

@@ -113,6 +113,10 @@ enum Turn {
 }
 
 fn turn(case: &Case<'_>) -> Turn {
+    // Only the newest of its key takes another's place, so there is one at most for each that goes on.
+    if deploy::predecessor(case).is_some() {
+        return Turn::Waits { give_up_at: queued_until(case) };
+    }
     let limit = match policy(case) {
         Overlap::Skip | Overlap::Allow => return Turn::None,
         Overlap::QueueOne | Overlap::StopOther => 1,

@@ -37,7 +37,7 @@ pub enum Trigger {
         parent: Option<TraceParent>,
         /// What was deployed, where the event says.
         #[serde(default)]
-        deployment: Option<Deployment>,
+        deployment: Option<Box<Deployment>>,
         /// What the trigger asked for then.
         #[serde(default)]
         terms: Terms,

@@ -1,5 +1,8 @@
 //! `firedrill queue` against moto and against the simulator: what is made, kept, refused and deleted.
 
+mod export;
+mod stuck;
+
 use std::collections::BTreeSet;
 
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, Target};
@@ -66,7 +69,8 @@ impl Cloud {
     /// Messages of a queue, seen as little as can be.
     pub fn bodies(&self, queue: &str) -> Vec<String> {
         let receive = self.sqs.receive_message().queue_url(queue).max_number_of_messages(10).visibility_timeout(0);
-        let messages = self.runtime.block_on(receive.send()).expect("a receive").messages.unwrap_or_default();
+        let messages =
+            self.runtime.block_on(receive.wait_time_seconds(0).send()).expect("a receive").messages.unwrap_or_default();
         messages.into_iter().filter_map(|message| message.body).collect()
     }
 

@@ -162,7 +162,7 @@ pub fn rules(c: &mut Chance, base: Timestamp) -> Rules {
         price_per_action_minute: None,
         on_exceeded: if c.one_in(4) { OnExceeded::Warn } else { OnExceeded::Refuse },
     };
-    Rules { experiments, windows, groups, budget, mappings: Vec::new() }
+    Rules { experiments, windows, groups, budget, ..Rules::default() }
 }
 
 pub fn experiment_name(n: u64) -> Name {

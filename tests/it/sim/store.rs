@@ -4,7 +4,7 @@
 //! the observation makes of the row before.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
@@ -45,7 +45,7 @@ pub struct Tables {
     /// Entries with the true time at which each became durable.
     pub journal: Vec<(u64, JournalEntry)>,
     pub events: BTreeMap<(String, String), Vec<RunId>>,
-    pub quarantined: BTreeSet<String>,
+    pub quarantined: BTreeMap<(String, String), QuarantinedMessage>,
     pub stops: BTreeMap<RunId, StopRequest>,
     pub halt: Option<Halt>,
     pub ledgers: BTreeMap<ExperimentName, Ledger>,
@@ -173,7 +173,27 @@ impl Store for MemoryStore {
     }
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
-        self.write(move |tables, _| tables.quarantined.extend(messages.into_iter().map(|message| message.message_id)))
+        self.write(move |tables, _| {
+            for message in messages {
+                let key = (message.queue.clone(), message.message_id.clone());
+                tables.quarantined.entry(key).or_insert(message);
+            }
+        })
+        .await
+    }
+
+    async fn quarantined_message(
+        &self,
+        queue: &str,
+        message_id: &str,
+    ) -> Result<Option<QuarantinedMessage>, StoreError> {
+        let key = (queue.to_owned(), message_id.to_owned());
+        Ok(self.with(|tables| tables.quarantined.get(&key).cloned()))
+    }
+
+    async fn forget_quarantined(&self, queue: &str, message_id: &str) -> Result<Found, StoreError> {
+        let key = (queue.to_owned(), message_id.to_owned());
+        self.write(move |tables, _| if tables.quarantined.remove(&key).is_some() { Found::Yes } else { Found::No })
             .await
     }
 

@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use super::runs::{instant, name};
 
 /// The day on which everything happens.
-const DAY: &str = "2026-03-02T";
+pub const DAY: &str = "2026-03-02T";
 
 /// Reads `10:00:00` as an instant of the day, anything longer in full.
 pub fn t(text: &str) -> Timestamp {

@@ -73,7 +73,7 @@ pub fn month(c: &mut Chance) -> Month {
         windows,
         groups: BTreeMap::from([(name("db"), Group { min_gap: minutes(c.pick(&[0, 0, 45])) })]),
         budget: Budget { monthly, ..Budget::default() },
-        mappings: Vec::new(),
+        ..Rules::default()
     };
     Month { from, to: from + MONTH, rules, templates, pauses }
 }
