@@ -88,6 +88,25 @@ pub enum RawOnShutdown {
 pub struct RawHttp {
     /// Address and port. Default: none.
     pub listen: Option<String>,
+    /// Webhooks on it: `POST /hooks/NAME`.
+    pub webhooks: BTreeMap<String, RawWebhook>,
+}
+
+/// A way in for events that somebody signs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawWebhook {
+    /// How they are signed.
+    pub signature: Option<RawSignature>,
+    /// File with the secret.
+    pub secret_file: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawSignature {
+    Github,
+    Flux,
 }
 
 /// A queue that deployment events arrive on.

@@ -3,6 +3,7 @@
 //! Pure. Which runs an event opens is decided by [`opened_runs`]; whether one of them starts is the planner's business.
 
 pub mod catalogue;
+mod hint;
 pub mod mapping;
 mod opened;
 pub mod presets;
@@ -12,7 +13,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use self::mapping::Mapping;
-pub use self::opened::{Order, Receipt, opened_runs};
+pub use self::{
+    hint::told_of,
+    opened::{Order, Receipt, opened_runs},
+};
 use super::{run::TraceParent, trace};
 
 /// Bodies of this size or more are not read: 256 KiB, which is more than EventBridge delivers in one event (Amazon
@@ -97,6 +101,49 @@ pub fn read(body: &str, message_id: &str, mappings: &[Mapping]) -> Result<Event,
     unwrapped(value, body, message_id, mappings)
 }
 
+/// What a transport says of bodies that are no events by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// `source`.
+    pub source: String,
+    /// `detail-type`.
+    pub detail_type: String,
+}
+
+/// Reads a body that need not be an event: one without `source` and `detail-type` that no mapping takes is the detail of an
+/// event with those of its envelope.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_enveloped(
+    body: &str,
+    message_id: &str,
+    mappings: &[Mapping],
+    envelope: &Envelope,
+) -> Result<Event, UnreadableEvent> {
+    if body.len() >= MAX_BODY_BYTES {
+        return Err(UnreadableEvent::TooLarge { bytes: body.len() });
+    }
+    let value = json(body)?;
+    if value.get("source").is_some() && value.get("detail-type").is_some() {
+        return event(value, body.to_owned(), message_id);
+    }
+    let shaped = match taking(body, mappings) {
+        Some(mapping) => mapping.event(value, body)?,
+        None => {
+            let Envelope { source, detail_type } = envelope;
+            serde_json::json!({ "source": source, "detail-type": detail_type, "id": message_id, "detail": value })
+        }
+    };
+    let text = shaped.to_string();
+    event(shaped, text, message_id)
+}
+
+/// Finds the first mapping that takes a body.
+fn taking<'m>(body: &str, mappings: &'m [Mapping]) -> Option<&'m Mapping> {
+    mappings.iter().find(|mapping| mapping.when.matches_text(body).unwrap_or(false))
+}
+
 fn json(text: &str) -> Result<Value, UnreadableEvent> {
     if text.trim().is_empty() {
         return Err(UnreadableEvent::NotJson { reason: "it is empty".to_owned() });
@@ -108,8 +155,7 @@ fn unwrapped(body: Value, text: &str, message_id: &str, mappings: &[Mapping]) ->
     if body.get("detail-type").is_some() {
         return event(body, text.to_owned(), message_id);
     }
-    let takes = |mapping: &&Mapping| mapping.when.matches_text(text).unwrap_or(false);
-    match mappings.iter().find(takes) {
+    match taking(text, mappings) {
         Some(mapping) => {
             let body = mapping.event(body, text)?;
             let text = body.to_string();

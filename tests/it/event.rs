@@ -10,10 +10,11 @@ use firedrill::{
     domain::{
         event::{self, MAX_BODY_BYTES},
         experiment::{EventTrigger, Experiment, Rules},
+        fis::FisStatus,
         pattern::Pattern,
-        run::{Run, TraceParent, Trigger},
+        run::{Observation, Run, TraceParent, Trigger},
     },
-    engine::ports::Store,
+    engine::ports::{Hints, Store},
     ingest::event::{EventIngest, KEPT_BODY_BYTES, Message, QUARANTINE_BODY_BYTES, Taken},
     store::SqliteStore,
 };
@@ -25,7 +26,7 @@ use crate::{
     store::empty,
     support::{
         runs::name,
-        world::{experiment, receipt, t, trigger},
+        world::{self, experiment, receipt, t, trigger},
     },
 };
 
@@ -211,7 +212,15 @@ fn trace_of_the_message_goes_before_that_of_the_body() {
 }
 
 fn message(id: &str, body: &str) -> Message {
-    Message { queue: name("q"), id: id.to_owned(), body: body.to_owned(), parent: None, group: None, sent_at: None }
+    Message {
+        queue: name("q"),
+        id: id.to_owned(),
+        body: body.to_owned(),
+        parent: None,
+        group: None,
+        sent_at: None,
+        envelope: None,
+    }
 }
 
 /// An ingest of [`rules`] over an empty store.
@@ -220,16 +229,17 @@ struct Intake {
     store: Arc<SqliteStore>,
     ingest: EventIngest<SqliteStore>,
     poke: Arc<Notify>,
+    hints: Arc<Hints>,
     _rules: watch::Sender<Arc<Rules>>,
 }
 
 impl Intake {
     async fn new() -> Self {
         let (folder, store) = empty().await;
-        let (store, poke) = (Arc::new(store), Arc::new(Notify::new()));
+        let (store, poke, hints) = (Arc::new(store), Arc::new(Notify::new()), Arc::new(Hints::default()));
         let (sender, rules) = watch::channel(Arc::new(rules()));
-        let ingest = EventIngest::new(store.clone(), rules, poke.clone());
-        Self { _folder: folder, store, ingest, poke, _rules: sender }
+        let ingest = EventIngest::new(store.clone(), rules, poke.clone(), hints.clone());
+        Self { _folder: folder, store, ingest, poke, hints, _rules: sender }
     }
 
     async fn take(&self, id: &str, body: &str, at: Timestamp) -> Taken {
@@ -271,6 +281,55 @@ async fn batch_is_told_of_in_its_order() {
     assert_eq!(intake.store.quarantined(9).await.expect("a read").len(), 2);
     assert_eq!(intake.open_runs().await, 2);
     intake.poke.notified().await;
+}
+
+/// What FIS tells of an experiment.
+fn by_fis(source: &str, detail_type: &str, experiment: Value) -> String {
+    let detail = json!({ "experiment-id": experiment, "new-state": { "status": "completed" } });
+    json!({ "source": source, "id": "f-1", "detail-type": detail_type, "detail": detail }).to_string()
+}
+
+#[test]
+fn event_of_fis_tells_of_an_experiment() {
+    const TYPE: &str = "FIS Experiment State Change";
+    let long = "E".repeat(65);
+    for (source, detail_type, experiment, expected) in [
+        ("aws.fis", TYPE, json!("EXP1"), Some("EXP1")),
+        ("com.example", TYPE, json!("EXP1"), None),
+        ("aws.fis", "AWS API Call via CloudTrail", json!("EXP1"), None),
+        ("aws.fis", TYPE, json!(["EXP1"]), None),
+        ("aws.fis", TYPE, json!(long), None),
+    ] {
+        let event = event::read(&by_fis(source, detail_type, experiment), "m-1", &[]).expect("an event");
+        assert_eq!(event::told_of(&event), expected, "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn experiment_of_which_fis_tells_is_hinted_at_until_it_was_polled() {
+    let intake = Intake::new().await;
+    let hinted = |runs: &[Run]| intake.hints.of(runs).into_iter().collect::<Vec<_>>();
+    let going = world::running(world::slot_run("10:00:00"), "10:00:00");
+    let fis_id = going.fis.as_ref().expect("an experiment").id.clone();
+    for (at, id) in [("10:00:05", &fis_id), ("10:00:06", &"EXPforeign".to_owned())] {
+        intake.take("m-1", &by_fis("aws.fis", "FIS Experiment State Change", json!(id)), t(at)).await;
+    }
+    intake.poke.notified().await;
+    let runs = [going];
+    assert_eq!(hinted(&runs), [(fis_id.clone(), t("10:00:05"))]);
+    assert_eq!(hinted(&runs), [(fis_id.clone(), t("10:00:05"))], "as long as it was not polled");
+    let [going] = runs;
+    let seen = world::applied(
+        going,
+        &[("10:00:07", Observation::Polled { fis: world::fis(FisStatus::Running, t("10:00:00")) })],
+    );
+    assert_eq!(hinted(&[seen]), []);
+    for n in 0..2_000 {
+        intake.hints.give(&format!("EXPother{n}"), t("10:00:08"));
+    }
+    intake.hints.give(&fis_id, t("10:00:09"));
+    let going = world::running(world::slot_run("10:00:00"), "10:00:00");
+    assert_eq!(hinted(&[going]), [], "hints are bounded: the planner's own pace is left");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use firedrill::domain::{
     event::{
-        self, Event,
+        self, Envelope, Event,
         mapping::{Mapping, Part},
     },
     pattern::Pattern,
@@ -173,4 +173,14 @@ fn hostile_bodies_are_decided_or_refused_in_bounded_time() {
     let unreadable = event::read(&deep, "m", &[ci()]).expect_err("too deep").to_string();
     assert!(unreadable.contains("recursion limit"), "{unreadable}");
     unread(" \n", &[ci()], "the body is not JSON that can be read: it is empty");
+}
+
+#[test]
+fn mapping_comes_before_what_a_webhook_says_of_a_body() {
+    let envelope = Envelope { source: "github".to_owned(), detail_type: "push".to_owned() };
+    let read = |body: Value| event::read_enveloped(&body.to_string(), "m-1", &[ci()], &envelope).expect("an event");
+    assert_eq!(read(json!({ "app": "shop" })).source, "com.example.ci");
+    let other = read(json!({ "ref": "refs/heads/main" }));
+    assert_eq!((other.source.as_str(), other.detail_type.as_str(), other.id.as_str()), ("github", "push", "m-1"));
+    assert_eq!(read(sample("ecr-image-action")).source, "aws.ecr");
 }

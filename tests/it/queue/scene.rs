@@ -115,7 +115,7 @@ impl Scene {
         let tables = format!(
             "[queues.deployments]\nurl = \"{queue}\"\nendpoint_url = \"{}\"\nconcurrency = {concurrency}\n\
              [experiments.drill]\ntemplate = \"{}\"\noverlap = \"allow\"\n\
-             triggers = [{{ pattern = {{ source = [\"com.example.ci\"] }} }}]\n",
+             triggers = [{{ pattern = {{ source = [\"com.example.ci\"] }}, max_age = \"none\" }}]\n",
             self.tap.url(),
             self.template,
         );

@@ -43,6 +43,8 @@ pub struct World {
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
     pub deployed: BTreeMap<DeployedKey, Deployed>,
     pub mode: Mode,
+    /// When FIS told of an experiment.
+    pub hints: BTreeMap<String, Timestamp>,
     pub busy: BTreeSet<RunId>,
 }
 
@@ -238,6 +240,7 @@ impl World {
             pauses: self.pauses.clone(),
             deployed: self.deployed.clone(),
             mode: self.mode,
+            hints: self.hints.clone(),
             busy: self.busy.clone(),
         }
     }

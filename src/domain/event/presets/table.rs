@@ -329,7 +329,7 @@ const GITHUB: Preset = Preset {
             `branch` the ref that was deployed.",
     pattern: || {
         json!({
-            "detail-type": ["GitHub Deployment Status"],
+            "detail-type": ["deployment_status", "deployment_status"],
             "detail": { "deployment_status": { "state": ["success"] } },
         })
     },
@@ -352,7 +352,7 @@ const GITHUB: Preset = Preset {
             })
         },
         source: "github",
-        detail_type: "GitHub Deployment Status",
+        detail_type: "deployment_status",
         id: Some("/deployment_status/node_id"),
         time: Some("/deployment_status/created_at"),
     }),
