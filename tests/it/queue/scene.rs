@@ -47,13 +47,28 @@ impl Scene {
     /// Calls SQS, not by way of the tap.
     #[track_caller]
     pub fn sqs(&self, operation: &str, body: &Value) -> Value {
-        let target = format!("AmazonSQS.{operation}");
+        self.call("sqs", &format!("AmazonSQS.{operation}"), body)
+    }
+
+    /// Calls a service, not by way of the tap.
+    #[track_caller]
+    pub fn call(&self, service: &str, target: &str, body: &Value) -> Value {
+        let authorization = AUTHORIZATION.replace("/sqs/", &format!("/{service}/"));
         let headers = [
-            ("authorization", AUTHORIZATION),
-            ("x-amz-target", target.as_str()),
+            ("authorization", authorization.as_str()),
+            ("x-amz-target", target),
             ("content-type", "application/x-amz-json-1.0"),
         ];
         self.stage.wait(self.wire.send("POST", "/", &headers, body.to_string())).good()
+    }
+
+    pub fn moto_url(&self) -> &str {
+        MOTO.url()
+    }
+
+    /// A template of one minute.
+    pub fn template(&self) -> &str {
+        &self.template
     }
 
     /// Creates a queue; one whose name ends in `.fifo` is a FIFO queue.
