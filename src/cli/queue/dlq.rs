@@ -27,6 +27,9 @@ use crate::{
 /// Most messages that one command moves or drops.
 const MAX_MESSAGES: usize = 100_000;
 
+/// Messages between two signs of life.
+const TOLD_EVERY: usize = 100;
+
 /// Runs one of the commands.
 ///
 /// # Errors
@@ -122,6 +125,9 @@ async fn each(
                     return Err(error);
                 }
                 done += 1;
+                if done.is_multiple_of(TOLD_EVERY) {
+                    eprintln!("{} so far", render::count(done, "message"));
+                }
             }
             if news == 0 {
                 break;
