@@ -107,7 +107,7 @@ impl Town {
         if let Some(time) = deploy.time {
             body["time"] = json!(t(time).to_string());
         }
-        let event = event::read(&body.to_string(), "message").expect("an event");
+        let event = event::read(&body.to_string(), "message", &[]).expect("an event");
         let sent_at = (deploy.order == Order::Kept).then(|| t(deploy.sent.unwrap_or(at)));
         let receipt = Receipt { source: name("deployments"), at: t(at), sent_at, order: deploy.order, parent: None };
         for run in event::opened_runs(&self.world.rules, &event, &receipt) {
