@@ -351,6 +351,17 @@ fn hostile_events_cost_no_product() {
     let text = "ab".repeat(100_000);
     let wanted = format!(r#"{{"a":[{{"wildcard":"{}c"}}]}}"#, "*ab".repeat(500));
     assert_eq!(pattern(&wanted).matches_text(&format!(r#"{{"a":"{text}"}}"#)), Ok(false));
+    // Long values, and many texts that they might begin or end with, in whichever case.
+    let operators = ["prefix", "suffix"].map(|operator| {
+        let wanted = (0..1_000).map(|n| format!(r#"{{"{operator}":{{"equals-ignore-case":"É{n}"}}}}"#));
+        pattern(&format!(r#"{{"a":[{}]}}"#, wanted.collect::<Vec<_>>().join(",")))
+    });
+    let long = "é".repeat(120_000);
+    for (own, (begin, end)) in [("é999é", ""), ("", "É999")].into_iter().enumerate() {
+        let event = format!(r#"{{"a":"{begin}{long}{end}"}}"#);
+        assert_eq!(operators[own].matches_text(&event), Ok(true));
+        assert_eq!(operators[1 - own].matches_text(&event), Ok(false));
+    }
     // A number of a million digits.
     let digits = "9".repeat(1_000_000);
     let wanted = r#"{"a":[1,{"anything-but":2},{"numeric":["<",3]}]}"#;
