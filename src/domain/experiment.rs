@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     cost::Budget,
     deployment::{Reading, Supersede},
+    event::mapping::Mapping,
     ids::{ExperimentName, Name},
-    pattern::{Matcher, Pattern},
+    pattern::{Matcher, Pattern, UnreadableText},
     schedule::Schedule,
     window::Windows,
 };
@@ -31,6 +32,8 @@ pub struct Rules {
     pub groups: BTreeMap<Name, Group>,
     /// What runs may cost.
     pub budget: Budget,
+    /// How bodies of other shapes become events; the first that takes a body counts.
+    pub mappings: Vec<Mapping>,
     /// What [`Rules::triggered_by`] compiles of the experiments' triggers; they must not change behind it.
     pub compiled: Compiled,
 }
@@ -53,8 +56,11 @@ impl fmt::Debug for Compiled {
 
 impl Rules {
     /// Returns the triggers whose patterns match an event, given as text: in the order of the experiments' names, those of
-    /// one experiment in their own. None match what is no JSON object.
-    pub fn triggered_by(&self, event: &str) -> impl Iterator<Item = (&Experiment, &EventTrigger)> {
+    /// one experiment in their own.
+    ///
+    /// # Errors
+    /// [`UnreadableText`] for what is no JSON object where any pattern looks; then nothing is known of any trigger.
+    pub fn triggered_by(&self, event: &str) -> Result<Vec<(&Experiment, &EventTrigger)>, UnreadableText> {
         let (matcher, places) = self.compiled.0.get_or_init(|| {
             let triggers = |experiment: &Experiment| {
                 let name = experiment.name.clone();
@@ -64,12 +70,12 @@ impl Rules {
             let all = self.experiments.values().flat_map(|experiment| &experiment.triggers);
             (Matcher::new(all.map(|trigger| &trigger.pattern)), places)
         });
-        let found = matcher.matching(event).unwrap_or_default();
-        found.into_iter().filter_map(|own| {
+        let at = |own: usize| {
             let (name, number) = places.get(own)?;
             let experiment = self.experiments.get(name)?;
             Some((experiment, experiment.triggers.get(*number)?))
-        })
+        };
+        Ok(matcher.matching(event)?.into_iter().filter_map(at).collect())
     }
 }
 

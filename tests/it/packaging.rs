@@ -14,7 +14,7 @@ use firedrill::domain::{
 use serde_json::Value;
 
 /// Every action that the agent calls, or that AWS asks for when it does.
-const ACTIONS: [&str; 14] = [
+const ACTIONS: [&str; 15] = [
     "events:PutEvents",
     "fis:GetExperiment",
     "fis:GetExperimentTemplate",
@@ -25,6 +25,7 @@ const ACTIONS: [&str; 14] = [
     "fis:StopExperiment",
     "fis:TagResource",
     "iam:CreateServiceLinkedRole",
+    "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessage",
     "sqs:ReceiveMessage",
     "ssm:GetCalendarState",

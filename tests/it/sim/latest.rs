@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::domain::{
     deployment::Supersede,
-    experiment::{EventTrigger, Rollbacks},
+    experiment::{EventTrigger, Experiment, Rollbacks, Rules},
     ids::{ExperimentName, RunId},
     outcome::Outcome,
     run::{HoldReason, Observation, Run, RunState, SkipReason, StopCause, Trigger},
@@ -32,6 +32,8 @@ pub struct Told<'e> {
     place: usize,
     /// When it happened, as far as the event tells.
     happened: Timestamp,
+    /// When a queue that keeps the order got its event.
+    sent_at: Option<Timestamp>,
     /// The triggers that may have opened it.
     pub triggers: Vec<&'e EventTrigger>,
     entries: &'e [(u64, Timestamp, Observation)],
@@ -43,7 +45,7 @@ type Group<'e> = Vec<Told<'e>>;
 impl<'e> Told<'e> {
     /// Its place among the others of its group.
     fn order(&self) -> (Timestamp, Timestamp, usize) {
-        (if self.release.is_in_order() { self.at } else { self.happened }, self.at, self.place)
+        (self.sent_at.unwrap_or(self.happened), self.at, self.place)
     }
 
     /// Whether some trigger that may have opened it allows something.
@@ -51,10 +53,14 @@ impl<'e> Told<'e> {
         self.triggers.iter().any(|trigger| allows(trigger))
     }
 
+    /// Each time at which its start was asked for.
+    fn asked(&self) -> impl Iterator<Item = &(u64, Timestamp, Observation)> {
+        self.entries.iter().filter(|(.., seen)| matches!(seen, Observation::StartAsked { .. }))
+    }
+
     /// When its start was first asked for.
     fn begun(&self) -> Option<(u64, Timestamp)> {
-        let asked = |(_, _, seen): &&(u64, Timestamp, Observation)| matches!(seen, Observation::StartAsked { .. });
-        self.entries.iter().find(asked).map(|(ms, at, _)| (*ms, *at))
+        self.asked().next().map(|(ms, at, _)| (*ms, *at))
     }
 
     /// Whether it is certain that nothing came of it.
@@ -89,17 +95,23 @@ impl<'e> Told<'e> {
 
 pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     evidence.decided(found);
-    // Which of two events was recorded later cannot be told by a clock that was set back in between.
-    if evidence.world.nature.steps().iter().any(|step| step.by_ms < 0) {
-        return;
-    }
+    let is_set_back = evidence.world.nature.steps().iter().any(|step| step.by_ms < 0);
     for group in evidence.groups().values() {
         for told in group {
             read(told, found);
+            // Which of two events was recorded later cannot be told by a clock that was set back in between.
+            if !is_set_back || told.sent_at.is_some() {
+                newest(told, group, found);
+            }
+            if is_set_back {
+                continue;
+            }
             starts(told, group, found);
             reasons(told, group, found);
         }
-        twice(group, evidence, found);
+        if !is_set_back {
+            twice(group, evidence, found);
+        }
         in_order(group, found);
     }
 }
@@ -115,15 +127,21 @@ fn read(told: &Told<'_>, found: &mut Vec<String>) {
     }
 }
 
-/// Whoever starts is the newest that was known, at rest, fresh, and not too soon after the last one.
-fn starts(told: &Told<'_>, group: &Group<'_>, found: &mut Vec<String>) {
+/// Whoever starts is the newest that was known.
+fn newest(told: &Told<'_>, group: &Group<'_>, found: &mut Vec<String>) {
     let id = &told.run.id;
-    let asked = told.entries.iter().filter(|(.., seen)| matches!(seen, Observation::StartAsked { .. }));
-    for (ms, at, _) in asked {
+    for (ms, at, _) in told.asked() {
         let newer = |other: &&Told<'_>| other.order() > told.order() && other.ms + PASS_MS < *ms;
         if let Some(newer) = group.iter().find(newer) {
             found.push(format!("older: {id} is started at {at}, {} of {:?} is newer", newer.run.id, newer.release));
         }
+    }
+}
+
+/// Whoever starts is at rest, fresh, and not too soon after the last one.
+fn starts(told: &Told<'_>, group: &Group<'_>, found: &mut Vec<String>) {
+    let id = &told.run.id;
+    for (ms, at, _) in told.asked() {
         if !told.some(|trigger| *at >= earliest(told, group, trigger)) {
             found.push(format!("unsettled: {id} of {:?} is started at {at}", told.release));
         }
@@ -298,8 +316,10 @@ impl Evidence<'_> {
             let triggers: Vec<_> =
                 triggers.iter().filter(|t| has_key(t) == run.trigger.deployment().is_some()).copied().collect();
             if triggers.iter().any(|trigger| !trigger.reading.key.is_empty()) {
-                let happened = release.time(&self.world.nature).map_or(at, |time| time.min(at));
-                let told = Told { run, release, ms, at, place: places[&run.id], happened, triggers, entries };
+                let sent_at = release.is_in_order().then(|| release.sent_at(&self.world.nature));
+                let time = release.time(&self.world.nature).or(sent_at);
+                let happened = time.map_or(at, |time| time.min(sent_at.map_or(at, |sent_at| sent_at.max(at))));
+                let told = Told { run, release, ms, at, place: places[&run.id], happened, sent_at, triggers, entries };
                 groups.entry((&run.experiment, release.app)).or_default().push(told);
             }
         }
@@ -336,12 +356,14 @@ impl Evidence<'_> {
                 continue;
             };
             let decided = opened.remove(id.as_str()).unwrap_or_default();
-            let asked = |rules: &&firedrill::domain::experiment::Rules| {
-                let all = rules.experiments.values();
-                let takes = all.filter(|declared| declared.triggers.iter().any(|trigger| release.is_for(trigger)));
-                takes.map(|declared| &declared.name).collect::<BTreeSet<_>>() == decided
+            let asks = |declared: &&Experiment| declared.triggers.iter().any(|trigger| release.is_for(trigger));
+            // A copy of it opens later what nobody asked for at first.
+            let asked = |rules: &&Rules| {
+                rules.experiments.values().filter(asks).all(|declared| decided.contains(&declared.name))
             };
-            if !self.rules_about(*ms).iter().any(asked) {
+            let all = self.world.history.iter().flat_map(|(_, rules)| rules.experiments.values());
+            let ever: BTreeSet<_> = all.filter(asks).map(|declared| &declared.name).collect();
+            if !self.rules_about(*ms).iter().any(asked) || !decided.is_subset(&ever) {
                 found.push(format!("lost: event {id} opened runs of {decided:?} only"));
             }
         }

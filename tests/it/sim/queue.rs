@@ -66,7 +66,8 @@ impl World {
     pub async fn deliver_next(&mut self) {
         while let Some(release) = self.in_order.front().copied() {
             let message = message(&release.id(), release.body(&self.nature));
-            if !self.take_in(vec![Message { group: Some(release.app.to_owned()), ..message }]).await {
+            let sent_at = Some(release.sent_at(&self.nature));
+            if !self.take_in(vec![Message { group: Some(release.app.to_owned()), sent_at, ..message }]).await {
                 return self.schedule(self.nature.elapsed() + 30 * SECOND_MS, Happening::DeliverNext);
             }
             self.released.insert(release.event);

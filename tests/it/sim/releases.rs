@@ -75,6 +75,11 @@ impl Release {
         }
     }
 
+    /// When a queue that keeps the order got it.
+    pub fn sent_at(&self, nature: &Nature) -> Timestamp {
+        nature.true_wall_at(self.happened_ms)
+    }
+
     pub fn body(&self, nature: &Nature) -> String {
         let mut body = json!({
             "id": self.id(), "source": self.source, "detail-type": "Deployment",
@@ -83,7 +88,7 @@ impl Release {
         if let Some(time) = self.time(nature) {
             body["time"] = json!(time.to_string());
         }
-        assert!(event::read(&body.to_string(), "m").is_ok(), "{body}");
+        assert!(event::read(&body.to_string(), "m", &[]).is_ok(), "{body}");
         body.to_string()
     }
 
@@ -117,7 +122,8 @@ pub fn releases(c: &mut Chance, length_ms: u64) -> Vec<(u64, Release)> {
             let release = Release { event, source, app, version, is_rollback, happened_ms, stamp };
             let again = if c.one_in(5) { 2 } else { 1 };
             for copy in 0..again {
-                let release = Release { event, ..release };
+                // Each has a place of its own in a queue that keeps the order.
+                let release = Release { event, happened_ms: happened_ms + copy, ..release };
                 event += 1;
                 let late = c.pick(&[SECOND_MS, SECOND_MS, SECOND_MS, MINUTE_MS, 15 * MINUTE_MS]);
                 let late = if release.is_in_order() { 0 } else { c.between(0, late * (1 + copy)) };

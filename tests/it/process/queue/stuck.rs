@@ -127,6 +127,24 @@ fn dead_letter_that_cannot_be_sent_stays_where_it_is() {
 }
 
 #[test]
+fn dead_letter_that_moves_back_starts_its_run() {
+    let stage = Stage::start(600.0);
+    let cloud = Cloud::at(&stage.url());
+    let home = cloud.home("deployments", "", &["ci"]);
+    let template = stage.template(&[("wait", "PT1M", &[])]);
+    home.configure(&cloud.tables("deployments", "", &["ci"]).replace("EXT1a2b3c4d5e6f7", &template));
+    exits(&home.run(&["queue", "apply", "--yes"]), 0, "");
+    let _agent = home.agent();
+    for _copy in 0..120 {
+        cloud.send("deployments-dlq", EVENT);
+    }
+    exits(&home.run(&["queue", "dlq", "redrive", "deployments", "--all"]), 0, "100 messages so far");
+    home.wait_for("the run of the event", |run| run.is_over());
+    eventually("an empty queue", || (stage.depth(&cloud.queue_url("deployments")) == 0).then_some(()));
+    assert_eq!((stage.experiments().len(), home.runs().len()), (1, 1));
+}
+
+#[test]
 fn quarantine_is_told_redriven_by_the_agent_and_dropped() {
     let stage = Stage::start(600.0);
     let cloud = Cloud::at(&stage.url());
@@ -152,6 +170,19 @@ fn quarantine_is_told_redriven_by_the_agent_and_dropped() {
     exits(&home.run(&["queue", "quarantine", "redrive", "nobody"]), 4, "no message `nobody` is in quarantine");
     exits(&home.run(&["queue", "quarantine", "redrive", ""]), 4, "several messages in quarantine begin with ``");
     assert_eq!(messages().len(), 2);
+    // What can be read by a configuration that learnt to is taken in by it.
+    cloud.send("deployments", r#"{"pipeline": "checkout", "status": "deployed"}"#);
+    let later = eventually("one more message", || {
+        let id = messages()[0]["id"].as_str().expect("an id").to_owned();
+        (messages().len() == 3 && id != whole && id != cut).then_some(id)
+    });
+    let mapping = "[mappings.own]\nwhen = { pipeline = [\"checkout\"] }\nsource = \"ci\"\ndetail_type = \"done\"\n";
+    let trigger =
+        "[[experiments.drill.triggers]]\npattern = { source = [\"ci\"], detail = { status = [\"deployed\"] } }\n";
+    home.configure(&(cloud.tables("deployments", "", &["ci"]) + trigger + mapping));
+    exits(&home.run(&["reload"]), 0, "in force");
+    exits(&home.run(&["queue", "quarantine", "redrive", &later]), 0, &format!("{later} matched, run "));
+    assert_eq!((messages().len(), home.runs().len()), (2, 1));
     exits(&home.run(&["queue", "quarantine", "drop", &whole]), 2, "nothing was done");
     exits(&home.run(&["queue", "quarantine", "drop", &whole, "--yes"]), 0, "1 message dropped");
     exits(&home.run(&["queue", "quarantine", "drop", "--all", "--queue", "other", "--yes"]), 0, "0 messages dropped");
