@@ -6,7 +6,7 @@
 
 mod known;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use serde_json::{Map, Value, json};
 
@@ -47,6 +47,9 @@ struct Kind {
     fields: BTreeSet<String>,
 }
 
+/// Read once: a configuration may have thousands of patterns.
+static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(kinds);
+
 fn kinds() -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();
     for (source, types) in DETAIL_TYPES {
@@ -77,12 +80,12 @@ fn collect(value: &Value, path: &str, fields: &mut BTreeSet<String>) {
 /// Says why a pattern can match no known event. What stands in `$or` is not looked at.
 pub fn doubts(pattern: &Pattern) -> Vec<Doubt> {
     let Value::Object(members) = pattern.source() else { return Vec::new() };
-    let known = kinds();
     let Some(sources) = exact(members.get("source")) else { return Vec::new() };
-    if sources.is_empty() || !sources.iter().all(|source| known.iter().any(|kind| kind.source == *source)) {
+    let is_known = |source: &&str| DETAIL_TYPES.iter().any(|(known, _)| known == source);
+    if sources.is_empty() || !sources.iter().all(is_known) {
         return Vec::new();
     }
-    let of_sources: Vec<&Kind> = known.iter().filter(|kind| sources.contains(&kind.source.as_str())).collect();
+    let of_sources: Vec<&Kind> = KINDS.iter().filter(|kind| sources.contains(&kind.source.as_str())).collect();
     let takes = |kind: &&&Kind| members.get("detail-type").is_none_or(|wanted| is_taken(wanted, &kind.detail_type));
     let kinds: Vec<&Kind> = of_sources.iter().filter(takes).copied().collect();
     if kinds.is_empty() {

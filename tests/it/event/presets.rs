@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     deployment::{Direction, Reading},
     event::{
-        self,
+        self, Envelope,
         catalogue::samples,
         mapping::{Mapping, Part},
         presets::{FilterKey, PRESETS, Preset, Rollback},
@@ -284,5 +284,21 @@ fn what_presets_make_is_what_eventbridge_takes() {
             assert_eq!(pattern.warnings(), Vec::<String>::new(), "{} {value}", preset.name);
         }
         assert!(preset.filter_keys().all(|key| preset.field_of(key).is_some()), "{}", preset.name);
+    }
+}
+
+#[test]
+fn bodies_of_webhooks_fit_the_presets_with_and_without_their_mapping() {
+    let flux = sample("custom-flux-via-eventbridge")["detail"].clone();
+    for (preset, body, source, detail_type) in [
+        ("github-deployment", github("success"), "github", "deployment_status"),
+        ("flux-reconciled", flux, "flux", "Flux Event"),
+    ] {
+        let envelope = Envelope { source: source.to_owned(), detail_type: detail_type.to_owned() };
+        for mappings in [brought(), Vec::new()] {
+            let event = event::read_enveloped(&body.to_string(), "delivery", &mappings, &envelope).expect("an event");
+            assert_eq!((event.source.as_str(), event.detail_type.as_str()), (source, detail_type));
+            assert!(pattern(preset, &[]).matches(&event.body), "{preset}");
+        }
     }
 }

@@ -262,7 +262,8 @@ const LAMBDA: Preset = Preset {
 
 const ARGO_CD: Preset = Preset {
     name: "argocd-synced",
-    about: "Argo CD synced an application and found it healthy. Argo CD sends what its template renders: see `mapping`.",
+    about: "Argo CD synced an application and found it healthy. Argo CD sends what its notification template renders: let it \
+            be JSON with `app`, `revision`, `phase`, `syncStatus`, `healthStatus` and `finishedAt`.",
     pattern: || {
         json!({
             "detail-type": ["Argo CD Sync"],
