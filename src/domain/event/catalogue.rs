@@ -19,6 +19,12 @@ const SAMPLES: &str = include_str!("catalogue/samples.jsonl");
 /// Bytes that two values have in common at least, of which one may have been meant by the other.
 const KINDRED_BYTES: usize = 5;
 
+/// Least length of a source that another may be a mistake for.
+const MISSPELT_BYTES: usize = "aws.appconfig".len();
+
+/// What a mistake has in common with what was meant: `aws.config` is not meant to be `aws.appconfig`.
+const ALIKE_BYTES: usize = "aws.ap".len();
+
 /// Why a pattern can match no event that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
@@ -81,6 +87,9 @@ fn collect(value: &Value, path: &str, fields: &mut BTreeSet<String>) {
 pub fn doubts(pattern: &Pattern) -> Vec<Doubt> {
     let Value::Object(members) = pattern.source() else { return Vec::new() };
     let Some(sources) = exact(members.get("source")) else { return Vec::new() };
+    if let Some(doubt) = sources.iter().find_map(|source| misspelt(source)) {
+        return vec![doubt];
+    }
     let is_known = |source: &&str| DETAIL_TYPES.iter().any(|(known, _)| known == source);
     if sources.is_empty() || !sources.iter().all(is_known) {
         return Vec::new();
@@ -98,6 +107,23 @@ pub fn doubts(pattern: &Pattern) -> Vec<Doubt> {
         doubts.extend(leaves.iter().filter_map(|(path, wanted)| doubt(&kinds, path, wanted)));
     }
     doubts
+}
+
+/// Doubts a source of AWS that is nearly one that is known. Short names are many, and each is near another.
+fn misspelt(source: &str) -> Option<Doubt> {
+    let known = || DETAIL_TYPES.iter().map(|(known, _)| *known);
+    let name = source.to_lowercase();
+    if !name.starts_with("aws.") || known().any(|known| known == source) {
+        return None;
+    }
+    let begins_alike = |known: &str| name.get(..ALIKE_BYTES).is_some_and(|begin| known.starts_with(begin));
+    let near = |known: &&str| {
+        let is_long = known.len() >= MISSPELT_BYTES && begins_alike(known);
+        *known == name || is_long && did_you_mean(&name, [*known]).is_some()
+    };
+    let meant = known().find(near)?;
+    let message = format!("no service is known that has the source `{source}`");
+    Some(Doubt { path: vec!["source".to_owned()], message, hint: Some(format!("did you mean `{meant}`?")) })
 }
 
 /// Returns alternatives that are all exact texts.
