@@ -6,6 +6,7 @@ mod budget;
 mod calendars;
 mod experiments;
 mod limits;
+mod mappings;
 mod provision;
 mod schedules;
 mod spans;
@@ -98,6 +99,7 @@ impl<'a> Check<'a> {
         let event_bus = raw.event_bus.and_then(|bus| self.event_bus(bus, &aws));
         self.declared = raw.experiments.keys().cloned().collect();
         let groups = self.groups(raw.groups);
+        let mappings = self.mappings(raw.mappings, &raw.experiments);
         let experiments = self.experiments(raw.experiments, &aws);
         let calendars = self.calendars(raw.calendars, &aws);
         let windows = self.windows(raw.windows, &experiments);
@@ -106,7 +108,14 @@ impl<'a> Check<'a> {
         let history = root.key("history");
         let settings = Settings {
             state_directory: state_directory(raw.state_directory, env),
-            rules: Rules { experiments, windows, groups, budget: self.budget(raw.budget), ..Rules::default() },
+            rules: Rules {
+                experiments,
+                windows,
+                groups,
+                budget: self.budget(raw.budget),
+                mappings,
+                ..Rules::default()
+            },
             calendars,
             place: aws,
             queues,
@@ -193,8 +202,13 @@ impl<'a> Check<'a> {
     }
 
     fn warn(&mut self, path: &KeyPath, message: String) {
+        self.doubt(path, message, None);
+    }
+
+    /// Warns, and says what would be right.
+    fn doubt(&mut self, path: &KeyPath, message: String, hint: Option<String>) {
         let place = self.index.value(path);
-        self.warnings.push(Problem { place, path: path.to_string(), message, hint: None });
+        self.warnings.push(Problem { place, path: path.to_string(), message, hint });
     }
 
     /// Demands a value.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use triggers::{RawRollbacks, RawSupersede, RawTexts, RawTrigger};
+pub use triggers::{RawMapping, RawRollbacks, RawSupersede, RawTexts, RawTrigger};
 
 /// Configuration of Firedrill.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -27,6 +27,8 @@ pub struct Raw {
     pub http: RawHttp,
     /// Queues that deployment events arrive on.
     pub queues: BTreeMap<String, RawQueue>,
+    /// How bodies of other shapes become events.
+    pub mappings: BTreeMap<String, RawMapping>,
     /// Bus that run events are put on.
     pub event_bus: Option<RawEventBus>,
     /// Traces, metrics and logs.

@@ -177,6 +177,10 @@ pub struct EventRow {
     pub detail_type: String,
     /// When it was received.
     pub received_at: Timestamp,
+    /// By which queue or webhook, by our name; `None` of one that came before this was kept.
+    pub queue: Option<String>,
+    /// The event, where it is to be kept.
+    pub body: Option<String>,
 }
 
 /// An event that has arrived, with what it opens.

@@ -16,6 +16,9 @@ use crate::{
     engine::ports::{Arrival, EventRow, Hints, QuarantinedMessage, Recorded, Store, StoreError},
 };
 
+/// Largest event that is kept when no trigger takes it, in bytes, so that it can be told why.
+pub const KEPT_BODY_BYTES: usize = 16 * 1024;
+
 /// Most of a quarantined body that is kept, in bytes.
 pub const QUARANTINE_BODY_BYTES: usize = 16 * 1024;
 
@@ -112,8 +115,8 @@ impl<S: Store> EventIngest<S> {
             // Each later than the one before, so that their order is kept with them.
             let now = later(now, SignedDuration::from_micros(place));
             let read = match &message.envelope {
-                Some(envelope) => event::read_enveloped(&message.body, &message.id, envelope),
-                None => event::read(&message.body, &message.id),
+                Some(envelope) => event::read_enveloped(&message.body, &message.id, &rules.mappings, envelope),
+                None => event::read(&message.body, &message.id, &rules.mappings),
             };
             match read {
                 Ok(event) => {
@@ -123,7 +126,7 @@ impl<S: Store> EventIngest<S> {
                     let runs = event::opened_runs(&rules, &event, &receipt);
                     lags.push(event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
                     told_of.extend(event::told_of(&event).map(|fis_id| (fis_id.to_owned(), now)));
-                    arrivals.push(Arrival { event: row(event, now), runs });
+                    arrivals.push(Arrival { event: row(event, &receipt, &runs), runs });
                     taken.push(None);
                 }
                 Err(error) => {
@@ -156,8 +159,17 @@ impl<S: Store> EventIngest<S> {
     }
 }
 
-fn row(event: Event, now: Timestamp) -> EventRow {
-    EventRow { source: event.source, event_id: event.id, detail_type: event.detail_type, received_at: now }
+fn row(event: Event, receipt: &Receipt, runs: &[Run]) -> EventRow {
+    // Of one that opens runs they tell everything.
+    let body = Some(event.text).filter(|text| runs.is_empty() && text.len() <= KEPT_BODY_BYTES);
+    EventRow {
+        source: event.source,
+        event_id: event.id,
+        detail_type: event.detail_type,
+        received_at: receipt.at,
+        queue: Some(receipt.source.to_string()),
+        body,
+    }
 }
 
 fn put_aside(message: Message, reason: String, now: Timestamp) -> QuarantinedMessage {

@@ -1,5 +1,9 @@
 //! Events: what bodies are read as, which runs they open, and how messages become rows.
 
+mod catalogue;
+mod mappings;
+mod presets;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use firedrill::{
@@ -11,7 +15,7 @@ use firedrill::{
         run::{Observation, Run, TraceParent, Trigger},
     },
     engine::ports::{Hints, Store},
-    ingest::event::{EventIngest, Message, QUARANTINE_BODY_BYTES, Taken},
+    ingest::event::{EventIngest, KEPT_BODY_BYTES, Message, QUARANTINE_BODY_BYTES, Taken},
     store::SqliteStore,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -62,7 +66,7 @@ fn by_sns(kind: &str, message: &str) -> String {
 /// Checks what a body is read as: `source / id / detail-type`, or why it is not.
 #[track_caller]
 fn check(body: &str, expected: &str) {
-    let read = match event::read(body, "message-1") {
+    let read = match event::read(body, "message-1", &[]) {
         Ok(event) => format!("{} / {} / {}", event.source, event.id, event.detail_type),
         Err(unreadable) => unreadable.to_string(),
     };
@@ -76,7 +80,7 @@ const READ: &str =
 fn eventbridge_and_sns_bodies_are_one_event() {
     check(&deployment().to_string(), READ);
     check(&by_sns("Notification", &deployment().to_string()), READ);
-    let event = event::read(&deployment().to_string(), "message-1").expect("an event");
+    let event = event::read(&deployment().to_string(), "message-1", &[]).expect("an event");
     assert_eq!(event.time, Some(t("09:59:58")));
     assert_eq!(event.body, deployment());
 }
@@ -98,18 +102,20 @@ fn missing_id_is_that_of_the_message() {
 
 #[test]
 fn body_that_is_no_event_says_why() {
+    for body in ["[1, 2]", "\"text\"", "null"] {
+        check(body, "the body is not an event: it is no JSON object");
+    }
+    let unmapped = "the body is not an event: it has no `detail-type`, and there is no `[mappings.NAME]` that could make an \
+                    event of it; it has `account`, `detail`, `id`, `region`, `resources`, `source`, `time`, `version`";
+    check(&without("detail-type").to_string(), unmapped);
     let no_event = "the body is not an EventBridge event: ";
     for (body, reason) in [
         (without("source").to_string(), "it has no `source`"),
-        (without("detail-type").to_string(), "it has no `detail-type`"),
         (with("source", json!("")).to_string(), "it has no `source`"),
         (with("source", json!(7)).to_string(), "`source` is not a text"),
         (with("id", Value::Null).to_string(), "`id` is not a text"),
         (with("source", json!("x".repeat(513))).to_string(), "`source` has 513 bytes"),
         (with("id", json!("x".repeat(513))).to_string(), "`id` has 513 bytes"),
-        ("[1, 2]".to_owned(), "it has no `source`"),
-        ("\"text\"".to_owned(), "it has no `source`"),
-        ("null".to_owned(), "it has no `source`"),
         (
             by_sns("SubscriptionConfirmation", "confirm at https://…"),
             "an SNS message of type `SubscriptionConfirmation`",
@@ -129,7 +135,7 @@ fn body_that_is_not_json_says_so() {
     for body in
         ["", "{", "hello", "{\"a\":1} {", &by_sns("Notification", "hello"), &format!("{}1", "[".repeat(100_000))]
     {
-        let unreadable = event::read(body, "message-1").expect_err("unreadable").to_string();
+        let unreadable = event::read(body, "message-1", &[]).expect_err("unreadable").to_string();
         assert!(unreadable.starts_with("the body is not JSON that can be read: "), "{unreadable}");
     }
     let nested = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
@@ -150,7 +156,7 @@ fn body_may_be_just_below_a_quarter_mebibyte() {
 
 #[test]
 fn unreadable_time_or_trace_is_no_reason_to_refuse() {
-    let read = |event: Value| event::read(&event.to_string(), "message-1").expect("an event");
+    let read = |event: Value| event::read(&event.to_string(), "message-1", &[]).expect("an event");
     assert_eq!(read(with("time", json!("yesterday"))).time, None);
     assert_eq!(read(with("time", json!(1))).time, None);
     assert_eq!(read(with("traceparent", json!("00-nonsense"))).parent, None);
@@ -175,7 +181,7 @@ fn rules() -> Rules {
 }
 
 fn opened(parent: Option<TraceParent>) -> Vec<Run> {
-    let event = event::read(&with("traceparent", json!(PARENT)).to_string(), "message-1").expect("an event");
+    let event = event::read(&with("traceparent", json!(PARENT)).to_string(), "message-1", &[]).expect("an event");
     event::opened_runs(&rules(), &event, &receipt(parent, t("10:00:00")))
 }
 
@@ -294,7 +300,7 @@ fn event_of_fis_tells_of_an_experiment() {
         ("aws.fis", TYPE, json!(["EXP1"]), None),
         ("aws.fis", TYPE, json!(long), None),
     ] {
-        let event = event::read(&by_fis(source, detail_type, experiment), "m-1").expect("an event");
+        let event = event::read(&by_fis(source, detail_type, experiment), "m-1", &[]).expect("an event");
         assert_eq!(event::told_of(&event), expected, "{event:?}");
     }
 }
@@ -341,6 +347,11 @@ async fn message_without_a_match_is_recorded_too() {
     assert_eq!(intake.take("m-1", &body, t("10:00:01")).await, Taken::Duplicate);
     let known = intake.store.events("e-1").await.expect("a read");
     assert_eq!((known.len(), known[0].received_at), (1, t("10:00:00")));
+    // Kept to be able to tell why, unless it is large.
+    assert_eq!((known[0].queue.as_deref(), known[0].body.as_deref()), (Some("q"), Some(body.as_str())));
+    let large = json!({ "source": "aws.ecr", "id": "e-2", "detail-type": "x".repeat(500), "detail": "x".repeat(KEPT_BODY_BYTES) });
+    assert_eq!(intake.take("m-2", &large.to_string(), t("10:00:00")).await, Taken::Unmatched);
+    assert_eq!(intake.store.events("e-2").await.expect("a read")[0].body, None);
 }
 
 #[tokio::test]

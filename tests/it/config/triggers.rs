@@ -216,7 +216,24 @@ fn times_that_contradict_each_other_are_refused() {
         "on = \"ecr-push\"\none_in = \"two\"",
     ]);
     insta::assert_snapshot!(refused(&[("a.toml", &text)], &[]), @r#"
-    experiments.checkout.triggers[5].one_in: cannot be understood: invalid type: string "two", expected i64
+    a.toml:8:16 experiments.checkout.triggers[0].settle_limit: is less than `settle`, which is 2h
+      hint: raise it, or lower `settle`
+    a.toml:9:11 experiments.checkout.triggers[0].max_age: is 1h 30m, less than `settle`, which is 2h: every event is too old before a run may start
+      hint: raise it, lower `settle`, or write `max_age = "none"`
+    a.toml:12:11 experiments.checkout.triggers[1].max_age: is 10m, less than `settle`, which is 15m: every event is too old before a run may start
+      hint: raise it, lower `settle`, or write `max_age = "none"`
+    a.toml:13:16 experiments.checkout.triggers[1].settle_limit: is less than `settle`, which is 15m
+      hint: raise it, or lower `settle`
+    a.toml:17:11 experiments.checkout.triggers[2].max_age: is 1h, less than `min_age`, which is 2h: every event is too old before a run may start
+      hint: raise it, lower `min_age`, or write `max_age = "none"`
+    a.toml:20:11 experiments.checkout.triggers[3].max_age: `never` is not a duration
+      hint: write numbers with units, such as `90s`, `1h 30m` or `90d`
+    a.toml:21:11 experiments.checkout.triggers[3].min_age: `2d` is out of range: from 0s to 24h is possible
+    a.toml:22:13 experiments.checkout.triggers[3].cool_down: `91d` is out of range: from 0s to 90d is possible
+    a.toml:23:10 experiments.checkout.triggers[3].one_in: `0` is out of range: from 1 to 10000 is possible
+    a.toml:26:11 experiments.checkout.triggers[4].max_age: `0s` is out of range: from 1s to 7d is possible
+    a.toml:27:10 experiments.checkout.triggers[4].one_in: `10001` is out of range: from 1 to 10000 is possible
+    a.toml:30:10 experiments.checkout.triggers[5].one_in: expected a whole number, found the text "two"
     "#);
 }
 
