@@ -85,8 +85,8 @@ fn expanded(preset: &Preset) -> String {
         table.add_row([&format!("filter {key}"), &field]);
     }
     // Its header is empty.
-    let table = table.trim_fmt();
-    let table = table.trim_start_matches(['\n', ' ']);
+    let table: Vec<String> = table.lines().skip(1).map(|line| line.trim().to_owned()).collect();
+    let table = table.join("\n");
     let mapping = preset.mapping.as_ref().map(mapping_toml).map_or_else(String::new, |mapping| {
         format!("\nIts bodies become events by this mapping, unless one of that name is configured:\n\n{mapping}")
     });

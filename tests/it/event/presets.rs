@@ -221,6 +221,8 @@ fn rollbacks_are_told_where_the_event_tells() {
     let mut ecs = sample("ecs-deployment-state-change");
     ecs["detail"]["reason"] = json!("ECS deployment circuit breaker: rolling back to deploymentId ecs-svc/1.");
     assert!(tells(preset("ecs-deployment-completed"), &ecs));
+    ecs["detail"]["reason"] = json!("ECS deployment ecs-svc/1 was rolled back by an alarm.");
+    assert!(tells(preset("ecs-deployment-completed"), &ecs));
     let mut codedeploy = sample("codedeploy-deployment-state-change");
     codedeploy["detail"]["creator"] = json!("codeDeployRollback");
     assert!(tells(preset("codedeploy-success"), &codedeploy));

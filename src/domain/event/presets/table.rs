@@ -108,9 +108,10 @@ const ECS: Preset = Preset {
     key: &["/resources/0"],
     version: &["/detail/deploymentId"],
     deployment_id: &["/detail/deploymentId"],
-    rollback: Rollback::Told(
-        || json!({ "detail": { "reason": [{ "prefix": "ECS deployment circuit breaker: rolling back" }] } }),
-    ),
+    rollback: Rollback::Told(|| {
+        let texts = ["*rolling back*", "*rolled back*", "*rollback*", "*Rolling back*", "*Rolled back*", "*Rollback*"];
+        json!({ "detail": { "reason": texts.map(|text| json!({ "wildcard": text })) } })
+    }),
     settle: NONE,
     filters: &[Filter { path: &["resources"], forms: ECS_SERVICE }],
     mapping: None,
@@ -329,7 +330,8 @@ const GITHUB: Preset = Preset {
             `branch` the ref that was deployed.",
     pattern: || {
         json!({
-            "detail-type": ["deployment_status", "deployment_status"],
+            "source": ["github"],
+            "detail-type": ["deployment_status"],
             "detail": { "deployment_status": { "state": ["success"] } },
         })
     },
