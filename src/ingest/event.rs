@@ -121,8 +121,13 @@ impl<S: Store> EventIngest<S> {
             match read {
                 Ok(event) => {
                     let order = if message.group.is_some() { Order::Kept } else { Order::Any };
-                    let receipt = Receipt { source: message.queue, at: now, order, parent: message.parent };
-                    let event = Event { time: event.time.or(message.sent_at), ..event };
+                    let receipt = Receipt {
+                        source: message.queue,
+                        at: now,
+                        sent_at: message.sent_at,
+                        order,
+                        parent: message.parent,
+                    };
                     let runs = event::opened_runs(&rules, &event, &receipt);
                     lags.push(event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
                     told_of.extend(event::told_of(&event).map(|fis_id| (fis_id.to_owned(), now)));

@@ -139,7 +139,7 @@ pub fn slot_run(at: &str) -> Run {
 
 /// How an event comes in from a standard queue.
 pub fn receipt(parent: Option<TraceParent>, at: Timestamp) -> Receipt {
-    Receipt { source: name("deployments"), at, order: Order::Any, parent }
+    Receipt { source: name("deployments"), at, sent_at: None, order: Order::Any, parent }
 }
 
 /// A run of `probe` by an event.
