@@ -5,12 +5,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Event;
+use super::{Event, UnreadableEvent};
 use crate::domain::{
     civil::later,
     deployment::{Deployment, Direction, Terms},
     experiment::{EventTrigger, Experiment, Rollbacks, Rules},
     ids::{self, Name},
+    pattern::UnreadableText,
     run::{Run, RunState, RunTimes, SkipReason, TraceParent, Trigger},
 };
 
@@ -43,15 +44,19 @@ pub enum Order {
 const SENT_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 /// Returns the runs that an event opens: at most one an experiment, by its first trigger that matches.
-pub fn opened_runs(rules: &Rules, event: &Event, receipt: &Receipt) -> Vec<Run> {
+///
+/// # Errors
+/// [`UnreadableEvent`] when a pattern looks where the event cannot be read; the message is to be kept aside then.
+pub fn opened_runs(rules: &Rules, event: &Event, receipt: &Receipt) -> Result<Vec<Run>, UnreadableEvent> {
     let mut runs: Vec<Run> = Vec::new();
-    for (experiment, trigger) in rules.triggered_by(&event.text) {
+    let unreadable = |error: UnreadableText| UnreadableEvent::NotJson { reason: error.to_string() };
+    for (experiment, trigger) in rules.triggered_by(&event.text).map_err(unreadable)? {
         let is_source = trigger.sources.is_empty() || trigger.sources.contains(&receipt.source);
         if is_source && runs.last().is_none_or(|run| run.experiment != experiment.name) {
             runs.push(run(experiment, trigger, event, receipt));
         }
     }
-    runs
+    Ok(runs)
 }
 
 fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: &Receipt) -> Run {

@@ -110,7 +110,7 @@ impl Town {
         let event = event::read(&body.to_string(), "message", &[]).expect("an event");
         let sent_at = (deploy.order == Order::Kept).then(|| t(deploy.sent.unwrap_or(at)));
         let receipt = Receipt { source: name("deployments"), at: t(at), sent_at, order: deploy.order, parent: None };
-        for run in event::opened_runs(&self.world.rules, &event, &receipt) {
+        for run in event::opened_runs(&self.world.rules, &event, &receipt).expect("an event") {
             let again = self.names.values().filter(|name| name.starts_with(deploy.revision)).count();
             self.names.insert(run.id.to_string(), format!("{}{}", deploy.revision, "'".repeat(again)));
             let opening = run.opening();

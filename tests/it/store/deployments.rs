@@ -32,7 +32,7 @@ fn run(at: &str, app: &str, version: &str) -> Run {
         json!({ "source": "deploy", "detail-type": "Done", "id": at, "detail": { "app": app, "version": version } });
     let event = event::read(&body.to_string(), "m", &[]).expect("an event");
     let receipt = Receipt { source: name("q"), at: t(at), sent_at: None, order: Order::Any, parent: None };
-    event::opened_runs(&rules, &event, &receipt).pop().expect("a run")
+    event::opened_runs(&rules, &event, &receipt).expect("an event").pop().expect("a run")
 }
 
 async fn arrives(store: &SqliteStore, run: &Run) -> Recorded {
