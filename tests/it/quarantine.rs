@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use firedrill::{
-    domain::experiment::Rules,
+    domain::experiment::{EventTrigger, Rules},
     engine::ports::{Found, QuarantinedMessage, Store},
     ingest::{
         event::{EventIngest, Message, Taken},
@@ -11,6 +11,7 @@ use firedrill::{
     },
     store::sqlite::MAX_QUARANTINED,
 };
+use jiff::SignedDuration;
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -90,7 +91,8 @@ async fn redrive_makes_no_event_newer_than_it_is() {
     let (_folder, store) = empty().await;
     let store = Arc::new(store);
     let mut experiment = world::experiment();
-    experiment.triggers = vec![world::trigger("ci", 0, 0)];
+    let min_age = SignedDuration::from_mins(90);
+    experiment.triggers = vec![EventTrigger { min_age, ..world::trigger("ci", 0, 0) }];
     let experiments = [(name("probe"), experiment)].into();
     let (_sender, rules) = watch::channel(Arc::new(Rules { experiments, ..Rules::default() }));
     let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
@@ -99,8 +101,8 @@ async fn redrive_makes_no_event_newer_than_it_is() {
     let body = r#"{"source": "ci", "detail-type": "d", "id": "e-1"}"#;
     store.quarantine(vec![kept(body, u64::try_from(body.len()).expect("a length"))]).await.expect("kept");
     let redriven = quarantine.redrive("q", "m-1", world::t("10:00:00")).await.expect("a store that works");
-    let Redriven::Taken(Taken::Matched { lag_seconds, .. }) = redriven else { panic!("a match: {redriven:?}") };
-    assert_eq!(lag_seconds, Some(3_600.0));
+    let Redriven::Taken(Taken::Matched { runs, .. }) = redriven else { panic!("a match: {redriven:?}") };
+    assert_eq!(runs[0].not_before, world::t("10:30:00"), "an hour and a half after it was received");
 }
 
 #[tokio::test]
