@@ -9,6 +9,7 @@ use crate::domain::{
     experiment::{Place, TemplateSelector},
     fis::{CallFailure, FailureClass, FisExperiment},
     ids::{EXPERIMENT_TAG, RUN_TAG},
+    plan::Effect,
     react,
     run::{Observation, Run, RunState},
     template::TemplateFacts,
@@ -70,8 +71,35 @@ impl Answer {
     }
 }
 
+/// Returns the call of an effect that needs no intent; `None` when there is nothing to ask about.
+pub(super) fn call(run: &Run, effect: Effect) -> Option<Call> {
+    match effect {
+        Effect::ReadTemplate { place, template, .. } => Some(Call::ReadTemplate { place, template }),
+        Effect::Look { .. } => match &run.state {
+            RunState::Starting { place, template_id, .. } => {
+                Some(Call::Find { place: place.clone(), template_id: template_id.clone() })
+            }
+            _ => None,
+        },
+        Effect::Poll { .. } => running_at(run).map(|(place, fis_id)| Call::Get { place, fis_id }),
+        Effect::Stop { .. } => running_at(run).map(|(place, fis_id)| Call::Stop { place, fis_id }),
+        _ => None,
+    }
+}
+
+/// Returns the call whose intent has been recorded.
+pub(super) fn intended(run: &Run, asked: Observation, tags: BTreeMap<String, String>) -> Option<Call> {
+    match asked {
+        Observation::StartAsked { place, template_id, .. } => {
+            Some(Call::Start { place, request: start_request(run, template_id, tags) })
+        }
+        Observation::StopAsked { .. } => running_at(run).map(|(place, fis_id)| Call::Stop { place, fis_id }),
+        _ => None,
+    }
+}
+
 /// Builds the request that starts a run: its token and its tag follow from its identity.
-pub(super) fn start_request(run: &Run, template_id: String, tags: BTreeMap<String, String>) -> StartRequest {
+fn start_request(run: &Run, template_id: String, tags: BTreeMap<String, String>) -> StartRequest {
     let mut tags = tags;
     tags.insert(RUN_TAG.to_owned(), run.id.to_string());
     tags.insert(EXPERIMENT_TAG.to_owned(), run.experiment.to_string());

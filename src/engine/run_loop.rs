@@ -4,11 +4,11 @@
 //! a run with a call under way has no other writer.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
@@ -62,9 +62,22 @@ struct Calls {
 }
 
 impl Calls {
-    fn push(&mut self, run: &RunId, call: BoxFuture<'static, Done>) {
-        self.busy.insert(run.clone());
-        self.pending.push(call);
+    fn make<F: FaultInjector>(&mut self, injector: &Arc<F>, call: Option<(Run, Call)>) {
+        let Some((run, call)) = call else { return };
+        self.busy.insert(run.id.clone());
+        self.pending.push(perform::make(injector.clone(), run, call));
+    }
+
+    /// Takes all calls that have ended by now; one of them is known.
+    fn answered_with(&mut self, first: Done) -> Vec<Done> {
+        let mut ended = vec![first];
+        while let Some(Some(done)) = self.pending.next().now_or_never() {
+            ended.push(done);
+        }
+        for done in &ended {
+            self.busy.remove(&done.run.id);
+        }
+        ended
     }
 }
 
@@ -91,8 +104,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 biased;
                 Ok(()) = self.mode.changed() => {}
                 Some(done) = calls.pending.next(), if !calls.pending.is_empty() => {
-                    calls.busy.remove(&done.run.id);
-                    if let Err(error) = self.answered(done).await {
+                    if let Err(error) = self.answered(calls.answered_with(done)).await {
                         self.witness.store_failed(&error);
                         rests = Rests::since(self.time.now());
                     }
@@ -131,28 +143,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         if decided.is_empty() {
             self.witness.surveyed(&snapshot, now);
         }
-        let begins = |effect: &Effect| match effect {
-            Effect::Start { run, .. } => Some(run.clone()),
-            _ => None,
-        };
-        let begun: BTreeSet<RunId> = wanted.iter().filter_map(begins).collect();
-        let mut changed = false;
-        let mut failed = None;
-        for effect in wanted {
-            // A row that cannot be written must not keep what runs from being stopped; the rest can wait until the store has
-            // been asked again.
-            if failed.is_some() && !matches!(effect, Effect::Stop { .. }) {
-                continue;
-            }
-            match self.perform(effect, &snapshot, now, calls).await {
-                Ok(wrote) => changed |= wrote,
-                Err(error) => failed = Some(error),
-            }
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        changed |= self.record(decided, &snapshot, &begun, now).await?;
+        let begun = if decided.is_empty() { Vec::new() } else { begun(&wanted, &snapshot) };
+        self.perform(wanted, &snapshot, now, calls).await?;
+        let changed = self.record(decided, &snapshot, &begun, now).await?;
         self.witness.store_worked(StoreDid::Pass);
         // Rows have changed, so the survey is out of date: look again at once.
         let soon = now.saturating_add(LOOK_AGAIN).unwrap_or(now);
@@ -173,34 +166,60 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         }
     }
 
-    /// Performs an effect that calls somebody; tells whether rows changed.
+    /// Performs effects that call somebody, as many as there is room for. Intents are written first, all in one transaction.
     async fn perform(
         &self,
-        effect: Effect,
+        effects: Vec<Effect>,
         snapshot: &Snapshot<'_>,
         now: Timestamp,
         calls: &mut Calls,
-    ) -> Result<bool, StoreError> {
-        if calls.pending.len() >= MAX_CALLS || snapshot.mode == Mode::Draining {
-            return Ok(false);
+    ) -> Result<(), StoreError> {
+        if snapshot.mode == Mode::Draining {
+            return Ok(());
         }
-        let Some(run) = snapshot.runs.iter().find(|run| effect.call_for() == Some(&run.id)).cloned() else {
-            return Ok(false);
-        };
-        // A start needs its intent on disk first; a stop does not wait for a disk. It may be made again.
-        let unrecorded = match &effect {
-            Effect::Stop { .. } => stop_call(run.clone()),
-            _ => None,
-        };
-        let (call, failed) = match self.prepare(run, effect, snapshot, now).await {
-            Ok(call) => (call, None),
-            Err(error) => (unrecorded, Some(error)),
-        };
-        if let Some((run, call)) = call {
-            let id = run.id.clone();
-            calls.push(&id, perform::make(self.injector.clone(), run, call));
+        let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
+        let going = plan::going(snapshot);
+        let (mut intents, mut tagged, mut stops, mut failed) = (Vec::new(), Vec::new(), Vec::new(), None);
+        for effect in effects.into_iter().take(MAX_CALLS.saturating_sub(calls.pending.len())) {
+            let Some(run) = effect.call_for().and_then(|id| runs.get(id)).map(|run| (*run).clone()) else { continue };
+            let (observation, tags, explained) = match effect {
+                Effect::Start { place, template_id, tags, facts, .. } => {
+                    let explained = plan::explain_beside(snapshot, &going, &run, now);
+                    (Observation::StartAsked { place, template_id, facts }, tags, explained)
+                }
+                Effect::Stop { cause, .. } if matches!(run.state, RunState::Running { .. }) => {
+                    stops.push(run.clone());
+                    (Observation::StopAsked { cause }, BTreeMap::new(), Vec::new())
+                }
+                effect => {
+                    calls.make(&self.injector, perform::call(&run, effect).map(|call| (run, call)));
+                    continue;
+                }
+            };
+            match self.change(run, observation, explained, now) {
+                Ok(change) => {
+                    intents.push(change);
+                    tagged.push(tags);
+                }
+                // Others are none the worse for it.
+                Err(error) => failed = Some(error),
+            }
         }
-        failed.map_or(Ok(false), Err)
+        match self.commit(&intents).await {
+            Ok(committed) => {
+                let made = intents.into_iter().zip(tagged).zip(committed);
+                for ((intent, tags), _) in made.filter(|(_, committed)| *committed == Committed::Done) {
+                    let Change::Advance { run, observation, .. } = intent else { continue };
+                    calls.make(&self.injector, perform::intended(&run, observation, tags).map(|call| (*run, call)));
+                }
+            }
+            Err(error) => {
+                // A start needs its intent on disk first; a stop does not wait for a disk. It may be made again.
+                stops.into_iter().for_each(|run| calls.make(&self.injector, stop_call(run)));
+                failed = Some(error);
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Writes what was decided without asking anybody, batch by batch; tells whether rows changed. Runs that have begun in
@@ -209,12 +228,12 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         &self,
         effects: Vec<Effect>,
         snapshot: &Snapshot<'_>,
-        begun: &BTreeSet<RunId>,
+        begun: &[Run],
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
         let mut going = plan::going(snapshot);
-        going.extend(begun.iter().filter_map(|id| runs.get(id).copied()));
+        going.extend(begun);
         let (mut changed, mut failed) = (false, None);
         let mut effects = effects.into_iter().peekable();
         while effects.peek().is_some() {
@@ -250,65 +269,25 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         failed.map_or(Ok(changed), Err)
     }
 
-    /// Writes the intent where one is due, and returns the call; `None` when the row had changed meanwhile.
-    async fn prepare(
-        &self,
-        run: Run,
-        effect: Effect,
-        snapshot: &Snapshot<'_>,
-        now: Timestamp,
-    ) -> Result<Option<(Run, Call)>, StoreError> {
-        Ok(match effect {
-            Effect::ReadTemplate { place, template, .. } => Some((run, Call::ReadTemplate { place, template })),
-            Effect::Start { place, template_id, tags, .. } => {
-                let request = perform::start_request(&run, template_id.clone(), tags);
-                let asked = Observation::StartAsked { place: place.clone(), template_id };
-                let explained = plan::explain(snapshot, &run, now);
-                self.advance(run, asked, explained, now).await?.map(|run| (run, Call::Start { place, request }))
-            }
-            Effect::Look { .. } => match &run.state {
-                RunState::Starting { place, template_id, .. } => {
-                    let call = Call::Find { place: place.clone(), template_id: template_id.clone() };
-                    Some((run, call))
-                }
-                _ => None,
-            },
-            Effect::Poll { .. } => perform::running_at(&run).map(|(place, fis_id)| (run, Call::Get { place, fis_id })),
-            Effect::Stop { cause, .. } => {
-                let is_new = matches!(run.state, RunState::Running { .. });
-                let asked = Observation::StopAsked { cause };
-                let run = if is_new { self.advance(run, asked, Vec::new(), now).await? } else { Some(run) };
-                run.and_then(stop_call)
-            }
-            _ => None,
-        })
-    }
-
-    /// Records what an answer means. When that fails the answer is forgotten: the rows still say that it is wanted.
-    async fn answered(&self, done: Done) -> Result<(), StoreError> {
-        let Done { run, operation, answer, took } = done;
-        self.witness.called(operation, answer.result(), took);
+    /// Records what answers mean, in one transaction. When that fails they are forgotten: the rows still say that they are
+    /// wanted.
+    async fn answered(&self, ended: Vec<Done>) -> Result<(), StoreError> {
         let now = self.time.now();
-        if matches!((&answer, &run.state), (Answer::Stop(_), RunState::Running { .. })) {
-            // A stop whose intent could not be written: it is asked for again, with its intent, as soon as it can be.
-            return Ok(());
+        let (mut changes, mut failed) = (Vec::new(), None);
+        for Done { run, operation, answer, took } in ended {
+            self.witness.called(operation, answer.result(), took);
+            if matches!((&answer, &run.state), (Answer::Stop(_), RunState::Running { .. })) {
+                // A stop whose intent could not be written: it is asked for again, with its intent, as soon as it can be.
+                continue;
+            }
+            let observation = perform::observe(&run, answer, now);
+            match self.change(run, observation, Vec::new(), now) {
+                Ok(change) => changes.push(change),
+                Err(error) => failed = Some(error),
+            }
         }
-        let observation = perform::observe(&run, answer, now);
-        self.advance(run, observation, Vec::new(), now).await.map(|_| ())
-    }
-
-    /// Applies an observation and commits it; `None` when it does not fit the row any more.
-    async fn advance(
-        &self,
-        run: Run,
-        observation: Observation,
-        explained: Vec<Explained>,
-        at: Timestamp,
-    ) -> Result<Option<Run>, StoreError> {
-        let change = [self.change(run, observation, explained, at)?];
-        let is_done = self.commit(&change).await? == [Committed::Done];
-        let [Change::Advance { run, .. }] = change else { return Ok(None) };
-        Ok(is_done.then_some(*run))
+        self.commit(&changes).await?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// Returns the change that an observation makes of a run.
@@ -332,6 +311,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
 
     /// Commits changes in one transaction, and tells the witness what was made.
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
         let committed = self.store.commit(changes).await?;
         self.witness.store_worked(StoreDid::Write);
         let made = changes.iter().zip(&committed).filter(|(_, committed)| **committed == Committed::Done);
@@ -369,6 +351,17 @@ impl Rests {
             _ => None,
         }
     }
+}
+
+/// The runs that begin in this pass, as they are judged.
+fn begun(effects: &[Effect], snapshot: &Snapshot<'_>) -> Vec<Run> {
+    let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
+    let begins = |effect: &Effect| {
+        let Effect::Start { run, facts, .. } = effect else { return None };
+        let run = (*runs.get(run)?).clone();
+        Some(Run { facts: facts.clone().or(run.facts), ..run })
+    };
+    effects.iter().filter_map(begins).collect()
 }
 
 /// The call that stops a run, without a look at its row.

@@ -165,7 +165,7 @@ pub fn read(run: Run, at: &str, takes_s: i64) -> Run {
 /// The run after StartExperiment was asked for.
 pub fn asked(run: Run, at: &str) -> Run {
     let template_id = "EXT1".to_owned();
-    applied(run, &[(at, Observation::StartAsked { place: Place::default(), template_id })])
+    applied(run, &[(at, Observation::StartAsked { place: Place::default(), template_id, facts: None })])
 }
 
 /// The run after its experiment was seen running.
