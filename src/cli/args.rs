@@ -1,5 +1,6 @@
 //! Arguments: what may be written on the command line.
 
+pub mod event;
 pub mod queue;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -94,6 +95,12 @@ pub enum Command {
         after_help = "Example:\n  firedrill window check --experiment checkout-nightly --next --free 45m --within 7d"
     )]
     Window(WindowCommand),
+    /// Try patterns on events, and show the ready-made triggers.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firedrill event presets codedeploy-success\n  firedrill event match --event @event.json"
+    )]
+    Event(event::EventCommand),
     /// Make queues and the rules that lead to them, and see to messages that got stuck.
     #[command(
         subcommand,

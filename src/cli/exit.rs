@@ -19,6 +19,8 @@ pub enum Exit {
     NotFound,
     /// `queue plan`: something is to be changed.
     Changes,
+    /// `event match`: the event does not match.
+    NoMatch,
     /// `start --wait`: the run was stopped.
     Stopped,
     /// `start --wait`: the run failed, was cancelled by the safety lever, was not started or was lost.
@@ -39,6 +41,7 @@ pub const HELP: &str = "Exit codes:
    3  no agent answers, or there is no store
    4  what was asked about does not exist
    5  `queue plan`: something is to be changed
+   6  `event match`: the event does not match
   10  `start --wait`: the run was stopped
   11  `start --wait`: the run failed, was cancelled, was not started or was lost
   12  `start --wait`: the run was skipped
@@ -55,6 +58,7 @@ impl Exit {
             Self::NoAgent => 3,
             Self::NotFound => 4,
             Self::Changes => 5,
+            Self::NoMatch => 6,
             Self::Stopped => 10,
             Self::Failed => 11,
             Self::Skipped => 12,

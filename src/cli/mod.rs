@@ -8,8 +8,11 @@ pub mod check;
 pub mod client;
 pub mod context;
 pub mod demo;
+pub mod event;
 pub mod exit;
+pub mod lines;
 pub mod plan;
+pub mod presets;
 pub mod queue;
 pub mod render;
 pub mod run;
@@ -25,7 +28,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use self::{
-    args::{Arguments, Command, ScheduleCommand, WindowCommand, queue::QueueCommand},
+    args::{Arguments, Command, ScheduleCommand, WindowCommand, event::EventCommand, queue::QueueCommand},
     context::Context,
     exit::{Exit, Failure},
 };
@@ -62,6 +65,8 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Plan(plan) => block_on(plan::run(&context, &plan)),
         Command::Schedule(ScheduleCommand::Next(next)) => schedule::next(&context, &next),
         Command::Window(WindowCommand::Check(check)) => block_on(window::check(&context, &check)),
+        Command::Event(EventCommand::Match(matching)) => event::matching(&context, &matching),
+        Command::Event(EventCommand::Presets { name }) => presets::run(&context, name.as_deref()),
         Command::Queue(QueueCommand::Plan(names)) => block_on(queue::plan(&context, &names)),
         Command::Queue(QueueCommand::Apply(apply)) => block_on(queue::apply(&context, &apply)),
         Command::Queue(QueueCommand::Dlq(dlq)) => block_on(queue::dlq::run(&context, &dlq)),

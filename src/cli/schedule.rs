@@ -1,9 +1,6 @@
 //! `firedrill schedule next`: the instants that an expression names, by themselves or as a filter of JSON lines.
 //!
-//! The same code answers as in the agent. With `--jsonl` every line that is read is answered by one line, in order, also one
-//! that is no JSON; the answers are written out whenever no whole line is left to read.
-
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+//! The same code answers as in the agent. With `--jsonl` every line that is read is answered by one line (see [`lines`]).
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
@@ -12,7 +9,7 @@ use super::{
     args::{Dst, Output, ScheduleNextArgs},
     context::{Context, now},
     exit::{Exit, Failure},
-    render,
+    lines, render,
 };
 use crate::{
     config::{self, zone},
@@ -27,7 +24,7 @@ use crate::{
 const MAX_COUNT: u64 = 100_000;
 
 /// Longest line that is read, in bytes.
-const MAX_LINE: u64 = 65_536;
+const MAX_LINE: usize = 65_536;
 
 /// Shows the next instants.
 ///
@@ -73,45 +70,10 @@ pub fn mark(slot: Slot) -> &'static str {
 
 /// Answers every line of stdin.
 fn filter(dst: Dst) -> Result<Exit, Failure> {
-    let internal = |error: std::io::Error| Failure::internal(error.into());
-    let mut input = BufReader::new(std::io::stdin().lock());
-    let mut output = BufWriter::new(std::io::stdout().lock());
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(internal)? == 0 {
-            break;
-        }
-        let answer = if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
-            skip_line(&mut input).map_err(internal)?;
-            Err(format!("a line has at most {MAX_LINE} bytes"))
-        } else {
-            answer(&line, dst)
-        };
-        let answer = answer.map_or_else(|error| json!({ "error": error }), |fires| json!({ "fires": fires }));
-        let written = writeln!(output, "{answer}")
-            .and_then(|()| if input.buffer().contains(&b'\n') { Ok(()) } else { output.flush() });
-        match written {
-            // A reader that went away has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(Exit::Done),
-            written => written.map_err(internal)?,
-        }
-    }
-    output.flush().map_err(internal)?;
-    Ok(Exit::Done)
-}
-
-/// Reads on to the end of a line without keeping it.
-fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
-    loop {
-        let buffer = input.fill_buf()?;
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let (read, is_over) = (end.map_or(buffer.len(), |end| end + 1), end.is_some() || buffer.is_empty());
-        input.consume(read);
-        if is_over {
-            return Ok(());
-        }
-    }
+    lines::answer(MAX_LINE, |line| match line.and_then(|line| answer(line, dst)) {
+        Ok(fires) => json!({ "fires": fires }),
+        Err(error) => json!({ "error": error }),
+    })
 }
 
 /// Answers a line: the instants, or what is wrong with it. Keys that are not asked for are passed over.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{
     args::{Output, WhyArgs},
     context::{Context, find_run, now},
+    event,
     exit::{Exit, Failure},
     plan, render,
     runs::print,
@@ -15,6 +16,8 @@ use super::{
 use crate::{
     config::settings::Settings,
     domain::{
+        self,
+        event::verdict::{Verdict, verdicts},
         experiment::{Experiment, Overlap, Rules},
         forecast,
         ids::Name,
@@ -118,12 +121,13 @@ fn sentence(run: &Run) -> String {
     }
 }
 
-async fn explain_event(context: &Context, store: &SqliteStore, event: &KnownEvent) -> Result<(), Failure> {
+async fn explain_event(context: &Context, store: &SqliteStore, known: &KnownEvent) -> Result<(), Failure> {
     let mut runs = Vec::new();
-    for id in &event.runs {
+    for id in &known.runs {
         runs.extend(store.run(id).await.map_err(internal)?);
     }
     if context.output == Output::Json {
+        let verdicts = verdicts_on(context, known).ok();
         let mut judged = BTreeMap::new();
         for run in &runs {
             let mut journal = store.journal(&run.id).await.map_err(internal)?.into_iter().rev();
@@ -131,20 +135,39 @@ async fn explain_event(context: &Context, store: &SqliteStore, event: &KnownEven
             judged.insert(run.id.as_str(), rules);
         }
         return render::json(&json!({
-            "source": event.source, "detail-type": event.detail_type, "received_at": event.received_at, "runs": runs,
+            "source": known.source, "detail-type": known.detail_type, "received_at": known.received_at, "runs": runs,
             "rules": judged,
+            "triggers": verdicts.map(|verdicts| verdicts.iter().map(event::told).collect::<Vec<_>>()),
         }));
     }
-    let received = render::instant(event.received_at);
-    render::line(&format!("event of {} ({}), received {received}", event.source, event.detail_type))?;
-    if event.runs.is_empty() {
+    let received = render::instant(known.received_at);
+    render::line(&format!("event of {} ({}), received {received}", known.source, known.detail_type))?;
+    if known.runs.is_empty() {
         render::line("No trigger matched it, so nothing was to run.")?;
+        match verdicts_on(context, known) {
+            Ok(verdicts) => {
+                render::line("What the triggers of the present configuration say to it, the nearest first:\n")?;
+                render::line(&event::table(&verdicts))?;
+            }
+            Err(reason) => render::line(&format!("Why cannot be told: {reason}."))?,
+        }
     }
     for run in &runs {
         render::line("")?;
         explain(context, store, run).await?;
     }
     Ok(())
+}
+
+/// Asks the triggers of the present configuration about an event that none took.
+fn verdicts_on(context: &Context, known: &KnownEvent) -> Result<Vec<Verdict>, String> {
+    let Some(body) = &known.body else {
+        return Err("the event was too large to be kept, or came before events were".to_owned());
+    };
+    let rules = context.load().map_err(|failure| format!("{:#}", failure.error))?.settings.rules;
+    let event = domain::event::read(body, "", &rules.mappings).map_err(|error| error.to_string())?;
+    let queue = known.queue.as_deref().and_then(|name| Name::parse(name).ok());
+    Ok(verdicts(&rules, &event, queue.as_ref()))
 }
 
 /// Answers for an instant of an experiment: the recorded decision, or what is going to be decided.

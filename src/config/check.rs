@@ -6,11 +6,13 @@ mod budget;
 mod calendars;
 mod experiments;
 mod limits;
+mod mappings;
 mod provision;
 mod schedules;
 mod spans;
 mod triggers;
 mod values;
+mod webhooks;
 mod windows;
 
 use std::{
@@ -53,7 +55,7 @@ pub struct Check<'a> {
     declared: Vec<String>,
     /// Names of all groups, also of those with mistakes.
     declared_groups: Vec<String>,
-    /// Names of all queues, also of those with mistakes.
+    /// Names of all queues and webhooks, also of those with mistakes.
     declared_sources: Vec<String>,
     /// Names of all calendars, also of those with mistakes.
     declared_calendars: Vec<String>,
@@ -91,9 +93,13 @@ impl<'a> Check<'a> {
         let aws = self.place(&root.key("aws"), raw.aws, &Place::default());
         self.declared_sources = raw.queues.keys().cloned().collect();
         let queues = raw.queues.into_iter().filter_map(|(name, queue)| self.queue(&name, queue, &aws)).collect();
+        let listens = raw.http.listen.is_some();
+        let http_listen = self.listen(&root.key("http").key("listen"), raw.http.listen);
+        let webhooks = self.webhooks(raw.http.webhooks, listens);
         let event_bus = raw.event_bus.and_then(|bus| self.event_bus(bus, &aws));
         self.declared = raw.experiments.keys().cloned().collect();
         let groups = self.groups(raw.groups);
+        let mappings = self.mappings(raw.mappings, &raw.experiments);
         let experiments = self.experiments(raw.experiments, &aws);
         let calendars = self.calendars(raw.calendars, &aws);
         let windows = self.windows(raw.windows, &experiments);
@@ -102,12 +108,20 @@ impl<'a> Check<'a> {
         let history = root.key("history");
         let settings = Settings {
             state_directory: state_directory(raw.state_directory, env),
-            rules: Rules { experiments, windows, groups, budget: self.budget(raw.budget), ..Rules::default() },
+            rules: Rules {
+                experiments,
+                windows,
+                groups,
+                budget: self.budget(raw.budget),
+                mappings,
+                ..Rules::default()
+            },
             calendars,
             place: aws,
             queues,
             event_bus,
-            http_listen: self.listen(&root.key("http").key("listen"), raw.http.listen),
+            http_listen,
+            webhooks,
             on_shutdown: match raw.agent.on_shutdown {
                 None | Some(RawOnShutdown::Leave) => OnShutdown::Leave,
                 Some(RawOnShutdown::Stop) => OnShutdown::Stop,
@@ -172,10 +186,10 @@ impl<'a> Check<'a> {
                 self.warn(&path, "no window refers to it".to_owned());
             }
         }
-        if settings.queues.is_empty() {
+        if settings.queues.is_empty() && settings.webhooks.is_empty() {
             for experiment in settings.rules.experiments.values().filter(|e| !e.triggers.is_empty()) {
                 let path = experiments.key(experiment.name.as_str()).key("triggers");
-                self.warn(&path, "no queue is configured, so no event will ever arrive".to_owned());
+                self.warn(&path, "no queue is configured, and no webhook, so no event will ever arrive".to_owned());
             }
         }
     }
@@ -188,8 +202,13 @@ impl<'a> Check<'a> {
     }
 
     fn warn(&mut self, path: &KeyPath, message: String) {
+        self.doubt(path, message, None);
+    }
+
+    /// Warns, and says what would be right.
+    fn doubt(&mut self, path: &KeyPath, message: String, hint: Option<String>) {
         let place = self.index.value(path);
-        self.warnings.push(Problem { place, path: path.to_string(), message, hint: None });
+        self.warnings.push(Problem { place, path: path.to_string(), message, hint });
     }
 
     /// Demands a value.

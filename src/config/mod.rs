@@ -9,6 +9,7 @@ mod findings;
 mod path;
 pub mod problem;
 mod raw;
+mod secret_file;
 pub mod settings;
 mod sources;
 mod walk;

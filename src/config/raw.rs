@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use triggers::{RawRollbacks, RawSupersede, RawTexts, RawTrigger};
+pub use triggers::{RawMapping, RawRollbacks, RawSupersede, RawTexts, RawTrigger};
 
 /// Configuration of Firedrill.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -27,6 +27,8 @@ pub struct Raw {
     pub http: RawHttp,
     /// Queues that deployment events arrive on.
     pub queues: BTreeMap<String, RawQueue>,
+    /// How bodies of other shapes become events.
+    pub mappings: BTreeMap<String, RawMapping>,
     /// Bus that run events are put on.
     pub event_bus: Option<RawEventBus>,
     /// Traces, metrics and logs.
@@ -86,6 +88,25 @@ pub enum RawOnShutdown {
 pub struct RawHttp {
     /// Address and port. Default: none.
     pub listen: Option<String>,
+    /// Webhooks on it: `POST /hooks/NAME`.
+    pub webhooks: BTreeMap<String, RawWebhook>,
+}
+
+/// A way in for events that somebody signs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawWebhook {
+    /// How they are signed.
+    pub signature: Option<RawSignature>,
+    /// File with the secret.
+    pub secret_file: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawSignature {
+    Github,
+    Flux,
 }
 
 /// A queue that deployment events arrive on.

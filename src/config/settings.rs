@@ -1,6 +1,6 @@
 //! Settings: the configuration after every check. What stands here cannot be wrong any more.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use jiff::SignedDuration;
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub struct Settings {
     pub event_bus: Option<EventBus>,
     /// Listener for health and read-only status; none by default.
     pub http_listen: Option<SocketAddr>,
+    /// Webhooks on that listener, by name.
+    pub webhooks: BTreeMap<Name, Webhook>,
     /// What happens to running FIS experiments when the agent is told to stop.
     pub on_shutdown: OnShutdown,
     /// How long a stop of the agent may wait for calls under way (and, with [`OnShutdown::Stop`], for experiments).
@@ -109,6 +111,46 @@ impl Queue {
     /// Returns its name at AWS.
     pub fn aws_name(&self) -> &str {
         self.url.rsplit('/').next().unwrap_or(&self.url)
+    }
+}
+
+/// A way in for events that somebody signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// How they are signed.
+    pub signature: Signature,
+    /// With what; `None` when it could not be read, and then nothing is taken.
+    pub secret: Option<Secret>,
+}
+
+/// How a body is signed: HMAC-SHA256 in a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signature {
+    /// `X-Hub-Signature-256` (GitHub docs, Validating webhook deliveries).
+    Github,
+    /// `X-Signature` (Flux notification controller, Provider `generic-hmac`).
+    Flux,
+}
+
+/// What nobody may see.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Takes a secret.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns it, for a signature.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
     }
 }
 

@@ -27,8 +27,13 @@ const PREFIX: &str = "FIREDRILL";
 const SEPARATOR: &str = "__";
 
 /// Tables whose keys are names that one file alone may declare.
-const DECLARATIONS: [(&str, &str); 4] =
-    [("experiments", "experiment"), ("windows", "window"), ("calendars", "calendar"), ("queues", "queue")];
+const DECLARATIONS: [(&str, &str); 5] = [
+    ("experiments", "experiment"),
+    ("windows", "window"),
+    ("calendars", "calendar"),
+    ("queues", "queue"),
+    ("mappings", "mapping"),
+];
 
 /// Everything that the sources say.
 #[derive(Debug, Default)]

@@ -29,6 +29,8 @@ pub struct Walk<'a> {
 enum Form<'s> {
     Anything,
     Text,
+    Number,
+    Flag,
     /// A text, or a list.
     Texts(&'s Value),
     Word(Vec<&'s str>),
@@ -52,6 +54,8 @@ impl<'a> Walk<'a> {
         match (form, value) {
             (Form::Anything, value) => Some(value),
             (Form::Text | Form::Texts(_), Value::String(text)) => Some(Value::String(text)),
+            (Form::Number, Value::Number(number)) if number.is_i64() => Some(Value::Number(number)),
+            (Form::Flag, Value::Bool(flag)) => Some(Value::Bool(flag)),
             (Form::Word(words), Value::String(word)) => {
                 if words.contains(&word.as_str()) {
                     return Some(Value::String(word));
@@ -134,6 +138,8 @@ impl<'a> Walk<'a> {
         }
         match type_of(schema) {
             Some("string") => Form::Text,
+            Some("integer") => Form::Number,
+            Some("boolean") => Form::Flag,
             Some("array") => schema.get("items").map_or(Form::Anything, Form::List),
             Some("object") => Form::Table {
                 properties: schema.get("properties").and_then(Value::as_object),
@@ -149,6 +155,8 @@ impl Form<'_> {
         match self {
             Form::Anything => "a value".to_owned(),
             Form::Text => "a text in quotes".to_owned(),
+            Form::Number => "a whole number".to_owned(),
+            Form::Flag => "`true` or `false`".to_owned(),
             Form::Texts(_) => "a text in quotes or a list of them".to_owned(),
             Form::Word(words) => format!("a text in quotes, one of {}", quoted(words)),
             Form::List(_) => "a list".to_owned(),
@@ -181,11 +189,11 @@ fn words(schema: &Value) -> Option<Vec<&str>> {
     Some(variants.iter().filter_map(|variant| variant.get("const")?.as_str()).collect())
 }
 
-/// Reads the text of a variable as TOML where a list or a table is wanted.
+/// Reads the text of a variable as TOML where something else than a text is wanted.
 fn coerced(value: Value, form: &Form<'_>) -> Value {
     let Value::String(text) = &value else { return value };
     let is_list = matches!(form, Form::Texts(_)) && text.starts_with('[');
-    if !is_list && !matches!(form, Form::List(_) | Form::Table { .. }) {
+    if !is_list && !matches!(form, Form::List(_) | Form::Table { .. } | Form::Number | Form::Flag) {
         return value;
     }
     let parsed = toml::from_str::<Value>(&format!("value = {text}"));

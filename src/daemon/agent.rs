@@ -25,13 +25,17 @@ use crate::{
         sdk::Places,
         sqs::{QueueHealth, QueueReader},
     },
-    config::settings::{OnShutdown, Settings},
-    domain::{experiment::Rules, plan::Mode},
-    engine::{ports::WakeSource, run_loop::Engine},
+    config::settings::{OnShutdown, Settings, Webhook},
+    domain::{experiment::Rules, ids::Name, plan::Mode},
+    engine::{
+        ports::{Hints, WakeSource},
+        run_loop::Engine,
+    },
     http::{
         api::{self, Api},
         serve,
         status::{QUEUE_READY, Status},
+        webhook::{self, Hooks},
     },
     ingest::{event::EventIngest, manual::ManualIngest, quarantine::Quarantine},
     store::{OpenError, SqliteStore},
@@ -82,10 +86,18 @@ struct Shared {
     places: Arc<Places>,
     rules: watch::Receiver<Arc<Rules>>,
     poke: Arc<Notify>,
+    hints: Arc<Hints>,
     journal_grew: Arc<Notify>,
     teller: Arc<Teller>,
     status: watch::Sender<Arc<Status>>,
     mode: watch::Receiver<Mode>,
+    webhooks: watch::Sender<Arc<BTreeMap<Name, Webhook>>>,
+}
+
+impl Shared {
+    fn events(&self) -> EventIngest<SqliteStore> {
+        EventIngest::new(self.store.clone(), self.rules.clone(), self.poke.clone(), self.hints.clone())
+    }
 }
 
 impl Agent {
@@ -128,10 +140,12 @@ impl Agent {
             places: Arc::new(places),
             rules,
             poke: Arc::new(Notify::new()),
+            hints: Arc::new(Hints::default()),
             journal_grew,
             teller,
             status: status_to,
             mode: mode_seen,
+            webhooks: watch::Sender::new(Arc::new(settings.webhooks.clone())),
         };
         let mut tasks = JoinSet::new();
         let housekeeping = Arc::new(Notify::new());
@@ -143,24 +157,10 @@ impl Agent {
         let readers_done = spawn_queues(&mut tasks, &shared, &settings);
         let calendars = spawn_calendars(&mut tasks, &shared, &settings, rules_to).await;
         let on_shutdown = settings.on_shutdown;
-        let reloader = Reloader { path, env, started: settings, calendars, status: shared.status.clone() };
+        let (webhooks, status_to) = (shared.webhooks.clone(), shared.status.clone());
+        let reloader = Reloader { path, env, started: settings, calendars, webhooks, status: status_to };
         tasks.spawn(answer_reloads(reloader, reloads));
-        let engine = Engine {
-            store: shared.store,
-            injector: Arc::new(AwsFis::new(shared.places)),
-            time: Arc::new(heartbeat),
-            witness: shared.teller,
-            rules: shared.rules,
-            mode: shared.mode,
-            poke: shared.poke,
-        };
-        let (done, engine_done) = oneshot::channel();
-        let engine = tasks.spawn(async move {
-            engine.run().await;
-            // Nobody waits for it when the agent is dropped.
-            let _gone = done.send(());
-            "engine"
-        });
+        let (engine, engine_done) = spawn_engine(&mut tasks, shared, heartbeat);
         Ok(Self {
             tasks,
             engine,
@@ -256,7 +256,7 @@ async fn spawn_listeners(
     reload: &mpsc::Sender<oneshot::Sender<api::ReloadAnswer>>,
 ) -> Result<PathBuf, StartError> {
     let manual = ManualIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
-    let ingest = EventIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
+    let ingest = shared.events();
     let quarantine = Quarantine::new(shared.store.clone(), ingest);
     let api = Api { manual, quarantine, status: status.clone(), reload: reload.clone() };
     let (listener, path) = serve::open_socket(&settings.state_directory).map_err(|source| StartError::Listen {
@@ -272,7 +272,9 @@ async fn spawn_listeners(
         let listener = serve::open_port(address)
             .await
             .map_err(|source| StartError::Listen { address: address.to_string(), source })?;
-        let routes = api::probe_routes(api);
+        let hooks =
+            Hooks { webhooks: shared.webhooks.subscribe(), ingest: shared.events(), witness: shared.teller.clone() };
+        let routes = api::probe_routes(api).merge(webhook::routes(hooks));
         tasks.spawn(async move {
             log_end("http", serve::serve_port(listener, routes).await);
             "http"
@@ -285,6 +287,32 @@ fn log_end(task: &'static str, ended: io::Result<()>) {
     if let Err(error) = ended {
         tracing::error!(task, %error, "listener failed");
     }
+}
+
+/// Starts the engine. What it returns ends when the engine does.
+fn spawn_engine(
+    tasks: &mut JoinSet<&'static str>,
+    shared: Shared,
+    heartbeat: Heartbeat,
+) -> (AbortHandle, oneshot::Receiver<()>) {
+    let engine = Engine {
+        store: shared.store,
+        injector: Arc::new(AwsFis::new(shared.places)),
+        time: Arc::new(heartbeat),
+        witness: shared.teller,
+        rules: shared.rules,
+        mode: shared.mode,
+        poke: shared.poke,
+        hints: shared.hints,
+    };
+    let (done, engine_done) = oneshot::channel();
+    let engine = tasks.spawn(async move {
+        engine.run().await;
+        // Nobody waits for it when the agent is dropped.
+        let _gone = done.send(());
+        "engine"
+    });
+    (engine, engine_done)
 }
 
 fn spawn_couriers(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, telemetry: &Telemetry) {
@@ -322,7 +350,7 @@ fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &S
             }
             "queue health"
         });
-        let ingest = EventIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
+        let ingest = shared.events();
         let (places, witness, mode) = (shared.places.clone(), shared.teller.clone(), shared.mode.clone());
         let receivers = queue.concurrency;
         let reader = QueueReader { queue, places, ingest, witness, health, mode };

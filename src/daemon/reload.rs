@@ -2,14 +2,18 @@
 //!
 //! Applying a configuration starts nothing: a schedule that is new begins with the next slot after it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::calendars::Calendars;
 use crate::{
-    config::{self, settings::Settings},
+    config::{
+        self,
+        settings::{Settings, Webhook},
+    },
+    domain::ids::Name,
     http::{api::ReloadAnswer, status::Status},
 };
 
@@ -23,6 +27,8 @@ pub struct Reloader {
     pub started: Settings,
     /// Who puts the planner's part of it into force, with what is known of its calendars.
     pub calendars: Arc<Calendars>,
+    /// Webhooks in force.
+    pub webhooks: watch::Sender<Arc<BTreeMap<Name, Webhook>>>,
     /// The status.
     pub status: watch::Sender<Arc<Status>>,
 }
@@ -38,6 +44,7 @@ impl Reloader {
                     tracing::warn!(warning, "configuration");
                 }
                 let experiments = loaded.settings.rules.experiments.len();
+                self.webhooks.send_replace(Arc::new(loaded.settings.webhooks));
                 self.calendars.reconfigure(loaded.settings.rules, loaded.settings.calendars).await;
                 self.tell(|status| {
                     status.config_loaded_at = now;

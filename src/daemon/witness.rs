@@ -15,13 +15,14 @@ use crate::{
     domain::{
         experiment::Rules,
         fis::FailureClass,
+        ids::Name,
         outcome::Outcome,
         plan::{self, Snapshot},
         run::{Observation, Run, Trigger},
         window,
     },
     engine::ports::{StoreDid, StoreError, Witness},
-    http::status::Status,
+    http::{status::Status, webhook::HookWitness},
     ingest::event::Taken,
     telemetry::{Metrics, logs},
 };
@@ -169,8 +170,9 @@ fn calendar_ages(status: &Status, at: Timestamp) -> BTreeMap<String, u64> {
     calendars.map(|(name, known)| (name.clone(), age(known.read_at.unwrap_or(status.started_at)))).collect()
 }
 
-impl QueueWitness for Teller {
-    fn taken(&self, queue: &Queue, message_id: &str, taken: &Taken) {
+impl Teller {
+    /// Says what became of a message of a queue or webhook.
+    fn say_taken(&self, source: &Name, message_id: &str, taken: &Taken) {
         self.metrics.event(taken.as_str());
         match taken {
             Taken::Matched { runs, lag_seconds } => {
@@ -179,17 +181,23 @@ impl QueueWitness for Teller {
                 }
                 for run in runs {
                     logs::run_span(&run.id).in_scope(|| {
-                        tracing::info!(experiment = %run.experiment, queue = %queue.name, "event opened a run");
+                        tracing::info!(experiment = %run.experiment, queue = %source, "event opened a run");
                     });
                 }
                 self.journal_grew.notify_waiters();
             }
             Taken::Quarantined { reason } => {
-                tracing::warn!(queue = %queue.name, message = message_id, reason, "message put into quarantine");
+                tracing::warn!(queue = %source, message = message_id, reason, "message put into quarantine");
             }
-            Taken::Unmatched => tracing::debug!(queue = %queue.name, message = message_id, "event matches no trigger"),
-            Taken::Duplicate => tracing::debug!(queue = %queue.name, message = message_id, "event is known"),
+            Taken::Unmatched => tracing::debug!(queue = %source, message = message_id, "event matches no trigger"),
+            Taken::Duplicate => tracing::debug!(queue = %source, message = message_id, "event is known"),
         }
+    }
+}
+
+impl QueueWitness for Teller {
+    fn taken(&self, queue: &Queue, message_id: &str, taken: &Taken) {
+        self.say_taken(&queue.name, message_id, taken);
     }
 
     fn batch_taken(&self, queue: &Queue, took: Duration) {
@@ -226,6 +234,20 @@ impl QueueWitness for Teller {
 
     fn not_deleted(&self, queue: &Queue, count: usize, why: &str) {
         tracing::warn!(queue = %queue.name, count, error = why, "messages were taken in and not deleted; they come again");
+    }
+}
+
+impl HookWitness for Teller {
+    fn answered(&self, route: &'static str, status: u16, took: Duration) {
+        self.metrics.http_answer(route, status, took.as_secs_f64());
+    }
+
+    fn hook_taken(&self, hook: &Name, id: &str, taken: &Taken) {
+        self.say_taken(hook, id, taken);
+    }
+
+    fn hook_not_recorded(&self, hook: &Name, error: &StoreError) {
+        tracing::error!(webhook = %hook, error = chain(error), "event could not be recorded; its sender was told to send it again");
     }
 }
 

@@ -2,13 +2,21 @@
 //!
 //! Pure. Which runs an event opens is decided by [`opened_runs`]; whether one of them starts is the planner's business.
 
+pub mod catalogue;
+mod hint;
+pub mod mapping;
 mod opened;
 pub mod presets;
+pub mod verdict;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub use self::opened::{Order, Receipt, opened_runs};
+use self::mapping::Mapping;
+pub use self::{
+    hint::told_of,
+    opened::{Order, Receipt, opened_runs},
+};
 use super::{run::TraceParent, trace};
 
 /// Bodies of this size or more are not read: 256 KiB, which is more than EventBridge delivers in one event (Amazon
@@ -17,6 +25,9 @@ pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Longest `source`, `id` and `detail-type` taken, in bytes.
 const MAX_FIELD_BYTES: usize = 512;
+
+/// Most keys that are named of a body that is no event.
+const MAX_SHOWN_KEYS: usize = 10;
 
 /// An event as EventBridge shapes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,14 +69,20 @@ pub enum UnreadableEvent {
         /// What is missing.
         reason: String,
     },
+    /// It has no `detail-type`, and no mapping makes an event of it.
+    #[error("the body is not an event: {reason}")]
+    Unmapped {
+        /// Why not, and what it has.
+        reason: String,
+    },
 }
 
-/// Reads a message's body: an EventBridge event, one wrapped by SNS, or a Scheduler body. `message_id` stands in for a
-/// missing id.
+/// Reads a message's body: an EventBridge event, a Scheduler body, one that the first mapping that takes it makes an event of,
+/// or any of these wrapped by SNS, once. `message_id` stands in for a missing id.
 ///
 /// # Errors
 /// [`UnreadableEvent`]; the message is to be kept aside then.
-pub fn read(body: &str, message_id: &str) -> Result<Event, UnreadableEvent> {
+pub fn read(body: &str, message_id: &str, mappings: &[Mapping]) -> Result<Event, UnreadableEvent> {
     if body.len() >= MAX_BODY_BYTES {
         return Err(UnreadableEvent::TooLarge { bytes: body.len() });
     }
@@ -79,13 +96,90 @@ pub fn read(body: &str, message_id: &str) -> Result<Event, UnreadableEvent> {
             return Err(UnreadableEvent::NotAnEvent { reason: format!("an SNS message of type `{}`", shown(kind)) });
         }
         let id = value.get("MessageId").and_then(Value::as_str).unwrap_or(message_id).to_owned();
-        return event(json(message)?, message.clone(), &id);
+        return unwrapped(json(message)?, message, &id, mappings);
     }
-    event(value, body.to_owned(), message_id)
+    unwrapped(value, body, message_id, mappings)
+}
+
+/// What a transport says of bodies that are no events by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// `source`.
+    pub source: String,
+    /// `detail-type`.
+    pub detail_type: String,
+}
+
+/// Reads a body that need not be an event: one without `source` and `detail-type` that no mapping takes is the detail of an
+/// event with those of its envelope.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_enveloped(
+    body: &str,
+    message_id: &str,
+    mappings: &[Mapping],
+    envelope: &Envelope,
+) -> Result<Event, UnreadableEvent> {
+    if body.len() >= MAX_BODY_BYTES {
+        return Err(UnreadableEvent::TooLarge { bytes: body.len() });
+    }
+    let value = json(body)?;
+    if value.get("source").is_some() && value.get("detail-type").is_some() {
+        return event(value, body.to_owned(), message_id);
+    }
+    let shaped = match taking(body, mappings) {
+        Some(mapping) => mapping.event(value, body)?,
+        None => {
+            let Envelope { source, detail_type } = envelope;
+            serde_json::json!({ "source": source, "detail-type": detail_type, "id": message_id, "detail": value })
+        }
+    };
+    let text = shaped.to_string();
+    event(shaped, text, message_id)
+}
+
+/// Finds the first mapping that takes a body.
+fn taking<'m>(body: &str, mappings: &'m [Mapping]) -> Option<&'m Mapping> {
+    mappings.iter().find(|mapping| mapping.when.matches_text(body).unwrap_or(false))
 }
 
 fn json(text: &str) -> Result<Value, UnreadableEvent> {
+    if text.trim().is_empty() {
+        return Err(UnreadableEvent::NotJson { reason: "it is empty".to_owned() });
+    }
     serde_json::from_str(text).map_err(|error| UnreadableEvent::NotJson { reason: error.to_string() })
+}
+
+fn unwrapped(body: Value, text: &str, message_id: &str, mappings: &[Mapping]) -> Result<Event, UnreadableEvent> {
+    if body.get("detail-type").is_some() {
+        return event(body, text.to_owned(), message_id);
+    }
+    match taking(text, mappings) {
+        Some(mapping) => {
+            let body = mapping.event(body, text)?;
+            let text = body.to_string();
+            event(body, text, message_id)
+        }
+        None => Err(UnreadableEvent::Unmapped { reason: unmapped(&body, mappings.len()) }),
+    }
+}
+
+/// Says why a body is no event, so that its sender can be found, or a mapping written.
+fn unmapped(body: &Value, mappings: usize) -> String {
+    let Value::Object(members) = body else { return "it is no JSON object".to_owned() };
+    let named = |key: &String| format!("`{}`", shown(key));
+    let mut keys: Vec<String> = members.keys().take(MAX_SHOWN_KEYS).map(named).collect();
+    if members.len() > MAX_SHOWN_KEYS {
+        keys.push(format!("{} more", members.len() - MAX_SHOWN_KEYS));
+    }
+    let keys = if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
+    let by = match mappings {
+        0 => "there is no `[mappings.NAME]` that could make an event of it".to_owned(),
+        1 => "the one mapping does not take it".to_owned(),
+        more => format!("none of {more} mappings takes it"),
+    };
+    format!("it has no `detail-type`, and {by}; it has {keys}")
 }
 
 fn event(body: Value, text: String, message_id: &str) -> Result<Event, UnreadableEvent> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     cost::Budget,
     deployment::{Reading, Supersede},
+    event::mapping::Mapping,
     ids::{ExperimentName, Name},
     pattern::{Matcher, Pattern},
     schedule::Schedule,
@@ -31,6 +32,8 @@ pub struct Rules {
     pub groups: BTreeMap<Name, Group>,
     /// What runs may cost.
     pub budget: Budget,
+    /// How bodies of other shapes become events; the first that takes a body counts.
+    pub mappings: Vec<Mapping>,
     /// What [`Rules::triggered_by`] compiles of the experiments' triggers; they must not change behind it.
     pub compiled: Compiled,
 }

@@ -55,6 +55,8 @@ pub struct Snapshot<'a> {
     pub deployed: BTreeMap<DeployedKey, Deployed>,
     /// Whether the agent may begin anything.
     pub mode: Mode,
+    /// When FIS last told of an experiment, unasked, by its id.
+    pub hints: BTreeMap<String, Timestamp>,
     /// Runs with a call under way: nothing else is done to them meanwhile.
     pub busy: BTreeSet<RunId>,
 }

@@ -121,6 +121,17 @@ pub enum ProvisionError {
         /// How many are possible.
         most: usize,
     },
+    /// The triggers need more rules with wildcards than a bus takes.
+    #[error(
+        "the triggers need {count} rules with wildcards, a bus takes {most}; names without `*`, or with one at the begin or \
+         the end, need none"
+    )]
+    TooManyWildcards {
+        /// How many.
+        count: usize,
+        /// How many are possible.
+        most: usize,
+    },
     /// The policy that names every rule is longer than SQS takes.
     #[error(
         "the queue's policy names {rules} rules and has {bytes} bytes, {MAX_POLICY_BYTES} are possible; lead some \

@@ -148,6 +148,16 @@ impl Run {
         matches!(self.state, RunState::Finished { .. } | RunState::Skipped { .. })
     }
 
+    /// Returns the FIS experiment that is watched, and when FIS last answered of it or failed to; `None` while there is none.
+    pub fn watched(&self) -> Option<(&str, Option<Timestamp>)> {
+        match (&self.state, &self.fis) {
+            (RunState::Running { watch, .. } | RunState::Stopping { watch, .. }, Some(fis)) => {
+                Some((&fis.id, watch.asked_at))
+            }
+            _ => None,
+        }
+    }
+
     /// Tells whether a FIS experiment of this run exists or may exist.
     pub fn may_be_running(&self) -> bool {
         matches!(self.state, RunState::Starting { .. } | RunState::Running { .. } | RunState::Stopping { .. })

@@ -1,6 +1,11 @@
 //! Ports: what the engine and the ingest need from the world. Each has a real implementor and a simulated one.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -172,6 +177,10 @@ pub struct EventRow {
     pub detail_type: String,
     /// When it was received.
     pub received_at: Timestamp,
+    /// By which queue or webhook, by our name; `None` of one that came before this was kept.
+    pub queue: Option<String>,
+    /// The event, where it is to be kept.
+    pub body: Option<String>,
 }
 
 /// An event that has arrived, with what it opens.
@@ -253,6 +262,33 @@ impl StoreError {
             Self::Query { action: "write", .. } | Self::Refused { .. } => StoreDid::Write,
             Self::Query { .. } | Self::Row { .. } => StoreDid::Pass,
         }
+    }
+}
+
+/// Most experiments of which hints are kept between two passes.
+const MAX_HINTS: usize = 1_000;
+
+/// Experiments of which FIS told, unasked, that something changed: they are worth a poll. A hint decides nothing and may be
+/// lost; what is true FIS says when it is asked.
+#[derive(Debug, Default)]
+pub struct Hints(Mutex<BTreeMap<String, Timestamp>>);
+
+impl Hints {
+    /// Notes that something was told of a FIS experiment at an instant. Beyond a thousand nothing is noted until the next
+    /// pass.
+    pub fn give(&self, fis_id: &str, at: Timestamp) {
+        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if hints.len() < MAX_HINTS || hints.contains_key(fis_id) {
+            hints.insert(fis_id.to_owned(), at);
+        }
+    }
+
+    /// Returns the hints of runs that go on, by FIS experiment, and forgets all others, and those that a poll came after.
+    pub fn of(&self, runs: &[Run]) -> BTreeMap<String, Timestamp> {
+        let polled: BTreeMap<&str, Option<Timestamp>> = runs.iter().filter_map(Run::watched).collect();
+        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hints.retain(|id, at| polled.get(id.as_str()).is_some_and(|polled| polled.is_none_or(|polled| polled < *at)));
+        hints.clone()
     }
 }
 

@@ -14,7 +14,9 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     perform::{self, Answer, Call, Done},
-    ports::{Change, Committed, FaultInjector, Journaled, Rows, Store, StoreDid, StoreError, WakeSource, Witness},
+    ports::{
+        Change, Committed, FaultInjector, Hints, Journaled, Rows, Store, StoreDid, StoreError, WakeSource, Witness,
+    },
 };
 use crate::domain::{
     experiment::Rules,
@@ -52,6 +54,8 @@ pub struct Engine<S, F, W, X> {
     pub mode: watch::Receiver<Mode>,
     /// "Look": notified by everyone who wrote a row.
     pub poke: Arc<Notify>,
+    /// What FIS told of experiments, unasked.
+    pub hints: Arc<Hints>,
 }
 
 /// Calls under way.
@@ -124,6 +128,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         if self.is_drained(mode, &rows, calls) {
             return Ok(Pass::Drained);
         }
+        let hints = self.hints.of(&rows.runs);
         let snapshot = Snapshot {
             rules: &rules,
             cursors: rows.cursors,
@@ -134,6 +139,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             pauses: rows.pauses,
             deployed: rows.deployed,
             mode,
+            hints,
             busy: calls.busy.clone(),
         };
         let (effects, wake) = plan::plan_and_wake(&snapshot, now);

@@ -363,7 +363,7 @@ fn refused(error: &ManualError) -> Response {
     problem(status, "the agent did not do it", &error.to_string())
 }
 
-fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
+pub(super) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
     let (title, detail) = (title.to_owned(), detail.to_owned());
     shaped(status, &Problem { title, detail, status: status.as_u16(), errors: Vec::new() })
 }
@@ -373,8 +373,8 @@ fn shaped(status: StatusCode, problem: &Problem) -> Response {
     (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
 }
 
-/// When an operator asked is observed here, at the edge.
+/// When somebody asked is observed here, at the edge.
 #[expect(clippy::disallowed_methods, reason = "the edge where the outside world is observed")]
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::now()
 }

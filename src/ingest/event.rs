@@ -8,13 +8,16 @@ use tokio::sync::{Notify, watch};
 use crate::{
     domain::{
         civil::later,
-        event::{self, Event, Order, Receipt},
+        event::{self, Envelope, Event, Order, Receipt},
         experiment::Rules,
         ids::Name,
         run::{Run, TraceParent},
     },
-    engine::ports::{Arrival, EventRow, QuarantinedMessage, Recorded, Store, StoreError},
+    engine::ports::{Arrival, EventRow, Hints, QuarantinedMessage, Recorded, Store, StoreError},
 };
+
+/// Largest event that is kept when no trigger takes it, in bytes, so that it can be told why.
+pub const KEPT_BODY_BYTES: usize = 16 * 1024;
 
 /// Most of a quarantined body that is kept, in bytes.
 pub const QUARANTINE_BODY_BYTES: usize = 16 * 1024;
@@ -35,6 +38,8 @@ pub struct Message {
     pub group: Option<String>,
     /// When it was sent, where the source tells.
     pub sent_at: Option<Timestamp>,
+    /// What it is when its body is no event by itself; `None` where it has to be one.
+    pub envelope: Option<Envelope>,
 }
 
 /// What became of a message. In every case it is durable now, and the message may be deleted.
@@ -76,18 +81,24 @@ pub struct EventIngest<S> {
     store: Arc<S>,
     rules: watch::Receiver<Arc<Rules>>,
     poke: Arc<Notify>,
+    hints: Arc<Hints>,
 }
 
 impl<S> Clone for EventIngest<S> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), rules: self.rules.clone(), poke: self.poke.clone() }
+        Self {
+            store: self.store.clone(),
+            rules: self.rules.clone(),
+            poke: self.poke.clone(),
+            hints: self.hints.clone(),
+        }
     }
 }
 
 impl<S: Store> EventIngest<S> {
-    /// Makes an ingest that pokes the engine once for each batch that opens runs.
-    pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Notify>) -> Self {
-        Self { store, rules, poke }
+    /// Makes an ingest that pokes the engine once for each batch that opens runs or tells of FIS experiments.
+    pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Notify>, hints: Arc<Hints>) -> Self {
+        Self { store, rules, poke, hints }
     }
 
     /// Takes messages in, in their order: events in one transaction, unreadable messages in another. What became of each is
@@ -98,19 +109,24 @@ impl<S: Store> EventIngest<S> {
     /// nevertheless are known when they are taken in again.
     pub async fn take(&self, messages: Vec<Message>, now: Timestamp) -> Result<Vec<Taken>, StoreError> {
         let rules = self.rules.borrow().clone();
-        let (mut arrivals, mut lags, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut arrivals, mut lags, mut unreadable, mut told_of) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut taken: Vec<Option<Taken>> = Vec::with_capacity(messages.len());
         for (place, message) in (0..).zip(messages) {
             // Each later than the one before, so that their order is kept with them.
             let now = later(now, SignedDuration::from_micros(place));
-            match event::read(&message.body, &message.id) {
+            let read = match &message.envelope {
+                Some(envelope) => event::read_enveloped(&message.body, &message.id, &rules.mappings, envelope),
+                None => event::read(&message.body, &message.id, &rules.mappings),
+            };
+            match read {
                 Ok(event) => {
                     let order = if message.group.is_some() { Order::Kept } else { Order::Any };
                     let receipt = Receipt { source: message.queue, at: now, order, parent: message.parent };
                     let event = Event { time: event.time.or(message.sent_at), ..event };
                     let runs = event::opened_runs(&rules, &event, &receipt);
                     lags.push(event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
-                    arrivals.push(Arrival { event: row(event, now), runs });
+                    told_of.extend(event::told_of(&event).map(|fis_id| (fis_id.to_owned(), now)));
+                    arrivals.push(Arrival { event: row(event, &receipt, &runs), runs });
                     taken.push(None);
                 }
                 Err(error) => {
@@ -135,15 +151,25 @@ impl<S: Store> EventIngest<S> {
                 Recorded::New => Taken::Matched { runs, lag_seconds },
             });
         let taken: Vec<Taken> = taken.into_iter().filter_map(|taken| taken.or_else(|| of_events.next())).collect();
-        if taken.iter().any(|taken| matches!(taken, Taken::Matched { .. })) {
+        told_of.iter().for_each(|(fis_id, at)| self.hints.give(fis_id, *at));
+        if !told_of.is_empty() || taken.iter().any(|taken| matches!(taken, Taken::Matched { .. })) {
             self.poke.notify_one();
         }
         Ok(taken)
     }
 }
 
-fn row(event: Event, now: Timestamp) -> EventRow {
-    EventRow { source: event.source, event_id: event.id, detail_type: event.detail_type, received_at: now }
+fn row(event: Event, receipt: &Receipt, runs: &[Run]) -> EventRow {
+    // Of one that opens runs they tell everything.
+    let body = Some(event.text).filter(|text| runs.is_empty() && text.len() <= KEPT_BODY_BYTES);
+    EventRow {
+        source: event.source,
+        event_id: event.id,
+        detail_type: event.detail_type,
+        received_at: receipt.at,
+        queue: Some(receipt.source.to_string()),
+        body,
+    }
 }
 
 fn put_aside(message: Message, reason: String, now: Timestamp) -> QuarantinedMessage {

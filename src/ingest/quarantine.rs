@@ -50,8 +50,15 @@ impl<S: Store> Quarantine<S> {
             return Ok(Redriven::Cut(kept));
         }
         let Ok(source) = Name::parse(queue) else { return Ok(Redriven::Unknown) };
-        let message =
-            Message { queue: source, id: kept.message_id, body: kept.body, parent: None, group: None, sent_at: None };
+        let message = Message {
+            queue: source,
+            id: kept.message_id,
+            body: kept.body,
+            parent: None,
+            group: None,
+            sent_at: None,
+            envelope: None,
+        };
         let Some(taken) = self.ingest.take(vec![message], now).await?.pop() else { return Ok(Redriven::Unknown) };
         if !matches!(taken, Taken::Quarantined { .. }) {
             self.store.forget_quarantined(queue, message_id).await?;

@@ -39,7 +39,14 @@ pub struct KnownEvent {
     pub received_at: Timestamp,
     /// The runs it opened; none when no trigger matched.
     pub runs: Vec<RunId>,
+    /// By which queue or webhook, by our name, where that was kept.
+    pub queue: Option<String>,
+    /// The event, where it was kept.
+    pub body: Option<String>,
 }
+
+/// An event as its row has it: source, detail-type, when it was received, runs, queue and body.
+type EventColumns = (String, String, i64, String, Option<String>, Option<String>);
 
 /// Events are remembered at least this long, whatever the history: SQS may deliver a message again for 14 days (Amazon
 /// SQS developer guide, quotas: message retention), and a forgotten one would start a second run.
@@ -116,16 +123,17 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn events(&self, event_id: &str) -> Result<Vec<KnownEvent>, StoreError> {
-        let rows: Vec<(String, String, i64, String)> = sqlx::query_as(
-            "SELECT source, detail_type, received_at_us, runs FROM events WHERE event_id = ? ORDER BY received_at_us",
+        let rows: Vec<EventColumns> = sqlx::query_as(
+            "SELECT source, detail_type, received_at_us, runs, queue, body FROM events WHERE event_id = ?
+             ORDER BY received_at_us",
         )
         .bind(event_id)
         .fetch_all(&self.pool)
         .await
         .map_err(read_failed)?;
-        let event = |(source, detail_type, us, runs): (String, String, i64, String)| {
+        let event = |(source, detail_type, us, runs, queue, body): EventColumns| {
             let received_at = from_us("events", us)?;
-            Ok(KnownEvent { source, detail_type, received_at, runs: from_json("events", &runs)? })
+            Ok(KnownEvent { source, detail_type, received_at, runs: from_json("events", &runs)?, queue, body })
         };
         rows.into_iter().map(event).collect()
     }

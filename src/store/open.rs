@@ -178,5 +178,6 @@ fn migrator() -> Migrator {
         step(3, "ledgers", include_str!("migrations/0003_ledgers.sql")),
         step(4, "deployments", include_str!("migrations/0004_deployments.sql")),
         step(5, "quarantine", include_str!("migrations/0005_quarantine.sql")),
+        step(6, "bodies", include_str!("migrations/0006_bodies.sql")),
     ])
 }

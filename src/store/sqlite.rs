@@ -85,14 +85,16 @@ impl Store for SqliteStore {
         for Arrival { event, runs } in &arrivals {
             let ids: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
             let inserted = sqlx::query(
-                "INSERT INTO events (source, event_id, detail_type, received_at_us, runs) VALUES (?, ?, ?, ?, ?)
-                 ON CONFLICT DO NOTHING",
+                "INSERT INTO events (source, event_id, detail_type, received_at_us, runs, queue, body)
+                 VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             )
             .bind(&event.source)
             .bind(&event.event_id)
             .bind(&event.detail_type)
             .bind(event.received_at.as_microsecond())
             .bind(to_json("events", &ids)?)
+            .bind(&event.queue)
+            .bind(&event.body)
             .execute(&mut *tx)
             .await
             .map_err(write_failed)?;

@@ -49,6 +49,7 @@ struct Instruments {
     consumed: Counter<u64>,
     messaging_duration: Histogram<f64>,
     process_duration: Histogram<f64>,
+    http_duration: Histogram<f64>,
     fis_calls: Counter<u64>,
     fis_call_duration: Histogram<f64>,
     steps: Counter<u64>,
@@ -94,6 +95,7 @@ impl Metrics {
                 &names::CALL_SECONDS,
                 "From the receipt of messages until they are durable",
             ),
+            http_duration: seconds(names::METRIC_HTTP_DURATION, &names::CALL_SECONDS, "Length of webhooks' requests"),
             fis_calls: counter(names::METRIC_FIS_CALLS, names::UNIT_CALLS, "Calls to FIS"),
             fis_call_duration: seconds(names::METRIC_FIS_CALL_DURATION, &names::CALL_SECONDS, "Length of calls to FIS"),
             steps: counter(names::METRIC_STEPS, names::UNIT_STEPS, "Passes of the planner"),
@@ -151,6 +153,17 @@ impl Metrics {
     /// Measures the time from the receipt of a batch of messages until they were durable.
     pub fn queue_processed(&self, queue: &str, seconds: f64) {
         self.0.process_duration.record(seconds, &of_queue(queue, "process"));
+    }
+
+    /// Measures the answer to a webhook's request.
+    pub fn http_answer(&self, route: &'static str, status: u16, seconds: f64) {
+        let attributes = [
+            KeyValue::new(names::HTTP_METHOD, "POST"),
+            KeyValue::new(names::HTTP_ROUTE, route),
+            KeyValue::new(names::HTTP_STATUS, i64::from(status)),
+            KeyValue::new(names::URL_SCHEME, "http"),
+        ];
+        self.0.http_duration.record(seconds, &attributes);
     }
 
     /// Counts a pass of the planner.

@@ -61,6 +61,14 @@ pub const DESTINATION: &str = "messaging.destination.name";
 pub const MESSAGING_OPERATION: &str = "messaging.operation.name";
 /// Class of a failed call; absent on success.
 pub const ERROR_TYPE: &str = "error.type";
+/// Method of a request (OpenTelemetry, HTTP attributes; so are those below).
+pub const HTTP_METHOD: &str = "http.request.method";
+/// Path of a request, names in it as they are in the route.
+pub const HTTP_ROUTE: &str = "http.route";
+/// Status of the answer.
+pub const HTTP_STATUS: &str = "http.response.status_code";
+/// `http`.
+pub const URL_SCHEME: &str = "url.scheme";
 
 /// `EXP…`.
 pub const FIS_EXPERIMENT: &str = "aws.fis.experiment.id";
@@ -91,6 +99,9 @@ pub const METRIC_CONSUMED: &str = "messaging.client.consumed.messages";
 pub const METRIC_MESSAGING_DURATION: &str = "messaging.client.operation.duration";
 /// Histogram of the time from the receipt of a batch until it was durable, seconds, by [`DESTINATION`].
 pub const METRIC_PROCESS_DURATION: &str = "messaging.process.duration";
+/// Histogram of the time a webhook's request took, seconds, by [`HTTP_METHOD`], [`HTTP_ROUTE`], [`HTTP_STATUS`],
+/// [`URL_SCHEME`] (OpenTelemetry, HTTP metrics).
+pub const METRIC_HTTP_DURATION: &str = "http.server.request.duration";
 /// Counter of FIS calls by [`OPERATION`], [`RESULT`].
 pub const METRIC_FIS_CALLS: &str = "firedrill.fis.calls";
 /// Histogram of the time a FIS call took, seconds, by [`OPERATION`].

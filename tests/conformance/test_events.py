@@ -172,6 +172,23 @@ class Events(Case):
         except botocore.exceptions.ClientError as error:
             self.assertIn("InputTransformer", error.response["Error"]["Message"])
 
+    def test_tags_of_a_rule_are_those_of_its_making_and_of_later_calls(self):
+        rule, pattern = name(), json.dumps({"source": [name()]})
+        arn = self.events.put_rule(Name=rule, EventPattern=pattern, Tags=[{"Key": "by", "Value": "us"}])["RuleArn"]
+        self.addCleanup(self.events.delete_rule, Name=rule)
+        self.events.put_rule(Name=rule, EventPattern=pattern, Tags=[{"Key": "by", "Value": "others"}])
+        self.events.tag_resource(ResourceARN=arn, Tags=[{"Key": "for", "Value": "tests"}])
+        tags = {tag["Key"]: tag["Value"] for tag in self.events.list_tags_for_resource(ResourceARN=arn)["Tags"]}
+        self.assertEqual(tags, {"by": "us", "for": "tests"})
+        self.events.untag_resource(ResourceARN=arn, TagKeys=["by"])
+        tags = self.events.list_tags_for_resource(ResourceARN=arn)["Tags"]
+        self.assertEqual(tags, [{"Key": "for", "Value": "tests"}])
+        missing = f"{arn}-missing"
+        self.refused_with("ResourceNotFoundException", "list_tags_for_resource", ResourceARN=missing)
+        self.refused_with("ResourceNotFoundException", "untag_resource", ResourceARN=missing, TagKeys=["by"])
+        wrong = [{"Key": "aws:by", "Value": ""}]
+        self.refused_with("ValidationException", "tag_resource", ResourceARN=arn, Tags=wrong)
+
     def refused_with(self, code, operation, **arguments):
         with self.assertRaises(botocore.exceptions.ClientError) as caught:
             getattr(self.events, operation)(**arguments)

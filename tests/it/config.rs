@@ -2,6 +2,7 @@
 
 mod schedules;
 mod triggers;
+mod webhooks;
 mod windows;
 
 use std::{fs, path::Path};
@@ -294,6 +295,7 @@ fn reference_holds_every_key() {
     let live: Vec<&str> = text.lines().map(|line| line.strip_prefix('#').filter(is_key).unwrap_or(line)).collect();
     let live = live.join("\n");
     let files = [("a.toml", live.as_str()), ("holidays.ics", "BEGIN:VCALENDAR\nEND:VCALENDAR\n")];
+    let files = [&files[..], &[("github.secret", "It's a Secret to Everybody")]].concat();
     with_files(&files, |folder| load(folder, [])).expect("the examples load");
     let value: Value = toml::from_str(&live).expect("TOML");
     let schema = schema();

@@ -94,7 +94,7 @@ fn opened(version: &str) -> Run {
     let rules = Rules { experiments: BTreeMap::from([(declared.name.clone(), declared)]), ..Rules::default() };
     let mut event = event();
     event["detail"]["version"] = json!(version);
-    let event = event::read(&event.to_string(), "m-1").expect("an event");
+    let event = event::read(&event.to_string(), "m-1", &[]).expect("an event");
     event::opened_runs(&rules, &event, &receipt(None, t("10:00:00"))).pop().expect("a run")
 }
 

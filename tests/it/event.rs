@@ -1,16 +1,21 @@
 //! Events: what bodies are read as, which runs they open, and how messages become rows.
 
+mod catalogue;
+mod mappings;
+mod presets;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use firedrill::{
     domain::{
         event::{self, MAX_BODY_BYTES},
         experiment::{EventTrigger, Experiment, Rules},
+        fis::FisStatus,
         pattern::Pattern,
-        run::{Run, TraceParent, Trigger},
+        run::{Observation, Run, TraceParent, Trigger},
     },
-    engine::ports::Store,
-    ingest::event::{EventIngest, Message, QUARANTINE_BODY_BYTES, Taken},
+    engine::ports::{Hints, Store},
+    ingest::event::{EventIngest, KEPT_BODY_BYTES, Message, QUARANTINE_BODY_BYTES, Taken},
     store::SqliteStore,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -21,7 +26,7 @@ use crate::{
     store::empty,
     support::{
         runs::name,
-        world::{experiment, receipt, t, trigger},
+        world::{self, experiment, receipt, t, trigger},
     },
 };
 
@@ -61,7 +66,7 @@ fn by_sns(kind: &str, message: &str) -> String {
 /// Checks what a body is read as: `source / id / detail-type`, or why it is not.
 #[track_caller]
 fn check(body: &str, expected: &str) {
-    let read = match event::read(body, "message-1") {
+    let read = match event::read(body, "message-1", &[]) {
         Ok(event) => format!("{} / {} / {}", event.source, event.id, event.detail_type),
         Err(unreadable) => unreadable.to_string(),
     };
@@ -75,7 +80,7 @@ const READ: &str =
 fn eventbridge_and_sns_bodies_are_one_event() {
     check(&deployment().to_string(), READ);
     check(&by_sns("Notification", &deployment().to_string()), READ);
-    let event = event::read(&deployment().to_string(), "message-1").expect("an event");
+    let event = event::read(&deployment().to_string(), "message-1", &[]).expect("an event");
     assert_eq!(event.time, Some(t("09:59:58")));
     assert_eq!(event.body, deployment());
 }
@@ -97,18 +102,20 @@ fn missing_id_is_that_of_the_message() {
 
 #[test]
 fn body_that_is_no_event_says_why() {
+    for body in ["[1, 2]", "\"text\"", "null"] {
+        check(body, "the body is not an event: it is no JSON object");
+    }
+    let unmapped = "the body is not an event: it has no `detail-type`, and there is no `[mappings.NAME]` that could make an \
+                    event of it; it has `account`, `detail`, `id`, `region`, `resources`, `source`, `time`, `version`";
+    check(&without("detail-type").to_string(), unmapped);
     let no_event = "the body is not an EventBridge event: ";
     for (body, reason) in [
         (without("source").to_string(), "it has no `source`"),
-        (without("detail-type").to_string(), "it has no `detail-type`"),
         (with("source", json!("")).to_string(), "it has no `source`"),
         (with("source", json!(7)).to_string(), "`source` is not a text"),
         (with("id", Value::Null).to_string(), "`id` is not a text"),
         (with("source", json!("x".repeat(513))).to_string(), "`source` has 513 bytes"),
         (with("id", json!("x".repeat(513))).to_string(), "`id` has 513 bytes"),
-        ("[1, 2]".to_owned(), "it has no `source`"),
-        ("\"text\"".to_owned(), "it has no `source`"),
-        ("null".to_owned(), "it has no `source`"),
         (
             by_sns("SubscriptionConfirmation", "confirm at https://…"),
             "an SNS message of type `SubscriptionConfirmation`",
@@ -128,7 +135,7 @@ fn body_that_is_not_json_says_so() {
     for body in
         ["", "{", "hello", "{\"a\":1} {", &by_sns("Notification", "hello"), &format!("{}1", "[".repeat(100_000))]
     {
-        let unreadable = event::read(body, "message-1").expect_err("unreadable").to_string();
+        let unreadable = event::read(body, "message-1", &[]).expect_err("unreadable").to_string();
         assert!(unreadable.starts_with("the body is not JSON that can be read: "), "{unreadable}");
     }
     let nested = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
@@ -149,7 +156,7 @@ fn body_may_be_just_below_a_quarter_mebibyte() {
 
 #[test]
 fn unreadable_time_or_trace_is_no_reason_to_refuse() {
-    let read = |event: Value| event::read(&event.to_string(), "message-1").expect("an event");
+    let read = |event: Value| event::read(&event.to_string(), "message-1", &[]).expect("an event");
     assert_eq!(read(with("time", json!("yesterday"))).time, None);
     assert_eq!(read(with("time", json!(1))).time, None);
     assert_eq!(read(with("traceparent", json!("00-nonsense"))).parent, None);
@@ -174,7 +181,7 @@ fn rules() -> Rules {
 }
 
 fn opened(parent: Option<TraceParent>) -> Vec<Run> {
-    let event = event::read(&with("traceparent", json!(PARENT)).to_string(), "message-1").expect("an event");
+    let event = event::read(&with("traceparent", json!(PARENT)).to_string(), "message-1", &[]).expect("an event");
     event::opened_runs(&rules(), &event, &receipt(parent, t("10:00:00")))
 }
 
@@ -205,7 +212,15 @@ fn trace_of_the_message_goes_before_that_of_the_body() {
 }
 
 fn message(id: &str, body: &str) -> Message {
-    Message { queue: name("q"), id: id.to_owned(), body: body.to_owned(), parent: None, group: None, sent_at: None }
+    Message {
+        queue: name("q"),
+        id: id.to_owned(),
+        body: body.to_owned(),
+        parent: None,
+        group: None,
+        sent_at: None,
+        envelope: None,
+    }
 }
 
 /// An ingest of [`rules`] over an empty store.
@@ -214,16 +229,17 @@ struct Intake {
     store: Arc<SqliteStore>,
     ingest: EventIngest<SqliteStore>,
     poke: Arc<Notify>,
+    hints: Arc<Hints>,
     _rules: watch::Sender<Arc<Rules>>,
 }
 
 impl Intake {
     async fn new() -> Self {
         let (folder, store) = empty().await;
-        let (store, poke) = (Arc::new(store), Arc::new(Notify::new()));
+        let (store, poke, hints) = (Arc::new(store), Arc::new(Notify::new()), Arc::new(Hints::default()));
         let (sender, rules) = watch::channel(Arc::new(rules()));
-        let ingest = EventIngest::new(store.clone(), rules, poke.clone());
-        Self { _folder: folder, store, ingest, poke, _rules: sender }
+        let ingest = EventIngest::new(store.clone(), rules, poke.clone(), hints.clone());
+        Self { _folder: folder, store, ingest, poke, hints, _rules: sender }
     }
 
     async fn take(&self, id: &str, body: &str, at: Timestamp) -> Taken {
@@ -267,6 +283,55 @@ async fn batch_is_told_of_in_its_order() {
     intake.poke.notified().await;
 }
 
+/// What FIS tells of an experiment.
+fn by_fis(source: &str, detail_type: &str, experiment: Value) -> String {
+    let detail = json!({ "experiment-id": experiment, "new-state": { "status": "completed" } });
+    json!({ "source": source, "id": "f-1", "detail-type": detail_type, "detail": detail }).to_string()
+}
+
+#[test]
+fn event_of_fis_tells_of_an_experiment() {
+    const TYPE: &str = "FIS Experiment State Change";
+    let long = "E".repeat(65);
+    for (source, detail_type, experiment, expected) in [
+        ("aws.fis", TYPE, json!("EXP1"), Some("EXP1")),
+        ("com.example", TYPE, json!("EXP1"), None),
+        ("aws.fis", "AWS API Call via CloudTrail", json!("EXP1"), None),
+        ("aws.fis", TYPE, json!(["EXP1"]), None),
+        ("aws.fis", TYPE, json!(long), None),
+    ] {
+        let event = event::read(&by_fis(source, detail_type, experiment), "m-1", &[]).expect("an event");
+        assert_eq!(event::told_of(&event), expected, "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn experiment_of_which_fis_tells_is_hinted_at_until_it_was_polled() {
+    let intake = Intake::new().await;
+    let hinted = |runs: &[Run]| intake.hints.of(runs).into_iter().collect::<Vec<_>>();
+    let going = world::running(world::slot_run("10:00:00"), "10:00:00");
+    let fis_id = going.fis.as_ref().expect("an experiment").id.clone();
+    for (at, id) in [("10:00:05", &fis_id), ("10:00:06", &"EXPforeign".to_owned())] {
+        intake.take("m-1", &by_fis("aws.fis", "FIS Experiment State Change", json!(id)), t(at)).await;
+    }
+    intake.poke.notified().await;
+    let runs = [going];
+    assert_eq!(hinted(&runs), [(fis_id.clone(), t("10:00:05"))]);
+    assert_eq!(hinted(&runs), [(fis_id.clone(), t("10:00:05"))], "as long as it was not polled");
+    let [going] = runs;
+    let seen = world::applied(
+        going,
+        &[("10:00:07", Observation::Polled { fis: world::fis(FisStatus::Running, t("10:00:00")) })],
+    );
+    assert_eq!(hinted(&[seen]), []);
+    for n in 0..2_000 {
+        intake.hints.give(&format!("EXPother{n}"), t("10:00:08"));
+    }
+    intake.hints.give(&fis_id, t("10:00:09"));
+    let going = world::running(world::slot_run("10:00:00"), "10:00:00");
+    assert_eq!(hinted(&[going]), [], "hints are bounded: the planner's own pace is left");
+}
+
 #[tokio::test]
 async fn event_from_the_future_has_no_lag() {
     let intake = Intake::new().await;
@@ -282,6 +347,11 @@ async fn message_without_a_match_is_recorded_too() {
     assert_eq!(intake.take("m-1", &body, t("10:00:01")).await, Taken::Duplicate);
     let known = intake.store.events("e-1").await.expect("a read");
     assert_eq!((known.len(), known[0].received_at), (1, t("10:00:00")));
+    // Kept to be able to tell why, unless it is large.
+    assert_eq!((known[0].queue.as_deref(), known[0].body.as_deref()), (Some("q"), Some(body.as_str())));
+    let large = json!({ "source": "aws.ecr", "id": "e-2", "detail-type": "x".repeat(500), "detail": "x".repeat(KEPT_BODY_BYTES) });
+    assert_eq!(intake.take("m-2", &large.to_string(), t("10:00:00")).await, Taken::Unmatched);
+    assert_eq!(intake.store.events("e-2").await.expect("a read")[0].body, None);
 }
 
 #[tokio::test]

@@ -26,4 +26,5 @@ mod simulator;
 mod store;
 mod telemetry;
 mod template;
+mod webhook;
 mod window;

@@ -8,12 +8,13 @@ use std::{
 use firedrill::domain::{
     fis::FailureClass,
     outcome::Outcome,
+    provision::TAG,
     run::{HoldReason, SkipReason, StopCause},
 };
 use serde_json::Value;
 
 /// Every action that the agent calls, or that AWS asks for when it does.
-const ACTIONS: [&str; 14] = [
+const ACTIONS: [&str; 15] = [
     "events:PutEvents",
     "fis:GetExperiment",
     "fis:GetExperimentTemplate",
@@ -24,10 +25,35 @@ const ACTIONS: [&str; 14] = [
     "fis:StopExperiment",
     "fis:TagResource",
     "iam:CreateServiceLinkedRole",
+    "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessage",
     "sqs:ReceiveMessage",
     "ssm:GetCalendarState",
     "ssm:GetDocument",
+];
+
+/// Every action that `firedrill queue` calls, or that AWS asks for when it does; GetCallerIdentity needs no permission.
+const PROVISIONING_ACTIONS: [&str; 20] = [
+    "events:DeleteRule",
+    "events:ListEventBuses",
+    "events:ListRules",
+    "events:ListTagsForResource",
+    "events:ListTargetsByRule",
+    "events:PutRule",
+    "events:PutTargets",
+    "events:RemoveTargets",
+    "events:TagResource",
+    "sqs:ChangeMessageVisibility",
+    "sqs:CreateQueue",
+    "sqs:DeleteMessage",
+    "sqs:DeleteQueue",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ListQueueTags",
+    "sqs:ReceiveMessage",
+    "sqs:SendMessage",
+    "sqs:SetQueueAttributes",
+    "sqs:TagQueue",
 ];
 
 /// Called only where a role is configured.
@@ -98,25 +124,57 @@ fn unit_restarts_after_crashes_only_and_may_do_little() {
     assert!(stop > 30, "the agent drains for 30 s");
 }
 
-#[test]
-fn policy_allows_exactly_what_the_agent_calls() {
-    let policy = json("deploy/iam-policy.json");
+/// The actions of each statement of an IAM policy, and the statement.
+fn statements(name: &str) -> Vec<(Vec<String>, Value)> {
+    let policy = json(name);
     assert_eq!(policy["Version"], "2012-10-17");
-    let mut allowed = BTreeSet::new();
-    for statement in policy["Statement"].as_array().expect("statements") {
+    let statement = |statement: &Value| {
         assert_eq!(statement["Effect"], "Allow");
         assert!(statement["Sid"].as_str().is_some_and(|sid| sid.chars().all(|c| c.is_ascii_alphanumeric())));
         let actions: Vec<&str> = match &statement["Action"] {
             Value::Array(actions) => actions.iter().filter_map(Value::as_str).collect(),
             action => action.as_str().into_iter().collect(),
         };
+        (actions.into_iter().map(str::to_owned).collect(), statement.clone())
+    };
+    policy["Statement"].as_array().expect("statements").iter().map(statement).collect()
+}
+
+#[test]
+fn policy_allows_exactly_what_the_agent_calls() {
+    let mut allowed = BTreeSet::new();
+    for (actions, statement) in statements("deploy/iam-policy.json") {
         // The list operations of FIS have no resource (service authorization reference).
         let lists = actions.iter().all(|action| action.starts_with("fis:List"));
         assert_eq!(statement["Resource"] == "*", lists, "{statement}");
-        allowed.extend(actions.into_iter().map(str::to_owned));
+        allowed.extend(actions);
     }
     let expected: BTreeSet<String> = ACTIONS.into_iter().chain([ASSUME_ROLE]).map(str::to_owned).collect();
     assert_eq!(allowed, expected);
+}
+
+#[test]
+fn policy_of_provisioning_makes_and_changes_only_what_carries_the_tag() {
+    let mut allowed = BTreeSet::new();
+    for (actions, statement) in statements("deploy/iam-policy-provisioning.json") {
+        // Listing buses has no resource (service authorization reference).
+        assert_eq!(statement["Resource"] == "*", actions == ["events:ListEventBuses"], "{statement}");
+        let tagged = |place: &str| statement["Condition"]["Null"][format!("aws:{place}/{TAG}")] == "false";
+        let makes = ["sqs:CreateQueue", "sqs:TagQueue", "events:PutRule", "events:TagResource"];
+        let changes = [
+            "sqs:SetQueueAttributes",
+            "sqs:DeleteQueue",
+            "events:PutTargets",
+            "events:RemoveTargets",
+            "events:DeleteRule",
+        ];
+        for action in &actions {
+            assert_eq!(makes.contains(&action.as_str()), tagged("RequestTag"), "{action}");
+            assert_eq!(changes.contains(&action.as_str()), tagged("ResourceTag"), "{action}");
+        }
+        allowed.extend(actions);
+    }
+    assert_eq!(allowed, PROVISIONING_ACTIONS.map(str::to_owned).into());
 }
 
 #[test]
@@ -128,6 +186,7 @@ fn queue_takes_messages_of_one_rule_only() {
     assert_eq!(allow[0]["Principal"]["Service"], "events.amazonaws.com");
     assert_eq!(allow[0]["Action"], "sqs:SendMessage");
     assert_eq!(allow[0]["Condition"]["ArnEquals"]["aws:SourceArn"], "arn:aws:events:REGION:ACCOUNT:rule/RULE");
+    assert_eq!(allow[0]["Condition"]["StringEquals"]["aws:SourceAccount"], "ACCOUNT");
 }
 
 /// The values that a member of the event's detail may have.
@@ -207,6 +266,7 @@ fn every_shipped_file_has_a_test() {
     let tested = [
         "deploy/Dockerfile",
         "deploy/events/run-event.schema.json",
+        "deploy/iam-policy-provisioning.json",
         "deploy/iam-policy.json",
         "deploy/queue-policy.json",
         "systemd/firedrill.service",

@@ -60,15 +60,36 @@ fn branches_of_or_are_never_mixed() {
     check_merged(&[or("x"), or("y")], &[or("x"), or("y")]);
 }
 
+fn globs(globs: &[&str]) -> Vec<Value> {
+    globs.iter().map(|glob| of("ci", "service", json!([{ "wildcard": glob }]))).collect()
+}
+
 #[test]
 fn wildcards_are_united_as_far_as_eventbridge_takes_them() {
-    let globs: Vec<Value> =
-        (0..4).map(|n| of("ci", "service", json!([{ "wildcard": format!("team-{n}-*") }]))).collect();
-    let rules = merge::merged(&globs.iter().collect::<Vec<_>>()).expect("rules");
+    let patterns = globs(&["a-*-b", "c-*-d", "*:e/*", "f-*-g", "h-*-i"]);
+    let rules = merge::merged(&patterns.iter().collect::<Vec<_>>()).expect("rules");
     let counts: Vec<usize> =
         rules.iter().map(|rule| rule["detail"]["service"].as_array().map_or(0, Vec::len)).collect();
-    assert_eq!(counts.iter().sum::<usize>(), 4, "{rules:?}");
-    assert!(counts.iter().all(|count| *count <= 3), "{rules:?}");
+    assert_eq!((counts.iter().sum::<usize>(), counts.len()), (5, 2), "{rules:?}");
+    // One by itself is left to EventBridge, however complex it is.
+    let complex = globs(&["*a*b*c*d*e*f*g*h*"]);
+    check_merged(&complex, &complex);
+}
+
+#[test]
+fn wildcards_that_are_prefixes_or_suffixes_become_those() {
+    let as_prefix = json!([{ "prefix": "" }, { "prefix": "team-" }, { "suffix": "-api" }]);
+    check_merged(&globs(&["team-*", "*-api", "*"]), &[of("ci", "service", as_prefix)]);
+    let stay = json!([{ "wildcard": "*a*" }, { "wildcard": "a\\\\*" }, { "wildcard": "b" }]);
+    check_merged(&globs(&["*a*", "a\\\\*", "b"]), &[of("ci", "service", stay)]);
+}
+
+#[test]
+fn too_many_rules_with_wildcards_are_refused() {
+    let apart = |n: usize| json!({ "source": [format!("s{n}")], "detail-type": [{ "wildcard": format!("{n}*x") }] });
+    let patterns: Vec<Value> = (0..31).map(apart).collect();
+    let error = merge::merged(&patterns.iter().collect::<Vec<_>>()).expect_err("refused");
+    assert_eq!(error, ProvisionError::TooManyWildcards { count: 31, most: 30 });
 }
 
 #[test]
@@ -102,6 +123,13 @@ fn too_many_rules_for_a_policy_are_refused() {
     assert_eq!(error, ProvisionError::TooManyRules { count: 301, most: 300 });
     let error = desired(&options(), "q", &(0..2_000).map(apart).collect::<Vec<_>>()).expect_err("refused");
     assert_eq!(error, ProvisionError::TooManyRules { count: 2_001, most: 1_000 });
+}
+
+#[test]
+fn lists_of_wildcards_that_multiply_are_refused_in_time() {
+    let list: Vec<Value> = (0..500).map(|n| json!({ "wildcard": format!("a*{n}*b") })).collect();
+    let error = desired(&options(), "q", &[json!({ "source": list, "detail-type": list })]).expect_err("refused");
+    assert_eq!(error, ProvisionError::TooManyRules { count: 1_001, most: 1_000 });
 }
 
 #[test]
@@ -161,6 +189,10 @@ fn alternatives() -> impl Strategy<Value = Value> {
         select(vec![json!({ "prefix": "a" }), json!({ "prefix": "b" })]),
         select(vec![json!({ "anything-but": "a" }), json!({ "anything-but": ["a", "b"] })]),
         select(vec![json!({ "exists": true }), json!({ "exists": false })]),
+        select(vec![json!({ "wildcard": "a*" }), json!({ "wildcard": "*b" }), json!({ "wildcard": "*a*c" })]),
+        select(vec![json!({ "suffix": "b" }), json!({ "equals-ignore-case": "AB" }), json!({ "prefix": "" })]),
+        select(vec![json!({ "numeric": [">", 0, "<=", 1] }), json!({ "anything-but": { "wildcard": "*b" } })]),
+        select(vec![json!({ "cidr": "10.0.0.0/8" }), json!("10.1.2.3")]),
     ];
     prop::collection::vec(one, 1..4).prop_map(Value::from)
 }
@@ -168,17 +200,31 @@ fn alternatives() -> impl Strategy<Value = Value> {
 fn pattern() -> impl Strategy<Value = Value> {
     let detail = prop::collection::btree_map(select(vec!["x", "y"]), alternatives(), 1..3);
     let detail = detail.prop_map(|fields| json!(fields));
-    (alternatives(), prop::option::of(detail)).prop_map(|(source, detail)| match detail {
-        Some(detail) => json!({ "source": source, "detail": detail }),
-        None => json!({ "source": source }),
+    let or = prop::option::of((alternatives(), alternatives()));
+    (alternatives(), prop::option::of(detail), or).prop_map(|(source, detail, or)| {
+        let mut pattern = json!({ "source": source });
+        if let Some(detail) = detail {
+            pattern["detail"] = detail;
+        }
+        if let Some((x, kind)) = or {
+            pattern["$or"] = json!([{ "detail-type": kind }, { "detail": { "z": x } }]);
+        }
+        pattern
     })
 }
 
 fn event() -> impl Strategy<Value = Value> {
-    let leaf = || select(vec![json!("a"), json!("ab"), json!("abc"), json!("b"), json!("c"), json!(1), json!(null)]);
-    let object = prop::collection::btree_map(select(vec!["x", "y"]), leaf(), 0..3).prop_map(|fields| json!(fields));
+    let leaf = || {
+        select(vec!["a", "ab", "abc", "b", "c", "", "10.9.9.9"])
+            .prop_map(Value::from)
+            .boxed()
+            .prop_union(select(vec![json!(1), json!(null), json!(true)]).boxed())
+    };
+    let object =
+        prop::collection::btree_map(select(vec!["x", "y", "z"]), leaf(), 0..4).prop_map(|fields| json!(fields));
     let several = prop::collection::vec(object.clone(), 0..3).prop_map(Value::from);
-    (leaf(), prop_oneof![object, several]).prop_map(|(source, detail)| json!({ "source": source, "detail": detail }))
+    (leaf(), leaf(), prop_oneof![object, several])
+        .prop_map(|(source, kind, detail)| json!({ "source": source, "detail-type": kind, "detail": detail }))
 }
 
 proptest! {

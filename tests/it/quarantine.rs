@@ -37,7 +37,7 @@ async fn message_that_can_be_read_opens_its_run_and_is_forgotten() {
     experiment.triggers = vec![world::trigger("ci", 0, 0)];
     let experiments = [(name("probe"), experiment)].into();
     let (_sender, rules) = watch::channel(Arc::new(Rules { experiments, ..Rules::default() }));
-    let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()));
+    let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
     let quarantine = Quarantine::new(store.clone(), ingest);
     let redrive = async || quarantine.redrive("q", "m-1", world::t("10:00:00")).await.expect("a store that works");
     let rest = async || store.quarantined(9).await.expect("rows").len();

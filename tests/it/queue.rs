@@ -2,6 +2,7 @@
 //! our own simulator. FIS is the simulator in both cases.
 
 mod failing;
+mod hints;
 mod order;
 mod scene;
 mod work;

@@ -74,7 +74,7 @@ fn stop_request(by: &str) -> StopRequest {
 
 fn arrival(source: &str, id: &str, runs: Vec<Run>) -> Arrival {
     let (source, event_id, detail_type) = (source.to_owned(), id.to_owned(), "Done".to_owned());
-    Arrival { event: EventRow { source, event_id, detail_type, received_at: t(AT) }, runs }
+    Arrival { event: EventRow { source, event_id, detail_type, received_at: t(AT), queue: None, body: None }, runs }
 }
 
 /// Records one event.

@@ -69,3 +69,29 @@ fn hint(code: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::hint;
+
+    #[test]
+    fn every_error_of_kms_has_its_own_hint_under_both_names() {
+        let names = [
+            ("KmsAccessDenied", "KMS.AccessDeniedException"),
+            ("KmsDisabled", "KMS.DisabledException"),
+            ("KmsInvalidKeyUsage", "KMS.InvalidKeyUsageException"),
+            ("KmsInvalidState", "KMS.InvalidStateException"),
+            ("KmsNotFound", "KMS.NotFoundException"),
+            ("KmsOptInRequired", "KMS.OptInRequired"),
+            ("KmsThrottled", "KMS.ThrottlingException"),
+        ];
+        let mut hints: Vec<&str> = names.iter().filter_map(|(_, query)| hint(query)).collect();
+        assert_eq!(hints.len(), names.len());
+        assert!(names.iter().all(|(name, query)| hint(name) == hint(query)));
+        hints.sort_unstable();
+        hints.dedup();
+        assert_eq!(hints.len(), names.len());
+        assert_eq!(hint("AWS.SimpleQueueService.NonExistentQueue"), hint("QueueDoesNotExist"));
+        assert_eq!(hint("InternalFailure"), None);
+    }
+}

@@ -74,6 +74,7 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
             parent,
             // On a standard queue a group is about fairness and promises no order.
             group: group.filter(|_| self.queue.is_fifo()).cloned(),
+            envelope: None,
             sent_at: sent_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
             id: message.message_id.unwrap_or_default(),
             body: message.body.unwrap_or_default(),

@@ -21,11 +21,14 @@ use crate::{
         queue::{confirm, named},
         render,
     },
-    domain::event,
+    domain::event::{self, mapping::Mapping},
 };
 
 /// Most messages that one command moves or drops.
 const MAX_MESSAGES: usize = 100_000;
+
+/// Messages between two signs of life.
+const TOLD_EVERY: usize = 100;
 
 /// Runs one of the commands.
 ///
@@ -122,6 +125,9 @@ async fn each(
                     return Err(error);
                 }
                 done += 1;
+                if done.is_multiple_of(TOLD_EVERY) {
+                    eprintln!("{} so far", render::count(done, "message"));
+                }
             }
             if news == 0 {
                 break;
@@ -154,11 +160,12 @@ fn done(context: &Context, key: &str, words: &str, count: usize) -> Result<Exit,
 }
 
 fn show(context: &Context, dead: &DeadLetters, letters: &[Letter], now: Timestamp) -> Result<(), Failure> {
+    let mappings = context.load()?.settings.rules.mappings;
     if context.output == Output::Json {
         let letter = |letter: &Letter| {
             json!({
                 "id": letter.id, "receives": letter.receives, "sent_at": letter.sent, "from": letter.from,
-                "why": why(dead, letter), "body": letter.body,
+                "why": why(dead, letter, &mappings), "body": letter.body,
             })
         };
         let letters: Vec<_> = letters.iter().map(letter).collect();
@@ -173,7 +180,7 @@ fn show(context: &Context, dead: &DeadLetters, letters: &[Letter], now: Timestam
             letter.id.clone(),
             letter.receives.map(|count| count.to_string()).unwrap_or_default(),
             letter.sent.map(|sent| render::span(now.duration_since(sent))).unwrap_or_default(),
-            why(dead, letter),
+            why(dead, letter, &mappings),
             super::excerpt(&letter.body),
         ]);
     }
@@ -181,7 +188,7 @@ fn show(context: &Context, dead: &DeadLetters, letters: &[Letter], now: Timestam
 }
 
 /// Says why a message may be here.
-fn why(dead: &DeadLetters, letter: &Letter) -> String {
+fn why(dead: &DeadLetters, letter: &Letter, mappings: &[Mapping]) -> String {
     if let Some(error) = &letter.error {
         return format!("EventBridge could not deliver it: {error}");
     }
@@ -190,7 +197,7 @@ fn why(dead: &DeadLetters, letter: &Letter) -> String {
         Some(_) => format!("received {} times without being deleted", dead.max_receives),
         None => "sent here by somebody".to_owned(),
     };
-    match event::read(&letter.body, &letter.id) {
+    match event::read(&letter.body, &letter.id, mappings) {
         Ok(_) => came,
         Err(unreadable) => format!("{came}; it is no event: {unreadable}"),
     }

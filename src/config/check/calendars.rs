@@ -1,11 +1,6 @@
 //! Checks of calendars: each names one source, and what is in a file can be read.
 
-use std::{
-    collections::BTreeMap,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::Path, sync::Arc};
 
 use super::{
     super::{
@@ -101,22 +96,9 @@ impl Check<'_> {
         Some(Calendar { name: name?, source: source?, refresh, good_for, found })
     }
 
-    /// Finds a file: what does not begin at the root is below the folder of the file that names it.
     fn file_source(&mut self, path: &KeyPath, file: &str, timezone: Option<String>) -> Option<CalendarSource> {
         let zone = self.zone(&path.key("timezone"), timezone.clone());
-        let (path, file) = (path.key("file"), PathBuf::from(file));
-        let named_in = self.index.value(&path).filter(|place| place.position.is_some());
-        let folder = named_in.as_ref().and_then(|place| Path::new(&place.source).parent());
-        let found = match folder {
-            _ if file.is_absolute() => file,
-            Some(folder) => folder.join(file),
-            None => {
-                let hint =
-                    "a path is looked for beside the file that names it, and a variable stands in none".to_owned();
-                self.problem(&path, format!("`{}` is not an absolute path", file.display()), Some(hint));
-                return None;
-            }
-        };
+        let found = self.beside(&path.key("file"), file)?;
         zone.map(|_| CalendarSource::File { path: found, timezone: timezone.unwrap_or_else(|| "UTC".to_owned()) })
     }
 

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::domain::{
     deployment::{Reading, Supersede},
-    event::presets::{FilterKey, PRESETS, Preset, Rollback},
+    event::{
+        catalogue::{self, Doubt},
+        presets::{FilterKey, PRESETS, Preset, Rollback},
+    },
     experiment::{EventTrigger, Rollbacks},
     ids::Name,
     pattern::Pattern,
@@ -123,14 +126,20 @@ impl Check<'_> {
             (Some(_), None) => {
                 let preset = preset?;
                 self.known_filters(path, preset, filters);
-                self.pattern(&path.key("on"), preset.pattern(filters))
+                let path = path.key("on");
+                let pattern = self.pattern(&path, preset.pattern(filters))?;
+                self.doubtful(&path, &pattern);
+                Some(pattern)
             }
             (None, Some(pattern)) => {
                 for key in filters.keys() {
                     let hint = "write what it is compared with into `pattern`".to_owned();
                     self.problem(&path.key(key.as_str()), "goes with `on` only".to_owned(), Some(hint));
                 }
-                self.pattern(&path.key("pattern"), pattern)
+                let path = path.key("pattern");
+                let pattern = self.pattern(&path, pattern)?;
+                self.doubtful(&path, &pattern);
+                Some(pattern)
             }
             (Some(_), Some(_)) => {
                 let message = "`on` and `pattern` exclude each other".to_owned();
@@ -146,6 +155,17 @@ impl Check<'_> {
                 }
                 None
             }
+        }
+    }
+
+    /// Warns of what EventBridge would not take, and of what no known event has.
+    fn doubtful(&mut self, path: &KeyPath, pattern: &Pattern) {
+        for warning in pattern.warnings() {
+            self.warn(path, warning);
+        }
+        for Doubt { path: keys, message, hint } in catalogue::doubts(pattern) {
+            let path = keys.iter().fold(path.clone(), |path, key| path.key(key));
+            self.doubt(&path, message, hint);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Event triggers as written.
+//! Event triggers and mappings as written.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -72,4 +72,20 @@ pub enum RawRollbacks {
 pub enum RawSupersede {
     Pending,
     Running,
+}
+
+/// How a body of another shape becomes an event, whose `detail` is the body.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawMapping {
+    /// Which bodies it takes: an event pattern of the body.
+    pub when: Option<serde_json::Value>,
+    /// `source` of the event: a text, or a JSON pointer into the body, which begins with `/`.
+    pub source: Option<String>,
+    /// `detail-type` of the event: a text, or a JSON pointer into the body, which begins with `/`.
+    pub detail_type: Option<String>,
+    /// JSON pointer to what only this event has. Default: a digest of the body.
+    pub id: Option<String>,
+    /// JSON pointer to its time: RFC 3339, or seconds or milliseconds since 1970. Default: when it was received.
+    pub time: Option<String>,
 }

@@ -33,6 +33,25 @@ pub struct Preset {
     pub settle: SignedDuration,
     /// Which filters it takes.
     pub filters: &'static [Filter],
+    /// For senders whose bodies are no events: the mapping that makes events of them, unless one of its name is configured.
+    pub mapping: Option<PresetMapping>,
+}
+
+/// A mapping that a preset brings along, as it would be configured.
+#[derive(Debug, Clone, Copy)]
+pub struct PresetMapping {
+    /// Its name.
+    pub name: &'static str,
+    /// Which bodies it takes.
+    pub when: fn() -> Value,
+    /// `source`.
+    pub source: &'static str,
+    /// `detail_type`.
+    pub detail_type: &'static str,
+    /// `id`.
+    pub id: Option<&'static str>,
+    /// `time`.
+    pub time: Option<&'static str>,
 }
 
 /// What a preset knows of rollbacks.

@@ -73,6 +73,7 @@ impl<'a> World<'a> {
             pauses: of_cluster(&outlook.pauses, cluster),
             deployed: outlook.deployed.clone(),
             mode: Mode::Active,
+            hints: BTreeMap::new(),
             busy: BTreeSet::new(),
         };
         let mut world = Self {

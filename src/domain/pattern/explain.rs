@@ -39,6 +39,8 @@ pub struct Mismatch {
     pub found: String,
     /// The alternatives of the pattern, cut short.
     pub wanted: String,
+    /// How many fields of the branch the event does not satisfy, this one included; 1 at least.
+    pub failed: usize,
 }
 
 impl fmt::Display for Mismatch {
@@ -80,11 +82,12 @@ impl Pattern {
         let found = Found { leaves: &scratch.leaves, event };
         let missed = branch.values().map(|own| index(*own)).find(|own| answers[*own] == Answer::No);
         let bound = || branch.values().map(|own| index(*own)).filter(|own| answers[*own] == Answer::Bound);
+        let failed = failed(branch).max(1);
         let mismatch = match missed {
             Some(own) => found.mismatch(&tests[own], &self.fields[own]),
             None => found.torn(bound().map(|own| &self.fields[own])),
         };
-        Ok(Explanation::NoMatch(mismatch))
+        Ok(Explanation::NoMatch(Mismatch { failed, ..mismatch }))
     }
 }
 
@@ -104,7 +107,7 @@ impl Found<'_> {
             more if more > shown.len() => format!("{} and {} more", shown.join(", "), more - shown.len()),
             _all => shown.join(", "),
         };
-        Mismatch { path: field.path.clone(), found, wanted }
+        Mismatch { path: field.path.clone(), found, wanted, failed: 1 }
     }
 
     /// Each field is satisfied, but not all by the same array element.
@@ -116,6 +119,7 @@ impl Found<'_> {
             path: cut(&path, MAX_WANTED),
             found: "values in different elements of an array".to_owned(),
             wanted: format!("{} in the same element", cut(&wanted, MAX_WANTED)),
+            failed: 1,
         }
     }
 

@@ -20,6 +20,8 @@ use crate::domain::{
 const POLL_EARLY: SignedDuration = SignedDuration::from_secs(2);
 /// Time between two polls after that.
 const POLL_LATER: SignedDuration = SignedDuration::from_secs(10);
+/// Least time between two polls, whatever FIS tells of the experiment meanwhile.
+const POLL_HINTED: SignedDuration = SignedDuration::from_secs(1);
 /// How long polls are frequent.
 const EARLY: SignedDuration = SignedDuration::from_mins(1);
 /// Longest time between two polls that fail.
@@ -75,6 +77,7 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, held: &[&Run], run: &Run, now: Tim
         _ => {}
     }
     let due = poll_at(since, &watch);
+    let due = hinted_at(snapshot, run, &watch, now).map_or(due, |hinted| hinted.min(due));
     // A poll that lies in the future because the clock was set back is due as well.
     if now >= due || watch.asked_at.is_some_and(|asked| now < asked) {
         survey.effects.push(Effect::Poll { run: run.id.clone() });
@@ -96,6 +99,14 @@ fn poll_at(since: Timestamp, watch: &Watch) -> Timestamp {
     let doublings = watch.failures.min(5);
     let pace = (pace * 2_i32.pow(doublings)).min(POLL_BACKOFF_LIMIT);
     after(asked, pace)
+}
+
+/// When FIS is asked because it told of the experiment after it was last asked. While polls fail it is not asked more often
+/// for that.
+fn hinted_at(snapshot: &Snapshot<'_>, run: &Run, watch: &Watch, now: Timestamp) -> Option<Timestamp> {
+    let (asked, told) = (watch.asked_at?, *snapshot.hints.get(run.watched()?.0)?);
+    // What was told before the clock was set back is later than anything that is asked now.
+    (watch.failures == 0 && asked < told && told <= now).then(|| after(asked, POLL_HINTED))
 }
 
 /// Why a run counts as lost, if it does. Time alone never makes it so, only an answer at such a time, or its failure: the

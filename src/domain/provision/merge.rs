@@ -2,22 +2,26 @@
 //!
 //! An event matches a pattern when a choice of its leaves satisfies every field by one alternative. So two patterns that
 //! differ in the alternatives of one field are one pattern with the alternatives of both, and one with long lists is
-//! several with parts of them. A pattern that another one covers is left out.
+//! several with parts of them. A pattern that another one covers is left out, and a wildcard that is no more than a
+//! beginning or an end is written as that: EventBridge takes few wildcards.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ProvisionError;
 
 /// Longest pattern of a rule, in bytes (Amazon EventBridge user guide, quotas: 2,048 characters, adjustable).
 pub const MAX_PATTERN_BYTES: usize = 2_048;
 
-/// Most that the wildcards of a rule may add up to by [`wildcard_score`]; EventBridge refuses a rule with many as too
-/// complex. It does not say when: rules with a score of 9 were taken, one with 11 was not.
-const MAX_WILDCARD_SCORE: usize = 10;
+/// Most that the wildcards of a rule may add up to by [`wildcard_score`]: EventBridge refuses a rule with more as too
+/// complex. It does not say when; rules with a score of 9 were taken, one with 11 was not.
+const MAX_WILDCARD_SCORE: usize = 9;
 
-/// Most patterns that are compared with each other after they were merged.
+/// Most rules with wildcards on a bus (Amazon EventBridge user guide, quotas; it cannot be raised).
+const MAX_WILDCARD_RULES: usize = 30;
+
+/// Most patterns that are compared with each other after they were merged, and most that come of splitting.
 const MAX_MERGED: usize = 1_000;
 
 /// A pattern by the path of each field, with its alternatives sorted and each once. `$or` is a field like any other.
@@ -44,7 +48,12 @@ pub fn merged(patterns: &[&Value]) -> Result<Vec<Value>, ProvisionError> {
     for fields in uncovered(few) {
         split(fields, &mut rules)?;
     }
-    Ok(rules.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
+    let rules: Vec<Value> = rules.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+    let count = rules.iter().filter(|rule| wildcard_score(rule) > 0).count();
+    if count > MAX_WILDCARD_RULES {
+        return Err(ProvisionError::TooManyWildcards { count, most: MAX_WILDCARD_RULES });
+    }
+    Ok(rules)
 }
 
 fn flatten(pattern: &Value, path: &mut Vec<String>, fields: &mut Fields) {
@@ -57,7 +66,7 @@ fn flatten(pattern: &Value, path: &mut Vec<String>, fields: &mut Fields) {
             }
         }
         Value::Array(alternatives) => {
-            fields.insert(path.clone(), sorted(alternatives.clone()));
+            fields.insert(path.clone(), sorted(alternatives.iter().map(plain).collect()));
         }
         // No pattern that was parsed has a scalar here.
         scalar => {
@@ -74,6 +83,17 @@ fn by_text(patterns: impl Iterator<Item = Fields>) -> ByText {
 /// many there may be.
 fn is_list(path: &[String]) -> bool {
     path.last().is_none_or(|key| key != "$or")
+}
+
+/// Writes a wildcard that only says how a text begins, or ends, as what it is.
+fn plain(alternative: &Value) -> Value {
+    let text = alternative.get("wildcard").and_then(Value::as_str).filter(|text| !text.contains('\\'));
+    let inner = |text: &str| !text.contains('*');
+    match text.map(|text| (text.strip_suffix('*'), text.strip_prefix('*'))) {
+        Some((Some(prefix), _)) if inner(prefix) => json!({ "prefix": prefix }),
+        Some((_, Some(suffix))) if inner(suffix) => json!({ "suffix": suffix }),
+        _ => alternative.clone(),
+    }
 }
 
 fn sorted(mut alternatives: Vec<Value>) -> Vec<Value> {
@@ -147,35 +167,42 @@ fn uncovered(patterns: Vec<Fields>) -> Vec<Fields> {
     kept.cloned().collect()
 }
 
-/// Splits a pattern that is too long or too complex at its longest list, as often as it takes.
+/// Splits a pattern that is too complex or too long at the list that makes it so most, as often as it takes.
 fn split(fields: Fields, rules: &mut BTreeSet<String>) -> Result<(), ProvisionError> {
-    let text = pattern(&fields).to_string();
-    let complex = score(&fields) > MAX_WILDCARD_SCORE;
-    if text.len() <= MAX_PATTERN_BYTES && !complex {
-        rules.insert(text);
-        return Ok(());
+    if rules.len() > MAX_MERGED {
+        return Err(ProvisionError::TooManyRules { count: rules.len(), most: MAX_MERGED });
     }
-    let can_be_split = |(path, alternatives): &(&Vec<String>, &Vec<Value>)| alternatives.len() > 1 && is_list(path);
-    // Of a pattern that is too complex only lists with wildcards are of interest.
-    let weight = |alternatives: &Vec<Value>| {
-        let texts = alternatives.iter().map(|a| a.to_string().len()).sum::<usize>();
-        if complex { alternatives.iter().map(wildcard_score).sum() } else { texts }
+    let text = pattern(&fields).to_string();
+    let heaviest = |weight: fn(&Value) -> usize| {
+        let lists = fields.iter().filter(|(path, alternatives)| alternatives.len() > 1 && is_list(path));
+        let weighed = lists.map(|(path, all)| (all.iter().map(weight).sum::<usize>(), path));
+        weighed.filter(|(weight, _)| *weight > 0).max().map(|(_, path)| path.clone())
     };
-    let longest = fields.iter().filter(can_be_split).max_by_key(|(_, alternatives)| weight(alternatives));
-    match longest.map(|(path, alternatives)| (path.clone(), alternatives.clone())) {
-        Some((path, alternatives)) if weight(&alternatives) > 0 => {
-            let (left, right) = alternatives.split_at(alternatives.len() / 2);
-            for half in [left, right] {
-                split(Fields::from_iter(fields.clone().into_iter().chain([(path.clone(), half.to_vec())])), rules)?;
+    let too_long = text.len() > MAX_PATTERN_BYTES;
+    let length = |alternative: &Value| alternative.to_string().len();
+    let complex = (score(&fields) > MAX_WILDCARD_SCORE).then(|| heaviest(wildcard_score)).flatten();
+    let weight = if complex.is_some() { wildcard_score } else { length };
+    match complex.or_else(|| too_long.then(|| heaviest(length)).flatten()) {
+        Some(path) => {
+            // Half of what weighs goes to one side.
+            let alternatives = fields.get(&path).cloned().unwrap_or_default();
+            let (heavy, rest): (Vec<_>, Vec<_>) = alternatives.into_iter().partition(|one| weight(one) > 0);
+            let (left, right) = heavy.split_at(heavy.len().div_ceil(2));
+            for half in [left.to_vec(), right.iter().cloned().chain(rest).collect()] {
+                let mut part = fields.clone();
+                part.insert(path.clone(), sorted(half));
+                split(part, rules)?;
             }
             Ok(())
         }
-        // EventBridge itself has the last word on what is too complex.
-        _ if text.len() <= MAX_PATTERN_BYTES => {
+        None if too_long => {
+            Err(ProvisionError::PatternTooLong { bytes: text.len(), begin: text.chars().take(100).collect() })
+        }
+        // What is too complex by itself is left to EventBridge to judge.
+        None => {
             rules.insert(text);
             Ok(())
         }
-        _ => Err(ProvisionError::PatternTooLong { bytes: text.len(), begin: text.chars().take(100).collect() }),
     }
 }
 
@@ -183,10 +210,9 @@ fn score(fields: &Fields) -> usize {
     fields.values().flatten().map(wildcard_score).sum()
 }
 
-/// Returns no less than what EventBridge's matcher counts for the wildcards inside of an alternative: one, and two for
-/// each asterisk.
+/// Returns no less than what EventBridge's matcher counts for the wildcards inside of an alternative or a pattern.
 fn wildcard_score(alternative: &Value) -> usize {
-    let of_text = |text: &str| 1 + 2 * text.matches('*').count();
+    let of_text = |text: &str| (2 * text.matches('*').count()).saturating_sub(1).max(2);
     match alternative {
         Value::Object(members) => members
             .iter()

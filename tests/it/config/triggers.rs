@@ -216,7 +216,24 @@ fn times_that_contradict_each_other_are_refused() {
         "on = \"ecr-push\"\none_in = \"two\"",
     ]);
     insta::assert_snapshot!(refused(&[("a.toml", &text)], &[]), @r#"
-    experiments.checkout.triggers[5].one_in: cannot be understood: invalid type: string "two", expected i64
+    a.toml:8:16 experiments.checkout.triggers[0].settle_limit: is less than `settle`, which is 2h
+      hint: raise it, or lower `settle`
+    a.toml:9:11 experiments.checkout.triggers[0].max_age: is 1h 30m, less than `settle`, which is 2h: every event is too old before a run may start
+      hint: raise it, lower `settle`, or write `max_age = "none"`
+    a.toml:12:11 experiments.checkout.triggers[1].max_age: is 10m, less than `settle`, which is 15m: every event is too old before a run may start
+      hint: raise it, lower `settle`, or write `max_age = "none"`
+    a.toml:13:16 experiments.checkout.triggers[1].settle_limit: is less than `settle`, which is 15m
+      hint: raise it, or lower `settle`
+    a.toml:17:11 experiments.checkout.triggers[2].max_age: is 1h, less than `min_age`, which is 2h: every event is too old before a run may start
+      hint: raise it, lower `min_age`, or write `max_age = "none"`
+    a.toml:20:11 experiments.checkout.triggers[3].max_age: `never` is not a duration
+      hint: write numbers with units, such as `90s`, `1h 30m` or `90d`
+    a.toml:21:11 experiments.checkout.triggers[3].min_age: `2d` is out of range: from 0s to 24h is possible
+    a.toml:22:13 experiments.checkout.triggers[3].cool_down: `91d` is out of range: from 0s to 90d is possible
+    a.toml:23:10 experiments.checkout.triggers[3].one_in: `0` is out of range: from 1 to 10000 is possible
+    a.toml:26:11 experiments.checkout.triggers[4].max_age: `0s` is out of range: from 1s to 7d is possible
+    a.toml:27:10 experiments.checkout.triggers[4].one_in: `10001` is out of range: from 1 to 10000 is possible
+    a.toml:30:10 experiments.checkout.triggers[5].one_in: expected a whole number, found the text "two"
     "#);
 }
 
@@ -235,4 +252,81 @@ fn filters_of_the_environment_may_be_lists() {
     let settings = loaded(&[("a.toml", GOOD)], &env).settings;
     let trigger = &settings.rules.experiments[&Name::parse("checkout").expect("a name")].triggers[0];
     assert_eq!(trigger.pattern.source()["detail"]["repository-name"], json!(["a", "b"]));
+}
+
+/// The mappings of a configuration, as `name: source`.
+fn mappings(text: &str) -> Vec<String> {
+    let rules = loaded(&[("a.toml", text)], &[]).settings.rules;
+    rules.mappings.iter().map(|mapping| format!("{}: {:?}", mapping.name, mapping.source)).collect()
+}
+
+const MAPPING: &str = "when = { app = [{ exists = true }] }\nsource = \"/from\"\ndetail_type = \"Deployed\"\n";
+
+#[test]
+fn mappings_come_in_the_order_of_names_and_before_those_of_presets() {
+    let triggers = with(&["on = \"github-deployment\"", "on = \"argocd-synced\"", "on = \"argocd-synced\""]);
+    let text = format!("{triggers}[mappings.z]\n{MAPPING}[mappings.b]\n{MAPPING}");
+    let own = "At(\"/from\")";
+    assert_eq!(
+        mappings(&text),
+        [
+            format!("b: {own}"),
+            format!("z: {own}"),
+            "argocd: Literal(\"argocd\")".to_owned(),
+            "github: Literal(\"github\")".to_owned()
+        ]
+    );
+    // One of the same name replaces that of a preset.
+    assert_eq!(
+        mappings(&format!("{triggers}[mappings.argocd]\n{MAPPING}")),
+        [format!("argocd: {own}"), "github: Literal(\"github\")".to_owned()]
+    );
+    assert_eq!(mappings(&with(&["on = \"ecr-push\""])), Vec::<String>::new());
+}
+
+#[test]
+fn mistakes_in_mappings_are_named() {
+    let text = format!(
+        "{GOOD}[mappings.empty]\n[mappings.\"bad name\"]\n{MAPPING}[mappings.wrong]\nwhen = {{ app = [] }}\nsource = \
+         \"\"\ndetail_type = \"/a~\"\nid = \"run.id\"\ntime = 7\n[mappings.long]\nwhen = '[]'\nsource = \
+         \"{}\"\ndetail_type = \"x\"\nidd = \"/id\"\n",
+        "s".repeat(129)
+    );
+    insta::assert_snapshot!(refused(&[("a.toml", &text)], &[]), @r#"
+    a.toml:3:1 mappings.empty.detail_type: is missing
+    a.toml:3:1 mappings.empty.source: is missing
+    a.toml:3:1 mappings.empty.when: is missing
+    a.toml:4:1 mappings."bad name": `bad name` is not a name: use 1 to 64 letters, digits, `_`, `-` or `.`, a letter or digit first
+    a.toml:9:16 mappings.wrong.when.app: Empty arrays are not allowed
+    a.toml:10:10 mappings.wrong.source: a text has 1 to 128 bytes here, and this has 0
+      hint: or write a JSON pointer: `/detail/source`
+    a.toml:11:15 mappings.wrong.detail_type: `/a~` is not a JSON pointer: a `~` stands alone
+      hint: in a pointer `~0` stands for `~` and `~1` for `/`
+    a.toml:12:6 mappings.wrong.id: `run.id` is not a JSON pointer
+      hint: write `/run/id`
+    a.toml:13:8 mappings.wrong.time: expected a text in quotes, found the number 7
+    a.toml:15:8 mappings.long.when: Filter is not an object; a pattern must be an object
+    a.toml:16:10 mappings.long.source: a text has 1 to 128 bytes here, and this has 129
+      hint: or write a JSON pointer: `/detail/source`
+    a.toml:18:1 mappings.long.idd: unknown key `idd`
+      hint: did you mean `id`?
+    "#);
+    let many: String = (0..101).map(|n| format!("[mappings.m{n}]\n{MAPPING}")).collect();
+    let said = refused(&[("a.toml", &format!("{GOOD}{many}"))], &[]);
+    assert!(said.contains("mappings: there are up to 100 mappings, and these are 101"), "{said}");
+    let files =
+        [("a.toml", format!("{GOOD}[mappings.ci]\n{MAPPING}")), ("b.toml", format!("[mappings.ci]\n{MAPPING}"))];
+    let said = refused(&[(files[0].0, &files[0].1), (files[1].0, &files[1].1)], &[]);
+    assert!(said.contains("mapping `ci` is declared twice"), "{said}");
+}
+
+#[test]
+fn pattern_that_eventbridge_would_refuse_is_doubted() {
+    let stars = "\"*a*b*c*d*\"".to_owned();
+    let keys = format!(
+        "pattern = {{ source = [\"ci\"], detail = {{ a = [{{ wildcard = {stars} }}, {{ wildcard = {stars} }}, {{ wildcard = {stars} }}] }} }}"
+    );
+    let warnings = loaded(&[("a.toml", &with(&[&keys]))], &[]).warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].to_string().contains("experiments.checkout.triggers[0].pattern: "), "{warnings:?}");
 }

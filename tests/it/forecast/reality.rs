@@ -81,6 +81,7 @@ impl Reality {
                 pauses: std::mem::take(&mut self.pauses),
                 deployed: BTreeMap::new(),
                 mode: Mode::Active,
+                hints: BTreeMap::new(),
                 busy: BTreeSet::new(),
             };
             let effects = plan::plan(&snapshot, self.now);

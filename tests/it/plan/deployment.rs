@@ -105,7 +105,7 @@ impl Town {
         if let Some(time) = deploy.time {
             body["time"] = json!(t(time).to_string());
         }
-        let event = event::read(&body.to_string(), "message").expect("an event");
+        let event = event::read(&body.to_string(), "message", &[]).expect("an event");
         let receipt = Receipt { source: name("deployments"), at: t(at), order: deploy.order, parent: None };
         for run in event::opened_runs(&self.world.rules, &event, &receipt) {
             let again = self.names.values().filter(|name| name.starts_with(deploy.revision)).count();

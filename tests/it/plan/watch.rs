@@ -1,5 +1,7 @@
 //! Runs that go on: how often FIS is asked, what stops them, when they end, and when they count as lost.
 
+use std::collections::BTreeMap;
+
 use firedrill::domain::{
     experiment::Place,
     fis::{CallFailure, FailureClass, FisStatus},
@@ -45,6 +47,28 @@ fn experiment_is_polled_often_at_first_and_seldom_later() {
     check(&world(seen(going(), "10:30:00")), "10:30:10", &["A poll"]);
     // The clock was set back: the last answer lies in the future.
     check(&world(seen(going(), "10:30:00")), "10:20:00", &["A poll"]);
+}
+
+#[test]
+fn experiment_of_which_fis_told_is_polled_at_once_but_not_within_a_second() {
+    let told = |run: Run, at: &str| {
+        let fis_id = run.fis.as_ref().expect("an experiment").id.clone();
+        World { hints: BTreeMap::from([(fis_id, t(at))]), ..world(run) }
+    };
+    let going = || seen(going(), "10:30:00");
+    check(&world(going()), "10:30:05", &["wake 10:30:10"]);
+    check(&told(going(), "10:30:05"), "10:30:05", &["A poll"]);
+    check(&told(going(), "10:30:00.500"), "10:30:00.600", &["wake 10:30:01"]);
+    check(&told(going(), "10:30:00.500"), "10:30:01", &["A poll"]);
+    // It was asked after that.
+    check(&told(going(), "10:29:59"), "10:30:05", &["wake 10:30:10"]);
+    // It was told before the clock was set back.
+    check(&told(going(), "10:45:00"), "10:30:05", &["wake 10:30:10"]);
+    // FIS does not answer: being asked more often does not help it.
+    let failing = unseen(going(), "10:30:10", FailureClass::Throttled);
+    check(&told(failing, "10:30:12"), "10:30:12", &["wake 10:30:30"]);
+    let foreign = World { hints: BTreeMap::from([("EXPforeign".to_owned(), t("10:30:05"))]), ..world(going()) };
+    check(&foreign, "10:30:05", &["wake 10:30:10"]);
 }
 
 #[test]

@@ -149,6 +149,8 @@ fn questions_are_answered_while_the_agent_is_down() {
     exits(&home.run(&["why", &run]), 0, "`drill` ran and ended completed");
     exits(&home.run(&["why", "e-matched"]), 0, &run);
     exits(&home.run(&["why", "e-unmatched"]), 0, "No trigger matched it");
+    exits(&home.run(&["why", "e-unmatched"]), 0, "`source`: found \"com.example.other\", wanted [\"com.example.ci\"]");
+    assert_eq!(home.json(&["why", "e-unmatched"])["triggers"][0]["experiment"], "drill");
     exits(&home.run(&["why", "drill@2099-03-01T02:30:00Z"]), 0, "as things stand it will start");
     exits(&home.run(&["why", "drill@2099-03-01T02:31:00Z"]), 4, "the next slot is 2099-03-02 02:30:00Z");
     exits(&home.run(&["why", "drill@2020-03-01T02:30:00Z"]), 4, "had no such schedule then");

@@ -104,6 +104,43 @@ fn wrapped_scheduled_and_doubled_events_open_one_run_each() {
 }
 
 #[test]
+fn custom_bodies_become_events_by_mappings_that_a_reload_changes() {
+    let stage = Stage::start(600.0);
+    let queue = stage.queue("deployments");
+    let template = stage.template(&[("wait", "PT1M", &[])]);
+    let rules = format!(
+        "[queues.deployments]\nurl = \"{queue}\"\n[experiments.drill]\ntemplate = \"{template}\"\noverlap = \"allow\"\n\
+         triggers = [{{ on = \"argocd-synced\", application = \"shop\", max_age = \"none\" }}, \
+         {{ pattern = {{ source = [\"ci\"] }} }}]\n"
+    );
+    let home = Home::new(&stage.url(), &rules);
+    let _agent = home.agent();
+    let synced = json!({
+        "app": "shop", "phase": "Succeeded", "syncStatus": "Synced", "healthStatus": "Healthy", "revision": "0f3a9c1d",
+        "finishedAt": "2024-05-10T09:00:00Z",
+    });
+    let other = json!({ "pipeline": "shop", "status": "deployed" }).to_string();
+    // Notified twice: equal bodies are one event.
+    for body in [&synced.to_string(), &synced.to_string(), &other] {
+        stage.send(&queue, body);
+    }
+    let run = home.wait_for("the end of the run", firedrill::domain::run::Run::is_over);
+    let deployment = run.trigger.deployment().expect("a deployment");
+    assert_eq!((deployment.key.as_str(), deployment.version.as_deref()), ("shop", Some("0f3a9c1d")));
+    eventually("an empty queue", || (stage.depth(&queue) == 0).then_some(()));
+    let aside = quarantined(&home);
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    assert!(aside[0].reason.ends_with("the one mapping does not take it; it has `pipeline`, `status`"), "{aside:?}");
+    let mapping =
+        "[mappings.ci]\nwhen = { pipeline = [{ exists = true }] }\nsource = \"ci\"\ndetail_type = \"Deployed\"\n";
+    home.configure(&format!("{rules}{mapping}"));
+    assert_eq!(home.run(&["reload"]).code, 0);
+    stage.send(&queue, &other);
+    eventually("a second run", || (home.runs().iter().filter(|run| run.is_over()).count() == 2).then_some(()));
+    assert_eq!(home.runs().len(), 2);
+}
+
+#[test]
 fn a_missing_queue_keeps_the_agent_unready_and_hinders_no_schedule() {
     let stage = Stage::start(600.0);
     let template = stage.template(&[("wait", "PT1M", &[])]);

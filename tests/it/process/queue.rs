@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, Target};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
+use firedrill::domain::event::presets::{PRESETS, Preset};
 use serde_json::Value;
 
 use crate::support::{
@@ -230,6 +231,20 @@ fn made_queue_brings_an_event_to_a_run() {
     let run = home.wait_for("the run of the event", |run| run.is_over());
     assert_eq!(run.trigger.kind(), "event");
     assert_eq!(stage.experiments().len(), 1);
+}
+
+#[test]
+fn every_preset_is_led_to_the_queue() {
+    on_both(|cloud| {
+        let home = cloud.home("deployments", "", &[]);
+        let preset = |preset: &Preset| format!("[[experiments.drill.triggers]]\non = \"{}\"\n", preset.name);
+        let triggers: String = PRESETS.iter().map(preset).collect();
+        home.configure(&(cloud.tables("deployments", "", &[]) + &triggers));
+        exits(&home.run(&["queue", "apply", "--yes"]), 0, "");
+        assert_eq!(plan(&home), (Vec::new(), Vec::new()));
+        // One each, and one for FIS's own events.
+        assert_eq!(cloud.names().len(), 2 + PRESETS.len() + 1);
+    });
 }
 
 #[test]

@@ -47,10 +47,16 @@ impl Scene {
     /// Calls SQS, not by way of the tap.
     #[track_caller]
     pub fn sqs(&self, operation: &str, body: &Value) -> Value {
-        let target = format!("AmazonSQS.{operation}");
+        self.call("sqs", &format!("AmazonSQS.{operation}"), body)
+    }
+
+    /// Calls a service, not by way of the tap.
+    #[track_caller]
+    pub fn call(&self, service: &str, target: &str, body: &Value) -> Value {
+        let authorization = AUTHORIZATION.replace("/sqs/", &format!("/{service}/"));
         let headers = [
-            ("authorization", AUTHORIZATION),
-            ("x-amz-target", target.as_str()),
+            ("authorization", authorization.as_str()),
+            ("x-amz-target", target),
             ("content-type", "application/x-amz-json-1.0"),
         ];
         self.stage.wait(self.wire.send("POST", "/", &headers, body.to_string())).good()
@@ -115,7 +121,7 @@ impl Scene {
         let tables = format!(
             "[queues.deployments]\nurl = \"{queue}\"\nendpoint_url = \"{}\"\nconcurrency = {concurrency}\n\
              [experiments.drill]\ntemplate = \"{}\"\noverlap = \"allow\"\n\
-             triggers = [{{ pattern = {{ source = [\"com.example.ci\"] }} }}]\n",
+             triggers = [{{ pattern = {{ source = [\"com.example.ci\"] }}, max_age = \"none\" }}]\n",
             self.tap.url(),
             self.template,
         );

@@ -55,6 +55,8 @@ pub enum Happening {
     DeliverNoise {
         id: u64,
     },
+    /// FIS tells of an experiment on the queue.
+    FisTells,
     StartByHand {
         request: u64,
         experiment: u64,
@@ -315,6 +317,7 @@ pub fn happenings(c: &mut Chance, length_ms: u64) -> Vec<(u64, Happening)> {
         all.push((c.between(0, length_ms), H::DeliverNoise { id: 1 }));
     }
     let when = |c: &mut Chance| c.between(0, length_ms);
+    all.extend((0..c.pick(&[0, 0, 5, 50])).map(|_| (when(c), H::FisTells)));
     for request in 0..c.between(0, 3) {
         let windows = if c.one_in(3) { WindowRule::Overridden } else { WindowRule::Hold };
         all.push((when(c), H::StartByHand { request, experiment: c.between(0, 3), windows }));

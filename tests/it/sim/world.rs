@@ -19,7 +19,7 @@ use firedrill::{
         run::{Observation, Run},
     },
     engine::{
-        ports::{StoreDid, StoreError, WakeSource, Witness},
+        ports::{Hints, StoreDid, StoreError, WakeSource, Witness},
         run_loop::Engine,
     },
     ingest::{
@@ -248,6 +248,7 @@ impl World {
         }
         let poke = Arc::new(Notify::new());
         let (mode, mode_seen) = watch::channel(Mode::Active);
+        let hints = Arc::new(Hints::default());
         let engine = Engine {
             store: self.store.clone(),
             injector: self.fis.clone(),
@@ -256,8 +257,9 @@ impl World {
             rules: self.rules.subscribe(),
             mode: mode_seen,
             poke: poke.clone(),
+            hints: hints.clone(),
         };
-        let events = EventIngest::new(self.store.clone(), self.rules.subscribe(), poke.clone());
+        let events = EventIngest::new(self.store.clone(), self.rules.subscribe(), poke.clone(), hints);
         let manual = ManualIngest::new(self.store.clone(), self.rules.subscribe(), poke);
         self.agent = Some(Agent { engine: Box::pin(engine.run()), events, manual, mode, polls_left: None, down_ms: 0 });
         if let Some(since) = self.down_since.take() {
@@ -330,6 +332,7 @@ impl World {
                 let message = message(id, "no event at all".to_owned());
                 self.take_in(message).await;
             }
+            Happening::FisTells => self.fis_tells(now).await,
             Happening::StartByHand { .. }
             | Happening::Backfill { .. }
             | Happening::Pause { .. }
@@ -385,6 +388,16 @@ impl World {
                 }
             }),
         }
+    }
+
+    /// FIS tells of the last experiment, whether it is over or going on.
+    async fn fis_tells(&mut self, now: u64) {
+        let count = self.fis.with(|state| state.experiments.len());
+        let body = serde_json::json!({
+            "id": format!("f{now}"), "source": "aws.fis", "detail-type": "FIS Experiment State Change",
+            "detail": {"experiment-id": format!("EXP{count}"), "new-state": {"status": "completed"}},
+        });
+        self.take_in(message(now, body.to_string())).await;
     }
 
     async fn operate(&mut self, happening: Happening) {
@@ -459,5 +472,13 @@ impl World {
 }
 
 fn message(id: u64, body: String) -> Message {
-    Message { queue: name("deployments"), id: format!("m{id}"), body, parent: None, group: None, sent_at: None }
+    Message {
+        queue: name("deployments"),
+        id: format!("m{id}"),
+        body,
+        parent: None,
+        group: None,
+        sent_at: None,
+        envelope: None,
+    }
 }

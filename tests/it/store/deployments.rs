@@ -30,7 +30,7 @@ fn run(at: &str, app: &str, version: &str) -> Run {
     let rules = Rules { experiments: BTreeMap::from([(name("probe"), probe)]), ..Rules::default() };
     let body =
         json!({ "source": "deploy", "detail-type": "Done", "id": at, "detail": { "app": app, "version": version } });
-    let event = event::read(&body.to_string(), "m").expect("an event");
+    let event = event::read(&body.to_string(), "m", &[]).expect("an event");
     let receipt = Receipt { source: name("q"), at: t(at), order: Order::Any, parent: None };
     event::opened_runs(&rules, &event, &receipt).pop().expect("a run")
 }

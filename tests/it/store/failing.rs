@@ -142,6 +142,7 @@ impl Working {
             rules: seen_rules,
             mode: seen_mode,
             poke: Arc::new(Notify::new()),
+            hints: Arc::default(),
         };
         let engine = tokio::spawn(engine.run());
         Self { store, injector, witness, mode, _rules: rules, engine }

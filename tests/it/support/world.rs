@@ -43,6 +43,8 @@ pub struct World {
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
     pub deployed: BTreeMap<DeployedKey, Deployed>,
     pub mode: Mode,
+    /// When FIS told of an experiment.
+    pub hints: BTreeMap<String, Timestamp>,
     pub busy: BTreeSet<RunId>,
 }
 
@@ -147,7 +149,7 @@ pub fn event_run(at: &str, trigger: EventTrigger) -> Run {
         ..Rules::default()
     };
     let body = serde_json::json!({ "source": "deploy", "detail-type": "Done", "id": at });
-    let event: Event = event::read(&body.to_string(), "message-1").expect("an event");
+    let event: Event = event::read(&body.to_string(), "message-1", &[]).expect("an event");
     event::opened_runs(&rules, &event, &receipt(None, t(at))).pop().expect("a run")
 }
 
@@ -238,6 +240,7 @@ impl World {
             pauses: self.pauses.clone(),
             deployed: self.deployed.clone(),
             mode: self.mode,
+            hints: self.hints.clone(),
             busy: self.busy.clone(),
         }
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{
     Filter,
     FilterKey::{Application, Branch, Environment, Service},
-    Form, Preset, Rollback,
+    Form, Preset, PresetMapping, Rollback,
 };
 
 const APPLICATION: &[Form] = &[Form { keys: &[Application], loose: &["{application}"], exact: &["{application}"] }];
@@ -70,6 +70,7 @@ const CODEDEPLOY: Preset = Preset {
         Filter { path: &["detail", "application"], forms: APPLICATION },
         Filter { path: &["detail", "deploymentGroup"], forms: ENVIRONMENT },
     ],
+    mapping: None,
 };
 
 const CODEPIPELINE: Preset = Preset {
@@ -89,6 +90,7 @@ const CODEPIPELINE: Preset = Preset {
     rollback: Rollback::Untold,
     settle: NONE,
     filters: &[Filter { path: &["detail", "pipeline"], forms: APPLICATION }],
+    mapping: None,
 };
 
 const ECS: Preset = Preset {
@@ -106,11 +108,13 @@ const ECS: Preset = Preset {
     key: &["/resources/0"],
     version: &["/detail/deploymentId"],
     deployment_id: &["/detail/deploymentId"],
-    rollback: Rollback::Told(
-        || json!({ "detail": { "reason": [{ "prefix": "ECS deployment circuit breaker: rolling back" }] } }),
-    ),
+    rollback: Rollback::Told(|| {
+        let texts = ["*rolling back*", "*rolled back*", "*rollback*", "*Rolling back*", "*Rolled back*", "*Rollback*"];
+        json!({ "detail": { "reason": texts.map(|text| json!({ "wildcard": text })) } })
+    }),
     settle: NONE,
     filters: &[Filter { path: &["resources"], forms: ECS_SERVICE }],
+    mapping: None,
 };
 
 const ECR: Preset = Preset {
@@ -133,6 +137,7 @@ const ECR: Preset = Preset {
         Filter { path: &["detail", "repository-name"], forms: SERVICE },
         Filter { path: &["detail", "image-tag"], forms: BRANCH },
     ],
+    mapping: None,
 };
 
 const CLOUDFORMATION: Preset = Preset {
@@ -152,6 +157,7 @@ const CLOUDFORMATION: Preset = Preset {
     rollback: Rollback::NotTaken,
     settle: NONE,
     filters: &[Filter { path: &["detail", "stack-id"], forms: STACK }],
+    mapping: None,
 };
 
 const APPCONFIG: Preset = Preset {
@@ -175,6 +181,7 @@ const APPCONFIG: Preset = Preset {
         Filter { path: &["detail", "Environment", "Name"], forms: ENVIRONMENT },
         Filter { path: &["detail", "ConfigurationProfile", "Name"], forms: SERVICE },
     ],
+    mapping: None,
 };
 
 const AUTO_SCALING: Preset = Preset {
@@ -193,6 +200,7 @@ const AUTO_SCALING: Preset = Preset {
     rollback: Rollback::NotTaken,
     settle: NONE,
     filters: &[Filter { path: &["detail", "AutoScalingGroupName"], forms: SERVICE }],
+    mapping: None,
 };
 
 const EKS: Preset = Preset {
@@ -221,6 +229,7 @@ const EKS: Preset = Preset {
         Filter { path: &["detail", "requestParameters", "name"], forms: ENVIRONMENT },
         Filter { path: &["detail", "requestParameters", "nodegroupName"], forms: SERVICE },
     ],
+    mapping: None,
 };
 
 const LAMBDA: Preset = Preset {
@@ -248,6 +257,7 @@ const LAMBDA: Preset = Preset {
     rollback: Rollback::Untold,
     settle: SignedDuration::from_mins(1),
     filters: &[Filter { path: &["detail", "requestParameters", "functionName"], forms: FUNCTION }],
+    mapping: None,
 };
 
 const ARGO_CD: Preset = Preset {
@@ -265,6 +275,14 @@ const ARGO_CD: Preset = Preset {
     rollback: Rollback::Untold,
     settle: NONE,
     filters: &[Filter { path: &["detail", "app"], forms: APPLICATION }],
+    mapping: Some(PresetMapping {
+        name: "argocd",
+        when: || json!({ "app": [{ "exists": true }], "phase": [{ "exists": true }], "syncStatus": [{ "exists": true }] }),
+        source: "argocd",
+        detail_type: "Argo CD Sync",
+        id: None,
+        time: Some("/finishedAt"),
+    }),
 };
 
 const FLUX: Preset = Preset {
@@ -296,6 +314,14 @@ const FLUX: Preset = Preset {
         Filter { path: &["detail", "involvedObject", "namespace"], forms: ENVIRONMENT },
         Filter { path: &["detail", "metadata", "kustomize.toolkit.fluxcd.io/revision"], forms: FLUX_BRANCH },
     ],
+    mapping: Some(PresetMapping {
+        name: "flux",
+        when: || json!({ "involvedObject": { "kind": [{ "exists": true }] }, "reason": [{ "exists": true }] }),
+        source: "flux",
+        detail_type: "Flux Event",
+        id: None,
+        time: Some("/timestamp"),
+    }),
 };
 
 const GITHUB: Preset = Preset {
@@ -304,7 +330,8 @@ const GITHUB: Preset = Preset {
             `branch` the ref that was deployed.",
     pattern: || {
         json!({
-            "detail-type": ["GitHub Deployment Status"],
+            "source": ["github"],
+            "detail-type": ["deployment_status"],
             "detail": { "deployment_status": { "state": ["success"] } },
         })
     },
@@ -318,4 +345,17 @@ const GITHUB: Preset = Preset {
         Filter { path: &["detail", "deployment", "ref"], forms: BRANCH },
         Filter { path: &["detail", "deployment", "environment"], forms: ENVIRONMENT },
     ],
+    mapping: Some(PresetMapping {
+        name: "github",
+        when: || {
+            json!({
+                "deployment_status": { "state": [{ "exists": true }] },
+                "repository": { "full_name": [{ "exists": true }] },
+            })
+        },
+        source: "github",
+        detail_type: "deployment_status",
+        id: Some("/deployment_status/node_id"),
+        time: Some("/deployment_status/created_at"),
+    }),
 };

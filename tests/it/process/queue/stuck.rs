@@ -127,6 +127,24 @@ fn dead_letter_that_cannot_be_sent_stays_where_it_is() {
 }
 
 #[test]
+fn dead_letter_that_moves_back_starts_its_run() {
+    let stage = Stage::start(600.0);
+    let cloud = Cloud::at(&stage.url());
+    let home = cloud.home("deployments", "", &["ci"]);
+    let template = stage.template(&[("wait", "PT1M", &[])]);
+    home.configure(&cloud.tables("deployments", "", &["ci"]).replace("EXT1a2b3c4d5e6f7", &template));
+    exits(&home.run(&["queue", "apply", "--yes"]), 0, "");
+    let _agent = home.agent();
+    for _copy in 0..120 {
+        cloud.send("deployments-dlq", EVENT);
+    }
+    exits(&home.run(&["queue", "dlq", "redrive", "deployments", "--all"]), 0, "100 messages so far");
+    home.wait_for("the run of the event", |run| run.is_over());
+    eventually("an empty queue", || (stage.depth(&cloud.queue_url("deployments")) == 0).then_some(()));
+    assert_eq!((stage.experiments().len(), home.runs().len()), (1, 1));
+}
+
+#[test]
 fn quarantine_is_told_redriven_by_the_agent_and_dropped() {
     let stage = Stage::start(600.0);
     let cloud = Cloud::at(&stage.url());

@@ -171,6 +171,7 @@ async fn live(told: &Told) -> Reality {
             rules: rules.subscribe(),
             mode,
             poke: Arc::new(Notify::new()),
+            hints: Arc::default(),
         };
         tokio::select! {
             biased;

@@ -165,6 +165,7 @@ impl Clock {
             pauses: rows.pauses,
             deployed: rows.deployed,
             mode: Mode::Active,
+            hints: BTreeMap::new(),
             busy: std::collections::BTreeSet::new(),
         };
         let (_, wake) = plan::look(&snapshot, now);
