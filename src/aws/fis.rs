@@ -220,6 +220,7 @@ fn facts(template: ExperimentTemplate) -> TemplateFacts {
             .map_or(0, |count| u64::try_from(count).unwrap_or(0)),
         // The engine's clock replaces this when the answer is recorded.
         read_at: Timestamp::UNIX_EPOCH,
+        read_by: None,
     }
 }
 

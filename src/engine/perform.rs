@@ -9,6 +9,7 @@ use crate::domain::{
     experiment::{Place, TemplateSelector},
     fis::{CallFailure, FailureClass, FisExperiment},
     ids::{EXPERIMENT_TAG, RUN_TAG},
+    ledger::Definition,
     plan::Effect,
     react,
     run::{Observation, Run, RunState},
@@ -113,7 +114,9 @@ pub(super) fn make<F: FaultInjector>(injector: Arc<F>, run: Run, call: Call) -> 
         let begun = tokio::time::Instant::now();
         let answer = match call {
             Call::ReadTemplate { place, template } => {
-                Answer::Template(bounded(injector.read_template(&place, &template)).await)
+                let answer = bounded(injector.read_template(&place, &template)).await;
+                let read_by = Some(Box::new(Definition { template, place }));
+                Answer::Template(answer.map(|facts| TemplateFacts { read_by, ..facts }))
             }
             Call::Start { place, request } => Answer::Start(bounded(injector.start(&place, &request)).await),
             Call::Find { place, template_id } => {

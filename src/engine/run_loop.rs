@@ -6,11 +6,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{
     perform::{self, Answer, Call, Done},
@@ -34,6 +38,12 @@ const MAX_CHANGES: usize = 2_500;
 
 /// Longest time between two passes, so that what people and metrics are told of windows and slots is not stale.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// A pass that takes at least this long is followed by a time in which answers and news gather.
+const WORTH_GATHERING: Duration = Duration::from_millis(5);
+
+/// Longest such time.
+const LONGEST_GATHERING: Duration = Duration::from_millis(50);
 
 /// Wait after a failure of the store.
 const STORE_RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -91,7 +101,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         let mut calls = Calls::default();
         let mut rests = Rests::No;
         loop {
-            let now = self.time.now();
+            let (now, begun) = (self.time.now(), Instant::now());
             let wake = match rests.left(now) {
                 Some(until) => Some(until),
                 None => match self.pass(now, &mut calls).await {
@@ -104,17 +114,26 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     }
                 },
             };
+            // Many rows take long to look at: what happens in as long a time after that is looked at together.
+            let took = begun.elapsed();
+            let look_at = Instant::now() + took.min(LONGEST_GATHERING);
+            let gather = async || {
+                if took >= WORTH_GATHERING {
+                    tokio::time::sleep_until(look_at).await;
+                }
+            };
             tokio::select! {
                 biased;
                 Ok(()) = self.mode.changed() => {}
                 Some(done) = calls.pending.next(), if !calls.pending.is_empty() => {
+                    gather().await;
                     if let Err(error) = self.answered(calls.answered_with(done)).await {
                         self.witness.store_failed(&error);
                         rests = Rests::since(self.time.now());
                     }
                 }
                 Ok(()) = self.rules.changed() => {}
-                () = self.poke.notified() => {}
+                () = self.poke.notified() => gather().await,
                 () = self.time.wait(wake) => {}
             }
         }
@@ -150,8 +169,12 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             self.witness.surveyed(&snapshot, now);
         }
         let begun = if decided.is_empty() { Vec::new() } else { begun(&wanted, &snapshot) };
-        self.perform(wanted, &snapshot, now, calls).await?;
+        let performed = match self.perform(wanted, &snapshot, now, calls).await {
+            Err(error) if !matches!(error, StoreError::Refused { .. }) => return Err(error),
+            performed => performed,
+        };
         let changed = self.record(decided, &snapshot, &begun, now).await?;
+        performed?;
         self.witness.store_worked(StoreDid::Pass);
         // Rows have changed, so the survey is out of date: look again at once.
         let soon = now.saturating_add(LOOK_AGAIN).unwrap_or(now);
@@ -211,21 +234,18 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 Err(error) => failed = Some(error),
             }
         }
-        match self.commit(&intents).await {
-            Ok(committed) => {
-                let made = intents.into_iter().zip(tagged).zip(committed);
-                for ((intent, tags), _) in made.filter(|(_, committed)| *committed == Committed::Done) {
-                    let Change::Advance { run, observation, .. } = intent else { continue };
-                    calls.make(&self.injector, perform::intended(&run, observation, tags).map(|call| (*run, call)));
-                }
-            }
-            Err(error) => {
+        let (committed, unwritten) = self.commit_each(&intents).await;
+        for ((intent, tags), committed) in intents.into_iter().zip(tagged).zip(committed) {
+            let Change::Advance { run, observation, .. } = intent else { continue };
+            let call = match committed {
+                Some(Committed::Done) => perform::intended(&run, observation, tags).map(|call| (*run, call)),
+                Some(Committed::Stale) => None,
                 // A start needs its intent on disk first; a stop does not wait for a disk. It may be made again.
-                stops.into_iter().for_each(|run| calls.make(&self.injector, stop_call(run)));
-                failed = Some(error);
-            }
+                None => stops.iter().find(|stopped| stopped.id == run.id).cloned().and_then(stop_call),
+            };
+            calls.make(&self.injector, call);
         }
-        failed.map_or(Ok(()), Err)
+        unwritten.or(failed).map_or(Ok(()), Err)
     }
 
     /// Writes what was decided without asking anybody, batch by batch; tells whether rows changed. Runs that have begun in
@@ -270,7 +290,13 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     _ => {}
                 }
             }
-            changed |= self.commit(&changes).await?.contains(&Committed::Done);
+            let (committed, unwritten) = self.commit_each(&changes).await;
+            changed |= committed.contains(&Some(Committed::Done));
+            match unwritten {
+                None => {}
+                Some(refused @ StoreError::Refused { .. }) => failed = Some(refused),
+                Some(error) => return Err(error),
+            }
         }
         failed.map_or(Ok(changed), Err)
     }
@@ -292,8 +318,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 Err(error) => failed = Some(error),
             }
         }
-        self.commit(&changes).await?;
-        failed.map_or(Ok(()), Err)
+        let (_, unwritten) = self.commit_each(&changes).await;
+        unwritten.or(failed).map_or(Ok(()), Err)
     }
 
     /// Returns the change that an observation makes of a run.
@@ -313,6 +339,29 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             applied.map_err(|invalid| StoreError::Row { row: invalid.run.to_string(), source: Box::new(invalid) })?;
         let definition = self.rules.borrow().experiments.get(&run.experiment).map(|of| Box::new(Definition::of(of)));
         Ok(Change::Advance { run: Box::new(run), observation, journal, definition, explained, at })
+    }
+
+    /// Commits changes in one transaction; when the store works and does not take one of them, each in its own: it is in
+    /// nobody else's way. Tells of each whether it was made, `None` when it was not written, and why not.
+    async fn commit_each(&self, changes: &[Change]) -> (Vec<Option<Committed>>, Option<StoreError>) {
+        let failed = match self.commit(changes).await {
+            Ok(committed) => return (committed.into_iter().map(Some).collect(), None),
+            Err(failed) => failed,
+        };
+        if changes.len() < 2 || !matches!(failed, StoreError::Refused { .. }) {
+            return (vec![None; changes.len()], Some(failed));
+        }
+        let (mut each, mut failed) = (Vec::new(), None);
+        for change in changes {
+            match self.commit(std::slice::from_ref(change)).await {
+                Ok(committed) => each.extend(committed.into_iter().map(Some)),
+                Err(error) => {
+                    each.push(None);
+                    failed = Some(error);
+                }
+            }
+        }
+        (each, failed)
     }
 
     /// Commits changes in one transaction, and tells the witness what was made.

@@ -25,6 +25,9 @@ use crate::{
 /// A transaction that writes.
 pub(super) type Tx<'a> = Transaction<'a, Sqlite>;
 
+/// A row of [`ROWS`]: its table, what names it, its body, and a time.
+type Columns = (String, Option<String>, Option<String>, Option<String>, Option<i64>);
+
 /// All that decisions rest on: one statement is one consistent picture. The limit keeps the order of the runs.
 const ROWS: &str = "SELECT 'cursors', experiment, schedule, NULL, at_us FROM cursors
      UNION ALL SELECT 'runs', NULL, NULL, body, NULL FROM
@@ -39,8 +42,7 @@ const ROWS: &str = "SELECT 'cursors', experiment, schedule, NULL, at_us FROM cur
 
 impl Store for SqliteStore {
     async fn load(&self) -> Result<Rows, StoreError> {
-        let found: Vec<(String, Option<String>, Option<String>, Option<String>, Option<i64>)> =
-            sqlx::query_as(ROWS).fetch_all(&self.pool).await.map_err(read_failed)?;
+        let found: Vec<Columns> = sqlx::query_as(ROWS).fetch_all(&self.pool).await.map_err(read_failed)?;
         let take = |known: &Mutex<Parsed>| std::mem::take(&mut *known.lock().unwrap_or_else(PoisonError::into_inner));
         let (mut known, mut parsed, mut rows) = (take(&self.parsed), Parsed::default(), Rows::default());
         for (table, first, second, body, us) in found {

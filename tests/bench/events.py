@@ -31,8 +31,8 @@ from simulator import Connection, port_in, request, started
 
 # Services, each with an experiment and a template of its own.
 SERVICES = 50
-# Events sent one at a time, and how long after each other, in seconds: far longer than either side takes for one.
-SINGLE, SPACE = 300, 0.03
+# Events sent one at a time, and how long after each other, in seconds: longer than either side takes for one.
+SINGLE, SPACE = 150, 0.08
 # Messages of one SendMessageBatch.
 BATCH = 10
 PATIENCE = 300

@@ -16,6 +16,7 @@ use crate::domain::{
     experiment::{Experiment, Place, TemplateSelector},
     fis::FailureClass,
     ids::ExperimentName,
+    ledger::Definition,
     outcome::Outcome,
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
     run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
@@ -70,7 +71,9 @@ pub(super) fn informed(
     if has_facts(experiment, run, now) {
         return None;
     }
-    let facts = lately.get(&run.experiment).filter(|facts| are_of(experiment, facts))?;
+    // A reload may have changed the selector or the place since.
+    let is_of = |facts: &&&TemplateFacts| facts.read_by.as_deref() == Some(&Definition::of(experiment));
+    let facts = lately.get(&run.experiment).filter(is_of)?;
     Some(Run { facts: Some((*facts).clone()), ..run.clone() })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{Experiment, Overlap, Rules, TemplateSelector},
+    experiment::{Experiment, Overlap, Place, Rules, TemplateSelector},
     fis::FailureClass,
     plan::{self, Effect, HaltRunning, Mode},
     react,
@@ -74,6 +74,12 @@ fn what_was_read_for_one_run_is_good_for_the_others_of_its_experiment() {
     let template = TemplateSelector::Id("EXT2".to_owned());
     let changed = World::of(Experiment { template, ..experiment() }, world.runs.clone());
     check(&changed, "10:00:00", &["A poll", "B read template"]);
+    let place = Place { region: Some("eu-west-1".to_owned()), ..Place::default() };
+    let moved = World::of(Experiment { place, ..experiment() }, world.runs.clone());
+    check(&moved, "10:00:00", &["A poll", "B read template"]);
+    let template = TemplateSelector::Tags(BTreeMap::from([("team".to_owned(), "shop".to_owned())]));
+    let tagged = World::of(Experiment { template, ..experiment() }, world.runs.clone());
+    check(&tagged, "10:00:00", &["A poll", "B read template"]);
     let mut apart = World::of(experiment(), world.runs.clone());
     apart.runs[0].experiment = name("another");
     apart.rules.experiments.insert(name("another"), Experiment { name: name("another"), ..experiment() });
