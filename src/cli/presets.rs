@@ -15,6 +15,10 @@ use crate::domain::{
     words::did_you_mean,
 };
 
+/// What several triggers of one release come to.
+const OWN_KEY: &str = "Its key is its own: another preset that tells of the same release (a pipeline and the deployment in \
+                       it) has another key and starts a run of its own. Choose one, or give both the same `key`.";
+
 /// Shows all presets in short, or one with everything that is known of it.
 ///
 /// # Errors
@@ -90,7 +94,7 @@ fn expanded(preset: &Preset) -> String {
     let mapping = preset.mapping.as_ref().map(mapping_toml).map_or_else(String::new, |mapping| {
         format!("\nIts bodies become events by this mapping, unless one of that name is configured:\n\n{mapping}")
     });
-    format!("{}: {}\n\n{table}\n{mapping}\nExample:\n\n{}", preset.name, preset.about, example(preset))
+    format!("{}: {}\n\n{table}\n\n{OWN_KEY}\n{mapping}\nExample:\n\n{}", preset.name, preset.about, example(preset))
 }
 
 /// Returns a trigger as it may be written.

@@ -82,6 +82,10 @@ pub fn state(run: &Run) -> String {
 pub fn detail(run: &Run) -> String {
     match &run.state {
         RunState::Requested | RunState::Starting { .. } => String::new(),
+        // Its key may have changed for long enough before that.
+        RunState::Settling if run.trigger.terms().settle_limit.is_some() => {
+            format!("until {} at the latest", instant(run.not_before))
+        }
         RunState::Settling => format!("until {}", instant(run.not_before)),
         RunState::Held { reason, .. } => reason.to_string(),
         RunState::Running { .. } => running_actions(run),

@@ -115,7 +115,7 @@ fn sentence(run: &Run) -> String {
                 Trigger::Slot { .. } => "the time that its schedule drew",
                 Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => "the rollout to settle",
             };
-            format!("`{name}` waits until {} for {what}.", render::instant(run.not_before))
+            format!("`{name}` waits {} for {what}.", render::detail(run))
         }
         other => format!("`{name}` is {}.", other.as_str()),
     }

@@ -23,6 +23,9 @@ use super::{
 /// digest.
 pub const MAX_TEXT_BYTES: usize = 256;
 
+/// Longest cool-down of a key.
+pub const MAX_COOL_DOWN: SignedDuration = SignedDuration::from_hours(90 * 24);
+
 /// Key of a row: the experiment and the deployment's own key.
 pub type DeployedKey = (ExperimentName, String);
 

@@ -13,7 +13,7 @@ use super::{
     deployment::{Reading, Supersede},
     event::mapping::Mapping,
     ids::{ExperimentName, Name},
-    pattern::{Matcher, Pattern},
+    pattern::{Matcher, Pattern, UnreadableText},
     schedule::Schedule,
     window::Windows,
 };
@@ -56,8 +56,11 @@ impl fmt::Debug for Compiled {
 
 impl Rules {
     /// Returns the triggers whose patterns match an event, given as text: in the order of the experiments' names, those of
-    /// one experiment in their own. None match what is no JSON object.
-    pub fn triggered_by(&self, event: &str) -> impl Iterator<Item = (&Experiment, &EventTrigger)> {
+    /// one experiment in their own.
+    ///
+    /// # Errors
+    /// [`UnreadableText`] for what is no JSON object where any pattern looks; then nothing is known of any trigger.
+    pub fn triggered_by(&self, event: &str) -> Result<Vec<(&Experiment, &EventTrigger)>, UnreadableText> {
         let (matcher, places) = self.compiled.0.get_or_init(|| {
             let triggers = |experiment: &Experiment| {
                 let name = experiment.name.clone();
@@ -67,12 +70,12 @@ impl Rules {
             let all = self.experiments.values().flat_map(|experiment| &experiment.triggers);
             (Matcher::new(all.map(|trigger| &trigger.pattern)), places)
         });
-        let found = matcher.matching(event).unwrap_or_default();
-        found.into_iter().filter_map(|own| {
+        let at = |own: usize| {
             let (name, number) = places.get(own)?;
             let experiment = self.experiments.get(name)?;
             Some((experiment, experiment.triggers.get(*number)?))
-        })
+        };
+        Ok(matcher.matching(event)?.into_iter().filter_map(at).collect())
     }
 }
 

@@ -48,7 +48,7 @@ pub const MAX_EVENT_DEPTH: usize = 128;
 /// Largest pattern that is read, in bytes. EventBridge takes far smaller ones, see [`Pattern::warnings`].
 pub const MAX_PATTERN_BYTES: usize = 64 * 1024;
 
-/// Most fields of a pattern (event-ruler takes as many of one rule).
+/// Most fields of a pattern, those of one branch of each `$or` counted (event-ruler takes as many of one rule).
 pub const MAX_FIELDS: usize = 256;
 
 /// Most alternatives of a field.

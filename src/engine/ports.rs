@@ -29,8 +29,9 @@ pub trait Store: Send + Sync + 'static {
     /// does not keep the others from being made.
     fn commit(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Committed>, StoreError>> + Send;
 
-    /// Records events with the runs that they open, all in one transaction, and tells of each whether it was new. One that
-    /// comes twice is known the second time, also within `arrivals`.
+    /// Records events with the runs that they open, all in one transaction, and tells of each whether anything was new. A
+    /// further copy of an event opens only what no copy has opened before (another queue's triggers, say), also within
+    /// `arrivals`.
     fn record_events(&self, arrivals: Vec<Arrival>) -> impl Future<Output = Result<Vec<Recorded>, StoreError>> + Send;
 
     /// Keeps messages that could not be read, in one transaction.

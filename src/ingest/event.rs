@@ -118,12 +118,12 @@ impl<S: Store> EventIngest<S> {
                 Some(envelope) => event::read_enveloped(&message.body, &message.id, &rules.mappings, envelope),
                 None => event::read(&message.body, &message.id, &rules.mappings),
             };
+            let order = if message.group.is_some() { Order::Kept } else { Order::Any };
+            let (sent_at, parent) = (message.sent_at, message.parent);
+            let receipt = Receipt { source: message.queue.clone(), at: now, sent_at, order, parent };
+            let read = read.and_then(|event| Ok((event::opened_runs(&rules, &event, &receipt)?, event)));
             match read {
-                Ok(event) => {
-                    let order = if message.group.is_some() { Order::Kept } else { Order::Any };
-                    let receipt = Receipt { source: message.queue, at: now, order, parent: message.parent };
-                    let event = Event { time: event.time.or(message.sent_at), ..event };
-                    let runs = event::opened_runs(&rules, &event, &receipt);
+                Ok((runs, event)) => {
                     lags.push(event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
                     told_of.extend(event::told_of(&event).map(|fis_id| (fis_id.to_owned(), now)));
                     arrivals.push(Arrival { event: row(event, &receipt, &runs), runs });

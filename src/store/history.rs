@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     domain::{
+        deployment::MAX_COOL_DOWN,
         ids::{ExperimentName, RunId},
         run::{JournalEntry, Run},
         template::TemplateFacts,
@@ -257,7 +258,7 @@ impl SqliteStore {
                  (SELECT experiment, key FROM deployments AS old WHERE changed_at_us < ?1 AND NOT EXISTS
                   (SELECT 1 FROM runs WHERE is_open = 1 AND experiment = old.experiment
                    AND body ->> '$.trigger.deployment.key' = old.key) LIMIT ?2)",
-                forgotten,
+                before(history.max(EVENTS_KEPT).max(MAX_COOL_DOWN)),
             ),
             (
                 "DELETE FROM quarantine WHERE rowid IN (SELECT rowid FROM quarantine WHERE received_at_us < ?1 LIMIT ?2)",

@@ -19,7 +19,9 @@ use crate::{
         plan::{Halt, PauseRow, Pausing, StopRequest},
         run::Run,
     },
-    engine::ports::{Arrival, Change, Committed, Found, QuarantinedMessage, Recorded, Rows, Store, StoreError},
+    engine::ports::{
+        Arrival, Change, Committed, EventRow, Found, QuarantinedMessage, Recorded, Rows, Store, StoreError,
+    },
 };
 
 /// A transaction that writes.
@@ -100,12 +102,13 @@ impl Store for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(write_failed)?;
-            if inserted.rows_affected() == 0 {
-                recorded.push(Recorded::Known);
-            } else {
-                recorded.push(Recorded::New);
-                opened.extend(runs.iter().map(|run| (run, event.received_at)));
-            }
+            let new: Vec<&Run> = match inserted.rows_affected() {
+                0 => opened_by_copy(&mut tx, event, runs).await?,
+                _ => runs.iter().collect(),
+            };
+            let is_known = inserted.rows_affected() == 0 && new.is_empty();
+            recorded.push(if is_known { Recorded::Known } else { Recorded::New });
+            opened.extend(new.into_iter().map(|run| (run, event.received_at)));
         }
         changes::open(&mut tx, &opened).await?;
         tx.commit().await.map_err(write_failed)?;
@@ -212,6 +215,31 @@ impl SqliteStore {
     async fn write(&self) -> Result<Tx<'static>, StoreError> {
         self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(write_failed)
     }
+}
+
+/// Returns the runs that a further copy of a known event opens, and notes them with it: those that no copy has opened before.
+async fn opened_by_copy<'a>(tx: &mut Tx<'_>, event: &EventRow, runs: &'a [Run]) -> Result<Vec<&'a Run>, StoreError> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known: String = sqlx::query_scalar("SELECT runs FROM events WHERE source = ? AND event_id = ?")
+        .bind(&event.source)
+        .bind(&event.event_id)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(write_failed)?;
+    let mut ids: Vec<RunId> = from_json("events", &known)?;
+    let new: Vec<&Run> = runs.iter().filter(|run| !ids.contains(&run.id)).collect();
+    if new.is_empty() {
+        return Ok(new);
+    }
+    ids.extend(new.iter().map(|run| run.id.clone()));
+    let note = sqlx::query("UPDATE events SET runs = ? WHERE source = ? AND event_id = ?")
+        .bind(to_json("events", &ids)?)
+        .bind(&event.source)
+        .bind(&event.event_id);
+    note.execute(&mut **tx).await.map_err(write_failed)?;
+    Ok(new)
 }
 
 /// What texts said when they were last read: most rows are the same in the next pass.

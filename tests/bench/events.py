@@ -1,310 +1,269 @@
-"""How soon and how fast events become experiments, beside a plain boto3 loop; figures, not a test.
+#!/usr/bin/env python3
+"""Writes what tests/bench/run match measures: events and the patterns asked of them, the same for the same numbers.
 
-Usage: tests/bench/run events [--rounds N] [BINARY]
+Usage: events.py FOLDER [LOTS] [BUS]
 
-Both sides read the same queue of the same simulator, one after the other, round by round. The loop is what one writes
-first: receive ten messages by long poll, then StartExperiment and DeleteMessage for each. The agent records each event,
-judges it, has its intent on disk (WAL, synchronous=FULL) before StartExperiment, and deletes a message only when its
-event is on disk. The simulator tells when it accepted each experiment.
-
-FIS lets five experiments be active at once. Here they end as soon as they began, by the simulator's speed, so that
-neither side meets that limit.
+  lots.jsonl   LOTS events (default 213068) of 917 bytes, most of them lists of coordinates
+  bus.jsonl    BUS events (default 50000) of 717 bytes, as an event bus has them
+  rules.json   pattern texts by set: 14 kinds of operators and two mixtures of them for the lots, BUS_N and BUS_EXACT_N
+               for the bus
 """
 
-import argparse
-import contextlib
-import datetime
 import json
-import os
-import signal
-import sqlite3
-import statistics
-import subprocess
+import pathlib
+import random
 import sys
-import tempfile
-import time
-import uuid
-from pathlib import Path
 
-from agent import Process
-from simulator import Connection, port_in, request, started
+SEED = 1
 
-# Services, each with an experiment and a template of its own.
-SERVICES = 50
-# Events sent one at a time, and how long after each other, in seconds: longer than either side takes for one.
-SINGLE, SPACE = 150, 0.08
-# Messages of one SendMessageBatch.
-BATCH = 10
-PATIENCE = 300
-# What a call takes besides, in milliseconds: nothing, and about what it takes to reach AWS within a Region and be answered.
-# Beside it the events that are sent as fast as the queue takes them: the simulator keeps a thousand faults a call.
-BURSTS = {0: 3_000, 10: 900}
-FAULTS = 1_000
-CALLS = ["ReceiveMessage", "DeleteMessage", "DeleteMessageBatch", "StartExperiment", "GetExperiment", "GetExperimentTemplate"]
-# How much faster than AWS the simulator lives: an experiment of a minute takes 0.15 ms, and it is forgotten, which takes
-# 120 days, after 26 s. So the experiments are asked for more often than that, in seconds.
-SPEED, LOOKS_EVERY = 400_000, 5
-# What is asked of the agent, as a ratio to the loop.
-LATENCY, THROUGHPUT = 1 / 5, 5
+STREETS = """ACADIA BLAKE BLANKEN BEACH BRYANT BRODERICK CABRILLO CALIFORNIA CASTRO CHESTNUT CLEMENT CLIPPER DIVISADERO DOLORES
+DRUMM ELLIS EUREKA FILLMORE FOLSOM FULTON FUNSTON GEARY GOUGH GRANT GREEN HAIGHT HARRISON HOWARD HYDE IRVING JACKSON JEFFERSON
+JONES JUDAH KEARNY KIRKHAM LAGUNA LAKE LARKIN LAWTON LINCOLN LOMBARD MASON MARKET MCALLISTER MISSION MORAGA NORIEGA OAK OCTAVIA
+OFARRELL PACIFIC PINE POLK POST POWELL QUINTARA RHODE ISLAND RIVERA SANCHEZ SANTIAGO STOCKTON SUTTER TARAVAL TAYLOR TURK UNION
+VALENCIA VALLEJO VAN NESS VICENTE WASHINGTON WAWONA WEBSTER YORK 3RD 9TH 12TH 17TH 19TH 24TH 25TH 30TH 41ST 45TH SAN DIEGO
+BARTLETT CORTLAND KINGSTON FLEMING STERLING BROWNING SHERMAN GRIMM"""
+KINDS = {"ST": 546, "AVE": 300, "BLVD": 40, "TER": 30, "WAY": 30, "DR": 34, None: 20}
 
-REGION = "us-east-1"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_EC2_METADATA_DISABLED": "true"}
-RULES = """state_directory = "{state}"
-[aws]
-region = "{region}"
-endpoint_url = "http://127.0.0.1:{port}"
-[queues.bench]
-url = "{queue}"
-"""
-EXPERIMENT = """
-[experiments.{name}]
-template = "{template}"
-overlap = "allow"
-[[experiments.{name}.triggers]]
-pattern = {{ source = ["aws.codedeploy"], detail = {{ state = ["SUCCESS"], application = ["{name}"] }} }}
-"""
+DETAIL_TYPES = {
+    "aws.ec2": "EC2 Instance State-change Notification",
+    "aws.fis": "FIS Experiment State Change",
+    "aws.cloudwatch": "CloudWatch Alarm State Change",
+    "aws.codedeploy": "CodeDeploy Deployment State-change Notification",
+    "aws.autoscaling": "EC2 Instance Launch Successful",
+    "aws.health": "AWS Health Event",
+    "aws.s3": "Object Created",
+    "aws.ecs": "ECS Task State Change",
+    "app.checkout": "Custom checkout",
+    "app.billing": "Custom billing",
+    "app.search": "Custom search",
+    "app.auth": "Custom auth",
+}
+SOURCES = list(DETAIL_TYPES)
+REGIONS = ["us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-2"]
+ENVIRONMENTS = ["prod", "staging", "dev", "canary"]
+TEAMS = ["core", "pay", "search", "growth", "infra", "data"]
+STATES = ["running", "stopped", "failed", "pending", "completed", "SUCCESS", "FAILURE", "OK", "ALARM"]
 
 
-def loop(queue, templates):
-    """The plain loop; runs until it is ended."""
-    import boto3
-
-    sqs, fis = boto3.client("sqs"), boto3.client("fis")
-    while True:
-        answer = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=20)
-        for message in answer.get("Messages", []):
-            event = json.loads(message["Body"])
-            if event["source"] == "aws.codedeploy" and event["detail"]["state"] == "SUCCESS":
-                template = templates[event["detail"]["application"]]
-                fis.start_experiment(experimentTemplateId=template, clientToken=event["id"])
-            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+def compact(value):
+    return json.dumps(value, separators=(",", ":"))
 
 
-class Simulator:
-    """The simulator as this program drives it."""
+def lots(count):
+    """Events of plots of land; each line is written by hand because numbers keep all their digits."""
+    chance = random.Random(SEED)
+    streets = STREETS.split()
+    weights = [1.0 / (place + 3) ** 0.35 for place in range(len(streets))]
+    chance.shuffle(streets)
+    names = chance.choices(streets, weights, k=count)
 
-    def __init__(self, port):
-        self.port, self.connection = port, Connection(port)
-        self.queue = self.sqs("CreateQueue", QueueName="bench")["QueueUrl"]
-        self.templates = {f"service-{number}": self.template(number) for number in range(SERVICES)}
+    def point(x, y):
+        return {"x": x, "y": y, "z": 0}
 
-    def ask(self, data):
-        self.connection.send(data)
-        return json.loads(self.connection.reply() or b"{}")
-
-    def sqs(self, operation, **body):
-        target = f"\r\nx-amz-target: AmazonSQS.{operation}\r\ncontent-type: application/x-amz-json-1.0\r\n".encode()
-        return self.ask(request("POST", "/", body).replace(b"\r\ncontent-type: application/json\r\n", target, 1))
-
-    def template(self, number):
-        body = {
-            "clientToken": f"template-{number}",
-            "description": "a benchmark",
-            "roleArn": "arn:aws:iam::123456789012:role/bench",
-            "stopConditions": [{"source": "none"}],
-            "actions": {"wait": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}}},
+    for name in names:
+        block, lot = f"{chance.randrange(1, 9000):04d}", f"{chance.randrange(1, 130):03d}"
+        x, y = -122.36 - chance.random() * 0.155, 37.708 + chance.random() * 0.105
+        corners = max(4, min(60, int(chance.gauss(10.5, 5))))
+        ring = [point(x + chance.uniform(-4e-4, 4e-4), y + chance.uniform(-4e-4, 4e-4)) for _ in range(corners)]
+        street = None if chance.random() < 0.005 else name
+        kind = chance.choices(list(KINDS), list(KINDS.values()))[0]
+        number = None if chance.random() < 0.005 else str(chance.randrange(1, 3000))
+        shape = "MultiPolygon" if chance.random() < 0.0006 else "Polygon"
+        properties = {
+            "MAPBLKLOT": block + lot,
+            "BLKLOT": block + lot,
+            "BLOCK_NUM": block,
+            "LOT_NUM": lot,
+            "FROM_ST": number,
+            "TO_ST": number,
+            "STREET": street,
+            "ST_TYPE": kind,
+            "ODD_EVEN": "EO"[chance.random() < 0.5],
         }
-        return self.ask(request("POST", "/experimentTemplates", body))["experimentTemplate"]["id"]
-
-    def slow(self, milliseconds):
-        """Makes every call of both sides take longer."""
-        self.ask(request("DELETE", "/_simulator/faults"))
-        for operation in CALLS if milliseconds else []:
-            fault = {"operation": operation, "fault": "latency", "milliseconds": milliseconds, "count": FAULTS}
-            self.ask(request("POST", "/_simulator/faults", fault))
-
-    def send(self, count):
-        """Sends events to the queue; returns by id when each was sent."""
-        sent = {}
-        for first in range(0, count, BATCH):
-            events = [event(number) for number in range(first, min(count, first + BATCH))]
-            entries = [{"Id": str(at), "MessageBody": json.dumps(event)} for at, event in enumerate(events)]
-            at = time.time()
-            self.sqs("SendMessageBatch", QueueUrl=self.queue, Entries=entries)
-            sent.update((event["id"], at) for event in events)
-        return sent
-
-    def is_empty(self):
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        answer = self.sqs("GetQueueAttributes", QueueUrl=self.queue, AttributeNames=names)["Attributes"]
-        return all(answer[name] == "0" for name in names)
-
-    def experiments(self):
-        return self.ask(request("GET", "/_simulator/state"))["experiments"]
+        geometry = {"type": shape, "firstCoordinates": ring[0], "coordinates": [*ring, ring[0]]}
+        yield compact({"type": "Feature", "properties": properties, "geometry": geometry})
 
 
-def event(number):
-    """As CodeDeploy shapes it."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-    name = f"service-{number % SERVICES}"
-    detail = {"application": name, "deploymentGroup": "production", "deploymentId": f"d-{number:09}", "state": "SUCCESS"}
-    return {
-        "version": "0",
-        "id": str(uuid.uuid4()),
-        "detail-type": "CodeDeploy Deployment State-change Notification",
-        "source": "aws.codedeploy",
-        "account": "123456789012",
-        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": REGION,
-        "resources": [f"arn:aws:codedeploy:{REGION}:123456789012:application:{name}"],
-        "detail": {**detail, "instanceGroupId": str(uuid.uuid4()), "region": REGION},
+def lot_rules():
+    def of(name):
+        return lambda test: {"properties": {name: [test]}}
+
+    def at(place, test, **beside):
+        return {"geometry": {place: {"x": [test]}, **beside}}
+
+    def but(test):
+        return {"anything-but": test}
+
+    street, lot, kind, number = of("STREET"), of("MAPBLKLOT"), of("ST_TYPE"), of("FROM_ST")
+
+    def shape(test):
+        return {"geometry": {"type": [test]}}
+
+    def each(operator, tests):
+        return [street({operator: test}) for test in tests]
+
+    def folded(texts):
+        return [{"equals-ignore-case": text} for text in texts]
+
+    def all_but(operator, first, second, third, fourth, fifth):
+        tests = [but({operator: test}) for test in (first, second, third, fourth, fifth)]
+        return [of_what(test) for of_what, test in zip((street, street, kind, shape, number), tests)]
+
+    first, more = "firstCoordinates", "coordinates"
+    wild = ["88*", "3*1*4*9", "*117", "4*6*3"]
+    sets = {
+        "EXACT": [lot("5591071"), lot("2000100"), street("LAKE"), street("12TH"), kind("BLVD")],
+        "WILDCARD": [*[lot({"wildcard": text}) for text in wild], street({"wildcard": "*A*ON"})],
+        "PREFIX": each("prefix", ["CA", "CL", "MO", "GR", "SA"]),
+        "PREFIX_EIC": each("prefix", folded(["cA", "Cl", "mo", "gR", "Sa"])),
+        "SUFFIX": each("suffix", ["ER", "TH", "IA", "ORE", "ND"]),
+        "SUFFIX_EIC": each("suffix", folded(["eR", "Th", "ia", "oRe", "Nd"])),
+        "EIC": [*each("equals-ignore-case", ["castro", "Dolores", "eLLis", "van ness"]), kind({"equals-ignore-case": "ave"})],
+        "NUMERIC": [
+            at(first, {"numeric": [">", -122.40, "<", -122.39]}),
+            at(first, {"numeric": ["<", -122.49]}, type=["Polygon"]),
+            at(first, {"numeric": [">=", -122.41]}),
+            at(first, {"numeric": [">", -122.5, "<=", -122.37]}),
+            {"geometry": {"type": ["MultiPolygon"], first: {"z": [{"numeric": ["=", 0]}]}}},
+        ],
+        "AB": [
+            street(but(["LAKE"])),
+            street(but(["12TH", "3RD"])),
+            kind(but("ST")),
+            shape(but(["Polygon"])),
+            number(but(["100"])),
+        ],
+        "AB_EIC": all_but("equals-ignore-case", ["Lake"], ["Oak", "pine"], "st", "POLYGON", ["100"]),
+        "AB_PREFIX": all_but("prefix", "LA", "CA", "S", "Poly", "10"),
+        "AB_SUFFIX": all_but("suffix", "TH", "ON", "T", "gon", "00"),
+        "AB_WILDCARD": [lot(but({"wildcard": text})) for text in [*wild, "5*1"]],
+        "COMPLEX_ARRAYS": [
+            at(more, {"numeric": [">", -122.40, "<", -122.3995]}),
+            at(more, {"numeric": ["<", -122.49]}, type=["Polygon"]),
+            at(more, {"numeric": [">=", -122.41]}),
+            {"geometry": {more: {"x": [{"numeric": ["<", -122.45]}], "y": [{"numeric": [">", 37.76]}]}}},
+            {
+                "geometry": {
+                    "type": ["MultiPolygon"],
+                    more: {"x": [{"numeric": [">", -122.45]}], "y": [{"numeric": ["<", 37.75]}]},
+                }
+            },
+        ],
     }
+    left_out = {"WILDCARD", "PREFIX_EIC", "SUFFIX", "SUFFIX_EIC", "EIC", "COMPLEX_ARRAYS"}
+    some = [rule for name, rules in sets.items() if name not in left_out for rule in rules]
+    sets["PARTIAL_COMBO"] = some
+    sets["COMBO"] = [*some, *sets["COMPLEX_ARRAYS"]]
+    return sets
 
 
-class Boto:
-    """The loop in a process of its own."""
-
-    name = "boto3 loop"
-
-    def __init__(self, simulator, _binary, folder):
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "AWS_DEFAULT_REGION": REGION, **CREDENTIALS}
-        environment["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{simulator.port}"
-        command = [sys.executable, "-B", __file__, "--loop", simulator.queue, json.dumps(simulator.templates)]
-        self.process, self.simulator = started(command, env=environment, stderr=None), simulator
-
-    def is_done(self):
-        return self.simulator.is_empty()
-
-    def event_of(self, experiment):
-        return experiment["clientToken"]
-
-    def end(self):
-        self.process.kill()
-
-
-class Agent:
-    """The agent with a store of its own."""
-
-    name = "agent"
-
-    def __init__(self, simulator, binary, folder):
-        config, self.database = folder / "firedrill.toml", folder / "state" / "firedrill.db"
-        rules = RULES.format(state=folder / "state", region=REGION, port=simulator.port, queue=simulator.queue)
-        each = [EXPERIMENT.format(name=name, template=template) for name, template in simulator.templates.items()]
-        config.write_text(rules + "".join(each))
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder), **CREDENTIALS}
-        self.log = (folder / "agent.log").open("w")
-        self.process = started([binary, "--config", str(config), "run"], env=environment, stderr=self.log)
-        self.simulator, self.runs = simulator, {}
-
-    def rows(self, query):
-        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
-            return connection.execute(query).fetchall()
-
-    def is_done(self):
-        waiting = "SELECT COUNT(*) FROM runs WHERE is_open = 1 AND phase NOT IN ('running', 'stopping')"
-        return self.simulator.is_empty() and self.rows(waiting) == [(0,)]
-
-    def event_of(self, experiment):
-        run = experiment["tags"].get("firedrill:run")
-        if run not in self.runs:
-            self.runs = dict(self.rows("SELECT id, trigger_key FROM runs"))
-        return self.runs.get(run, "").rsplit(":", 1)[-1]
-
-    def end(self):
-        self.process.send_signal(signal.SIGTERM)
+def bus(count):
+    chance = random.Random(SEED)
+    for number in range(count):
+        source, region = chance.choice(SOURCES), chance.choice(REGIONS)
+        account, instance = f"{111122223333 + chance.randrange(20):012d}", f"i-{chance.getrandbits(60):017x}"
+        detail = {
+            "state": chance.choice(STATES),
+            "service": f"svc-{chance.randrange(400)}",
+            "env": chance.choice(ENVIRONMENTS),
+            "team": chance.choice(TEAMS),
+            "latencyMs": round(chance.expovariate(1 / 180), 3),
+            "count": chance.randrange(0, 2000),
+            "sourceIp": f"10.{chance.randrange(64)}.{chance.randrange(256)}.{chance.randrange(256)}",
+            "path": f"/srv/{chance.choice(TEAMS)}/{chance.choice(ENVIRONMENTS)}/{chance.randrange(10**6)}.log",
+        }
+        tags = [
+            ("Name", f"node-{chance.randrange(999)}"),
+            ("env", chance.choice(ENVIRONMENTS)),
+            ("ChaosReady", chance.choice(["true", "false"])),
+        ]
+        detail["tags"] = [{"Key": key, "Value": value} for key, value in tags][: chance.randrange(0, 4)]
+        detail["instance"] = {
+            "id": instance,
+            "type": chance.choice(["m6i.large", "c7g.xlarge", "t3.small"]),
+            "zone": region + chance.choice("abc"),
+            "spot": chance.random() < 0.3,
+        }
+        detail["previous"] = {"state": chance.choice(STATES)}
+        team, attempts, page = chance.choice(TEAMS), chance.randrange(5), chance.randrange(9999)
+        detail["message"] = (
+            f"event {number} handled by {team} after {attempts} attempts; see runbook RB-{page:04d} for details"
+        )
+        if chance.random() < 0.2:
+            detail["rollback"] = {"reason": chance.choice(["health check failed", "manual", "alarm"])}
+        parts = [chance.getrandbits(bits) for bits in (32, 16, 12, 12, 48)]
+        moment = [chance.randrange(*bounds) for bounds in ((1, 13), (1, 29), (24,), (60,), (60,))]
+        yield compact(
+            {
+                "version": "0",
+                "id": "%08x-%04x-4%03x-a%03x-%012x" % tuple(parts),
+                "detail-type": DETAIL_TYPES[source],
+                "source": source,
+                "account": account,
+                "time": "2027-%02d-%02dT%02d:%02d:%02dZ" % tuple(moment),
+                "region": region,
+                "resources": [f"arn:aws:ec2:{region}:{account}:instance/{instance}"] if chance.random() < 0.8 else [],
+                "detail": detail,
+            }
+        )
 
 
-def wait_for(side, holds):
-    until = time.monotonic() + PATIENCE
-    while not holds():
-        if side.process.poll() is not None or time.monotonic() > until:
-            raise SystemExit(f"bench: the {side.name} did not get so far")
-        time.sleep(0.1)
+def bus_rule(chance, exact):
+    source = chance.choice(SOURCES)
+    rule = {"source": [source]}
+    if chance.random() < 0.5:
+        rule["detail-type"] = [DETAIL_TYPES[source]]
+    detail = {"service": [f"svc-{chance.randrange(400)}"]}
+    if exact:
+        detail["state"] = chance.sample(STATES, chance.randrange(1, 3))
+        detail["env"] = [chance.choice(ENVIRONMENTS)]
+        return {**rule, "detail": detail}
+    for condition in chance.sample(range(10), chance.randrange(1, 4)):
+        match condition:
+            case 0:
+                detail["state"] = [{"anything-but": chance.sample(STATES, 2)}]
+            case 1:
+                detail["latencyMs"] = [{"numeric": [">", chance.randrange(50, 900)]}]
+            case 2:
+                detail["count"] = [{"numeric": [">=", chance.randrange(0, 1000), "<", chance.randrange(1001, 2000)]}]
+            case 3:
+                detail["env"] = [{"equals-ignore-case": chance.choice(ENVIRONMENTS).upper()}]
+            case 4:
+                detail["sourceIp"] = [{"cidr": f"10.{chance.randrange(64)}.0.0/{chance.choice([12, 16, 18])}"}]
+            case 5:
+                kind, zone = chance.choice(["m6", "c7", "t3"]), chance.choice("abc")
+                detail["instance"] = {"type": [{"prefix": kind}], "zone": [{"suffix": zone}]}
+            case 6:
+                detail["rollback"] = {"reason": [{"exists": chance.random() < 0.3}]}
+            case 7:
+                detail["tags"] = {"Key": ["ChaosReady"], "Value": ["true"]}
+            case 8:
+                detail["team"] = chance.sample(TEAMS, 2)
+            case _:
+                rule["region"] = [{"prefix": chance.choice(["us-", "eu-"])}]
+    return {**rule, "detail": detail}
 
 
-def latencies(side, sent):
-    """How long after its sending each event became an experiment, in seconds, and the time of the last of them."""
-    found, done = {}, False
-    while not done:
-        until = time.monotonic() + LOOKS_EVERY
-        wait_for(side, lambda: side.is_done() or time.monotonic() > until)
-        done = side.is_done()
-        for experiment in side.simulator.experiments():
-            if (of := side.event_of(experiment)) in sent:
-                found[of] = datetime.datetime.fromisoformat(experiment["createdAt"]).timestamp()
-    if len(found) < len(sent):
-        raise SystemExit(f"bench: the {side.name} started {len(found)} of {len(sent)} experiments")
-    return sorted(found[of] - at for of, at in sent.items()), max(found.values())
-
-
-def share(values, part):
-    return values[min(len(values) - 1, int(len(values) * part))]
-
-
-def measure(kind, simulator, binary, takes):
-    with tempfile.TemporaryDirectory(prefix="firedrill-bench-") as folder:
-        side = kind(simulator, binary, Path(folder))
-        try:
-            # One of each service first, so that both know what they need to know of each.
-            latencies(side, simulator.send(SERVICES))
-            simulator.slow(takes)
-            sent = {}
-            for _number in range(SINGLE):
-                sent.update(simulator.send(1))
-                time.sleep(SPACE)
-            single, _last = latencies(side, sent)
-            simulator.slow(takes)
-            system = Process(side.process.pid)
-            before = system.cpu_seconds()
-            sent = simulator.send(BURSTS[takes])
-            burst, last = latencies(side, sent)
-            cpu = system.cpu_seconds() - before
-        finally:
-            side.end()
-            side.process.wait(timeout=60)
-    rate = len(sent) / (last - min(sent.values()))
-    figures = {
-        "single p50": 1e3 * share(single, 0.5),
-        "single p99": 1e3 * share(single, 0.99),
-        "backlog p50": 1e3 * share(burst, 0.5),
-        "backlog p99": 1e3 * share(burst, 0.99),
-        "events per second": rate,
-        "CPU µs an event": 1e6 * cpu / len(sent),
-    }
-    print(f"{side.name:11}" + "".join(f"  {name} {value:,.1f}" for name, value in figures.items()), flush=True)
-    return figures
+def bus_rules():
+    sets = {}
+    for name, exact in (("BUS", False), ("BUS_EXACT", True)):
+        chance = random.Random(SEED)
+        rules = [bus_rule(chance, exact) for _ in range(10_000)]
+        for count in (1, 10, 100, 1_000, 10_000):
+            sets[f"{name}_{count}"] = rules[:count]
+    return sets
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("binary")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured; the medians count")
-    args = parser.parse_args()
-    fast = ["--speed", str(SPEED), "--choice", "initiating-seconds=0", "--choice", "resolving-seconds=0"]
-    process = started([args.binary, "simulator", "--quiet", "--listen", "127.0.0.1:0", *fast], env=CREDENTIALS, stdout=subprocess.PIPE)
-    try:
-        simulator = Simulator(port_in(process.stdout))
-        print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        for takes, burst in BURSTS.items():
-            print(f"\na backlog of {burst:,}; calls " + (f"take {takes} ms besides" if takes else "are answered at once"))
-            rounds = [[measure(kind, simulator, args.binary, takes) for kind in (Boto, Agent)] for _ in range(args.rounds)]
-            compare(rounds)
-        print(f"\nload of the machine after: {os.getloadavg()[0]:.1f}")
-    finally:
-        process.terminate()
-        process.wait()
-    print(
-        f"""
-asked for: p50 at most {LATENCY:.2f} of the loop's, events per second at least {THROUGHPUT} times the loop's.
-
-How to read it: milliseconds from just before the send to the instant at which the simulator accepted the experiment;
-"single" of events that come one at a time, "backlog" of many sent at once, where most of it is waiting for those before.
-Events per second are that backlog's, over the time from the first send to the last experiment. The agent also
-polls each experiment and records its end, and its CPU time is with that; what another program takes of the machine
-meanwhile is in all figures."""
-    )
-
-
-def compare(rounds):
-    print(f"{'median of the rounds':22} {'boto3 loop':>12} {'agent':>12} {'ratio':>8}")
-    for name in rounds[0][0]:
-        theirs, ours = (statistics.median(figures[side][name] for figures in rounds) for side in (0, 1))
-        print(f"{name:22} {theirs:12,.2f} {ours:12,.2f} {ours / theirs:8.3f}")
+    folder = pathlib.Path(sys.argv[1])
+    counts = [int(text) for text in sys.argv[2:4]]
+    lot_count, bus_count = [*counts, *(213_068, 50_000)[len(counts) :]]
+    for name, lines in (("lots.jsonl", lots(lot_count)), ("bus.jsonl", bus(bus_count))):
+        with (folder / name).open("w") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    sets = {name: [compact(rule) for rule in rules] for name, rules in {**lot_rules(), **bus_rules()}.items()}
+    (folder / "rules.json").write_text(json.dumps(sets, indent=0))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--loop"]:
-        loop(sys.argv[2], json.loads(sys.argv[3]))
-    else:
-        main()
+    main()

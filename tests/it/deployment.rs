@@ -95,7 +95,7 @@ fn opened(version: &str) -> Run {
     let mut event = event();
     event["detail"]["version"] = json!(version);
     let event = event::read(&event.to_string(), "m-1", &[]).expect("an event");
-    event::opened_runs(&rules, &event, &receipt(None, t("10:00:00"))).pop().expect("a run")
+    event::opened_runs(&rules, &event, &receipt(None, t("10:00:00"))).expect("an event").pop().expect("a run")
 }
 
 fn tags(of: &[(&str, &str)]) -> BTreeMap<String, String> {

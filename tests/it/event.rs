@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use firedrill::{
     domain::{
-        event::{self, MAX_BODY_BYTES},
+        event::{self, Event, MAX_BODY_BYTES},
         experiment::{EventTrigger, Experiment, Rules},
         fis::FisStatus,
         pattern::Pattern,
@@ -182,7 +182,18 @@ fn rules() -> Rules {
 
 fn opened(parent: Option<TraceParent>) -> Vec<Run> {
     let event = event::read(&with("traceparent", json!(PARENT)).to_string(), "message-1", &[]).expect("an event");
-    event::opened_runs(&rules(), &event, &receipt(parent, t("10:00:00")))
+    event::opened_runs(&rules(), &event, &receipt(parent, t("10:00:00"))).expect("an event")
+}
+
+#[test]
+fn event_that_patterns_cannot_read_is_unreadable_and_not_unmatched() {
+    let event = event::read(&with("source", json!("other")).to_string(), "message-1", &[]).expect("an event");
+    let nested = Event { text: format!(r#"{{"source":{}1{}}}"#, "[".repeat(200), "]".repeat(200)), ..event.clone() };
+    let torn = Event { text: event.text[..event.text.len() - 1].to_owned(), ..event };
+    for (event, reason) in [(nested, "nested too deeply"), (torn, "not JSON at byte")] {
+        let unreadable = event::opened_runs(&rules(), &event, &receipt(None, t("10:00:00"))).expect_err("unreadable");
+        assert!(unreadable.to_string().contains(reason), "{unreadable}");
+    }
 }
 
 #[test]

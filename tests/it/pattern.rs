@@ -1,5 +1,11 @@
 //! Event patterns: what is taken, what is refused, and where the refusal points.
 
+mod agree;
+mod bad;
+mod generated;
+mod many;
+mod naive;
+
 use firedrill::domain::pattern::{MAX_DEPTH, Pattern};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 mod diff;
 
 use firedrill::domain::{
+    event::{catalogue, presets::PRESETS},
     ids::Name,
     pattern::Pattern,
     provision::{self, Desired, Options, ProvisionError, Site, merge},
@@ -180,6 +181,19 @@ fn names_of_queues_are_read_out_of_urls() {
     check("https://sqs.eu-west-1.amazonaws.com/123456789012/a.b", None);
     check(&format!("https://host/123456789012/{}", "q".repeat(72)), None);
     check("", None);
+}
+
+#[test]
+fn rules_of_all_presets_match_the_sample_events_that_the_presets_match() {
+    let patterns: Vec<Value> = PRESETS.iter().map(|preset| (preset.pattern)()).collect();
+    let rules = merge::merged(&patterns.iter().collect::<Vec<_>>()).expect("rules");
+    let any = |all: &[Value], event: &Value| all.iter().any(|p| Pattern::parse(p).expect("a pattern").matches(event));
+    let mut matched = 0;
+    for (name, event) in catalogue::samples() {
+        assert_eq!(any(&patterns, &event), any(&rules, &event), "{name}");
+        matched += usize::from(any(&rules, &event));
+    }
+    assert!(matched >= 8, "{matched}");
 }
 
 /// Alternatives of a field, of few values, so that patterns have much in common.

@@ -5,6 +5,7 @@ use std::process::Command;
 use super::support::{
     agent::{Home, Said},
     repository,
+    stage::Stage,
     venv::aws_cli,
 };
 
@@ -119,6 +120,24 @@ fn readme_shows_what_is_said_of_time() {
 }
 
 #[test]
+fn readme_shows_what_is_said_of_events() {
+    let said = |arguments: &[&str]| {
+        let (out, err) = firedrill(arguments, "tests/it/readme");
+        assert!(!out.is_empty(), "{err}");
+        shows(&out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    };
+    let pattern = r#"{"detail":{"application":["search"],"state":["SUCCEEDED"]}}"#;
+    said(&["event", "match", "--pattern", pattern, "--event", "@deployed.json"]);
+    said(&["event", "match", "--config", "events.toml", "--event", "@deployed.json"]);
+    let stage = Stage::start(1.0);
+    let environment = [("FIREDRILL__AWS__ENDPOINT_URL", stage.url())];
+    let planned = Home::new("http://127.0.0.1:9", "");
+    let mut plan = planned.command(&["queue", "plan", "--config", "events.toml"]);
+    let said = Said::by(plan.current_dir(repository().join("tests/it/readme")).envs(environment));
+    shows(&said.stdout.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
 fn readme_names_only_files_that_exist() {
     let readme = readme();
     let quoted = readme.split('`').skip(1).step_by(2);
@@ -134,12 +153,18 @@ fn readme_names_only_files_that_exist() {
 #[test]
 fn readme_configuration_is_one_that_loads() {
     let readme = readme();
-    let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a TOML block");
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("readme.toml");
-    std::fs::write(&path, block).expect("a file");
-    if let Err(problems) = firedrill::config::load(&path, []) {
-        panic!("{problems}");
+    let (path, secret) = (folder.path().join("readme.toml"), folder.path().join("secret"));
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("a file");
+    for (number, rest) in readme.split("```toml\n").skip(1).enumerate() {
+        let block = rest.split("```").next().expect("a TOML block");
+        // Later ones are about triggers of what the first one declares.
+        let declared = if number == 0 { "" } else { "[experiments.checkout]\ntemplate = \"EXT1a2b3c4d5e6f7\"\n" };
+        let block = block.replace("/etc/firedrill/github.secret", &secret.display().to_string());
+        std::fs::write(&path, format!("{declared}{block}")).expect("a file");
+        if let Err(problems) = firedrill::config::load(&path, []) {
+            panic!("{problems}");
+        }
     }
 }
 

@@ -87,6 +87,7 @@ struct Shown {
     by_event: usize,
     refused: usize,
     stopped_by_window: usize,
+    superseded: usize,
     others: usize,
 }
 
@@ -103,6 +104,7 @@ impl Shown {
                 (RunState::Skipped { reason: SkipReason::Closed { .. } | SkipReason::WouldCross { .. }, .. }, _) => {
                     &mut shown.refused
                 }
+                (RunState::Skipped { reason: SkipReason::Superseded { .. }, .. }, _) => &mut shown.superseded,
                 _ => &mut shown.others,
             };
             *count += 1;
@@ -111,7 +113,7 @@ impl Shown {
     }
 
     fn is_whole(&self) -> bool {
-        self.scheduled > 0 && self.by_event > 0 && self.refused > 0 && self.stopped_by_window > 0
+        self.scheduled > 0 && self.by_event > 0 && self.refused > 0 && self.stopped_by_window > 0 && self.superseded > 0
     }
 
     fn print(&self) -> Result<(), Failure> {
@@ -121,6 +123,7 @@ impl Shown {
         render::line(&format!("  {:>3}  completed, started by a deployment event", self.by_event))?;
         render::line(&format!("  {:>3}  refused because of a blackout", self.refused))?;
         render::line(&format!("  {:>3}  stopped because a blackout opened", self.stopped_by_window))?;
+        render::line(&format!("  {:>3}  superseded by a newer deployment", self.superseded))?;
         render::line(&format!("  {:>3}  other (going on when the demo ended, overlapping, …)", self.others))
     }
 }

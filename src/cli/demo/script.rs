@@ -1,4 +1,4 @@
-//! The demo's script: two deployments, and a freeze in the middle of the second one's run.
+//! The demo's script: a deployment, two in quick succession, and a freeze in the middle of the last one's run.
 //!
 //! Each scene waits for what is recorded, not for the clock.
 
@@ -47,9 +47,10 @@ impl Script {
                 Ok(Some("a pipeline deploys checkout 1.41.0 and says so on the event bus".to_owned()))
             }
             Scene::SecondDeployment if by_event.len() == 1 && by_event.iter().all(|run| run.is_over()) => {
+                stage.deploy("1.41.1").await?;
                 stage.deploy("1.42.0").await?;
                 self.next = Scene::Freeze;
-                Ok(Some("a pipeline deploys checkout 1.42.0".to_owned()))
+                Ok(Some("a pipeline deploys checkout 1.41.1, and right after it 1.42.0".to_owned()))
             }
             Scene::Freeze if by_event.iter().any(|run| is_in_full_swing(run)) => {
                 stage.add_configuration("zz-incident.toml", &freeze()).await?;

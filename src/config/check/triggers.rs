@@ -54,6 +54,11 @@ impl Check<'_> {
         let pace = self.pace(path, &raw, preset);
         let one_in = self.number(&path.key("one_in"), raw.one_in, 1, MAX_ONE_IN);
         self.agreement(path, &raw, preset, &reading);
+        if raw.supersede == Some(RawSupersede::Running) && pace.cool_down.is_positive() {
+            let message = "a newer version within it is skipped, and does not end the running run".to_owned();
+            let hint = "leave out `cool_down`, or `supersede = \"running\"`".to_owned();
+            self.doubt(&path.key("cool_down"), message, Some(hint));
+        }
         // Without a pattern nothing is used, but everything is still to be checked.
         Some(EventTrigger {
             pattern: pattern?,

@@ -6,7 +6,7 @@
 
 mod known;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use serde_json::{Map, Value, json};
 
@@ -18,6 +18,12 @@ const SAMPLES: &str = include_str!("catalogue/samples.jsonl");
 
 /// Bytes that two values have in common at least, of which one may have been meant by the other.
 const KINDRED_BYTES: usize = 5;
+
+/// Least length of a source that another may be a mistake for.
+const MISSPELT_BYTES: usize = "aws.appconfig".len();
+
+/// What a mistake has in common with what was meant: `aws.config` is not meant to be `aws.appconfig`.
+const ALIKE_BYTES: usize = "aws.ap".len();
 
 /// Why a pattern can match no event that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +52,9 @@ struct Kind {
     /// Paths of what is in `detail`, joined with dots, `detail.` first; empty when no sample is known.
     fields: BTreeSet<String>,
 }
+
+/// Read once: a configuration may have thousands of patterns.
+static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(kinds);
 
 fn kinds() -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();
@@ -77,12 +86,15 @@ fn collect(value: &Value, path: &str, fields: &mut BTreeSet<String>) {
 /// Says why a pattern can match no known event. What stands in `$or` is not looked at.
 pub fn doubts(pattern: &Pattern) -> Vec<Doubt> {
     let Value::Object(members) = pattern.source() else { return Vec::new() };
-    let known = kinds();
     let Some(sources) = exact(members.get("source")) else { return Vec::new() };
-    if sources.is_empty() || !sources.iter().all(|source| known.iter().any(|kind| kind.source == *source)) {
+    if let Some(doubt) = sources.iter().find_map(|source| misspelt(source)) {
+        return vec![doubt];
+    }
+    let is_known = |source: &&str| DETAIL_TYPES.iter().any(|(known, _)| known == source);
+    if sources.is_empty() || !sources.iter().all(is_known) {
         return Vec::new();
     }
-    let of_sources: Vec<&Kind> = known.iter().filter(|kind| sources.contains(&kind.source.as_str())).collect();
+    let of_sources: Vec<&Kind> = KINDS.iter().filter(|kind| sources.contains(&kind.source.as_str())).collect();
     let takes = |kind: &&&Kind| members.get("detail-type").is_none_or(|wanted| is_taken(wanted, &kind.detail_type));
     let kinds: Vec<&Kind> = of_sources.iter().filter(takes).copied().collect();
     if kinds.is_empty() {
@@ -95,6 +107,23 @@ pub fn doubts(pattern: &Pattern) -> Vec<Doubt> {
         doubts.extend(leaves.iter().filter_map(|(path, wanted)| doubt(&kinds, path, wanted)));
     }
     doubts
+}
+
+/// Doubts a source of AWS that is nearly one that is known. Short names are many, and each is near another.
+fn misspelt(source: &str) -> Option<Doubt> {
+    let known = || DETAIL_TYPES.iter().map(|(known, _)| *known);
+    let name = source.to_lowercase();
+    if !name.starts_with("aws.") || known().any(|known| known == source) {
+        return None;
+    }
+    let begins_alike = |known: &str| name.get(..ALIKE_BYTES).is_some_and(|begin| known.starts_with(begin));
+    let near = |known: &&str| {
+        let is_long = known.len() >= MISSPELT_BYTES && begins_alike(known);
+        *known == name || is_long && did_you_mean(&name, [*known]).is_some()
+    };
+    let meant = known().find(near)?;
+    let message = format!("no service is known that has the source `{source}`");
+    Some(Doubt { path: vec!["source".to_owned()], message, hint: Some(format!("did you mean `{meant}`?")) })
 }
 
 /// Returns alternatives that are all exact texts.

@@ -3,14 +3,15 @@
 //! Pure. What the event alone decides (a rollback that is not wanted, a draw, its age) is decided here, and the run is recorded
 //! as skipped; everything else is the planner's business.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::Event;
+use super::{Event, UnreadableEvent};
 use crate::domain::{
     civil::later,
     deployment::{Deployment, Direction, Terms},
     experiment::{EventTrigger, Experiment, Rollbacks, Rules},
     ids::{self, Name},
+    pattern::UnreadableText,
     run::{Run, RunState, RunTimes, SkipReason, TraceParent, Trigger},
 };
 
@@ -21,6 +22,8 @@ pub struct Receipt {
     pub source: Name,
     /// When. Of several events that are in order, each has a later instant than the one before.
     pub at: Timestamp,
+    /// When it was sent, by the transport's own clock, where it says.
+    pub sent_at: Option<Timestamp>,
     /// Whether that says something about the order in which they happened.
     pub order: Order,
     /// Trace that the sender belonged to, where the transport says.
@@ -32,29 +35,39 @@ pub struct Receipt {
 pub enum Order {
     /// In any: their own time tells, to the second.
     Any,
-    /// In that order: a FIFO queue.
+    /// In the order in which they were sent: a FIFO queue.
     Kept,
 }
 
+/// An event that was older than this when it was sent was sent again: out of a dead-letter queue, say, or an archive. Where it
+/// stands in its queue says nothing then.
+const SENT_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(5);
+
 /// Returns the runs that an event opens: at most one an experiment, by its first trigger that matches.
-pub fn opened_runs(rules: &Rules, event: &Event, receipt: &Receipt) -> Vec<Run> {
+///
+/// # Errors
+/// [`UnreadableEvent`] when a pattern looks where the event cannot be read; the message is to be kept aside then.
+pub fn opened_runs(rules: &Rules, event: &Event, receipt: &Receipt) -> Result<Vec<Run>, UnreadableEvent> {
     let mut runs: Vec<Run> = Vec::new();
-    for (experiment, trigger) in rules.triggered_by(&event.text) {
+    let unreadable = |error: UnreadableText| UnreadableEvent::NotJson { reason: error.to_string() };
+    for (experiment, trigger) in rules.triggered_by(&event.text).map_err(unreadable)? {
         let is_source = trigger.sources.is_empty() || trigger.sources.contains(&receipt.source);
         if is_source && runs.last().is_none_or(|run| run.experiment != experiment.name) {
             runs.push(run(experiment, trigger, event, receipt));
         }
     }
-    runs
+    Ok(runs)
 }
 
 fn run(experiment: &Experiment, trigger: &EventTrigger, event: &Event, receipt: &Receipt) -> Run {
     let received_at = receipt.at;
-    // An event from the future would outlive and supersede all that come after it.
-    let happened_at = event.time.map_or(received_at, |time| time.min(received_at));
+    // An event from the future would outlive and supersede all that come after it. Our clock may have been set back.
+    let latest = receipt.sent_at.map_or(received_at, |sent_at| sent_at.max(received_at));
+    let happened_at = event.time.or(receipt.sent_at).map_or(received_at, |time| time.min(latest));
+    let is_sent_first = |sent_at: &Timestamp| sent_at.duration_since(happened_at) <= SENT_AGAIN_AFTER;
     let order = match receipt.order {
         Order::Any => happened_at,
-        Order::Kept => received_at,
+        Order::Kept => receipt.sent_at.filter(is_sent_first).unwrap_or(happened_at),
     };
     let is_rollback = trigger.reading.rollback.as_ref().is_some_and(|rollback| rollback.matches(&event.body));
     let direction = if is_rollback { Direction::Rollback } else { Direction::Forward };

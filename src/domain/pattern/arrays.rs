@@ -87,7 +87,7 @@ pub(super) fn consistent<'t>(
         for leaf in leaves.of(test.place) {
             let holding = &mut holdings[index(leaf.context)];
             holding.here = holding.here.with(field);
-            if test.condition().takes(&leaves.scalar(&leaf, event)) {
+            if test.condition().takes(&leaves.scalar(leaf, event)) {
                 holding.fits = holding.fits.with(field);
             }
         }

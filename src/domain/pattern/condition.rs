@@ -101,7 +101,8 @@ impl Texts {
 
     #[inline]
     fn contains(&self, text: &[u8]) -> bool {
-        self.few.iter().any(|own| **own == *text) || (!self.many.is_empty() && self.many.contains(text))
+        self.few.iter().any(|own| own.last() == text.last() && **own == *text)
+            || (!self.many.is_empty() && self.many.contains(text))
     }
 }
 
@@ -109,7 +110,7 @@ impl Condition {
     /// Tells whether a value satisfies it.
     #[inline]
     pub(super) fn takes(&self, scalar: &Scalar<'_>) -> bool {
-        matches!(scalar, Scalar::Text(text) if self.texts.contains(text))
+        matches!(scalar, Scalar::Text(text) if !self.texts.is_empty() && self.texts.contains(text))
             || self.others.iter().any(|alternative| alternative.takes(scalar))
     }
 
@@ -163,8 +164,9 @@ impl TextTest {
     #[inline]
     fn takes(&self, text: &[u8]) -> bool {
         match self {
-            Self::Prefix(prefix) => text.starts_with(prefix),
-            Self::Suffix(suffix) => text.ends_with(suffix),
+            // The bytes that most often differ are compared first, without a call.
+            Self::Prefix(prefix) => prefix.is_empty() || text.first() == prefix.first() && text.starts_with(prefix),
+            Self::Suffix(suffix) => suffix.is_empty() || text.last() == suffix.last() && text.ends_with(suffix),
             Self::Folded(folded, part) => folded.takes(text, *part),
             Self::Wildcard(wildcard) => wildcard.takes(text),
         }

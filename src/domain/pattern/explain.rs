@@ -101,7 +101,7 @@ impl Found<'_> {
     fn mismatch(&self, test: &Test, field: &Field) -> Mismatch {
         let wanted = cut(&field.condition.wanted, MAX_WANTED);
         let count = self.leaves.of(test.place).count();
-        let shown: Vec<_> = self.leaves.of(test.place).take(MAX_VALUES).map(|leaf| self.value(&leaf)).collect();
+        let shown: Vec<_> = self.leaves.of(test.place).take(MAX_VALUES).map(|leaf| self.value(leaf)).collect();
         let found = match count {
             0 => self.nothing(&field.path),
             more if more > shown.len() => format!("{} and {} more", shown.join(", "), more - shown.len()),

@@ -34,7 +34,7 @@ impl Folded {
         Self { characters: text.chars().map(fold).collect(), ascii: text.is_ascii() }
     }
 
-    /// Tells whether a part of a value is equal to the text.
+    /// Tells whether a part of a value is equal to the text. Of a long value only as much is looked at as can be equal.
     pub(super) fn takes(&self, value: &[u8], part: Part) -> bool {
         let length = self.characters.len();
         let compared = match part {
@@ -42,30 +42,32 @@ impl Folded {
             Part::Begin => value.get(..length),
             Part::End => value.len().checked_sub(length).map(|from| &value[from..]),
         };
-        if self.ascii && compared.is_some_and(<[u8]>::is_ascii) {
+        if self.ascii && compared.is_some_and(|compared| compared.len() == length && compared.is_ascii()) {
             let letters = compared.unwrap_or_default().iter();
-            return letters.len() == length
-                && letters.zip(&self.characters).all(|(byte, own)| char::from(byte.to_ascii_lowercase()) == *own);
+            return letters.zip(&self.characters).all(|(byte, own)| char::from(byte.to_ascii_lowercase()) == *own);
         }
-        self.takes_any(value, part)
-    }
-
-    /// The same for texts that are not ASCII; a surrogate alone is equal to nothing.
-    fn takes_any(&self, value: &[u8], part: Part) -> bool {
-        let chunks = value.utf8_chunks();
-        let characters = chunks.flat_map(|chunk| {
-            let broken = (!chunk.invalid().is_empty()).then_some(None);
-            chunk.valid().chars().map(|character| Some(fold(character))).chain(broken)
-        });
-        let own = || self.characters.iter().copied().map(Some);
+        // A character has at most four bytes.
+        let most = 4 * length;
         match part {
-            Part::All => characters.eq(own()),
-            Part::Begin => characters.take(self.characters.len()).eq(own()),
+            Part::All => value.len() <= most && characters(value).eq(self.characters()),
+            Part::Begin => characters(&value[..value.len().min(most)]).take(length).eq(self.characters()),
             Part::End => {
-                let characters: Vec<_> = characters.collect();
-                characters.len() >= self.characters.len()
-                    && characters[characters.len() - self.characters.len()..].iter().copied().eq(own())
+                let end: Vec<_> = characters(&value[value.len() - value.len().min(most)..]).collect();
+                let end = end.len().checked_sub(length).map(|from| &end[from..]);
+                end.is_some_and(|end| end.iter().copied().eq(self.characters()))
             }
         }
     }
+
+    fn characters(&self) -> impl Iterator<Item = Option<char>> {
+        self.characters.iter().copied().map(Some)
+    }
+}
+
+/// The characters of a value, folded; `None` stands for bytes that are none, as of a surrogate alone, equal to nothing.
+fn characters(value: &[u8]) -> impl Iterator<Item = Option<char>> {
+    value.utf8_chunks().flat_map(|chunk| {
+        let broken = (!chunk.invalid().is_empty()).then_some(None);
+        chunk.valid().chars().map(|character| Some(fold(character))).chain(broken)
+    })
 }

@@ -31,6 +31,7 @@ pub(super) struct Leaf {
     pub(super) start: u32,
     pub(super) end: u32,
     pub(super) value: f64,
+    place: u32,
     /// The array element that holds it.
     pub(super) context: u32,
     /// The next leaf of the same place.
@@ -50,11 +51,11 @@ pub(super) struct Context {
 
 /// The leaves of a place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
+struct Head {
     first: u32,
     last: u32,
     /// Whether any of them lies in an array element.
-    pub(super) bound: bool,
+    bound: bool,
 }
 
 const EMPTY: Head = Head { first: NONE, last: NONE, bound: false };
@@ -63,7 +64,6 @@ const EMPTY: Head = Head { first: NONE, last: NONE, bound: false };
 #[derive(Debug, Default)]
 pub(super) struct Leaves {
     pub(super) list: Vec<Leaf>,
-    places: Vec<u32>,
     heads: Vec<Head>,
     pub(super) contexts: Vec<Context>,
     pub(super) decoded: Vec<u8>,
@@ -75,7 +75,6 @@ impl Leaves {
     /// Makes room for another event.
     pub(super) fn clear(&mut self, places: usize) {
         self.list.clear();
-        self.places.clear();
         self.heads.clear();
         self.heads.resize(places, EMPTY);
         self.contexts.clear();
@@ -88,8 +87,7 @@ impl Leaves {
     #[inline]
     pub(super) fn push(&mut self, place: u32, kind: Kind, (start, end): (usize, usize), value: f64, context: u32) {
         let own = number(self.list.len());
-        self.list.push(Leaf { kind, start: number(start), end: number(end), value, context, next: NONE });
-        self.places.push(place);
+        self.list.push(Leaf { kind, start: number(start), end: number(end), value, place, context, next: NONE });
         self.link(place, own, context);
     }
 
@@ -123,31 +121,31 @@ impl Leaves {
         for own in 0..self.list.len() {
             self.list[own].next = NONE;
             if self.list[own].kind != Kind::Gone {
-                self.link(self.places[own], number(own), self.list[own].context);
+                self.link(self.list[own].place, number(own), self.list[own].context);
             }
         }
     }
 
-    /// The leaves of a place.
+    /// Tells whether any leaf of a place lies in an array element.
     #[inline]
-    pub(super) fn head(&self, place: u32) -> Head {
-        self.heads[index(place)]
+    pub(super) fn is_bound(&self, place: u32) -> bool {
+        self.heads[index(place)].bound
     }
 
     /// The first leaf of a place.
     #[inline]
-    pub(super) fn first(&self, place: u32) -> Option<Leaf> {
-        self.list.get(index(self.head(place).first)).copied()
+    pub(super) fn first(&self, place: u32) -> Option<&Leaf> {
+        self.list.get(index(self.heads[index(place)].first))
     }
 
     /// The next leaf of the same place.
     #[inline]
-    pub(super) fn after(&self, leaf: &Leaf) -> Option<Leaf> {
-        self.list.get(index(leaf.next)).copied()
+    pub(super) fn after(&self, leaf: &Leaf) -> Option<&Leaf> {
+        self.list.get(index(leaf.next))
     }
 
     /// The leaves of a place, in the order of the text.
-    pub(super) fn of(&self, place: u32) -> impl Iterator<Item = Leaf> {
+    pub(super) fn of(&self, place: u32) -> impl Iterator<Item = &Leaf> {
         std::iter::successors(self.first(place), |leaf| self.after(leaf))
     }
 

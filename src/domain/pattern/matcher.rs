@@ -4,10 +4,7 @@
 //! the plain texts that the fewest others wait for where it has any, found by a look-up of the event's own text; else the
 //! condition that most others have too.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{cell::Cell, collections::HashMap, sync::Arc};
 
 use super::{
     Field, Pattern,
@@ -19,7 +16,15 @@ use super::{
     text::UnreadableText,
 };
 
-/// Patterns, compiled into one. Shared by all who ask; each call takes its memory from a pool.
+/// Events of more bytes leave no memory behind for the next one.
+const MAX_KEPT: usize = 1024 * 1024;
+
+thread_local! {
+    /// Memory of the last call, of whichever matcher.
+    static WORK: Cell<Option<Box<Work>>> = const { Cell::new(None) };
+}
+
+/// Patterns, compiled into one. Shared by all who ask; each thread reuses its memory.
 #[derive(Debug, Default)]
 pub struct Matcher {
     paths: Paths,
@@ -31,8 +36,6 @@ pub struct Matcher {
     index: Vec<(u32, ByText)>,
     /// Tests that are asked of every event because rules wait behind them.
     always: Vec<u32>,
-    patterns: usize,
-    pool: Mutex<Vec<Work>>,
 }
 
 /// Tests by a text that satisfies them.
@@ -71,12 +74,8 @@ pub(super) enum Answer {
 struct Work {
     scratch: Scratch,
     holdings: Holdings,
-    /// By test.
-    answers: Vec<Option<Answer>>,
-    /// By test: whether the rules behind it were judged.
-    passed: Vec<bool>,
-    /// By pattern.
-    matched: Vec<bool>,
+    /// By test: what is known of it, and whether the rules behind it were judged.
+    known: Vec<(Option<Answer>, bool)>,
 }
 
 impl Test {
@@ -90,16 +89,19 @@ impl Test {
 
     /// Answers for a whole event, arrays aside.
     pub(super) fn ask(&self, leaves: &Leaves, event: &[u8]) -> Answer {
-        let mut values = leaves.of(self.place).peekable();
         let condition = self.condition();
-        if values.peek().is_none() {
+        let bound = leaves.is_bound(self.place);
+        let mut next = leaves.first(self.place);
+        if next.is_none() {
             return if condition.absent { Answer::Yes } else { Answer::No };
         }
-        let bound = leaves.head(self.place).bound;
-        if !(values.any(|leaf| condition.takes(&leaves.scalar(&leaf, event))) || bound && condition.absent) {
-            return Answer::No;
+        while let Some(leaf) = next {
+            if condition.takes(&leaves.scalar(leaf, event)) || bound && condition.absent {
+                return if bound { Answer::Bound } else { Answer::Yes };
+            }
+            next = leaves.after(leaf);
         }
-        if bound { Answer::Bound } else { Answer::Yes }
+        Answer::No
     }
 }
 
@@ -109,7 +111,6 @@ impl Matcher {
         let mut matcher = Self::default();
         let mut known: HashMap<(&str, &str), u32> = HashMap::new();
         for (own, pattern) in patterns.into_iter().enumerate() {
-            matcher.patterns = own + 1;
             for branch in &pattern.branches {
                 let from = number(matcher.members.len());
                 for field in pattern.fields_of(branch) {
@@ -178,21 +179,18 @@ impl Matcher {
     /// # Errors
     /// [`UnreadableText`] for what is not a JSON object where any pattern looks; then nothing is known of any.
     pub fn matching(&self, event: &str) -> Result<Vec<usize>, UnreadableText> {
-        let pool = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut work = pool().pop().unwrap_or_default();
+        let mut work = WORK.take().unwrap_or_default();
         let scanned = scan::scan(event, &self.paths, &mut work.scratch);
         let found = scanned.map(|()| self.found(event.as_bytes(), &mut work));
-        pool().push(work);
+        if event.len() <= MAX_KEPT {
+            WORK.set(Some(work));
+        }
         found
     }
 
     fn found(&self, event: &[u8], work: &mut Work) -> Vec<usize> {
-        work.answers.clear();
-        work.answers.resize(self.tests.len(), None);
-        work.passed.clear();
-        work.passed.resize(self.tests.len(), false);
-        work.matched.clear();
-        work.matched.resize(self.patterns, false);
+        work.known.clear();
+        work.known.resize(self.tests.len(), (None, false));
         let mut found = Vec::new();
         for test in &self.always {
             if self.answer(*test, event, work) != Answer::No {
@@ -200,31 +198,32 @@ impl Matcher {
             }
         }
         for (place, texts) in &self.index {
-            let mut next = work.scratch.leaves.first(*place);
+            let mut next = work.scratch.leaves.first(*place).copied();
             while let Some(leaf) = next {
-                next = work.scratch.leaves.after(&leaf);
+                next = work.scratch.leaves.after(&leaf).copied();
                 let Scalar::Text(text) = work.scratch.leaves.scalar(&leaf, event) else { continue };
                 for test in texts.get(text).into_iter().flatten() {
-                    if !std::mem::replace(&mut work.passed[index(*test)], true) {
+                    if !std::mem::replace(&mut work.known[index(*test)].1, true) {
                         self.judge_waiting(*test, event, work, &mut found);
                     }
                 }
             }
         }
+        // Several branches of a pattern may have matched.
         found.sort_unstable();
+        found.dedup();
         found
     }
 
     fn answer(&self, test: u32, event: &[u8], work: &mut Work) -> Answer {
-        let answer = &mut work.answers[index(test)];
-        *answer.get_or_insert_with(|| self.tests[index(test)].ask(&work.scratch.leaves, event))
+        let Work { scratch, known, .. } = work;
+        *known[index(test)].0.get_or_insert_with(|| self.tests[index(test)].ask(&scratch.leaves, event))
     }
 
     fn judge_waiting(&self, test: u32, event: &[u8], work: &mut Work, found: &mut Vec<usize>) {
         for rule in &self.tests[index(test)].waiting {
             let rule = &self.rules[index(*rule)];
-            if !work.matched[index(rule.pattern)] && self.judge(rule, event, work) {
-                work.matched[index(rule.pattern)] = true;
+            if self.judge(rule, event, work) {
                 found.push(index(rule.pattern));
             }
         }
@@ -247,8 +246,8 @@ impl Matcher {
         if bound == 0 || bound == 1 && !absent {
             return true;
         }
-        let Work { scratch, holdings, answers, .. } = work;
-        let tests = members.iter().filter(|test| answers[index(**test)] == Some(Answer::Bound));
+        let Work { scratch, holdings, known } = work;
+        let tests = members.iter().filter(|test| known[index(**test)].0 == Some(Answer::Bound));
         arrays::consistent(tests.map(|test| &self.tests[index(*test)]), &scratch.leaves, event, holdings)
     }
 }

@@ -2,6 +2,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Bytes of the longest text of an address: one of version 6 that ends in one of version 4.
+const LONGEST: usize = 45;
+
 /// A range of addresses of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Network {
@@ -42,6 +45,7 @@ impl Network {
 
     /// Tells whether a text is an address of the range.
     pub(super) fn takes(self, text: &[u8]) -> bool {
+        let text = text.get(..text.len().min(LONGEST + 1)).unwrap_or_default();
         let Ok(text) = std::str::from_utf8(text) else { return false };
         match self {
             Self::V4 { address, mask } => text.parse::<Ipv4Addr>().is_ok_and(|found| found.to_bits() & mask == address),

@@ -133,15 +133,15 @@ impl Reader {
         branches: &mut [Branch],
     ) -> Result<(), PatternError> {
         let condition = operator::condition(items, shown)?;
-        if self.fields.len() >= MAX_FIELDS {
-            return Err(refused(shown, format!("more than {MAX_FIELDS} fields")));
-        }
         let id = u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
         let paths = u32::try_from(self.paths.len()).unwrap_or(u32::MAX);
         let number = *self.paths.entry(path.clone()).or_insert(paths);
         let mut replaced = false;
         for branch in branches {
             replaced |= branch.insert(number, id).is_some();
+            if branch.len() > MAX_FIELDS {
+                return Err(refused(shown, format!("more than {MAX_FIELDS} fields")));
+            }
         }
         if replaced {
             self.replaced.push(path.clone());

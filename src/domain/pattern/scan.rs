@@ -59,10 +59,11 @@ pub(super) fn scan(event: &str, paths: &Paths, scratch: &mut Scratch) -> Result<
     }
     scratch.leaves.clear(paths.places());
     scratch.dotted.clear();
-    if scratch.seen.len() != paths.len() || scratch.objects > u32::MAX / 2 {
-        scratch.seen.clear();
+    if scratch.objects > u32::MAX / 2 {
+        (scratch.seen, scratch.objects) = (Vec::new(), 0);
+    }
+    if scratch.seen.len() < paths.len() {
         scratch.seen.resize(paths.len(), Seen::default());
-        scratch.objects = 0;
     }
     let mut scanner = Scanner { bytes, at: 0, paths, scratch };
     if scanner.next() != Some(b'{') {
@@ -114,6 +115,9 @@ impl<'s> Scanner<'s> {
             let (node, dotted) = self.named(place.node, name);
             match node {
                 Some(node) => self.member(node, dotted, own, place)?,
+                None if self.bytes.get(self.at) == Some(&b'"') => {
+                    self.at = text::string(self.bytes, self.at + 1)?.end + 1;
+                }
                 None => self.skip()?,
             }
             match self.next() {
@@ -135,9 +139,9 @@ impl<'s> Scanner<'s> {
             text::unescape(raw, &mut decoded);
             return (self.paths.follow(node, &decoded), decoded.contains(&b'.'));
         }
-        match node.child(raw) {
-            Some(child) => (Some(child), false),
-            None => (self.paths.follow(node, raw), true),
+        match node.child_at(self.bytes, name.start, name.end) {
+            None if node.splits(raw) => (self.paths.follow(node, raw), true),
+            child => (child, false),
         }
     }
 
@@ -255,7 +259,6 @@ impl<'s> Scanner<'s> {
     }
 
     /// Moves behind a value that nobody asks for.
-    #[inline]
     fn skip(&mut self) -> Result<(), UnreadableText> {
         self.next();
         self.at = skip::value(self.bytes, self.at)?;

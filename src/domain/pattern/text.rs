@@ -3,6 +3,8 @@
 //! Pure, and shared by the reader of patterns and the scanner of events, so that both take the same texts for JSON.
 //! Sources: RFC 8259; lone surrogates are kept as in WTF-8, so that no text of a pattern is ever equal to one.
 
+use wide::u8x16;
+
 /// A text that is not JSON, or not JSON that is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableText {
@@ -42,25 +44,18 @@ pub(super) struct Quoted {
     pub(super) escaped: bool,
 }
 
-/// Tells which bytes of eight end a run of plain letters: the highest bit of each that is `"`, `\` or a control
-/// character. Bits above the lowest one set may be wrong.
-fn stops(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = ONES << 7;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (zero(word ^ (ONES * b'"' as u64)) | zero(word ^ (ONES * b'\\' as u64)) | control) & HIGHS
-}
-
 /// Returns the first place from `at` on that holds `"`, `\` or a control character, or the length.
 #[inline]
 fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let found = stops(u64::from_le_bytes(*word));
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+    while let Some(sixteen) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        let sixteen = u8x16::new(*sixteen);
+        let is = |byte| sixteen.simd_eq(u8x16::splat(byte));
+        let stops = is(b'"') | is(b'\\') | sixteen.min(u8x16::splat(0x1F)).simd_eq(sixteen);
+        let stops = stops.to_bitmask();
+        if stops != 0 {
+            return at + stops.trailing_zeros() as usize;
         }
-        at += 8;
+        at += 16;
     }
     while bytes.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)) {
         at += 1;

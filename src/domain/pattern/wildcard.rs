@@ -46,9 +46,12 @@ impl Wildcard {
     /// Tells whether a text matches.
     pub(super) fn takes(&self, text: &[u8]) -> bool {
         let Some(tail) = &self.tail else { return *text == *self.head };
-        let Some(mut rest) = text.strip_prefix(&*self.head).and_then(|rest| rest.strip_suffix(&**tail)) else {
+        let fits = |part: &[u8], found: Option<&[u8]>| part.is_empty() || found == Some(part);
+        let Some(spare) = text.len().checked_sub(self.head.len() + tail.len()) else { return false };
+        if !fits(&self.head, text.get(..self.head.len())) || !fits(tail, text.get(self.head.len() + spare..)) {
             return false;
-        };
+        }
+        let mut rest = &text[self.head.len()..self.head.len() + spare];
         for part in &self.middle {
             let Some(found) = part.find(rest) else { return false };
             rest = &rest[found + part.needle().len()..];

@@ -11,6 +11,7 @@ use super::{
     start::after,
 };
 use crate::domain::{
+    deployment::Supersede,
     experiment::{Experiment, MAX_QUEUED, Overlap, Targets},
     ids::Name,
     run::{Conflict, HoldReason, Run, RunState, SkipReason, StopCause, Trigger},
@@ -23,9 +24,16 @@ pub(super) fn policy(case: &Case<'_>) -> Overlap {
     if deploy::predecessor(case).is_some() { Overlap::StopOther } else { policy_of(case.experiment, case.run) }
 }
 
+/// Tells whether a run takes the place of the running one of its key: it waits for its end, and for whatever follows from that.
+fn supersedes(run: &Run) -> bool {
+    run.trigger.deployment().is_some() && run.trigger.terms().supersede == Supersede::Running
+}
+
 fn policy_of(experiment: &Experiment, run: &Run) -> Overlap {
     match run.trigger {
         Trigger::Backfill { .. } => Overlap::QueueAll,
+        // What stops another is not skipped because of it, nor because of what happens when that has ended.
+        Trigger::Event { .. } if supersedes(run) && experiment.overlap == Overlap::Skip => Overlap::QueueOne,
         Trigger::Slot { .. } | Trigger::Event { .. } | Trigger::Manual { .. } => experiment.overlap,
     }
 }
@@ -116,8 +124,8 @@ enum Turn {
 }
 
 fn turn(case: &Case<'_>) -> Turn {
-    // Only the newest of its key takes another's place, so there is one at most for each that goes on.
-    if deploy::predecessor(case).is_some() {
+    // Only the newest of its key waits, so there is one at most for each.
+    if supersedes(case.run) {
         return Turn::Waits { give_up_at: queued_until(case) };
     }
     let limit = match policy(case) {

@@ -2,7 +2,7 @@
 //!
 //! Rules match with [`crate::domain::pattern`], as the agent's triggers do, and refuse what EventBridge refuses. Schedules,
 //! inputs made of parts of an event, dead-letter queues of targets and targets other than SQS do not exist and are
-//! refused. A queue's policy is not asked: at AWS it must let `events.amazonaws.com` send.
+//! refused. A queue that has a policy gets only what that lets rules send; at AWS one without a policy gets nothing.
 
 pub(super) mod courier;
 mod events;
@@ -140,14 +140,16 @@ impl Buses {
 
     fn put(&mut self, bus: &str, event: &Event, delivery: &mut Delivery<'_>) {
         let rules = self.buses.get(bus).into_iter().flat_map(BTreeMap::values);
-        for target in rules.flat_map(|rule| rule.targets_of(&event.envelope)) {
+        let taken = rules.flat_map(|rule| rule.targets_of(&event.envelope).map(move |target| (rule, target)));
+        for (rule, target) in taken {
+            let arn = delivery.scene.rule_arn(bus, rule.name());
             let content = Content {
                 body: event.envelope.to_string(),
                 trace_header: event.trace_header.clone(),
                 group: target.group.clone(),
                 ..Content::default()
             };
-            if !delivery.queues.deliver(&target.arn, content, delivery.ids, delivery.now) {
+            if !delivery.queues.deliver(&arn, &target.arn, content, delivery.ids, delivery.now) {
                 self.undelivered = self.undelivered.saturating_add(1);
             }
         }

@@ -235,6 +235,10 @@ impl Buses {
 }
 
 impl Rule {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The targets of an event; none when it does not match or the rule is disabled.
     pub(super) fn targets_of(&self, event: &Value) -> impl Iterator<Item = &Target> {
         let matches = self.state != RuleState::Disabled && self.pattern.matches(event);

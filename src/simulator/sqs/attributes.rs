@@ -1,7 +1,7 @@
 //! A queue's attributes: which there are, what they may be, and what they are unless set.
 //!
-//! Bounds and defaults are those of SQS's API reference, SetQueueAttributes. Keys are kept and not used, and queue
-//! policies are not applied: the simulator checks no permissions.
+//! Bounds and defaults are those of SQS's API reference, SetQueueAttributes. Keys are kept and not used, and of
+//! policies only what they say to EventBridge (see [`super::policy`]): the simulator checks no other permissions.
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,7 @@ mod attributes;
 mod budget;
 pub(super) mod content;
 mod messages;
+mod policy;
 mod poll;
 mod queue;
 
@@ -21,6 +22,7 @@ pub(super) use self::poll::receive;
 use self::{
     budget::Budget,
     content::Content,
+    policy::Sending,
     queue::{Queue, QueueKind},
 };
 use super::{
@@ -117,9 +119,14 @@ impl Queues {
         }
     }
 
-    /// Delivers an event to the queue of an ARN; `false` when there is none or it does not take it.
-    pub(super) fn deliver(&mut self, arn: &str, content: Content, ids: &mut Ids, now: Timestamp) -> bool {
-        let delivered = self.by_arn_mut(arn).is_some_and(|queue| queue.send(content, ids, now).is_ok());
+    /// Delivers an event that a rule, by its ARN, leads to the queue of an ARN; `false` when there is none or it does not
+    /// take it. A queue without a policy takes all (the simulator's choice; at AWS it takes none).
+    pub(super) fn deliver(&mut self, rule: &str, arn: &str, content: Content, ids: &mut Ids, now: Timestamp) -> bool {
+        let delivered = self.by_arn_mut(arn).is_some_and(|queue| {
+            let policy = queue.attributes.get("Policy").filter(|policy| !policy.is_empty());
+            let sending = Sending { rule, queue: arn };
+            policy.is_none_or(|policy| sending.is_allowed(policy)) && queue.send(content, ids, now).is_ok()
+        });
         self.news |= delivered;
         delivered
     }

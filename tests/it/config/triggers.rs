@@ -38,7 +38,7 @@ fn preset_brings_pattern_key_and_version() {
         "detail": { "state": ["SUCCESS"] },
     });
     assert_eq!(trigger.pattern.source(), &codedeploy);
-    assert_eq!(trigger.reading.key, ["/detail/application", "/detail/deploymentGroup"]);
+    assert_eq!(trigger.reading.key, ["/account", "/region", "/detail/application", "/detail/deploymentGroup"]);
     assert_eq!(trigger.reading.version, ["/detail/deploymentId"]);
     assert!(trigger.reading.rollback.is_some());
     assert_eq!((trigger.settle, trigger.max_age), (SignedDuration::ZERO, Some(MINUTE * 60)));
@@ -235,6 +235,18 @@ fn times_that_contradict_each_other_are_refused() {
     a.toml:27:10 experiments.checkout.triggers[4].one_in: `10001` is out of range: from 1 to 10000 is possible
     a.toml:30:10 experiments.checkout.triggers[5].one_in: expected a whole number, found the text "two"
     "#);
+}
+
+#[test]
+fn cool_down_that_keeps_runs_from_being_superseded_is_doubted() {
+    let warnings = |keys: &str| {
+        let keys = format!("on = \"ecr-push\"\nsupersede = \"running\"\n{keys}");
+        loaded(&[("a.toml", &with(&[&keys]))], &[]).warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let warned = warnings("cool_down = \"1h\"");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("triggers[0].cool_down: a newer version within it is skipped"), "{warned:?}");
+    assert_eq!(warnings("cool_down = \"0s\""), Vec::<String>::new());
 }
 
 #[test]

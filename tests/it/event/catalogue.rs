@@ -51,6 +51,28 @@ fn wrong_detail_type_is_doubted() {
 }
 
 #[test]
+fn misspelt_source_is_doubted_and_other_services_are_not() {
+    for (wrong, meant) in [
+        ("aws.codeDeploy", "aws.codedeploy"),
+        ("aws.codedeply", "aws.codedeploy"),
+        ("AWS.ecs", "aws.ecs"),
+        ("aws.codepipelines", "aws.codepipeline"),
+    ] {
+        check(
+            json!({ "source": [wrong], "detail": { "state": ["SUCCESS"] } }),
+            &format!("source: no service is known that has the source `{wrong}`; did you mean `{meant}`?"),
+        );
+    }
+    for other in
+        ["aws.ec2", "aws.efs", "aws.codebuild", "aws.codecommit", "aws.cloudfront", "aws.cloudtrail", "aws.config"]
+            .into_iter()
+            .chain(["aws.appflow", "aws.application-autoscaling", "com.example.codedeploy"])
+    {
+        assert_eq!(doubts(&json!({ "source": [other] })), Vec::<String>::new(), "{other}");
+    }
+}
+
+#[test]
 fn state_that_never_comes_is_doubted() {
     check(
         json!({ "source": ["aws.codedeploy"], "detail-type": [CODEDEPLOY], "detail": { "state": ["SUCCEEDED"] } }),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     deployment::{Direction, Reading},
     event::{
-        self,
+        self, Envelope,
         catalogue::samples,
         mapping::{Mapping, Part},
         presets::{FilterKey, PRESETS, Preset, Rollback},
@@ -83,26 +83,42 @@ const STACK: &str =
 #[test]
 fn each_preset_takes_its_sample_and_knows_what_was_deployed() {
     let codedeploy = sample("codedeploy-deployment-state-change");
-    check("codedeploy-success", &codedeploy, ["myApplication/myDeploymentGroup", "d-123456789", "d-123456789"]);
+    check(
+        "codedeploy-success",
+        &codedeploy,
+        ["123456789012/us-east-1/myApplication/myDeploymentGroup", "d-123456789", "d-123456789"],
+    );
     let execution = "12345678-1234-5678-abcd-12345678abcd";
     let pipeline = sample("codepipeline-pipeline-execution-state-change");
-    check("codepipeline-succeeded", &pipeline, ["myPipeline", execution, execution]);
+    check("codepipeline-succeeded", &pipeline, ["123456789012/us-east-1/myPipeline", execution, execution]);
     let (service, deployment) =
         ("arn:aws:ecs:us-west-2:111122223333:service/default/servicetest", "ecs-svc/1702860048778063437");
     for form in ["ecs-deployment-state-change", "sqs-body.raw-eventbridge", "sqs-body.sns-wrapped"] {
         check("ecs-deployment-completed", &sample(form), [service, deployment, deployment]);
     }
     let digest = "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234";
-    check("ecr-push", &sample("ecr-image-action"), ["my-repository-name", digest, "none"]);
+    check("ecr-push", &sample("ecr-image-action"), ["123456789012/us-west-2/my-repository-name", digest, "none"]);
     check("cloudformation-complete", &sample("cloudformation-stack-status-change"), [STACK, "none", "none"]);
-    check("appconfig-complete", &sample("appconfig-on-deployment-complete"), ["MyApp/MyEnv/MyConfigProfile", "1", "1"]);
+    check(
+        "appconfig-complete",
+        &sample("appconfig-on-deployment-complete"),
+        ["111122223333/us-east-1/MyApp/MyEnv/MyConfigProfile", "1", "1"],
+    );
     let refresh = "c613620e-07e2-4ed2-a9e2-ef8258911ade";
-    check("asg-refresh-succeeded", &sample("autoscaling-instance-refresh-succeeded"), ["my-asg", refresh, refresh]);
+    check(
+        "asg-refresh-succeeded",
+        &sample("autoscaling-instance-refresh-succeeded"),
+        ["123456789012/us-west-2/my-asg", refresh, refresh],
+    );
     let update = "8c2d5f10-1a2b-3c4d-9e5f-60718293a4b5";
     let eks = sample("eks-update-nodegroup-version.cloudtrail");
-    check("eks-nodegroup-updated", &eks, ["my-cluster/workers", update, update]);
+    check("eks-nodegroup-updated", &eks, ["123456789012/us-east-1/my-cluster/workers", update, update]);
     let code = "qzPzPp1sEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE=";
-    check("lambda-updated", &sample("lambda-update-function-code.cloudtrail"), ["my-function", code, "none"]);
+    check(
+        "lambda-updated",
+        &sample("lambda-update-function-code.cloudtrail"),
+        ["123456789012/us-east-1/my-function", code, "none"],
+    );
     let commit = "0f3a9c1d2e4b5a6978c0d1e2f3a4b5c6d7e8f901";
     check("argocd-synced", &sample("argocd-sqs-message-body"), ["checkout", commit, "none"]);
     let revision = "main@sha1:731f7eaddfb6af01cb2173e18f0f75b0ba780ef1";
@@ -110,6 +126,29 @@ fn each_preset_takes_its_sample_and_knows_what_was_deployed() {
     check("flux-reconciled", &relayed, ["Kustomization/apps/webapp", revision, "none"]);
     check("flux-reconciled", &relayed["detail"], ["Kustomization/apps/webapp", revision, "none"]);
     check("github-deployment", &github("success"), ["example/checkout/prod", "0f3a9c1d", "7"]);
+}
+
+#[test]
+fn what_two_regions_or_accounts_have_alike_has_two_keys() {
+    for (form, preset) in [
+        ("codedeploy-deployment-state-change", "codedeploy-success"),
+        ("codepipeline-pipeline-execution-state-change", "codepipeline-succeeded"),
+        ("ecr-image-action", "ecr-push"),
+        ("appconfig-on-deployment-complete", "appconfig-complete"),
+        ("autoscaling-instance-refresh-succeeded", "asg-refresh-succeeded"),
+        ("eks-update-nodegroup-version.cloudtrail", "eks-nodegroup-updated"),
+        ("lambda-update-function-code.cloudtrail", "lambda-updated"),
+    ] {
+        let key = self::preset(preset).key.iter().map(|pointer| (*pointer).to_owned()).collect();
+        let reading = Reading { key, ..Reading::default() };
+        let read = |event: &Value| reading.read(event, Direction::Forward, Timestamp::UNIX_EPOCH).expect("a key").key;
+        let here = sample(form);
+        for (part, other) in [("region", "eu-west-1"), ("account", "210987654321")] {
+            let mut there = here.clone();
+            there[part] = json!(other);
+            assert_ne!(read(&here), read(&there), "{preset}: {part}");
+        }
+    }
 }
 
 #[test]
@@ -284,5 +323,21 @@ fn what_presets_make_is_what_eventbridge_takes() {
             assert_eq!(pattern.warnings(), Vec::<String>::new(), "{} {value}", preset.name);
         }
         assert!(preset.filter_keys().all(|key| preset.field_of(key).is_some()), "{}", preset.name);
+    }
+}
+
+#[test]
+fn bodies_of_webhooks_fit_the_presets_with_and_without_their_mapping() {
+    let flux = sample("custom-flux-via-eventbridge")["detail"].clone();
+    for (preset, body, source, detail_type) in [
+        ("github-deployment", github("success"), "github", "deployment_status"),
+        ("flux-reconciled", flux, "flux", "Flux Event"),
+    ] {
+        let envelope = Envelope { source: source.to_owned(), detail_type: detail_type.to_owned() };
+        for mappings in [brought(), Vec::new()] {
+            let event = event::read_enveloped(&body.to_string(), "delivery", &mappings, &envelope).expect("an event");
+            assert_eq!((event.source.as_str(), event.detail_type.as_str()), (source, detail_type));
+            assert!(pattern(preset, &[]).matches(&event.body), "{preset}");
+        }
     }
 }

@@ -52,11 +52,13 @@ struct Deploy {
     time: Option<&'static str>,
     rollback: bool,
     order: Order,
+    /// When it was sent to a FIFO queue, unless that is when it comes in.
+    sent: Option<&'static str>,
 }
 
 /// The event of a version of `shop`, without a time.
 fn shop(revision: &'static str) -> Deploy {
-    Deploy { app: Some("shop"), revision, time: None, rollback: false, order: Order::Any }
+    Deploy { app: Some("shop"), revision, time: None, rollback: false, order: Order::Any, sent: None }
 }
 
 impl Deploy {
@@ -106,8 +108,9 @@ impl Town {
             body["time"] = json!(t(time).to_string());
         }
         let event = event::read(&body.to_string(), "message", &[]).expect("an event");
-        let receipt = Receipt { source: name("deployments"), at: t(at), order: deploy.order, parent: None };
-        for run in event::opened_runs(&self.world.rules, &event, &receipt) {
+        let sent_at = (deploy.order == Order::Kept).then(|| t(deploy.sent.unwrap_or(at)));
+        let receipt = Receipt { source: name("deployments"), at: t(at), sent_at, order: deploy.order, parent: None };
+        for run in event::opened_runs(&self.world.rules, &event, &receipt).expect("an event") {
             let again = self.names.values().filter(|name| name.starts_with(deploy.revision)).count();
             self.names.insert(run.id.to_string(), format!("{}{}", deploy.revision, "'".repeat(again)));
             let opening = run.opening();

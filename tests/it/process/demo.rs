@@ -39,6 +39,7 @@ fn a_whole_demo_shows_all_it_promises() {
         "completed, started by a deployment event",
         "refused because of a blackout",
         "stopped because a blackout opened",
+        "superseded by a newer deployment",
     ] {
         assert!(counted(&said, what) >= 1, "{said:?}");
     }

@@ -241,11 +241,14 @@ impl Tables {
     fn arrive(&mut self, arrival: Arrival, ms: u64) -> Recorded {
         let Arrival { event, runs } = arrival;
         let key = (event.source, event.event_id);
-        if self.events.contains_key(&key) {
+        let is_known = self.events.contains_key(&key);
+        let opened = self.events.entry(key).or_default();
+        let new: Vec<Run> = runs.into_iter().filter(|run| !opened.contains(&run.id)).collect();
+        opened.extend(new.iter().map(|run| run.id.clone()));
+        if is_known && new.is_empty() {
             return Recorded::Known;
         }
-        self.events.insert(key, runs.iter().map(|run| run.id.clone()).collect());
-        for run in runs {
+        for run in new {
             self.insert(run, event.received_at, ms);
         }
         Recorded::New

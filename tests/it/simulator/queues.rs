@@ -156,6 +156,60 @@ fn fifo_targets_disabled_rules_and_what_is_refused() {
 }
 
 #[test]
+fn a_queue_with_a_policy_gets_what_that_lets_rules_send() {
+    simulated(fast(), async |world| {
+        let queue = world.subscribed("s").await;
+        let arn = "arn:aws:sqs:us-east-1:123456789012:events";
+        let rule = "arn:aws:events:us-east-1:123456789012:rule/all";
+        let allow = json!({"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage", "Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": rule}}});
+        let with = |member: &str, value: Value| {
+            let mut statement = allow.clone();
+            statement[member] = value;
+            json!([statement])
+        };
+        let tls = json!({"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": arn,
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}}});
+        let mut deny = allow.clone();
+        deny["Effect"] = json!("Deny");
+        for (number, (statements, expected)) in [
+            (json!([allow, tls]), true),
+            (json!(allow), true),
+            (with("Principal", json!("*")), true),
+            (with("Action", json!(["sqs:*"])), true),
+            (with("Resource", json!("*")), true),
+            (with("Condition", json!({"ArnLike": {"aws:SourceArn": ["x", "arn:aws:events:*:rule/*"]}})), true),
+            (with("Condition", json!({"StringEquals": {"aws:SourceAccount": "123456789012"}})), true),
+            (with("Condition", json!({"StringEquals": {"aws:SourceAccount": "210987654321"}})), false),
+            (with("Condition", json!({"ArnEquals": {"aws:SourceArn": format!("{rule}-2")}})), false),
+            (with("Condition", json!({"StringEquals": {"aws:PrincipalTag/x": "y"}})), false),
+            (with("Principal", json!({"Service": "sns.amazonaws.com"})), false),
+            (with("Action", json!("sqs:ReceiveMessage")), false),
+            (with("Resource", json!(format!("{arn}-2"))), false),
+            (json!([allow, deny]), false),
+            (json!([]), false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+            let set = world.sqs.set_queue_attributes().queue_url(&queue).attributes(Name::Policy, &policy);
+            set.send().await.expect("set");
+            let entry = PutEventsRequestEntry::builder().source("s").detail_type("d");
+            let entry = entry.detail(json!({"n": number}).to_string()).build();
+            world.events.put_events().entries(entry).send().await.expect("put");
+            let got = world.sqs.receive_message().queue_url(&queue).send().await.expect("a receive");
+            assert_eq!(got.messages().len(), usize::from(expected), "{policy}");
+            for message in got.messages() {
+                let receipt = message.receipt_handle().expect("a receipt");
+                world.sqs.delete_message().queue_url(&queue).receipt_handle(receipt).send().await.expect("deleted");
+            }
+        }
+        world
+    });
+}
+
+#[test]
 fn rules_come_in_pages_and_patterns_are_tried() {
     simulated(fast(), async |world| {
         for name in ["a", "b", "c"] {

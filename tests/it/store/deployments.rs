@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use firedrill::{
     domain::{
-        deployment::{Deployed, Known, Reading},
+        deployment::{Deployed, Known, MAX_COOL_DOWN, Reading},
         event::{self, Order, Receipt},
         experiment::{EventTrigger, Rules},
         run::{HoldReason, Observation, Run},
     },
     engine::ports::{Recorded, Store},
-    store::{SqliteStore, history::EVENTS_KEPT},
+    store::SqliteStore,
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -31,8 +31,8 @@ fn run(at: &str, app: &str, version: &str) -> Run {
     let body =
         json!({ "source": "deploy", "detail-type": "Done", "id": at, "detail": { "app": app, "version": version } });
     let event = event::read(&body.to_string(), "m", &[]).expect("an event");
-    let receipt = Receipt { source: name("q"), at: t(at), order: Order::Any, parent: None };
-    event::opened_runs(&rules, &event, &receipt).pop().expect("a run")
+    let receipt = Receipt { source: name("q"), at: t(at), sent_at: None, order: Order::Any, parent: None };
+    event::opened_runs(&rules, &event, &receipt).expect("an event").pop().expect("a run")
 }
 
 async fn arrives(store: &SqliteStore, run: &Run) -> Recorded {
@@ -124,7 +124,7 @@ async fn only_rows_that_open_runs_are_about_are_loaded() {
 }
 
 #[tokio::test]
-async fn pruning_keeps_rows_as_long_as_events_and_those_of_open_runs_for_ever() {
+async fn pruning_keeps_rows_as_long_as_a_cool_down_and_those_of_open_runs_for_ever() {
     let (_folder, store) = empty().await;
     let (over, open) = (run("09:00:00", "shop", "v1"), run("09:00:01", "stock", "w1"));
     for run in [&over, &open] {
@@ -145,9 +145,9 @@ async fn pruning_keeps_rows_as_long_as_events_and_those_of_open_runs_for_ever() 
     store.prune(t("12:00:00"), hour).await.expect("a write");
     assert_eq!(store.run(&over.id).await.expect("a read"), None);
     assert_eq!(remembered("09:00:30").await, Some(t("09:00:00")), "the change goes on");
-    store.prune(t("10:00:00") + EVENTS_KEPT, hour).await.expect("a write");
+    store.prune(t("10:00:00") + MAX_COOL_DOWN, hour).await.expect("a write");
     assert_eq!(remembered("09:00:40").await, Some(t("09:00:00")));
-    store.prune(t("10:00:01") + EVENTS_KEPT, hour).await.expect("a write");
+    store.prune(t("10:00:01") + MAX_COOL_DOWN, hour).await.expect("a write");
     assert_eq!(remembered("09:00:50").await, Some(t("09:00:50")), "it was forgotten");
     assert_eq!(row(&store, "stock").await.expect("a row").newest, known(&open, "09:00:01"), "its run still waits");
 }

@@ -140,7 +140,7 @@ pub fn slot_run(at: &str) -> Run {
 
 /// How an event comes in from a standard queue.
 pub fn receipt(parent: Option<TraceParent>, at: Timestamp) -> Receipt {
-    Receipt { source: name("deployments"), at, order: Order::Any, parent }
+    Receipt { source: name("deployments"), at, sent_at: None, order: Order::Any, parent }
 }
 
 /// A run of `probe` by an event.
@@ -151,7 +151,7 @@ pub fn event_run(at: &str, trigger: EventTrigger) -> Run {
     };
     let body = serde_json::json!({ "source": "deploy", "detail-type": "Done", "id": at });
     let event: Event = event::read(&body.to_string(), "message-1", &[]).expect("an event");
-    event::opened_runs(&rules, &event, &receipt(None, t(at))).pop().expect("a run")
+    event::opened_runs(&rules, &event, &receipt(None, t(at))).expect("an event").pop().expect("a run")
 }
 
 /// Applies observations.

@@ -7,10 +7,7 @@ use super::super::{
     Check,
     values::{DAY, HOUR, MAX_DELAY, MINUTE, SECOND, shown},
 };
-use crate::domain::event::presets::Preset;
-
-/// Longest time between two runs of a key.
-const MAX_COOL_DOWN: SignedDuration = SignedDuration::from_hours(90 * 24);
+use crate::domain::{deployment::MAX_COOL_DOWN, event::presets::Preset};
 
 /// How `max_age` is switched off.
 const ANY_AGE: &str = "none";

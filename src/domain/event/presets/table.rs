@@ -61,7 +61,7 @@ const CODEDEPLOY: Preset = Preset {
             "detail": { "state": ["SUCCESS"] },
         })
     },
-    key: &["/detail/application", "/detail/deploymentGroup"],
+    key: &["/account", "/region", "/detail/application", "/detail/deploymentGroup"],
     version: &["/detail/deploymentId"],
     deployment_id: &["/detail/deploymentId"],
     rollback: Rollback::Told(|| json!({ "detail": { "creator": ["codeDeployRollback"] } })),
@@ -84,7 +84,7 @@ const CODEPIPELINE: Preset = Preset {
             "detail": { "state": ["SUCCEEDED"] },
         })
     },
-    key: &["/detail/pipeline"],
+    key: &["/account", "/region", "/detail/pipeline"],
     version: &["/detail/execution-id"],
     deployment_id: &["/detail/execution-id"],
     rollback: Rollback::Untold,
@@ -128,7 +128,7 @@ const ECR: Preset = Preset {
             "detail": { "action-type": ["PUSH"], "result": ["SUCCESS"] },
         })
     },
-    key: &["/detail/repository-name"],
+    key: &["/account", "/region", "/detail/repository-name"],
     version: &["/detail/image-digest"],
     deployment_id: &[],
     rollback: Rollback::Untold,
@@ -171,7 +171,13 @@ const APPCONFIG: Preset = Preset {
             "detail": { "Type": ["OnDeploymentComplete"] },
         })
     },
-    key: &["/detail/Application/Name", "/detail/Environment/Name", "/detail/ConfigurationProfile/Name"],
+    key: &[
+        "/account",
+        "/region",
+        "/detail/Application/Name",
+        "/detail/Environment/Name",
+        "/detail/ConfigurationProfile/Name",
+    ],
     version: &["/detail/ConfigurationVersion"],
     deployment_id: &["/detail/DeploymentNumber"],
     rollback: Rollback::NotTaken,
@@ -194,7 +200,7 @@ const AUTO_SCALING: Preset = Preset {
             "detail-type": ["EC2 Auto Scaling Instance Refresh Succeeded"],
         })
     },
-    key: &["/detail/AutoScalingGroupName"],
+    key: &["/account", "/region", "/detail/AutoScalingGroupName"],
     version: &["/detail/InstanceRefreshId"],
     deployment_id: &["/detail/InstanceRefreshId"],
     rollback: Rollback::NotTaken,
@@ -220,7 +226,7 @@ const EKS: Preset = Preset {
             },
         })
     },
-    key: &["/detail/requestParameters/name", "/detail/requestParameters/nodegroupName"],
+    key: &["/account", "/region", "/detail/requestParameters/name", "/detail/requestParameters/nodegroupName"],
     version: &["/detail/responseElements/update/id"],
     deployment_id: &["/detail/responseElements/update/id"],
     rollback: Rollback::Untold,
@@ -236,7 +242,8 @@ const LAMBDA: Preset = Preset {
     name: "lambda-updated",
     about: "The code of a Lambda function was updated, a version published or an alias moved. It is CloudTrail's record of the \
             call (it needs a trail) and comes before the new code is in use: it settles 1m unless told otherwise, which also \
-            makes one run of the calls of one deployment. `service` is the function.",
+            makes one run of the calls of one deployment. `service` is the function; one that some call by its name and others \
+            by its ARN has two keys.",
     pattern: || {
         // The names of the calls carry the version of the API: UpdateFunctionCode20150331v2.
         let calls = ["UpdateFunctionCode", "PublishVersion", "UpdateAlias"];
@@ -251,7 +258,7 @@ const LAMBDA: Preset = Preset {
             },
         })
     },
-    key: &["/detail/requestParameters/functionName"],
+    key: &["/account", "/region", "/detail/requestParameters/functionName"],
     version: &["/detail/responseElements/codeSha256", "/detail/responseElements/functionVersion"],
     deployment_id: &["/detail/requestID"],
     rollback: Rollback::Untold,
@@ -262,7 +269,8 @@ const LAMBDA: Preset = Preset {
 
 const ARGO_CD: Preset = Preset {
     name: "argocd-synced",
-    about: "Argo CD synced an application and found it healthy. Argo CD sends what its template renders: see `mapping`.",
+    about: "Argo CD synced an application and found it healthy. Argo CD sends what its notification template renders: let it \
+            be JSON with `app`, `revision`, `phase`, `syncStatus`, `healthStatus` and `finishedAt`.",
     pattern: || {
         json!({
             "detail-type": ["Argo CD Sync"],

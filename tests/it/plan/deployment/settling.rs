@@ -61,6 +61,23 @@ fn fifo_queue_says_the_order_whatever_the_events_say() {
 }
 
 #[test]
+fn what_is_sent_to_a_fifo_queue_again_is_as_old_as_it_says() {
+    let mut town = Town::new(settling());
+    let in_order = |deploy: Deploy| Deploy { order: Order::Kept, ..deploy };
+    town.event("10:01:00", in_order(Deploy::of("10:00:55", "v2")));
+    town.event("10:01:01", in_order(Deploy::of("07:00:00", "v1"))).look("10:10:00");
+    town.tells(&["10:01:01 v1 skipped: run v2 is about newer version v2", "10:10:00 v2 starts"]);
+}
+
+#[test]
+fn order_of_a_fifo_queue_outlives_a_clock_that_is_set_back() {
+    let mut town = Town::new(settling());
+    let sent = |time, revision| Deploy { order: Order::Kept, sent: Some(time), ..Deploy::of(time, revision) };
+    town.event("12:00:00", sent("11:59:59", "v1")).event("11:01:00", sent("12:01:00", "v2"));
+    town.look("12:10:00").tells(&["11:01:00 v1 skipped: run v2 is about newer version v2", "12:10:00 v2 starts"]);
+}
+
+#[test]
 fn event_from_the_future_does_not_outlive_those_after_it() {
     let mut town = Town::new(settling());
     town.event("10:00:00", Deploy::of("12:00:00", "v1")).event("10:01:00", Deploy::of("10:00:30", "v2"));

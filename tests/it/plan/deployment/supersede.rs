@@ -53,6 +53,19 @@ fn newer_deployment_stops_the_running_run_of_its_key_and_waits_for_its_end() {
 }
 
 #[test]
+fn what_stopped_another_waits_for_the_gap_after_it() {
+    for overlap in [Overlap::Allow, Overlap::Skip, Overlap::QueueOne, Overlap::StopOther] {
+        let mut town = superseding(overlap);
+        town.declared().limits.min_gap = MIN * 10;
+        town.event("10:00:00", shop("v1")).runs("10:00:01", "v1").event("10:01:00", shop("v2"));
+        town.told.clear();
+        town.world.ledgers.entry(crate::support::runs::name("probe")).or_default().ended_at = Some(t("10:01:20"));
+        town.ends("10:01:20", "v1").tells(&["10:01:20 v2 held: its `min_gap` lasts until 10:11:20Z"]);
+        town.look("10:11:20").tells(&["10:11:20 v2 starts"]);
+    }
+}
+
+#[test]
 fn run_of_another_key_is_never_stopped_and_takes_no_place_in_the_queue() {
     let mut town = superseding(Overlap::Allow);
     town.event("10:00:00", shop("v1")).runs("10:00:01", "v1");
@@ -68,10 +81,11 @@ fn run_of_another_key_is_never_stopped_and_takes_no_place_in_the_queue() {
     ]);
     town.event("10:01:02", Deploy { app: None, ..shop("n1") }).tells(&["10:01:02 n1 starts"]);
     town.ends("10:01:30", "w1").tells(&["10:01:30 w2 starts"]).ends("10:01:40", "v1").tells(&["10:01:40 v2 starts"]);
-    // Where runs of an experiment do not overlap, one of another key is just in the way.
+    // Where runs of an experiment do not overlap, it waits for one of another key, which is not stopped.
     let mut town = superseding(Overlap::Skip);
     town.event("10:00:00", shop("v1")).runs("10:00:01", "v1").event("10:00:02", stock("w1"));
-    town.tells(&["10:00:00 v1 starts", "10:00:02 w1 skipped: run v1 of the same experiment is going on"]);
+    town.tells(&["10:00:00 v1 starts", "10:00:02 w1 held: run v1 is going on and shares the same experiment with it"]);
+    town.ends("10:01:30", "v1").tells(&["10:01:30 w1 starts"]);
 }
 
 #[test]

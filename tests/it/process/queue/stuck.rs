@@ -170,6 +170,19 @@ fn quarantine_is_told_redriven_by_the_agent_and_dropped() {
     exits(&home.run(&["queue", "quarantine", "redrive", "nobody"]), 4, "no message `nobody` is in quarantine");
     exits(&home.run(&["queue", "quarantine", "redrive", ""]), 4, "several messages in quarantine begin with ``");
     assert_eq!(messages().len(), 2);
+    // What can be read by a configuration that learnt to is taken in by it.
+    cloud.send("deployments", r#"{"pipeline": "checkout", "status": "deployed"}"#);
+    let later = eventually("one more message", || {
+        let id = messages()[0]["id"].as_str().expect("an id").to_owned();
+        (messages().len() == 3 && id != whole && id != cut).then_some(id)
+    });
+    let mapping = "[mappings.own]\nwhen = { pipeline = [\"checkout\"] }\nsource = \"ci\"\ndetail_type = \"done\"\n";
+    let trigger =
+        "[[experiments.drill.triggers]]\npattern = { source = [\"ci\"], detail = { status = [\"deployed\"] } }\n";
+    home.configure(&(cloud.tables("deployments", "", &["ci"]) + trigger + mapping));
+    exits(&home.run(&["reload"]), 0, "in force");
+    exits(&home.run(&["queue", "quarantine", "redrive", &later]), 0, &format!("{later} matched, run "));
+    assert_eq!((messages().len(), home.runs().len()), (2, 1));
     exits(&home.run(&["queue", "quarantine", "drop", &whole]), 2, "nothing was done");
     exits(&home.run(&["queue", "quarantine", "drop", &whole, "--yes"]), 0, "1 message dropped");
     exits(&home.run(&["queue", "quarantine", "drop", "--all", "--queue", "other", "--yes"]), 0, "0 messages dropped");
