@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_config::retry::RetryConfig;
-use aws_sdk_eventbridge::types::{Rule, RuleState, SqsParameters, Tag, Target};
+use aws_sdk_eventbridge::types::{DeadLetterConfig, Rule, RuleState, SqsParameters, Tag, Target};
 use aws_sdk_fis::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
@@ -143,7 +143,7 @@ impl Provisioner {
         let mut found = Vec::new();
         for bus in &buses {
             for rule in self.rules_of(bus).await? {
-                found.push(self.rule(bus, rule, desired.owner.as_str()).await?);
+                found.push(self.rule(bus, rule, &desired.queue.name).await?);
             }
         }
         Ok(found)
@@ -198,7 +198,8 @@ impl Provisioner {
         let answer = call.send().await.map_err(failed(format!("list the targets of rule `{bus}/{rule}`")))?;
         let target = |target: Target| {
             let group = target.sqs_parameters.and_then(|parameters| parameters.message_group_id);
-            (target.id, FoundTarget { arn: target.arn, group })
+            let dead_letters = target.dead_letter_config.and_then(|config| config.arn);
+            (target.id, FoundTarget { arn: target.arn, group, dead_letters })
         };
         Ok(answer.targets.unwrap_or_default().into_iter().map(target).collect())
     }
@@ -211,7 +212,7 @@ impl Provisioner {
         let what = step.to_string();
         match step {
             Step::CreateQueue(spec) => {
-                let create = self.sqs.create_queue().queue_name(&spec.name).tags(TAG, desired.owner.as_str());
+                let create = self.sqs.create_queue().queue_name(&spec.name).tags(TAG, &desired.queue.name);
                 let created = create.set_attributes(Some(attributes(spec))).send().await;
                 created.map(|_| ()).map_err(failed(what))
             }
@@ -239,7 +240,7 @@ impl Provisioner {
         let invalid = |error: aws_sdk_eventbridge::error::BuildError| {
             unusable(what.clone(), FailureClass::Invalid, error.to_string())
         };
-        let tag = Tag::builder().key(TAG).value(desired.owner.as_str()).build().map_err(invalid)?;
+        let tag = Tag::builder().key(TAG).value(&desired.queue.name).build().map_err(invalid)?;
         let rule = self.events.put_rule().event_bus_name(&spec.bus).name(&spec.name).tags(tag);
         let rule = rule
             .event_pattern(spec.pattern.to_string())
@@ -247,8 +248,10 @@ impl Provisioner {
             .description(desired.rule_description());
         rule.send().await.map_err(failed(&what))?;
         let group = spec.group.as_ref().map(|group| SqsParameters::builder().message_group_id(group).build());
-        let target = Target::builder().id(TARGET_ID).arn(desired.site.queue(&desired.queue.name));
-        let target = target.set_sqs_parameters(group).build().map_err(invalid)?;
+        let dead = spec.dead_letters.as_ref().map(|name| desired.site.queue(name));
+        let dead = dead.map(|arn| DeadLetterConfig::builder().arn(arn).build());
+        let target = Target::builder().id(TARGET_ID).arn(desired.site.queue(&spec.queue)).set_sqs_parameters(group);
+        let target = target.set_dead_letter_config(dead).build().map_err(invalid)?;
         let put = self.events.put_targets().event_bus_name(&spec.bus).rule(&spec.name).targets(target);
         let answer = put.send().await.map_err(failed(&what))?;
         match answer.failed_entries().first() {

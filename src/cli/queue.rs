@@ -29,6 +29,7 @@ use crate::{
     },
     config::settings::{Queue, Settings},
     domain::{
+        ids::Name,
         provision::{
             self, Desired, Options, Site,
             diff::{self, Action, Change, Detail, Found, Plan},
@@ -43,8 +44,19 @@ const MAX_SHOWN: usize = 60;
 /// Most rules of a policy in a table.
 const MAX_RULES: usize = 3;
 
+/// What a look is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// What the configuration asks for is to be there.
+    Make,
+    /// Nothing is to be there. What triggers ask for does not matter: it may be just what cannot be made.
+    Destroy,
+}
+
 /// A queue, what is to be there for it and what is.
 struct Looked {
+    /// Its name in the configuration.
+    name: Name,
     desired: Desired,
     found: Found,
     provisioner: Provisioner,
@@ -55,7 +67,7 @@ struct Looked {
 /// # Errors
 /// [`Exit::Usage`] for a configuration with mistakes, [`Exit::NotFound`] for an unknown queue.
 pub async fn plan(context: &Context, names: &QueueNames) -> Result<Exit, Failure> {
-    let plans = look(context, names).await?.iter().map(to_apply).collect::<Result<Vec<_>, _>>()?;
+    let plans = look(context, names, Purpose::Make).await?.iter().map(to_apply).collect::<Result<Vec<_>, _>>()?;
     show(context, &plans)?;
     Ok(if plans.iter().all(|(_, plan)| plan.steps.is_empty()) { Exit::Done } else { Exit::Changes })
 }
@@ -65,7 +77,7 @@ pub async fn plan(context: &Context, names: &QueueNames) -> Result<Exit, Failure
 /// # Errors
 /// As [`plan`]; [`Exit::Internal`] for a call that failed.
 pub async fn apply(context: &Context, args: &QueueApplyArgs) -> Result<Exit, Failure> {
-    let looked = look(context, &args.names).await?;
+    let looked = look(context, &args.names, Purpose::Make).await?;
     let plans = looked.iter().map(to_apply).collect::<Result<Vec<_>, _>>()?;
     carry_out(context, &looked, &plans, args.yes).await
 }
@@ -75,8 +87,8 @@ pub async fn apply(context: &Context, args: &QueueApplyArgs) -> Result<Exit, Fai
 /// # Errors
 /// As [`apply`]; [`Exit::Usage`] when messages would be lost and nothing was said of them.
 pub async fn destroy(context: &Context, args: &QueueDestroyArgs) -> Result<Exit, Failure> {
-    let looked = look(context, &args.names).await?;
-    let name = |looked: &Looked| looked.desired.owner.to_string();
+    let looked = look(context, &args.names, Purpose::Destroy).await?;
+    let name = |looked: &Looked| looked.name.to_string();
     let plans: Vec<(String, Plan)> =
         looked.iter().map(|looked| (name(looked), diff::destroy(&looked.desired, &looked.found))).collect();
     let held: Vec<String> = plans
@@ -124,27 +136,32 @@ async fn carry_out(context: &Context, looked: &[Looked], plans: &[(String, Plan)
 
 fn to_apply(looked: &Looked) -> Result<(String, Plan), Failure> {
     let plan = diff::apply(&looked.desired, &looked.found);
-    Ok((looked.desired.owner.to_string(), plan.map_err(|foreign| Failure::new(Exit::Usage, foreign))?))
+    Ok((looked.name.to_string(), plan.map_err(|foreign| Failure::new(Exit::Usage, foreign))?))
 }
 
 /// Looks at every queue that was asked for.
-async fn look(context: &Context, names: &QueueNames) -> Result<Vec<Looked>, Failure> {
+async fn look(context: &Context, names: &QueueNames, purpose: Purpose) -> Result<Vec<Looked>, Failure> {
     let settings = context.load()?.settings;
     let places = Arc::new(Places::default());
     let mut looked = Vec::new();
-    for (queue, options) in chosen(&settings, &names.queues)? {
+    for (queue, options) in chosen(&settings, &names.queues, purpose)? {
         let failed = |error: ProvisionFailure| Failure::internal(error.into());
         let provisioner = Provisioner::new(&places, queue, &settings.place).await.map_err(failed)?;
         let site = provisioner.site().await.map_err(failed)?;
-        let desired = desired(&settings, queue, options, site)?;
+        let desired = desired(&settings, queue, &options, site, purpose)?;
         let found = provisioner.look(&desired).await.map_err(failed)?;
-        looked.push(Looked { desired, found, provisioner });
+        looked.push(Looked { name: queue.name.clone(), desired, found, provisioner });
     }
     Ok(looked)
 }
 
-/// Finds the queues that were asked for; all that can be made when none was.
-fn chosen<'s>(settings: &'s Settings, names: &[String]) -> Result<Vec<(&'s Queue, &'s Options)>, Failure> {
+/// Finds the queues that were asked for; all that can be made when none was. One that is not made any more may still be
+/// destroyed.
+fn chosen<'s>(
+    settings: &'s Settings,
+    names: &[String],
+    purpose: Purpose,
+) -> Result<Vec<(&'s Queue, Options)>, Failure> {
     let hint = "hint: add a table `[queues.NAME.provision]`, it may be empty";
     let wanted = |queue: &&Queue| names.is_empty() || names.iter().any(|name| queue.name.as_str() == name);
     for name in names {
@@ -153,8 +170,9 @@ fn chosen<'s>(settings: &'s Settings, names: &[String]) -> Result<Vec<(&'s Queue
     let mut chosen = Vec::new();
     for queue in settings.queues.iter().filter(wanted) {
         match &queue.provision {
-            Some(options) => chosen.push((queue, options)),
+            Some(options) => chosen.push((queue, options.clone())),
             None if names.is_empty() => {}
+            None if purpose == Purpose::Destroy => chosen.push((queue, Options::default())),
             None => {
                 let said = format!("queue `{}` is not made by firedrill\n{hint}", queue.name);
                 return Err(Failure::say(Exit::Usage, said));
@@ -177,9 +195,16 @@ fn named<'s>(settings: &'s Settings, name: &str) -> Result<&'s Queue, Failure> {
 }
 
 /// Derives what is to be there for a queue.
-fn desired(settings: &Settings, queue: &Queue, options: &Options, site: Site) -> Result<Desired, Failure> {
+fn desired(
+    settings: &Settings,
+    queue: &Queue,
+    options: &Options,
+    site: Site,
+    purpose: Purpose,
+) -> Result<Desired, Failure> {
     let failed = |text: String| Failure::say(Exit::Usage, format!("queue `{}`: {text}", queue.name));
-    let (account, name) = provision::queue_of_url(&queue.url).unwrap_or_default();
+    let (account, name) = provision::queue_of_url(&queue.url)
+        .ok_or_else(|| failed("its `url` does not end with an account and a name".to_owned()))?;
     if account != site.account {
         let hint = "hint: `role_arn` of the queue names a role of its account";
         let theirs = format!("its `url` is of account {account}, the credentials are of {}", site.account);
@@ -187,8 +212,9 @@ fn desired(settings: &Settings, queue: &Queue, options: &Options, site: Site) ->
     }
     let triggers = settings.rules.experiments.values().flat_map(|experiment| &experiment.triggers);
     let served = triggers.filter(|trigger| trigger.sources.is_empty() || trigger.sources.contains(&queue.name));
+    let served = served.filter(|_| purpose == Purpose::Make);
     let patterns: Vec<&Value> = served.map(|trigger| trigger.pattern.source()).collect();
-    provision::desired(&queue.name, name, options, &site, &patterns).map_err(|error| failed(error.to_string()))
+    provision::desired(name, options, &site, &patterns).map_err(|error| failed(error.to_string()))
 }
 
 /// Asks whoever sits at the terminal.

@@ -25,7 +25,7 @@ use crate::{
         run::{Run, RunState, SkipReason, Trigger},
         schedule::Schedule,
     },
-    engine::ports::StoreError,
+    engine::ports::{QuarantinedMessage, StoreError},
     store::{
         SqliteStore,
         history::{KnownEvent, RunFilter},
@@ -34,6 +34,9 @@ use crate::{
 
 /// Runs of one deployment that are explained, the newest: one an experiment in most configurations.
 const MOST_EXPLAINED: u32 = 10;
+
+/// Messages in quarantine looked through, the newest.
+const MOST_ASIDE: u32 = 10_000;
 
 /// Runs looked through for a slot.
 const MOST_RUNS: u32 = 10_000;
@@ -58,6 +61,9 @@ pub async fn run(context: &Context, args: &WhyArgs) -> Result<Exit, Failure> {
         if !runs.is_empty() {
             return Ok(Exit::Done);
         }
+        if explain_aside(context, &store, &args.question).await? {
+            return Ok(Exit::Done);
+        }
         let run = find_run(&store, &args.question).await.map_err(|failure| Failure {
             exit: failure.exit,
             error: failure.error.context(format!(
@@ -71,6 +77,23 @@ pub async fn run(context: &Context, args: &WhyArgs) -> Result<Exit, Failure> {
         explain_event(context, &store, event).await?;
     }
     Ok(Exit::Done)
+}
+
+/// Explains a message that could not be read; tells whether there is one of this id.
+async fn explain_aside(context: &Context, store: &SqliteStore, id: &str) -> Result<bool, Failure> {
+    let kept = store.quarantined(MOST_ASIDE).await.map_err(internal)?;
+    let Some(kept) = kept.into_iter().find(|kept| kept.message_id == id) else { return Ok(false) };
+    let QuarantinedMessage { queue, received_at, reason, .. } = &kept;
+    if context.output == Output::Json {
+        render::json(&json!({ "message": id, "queue": queue, "received_at": received_at, "reason": reason }))?;
+    } else {
+        let at = render::instant(*received_at);
+        render::line(&format!("Message `{id}` of `{queue}` was put into quarantine at {at}: {reason}."))?;
+        render::line(
+            "hint: `firedrill queue quarantine` lists such messages, and takes them in again once they can be read",
+        )?;
+    }
+    Ok(true)
 }
 
 async fn explain(context: &Context, store: &SqliteStore, run: &Run) -> Result<Exit, Failure> {

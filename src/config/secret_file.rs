@@ -8,7 +8,7 @@ use super::settings::Secret;
 const MAX_BYTES: usize = 4 * 1024;
 
 /// Shorter secrets can be guessed, in bytes.
-const GOOD_BYTES: usize = 16;
+const LEAST_BYTES: usize = 16;
 
 /// Bits of a file's mode that let everybody read or change it.
 const OTHERS: u32 = 0o006;
@@ -34,9 +34,15 @@ pub enum SecretError {
     /// Nothing is in it.
     #[error("it is empty")]
     Empty,
+    /// It could be guessed.
+    #[error("its secret has {bytes} bytes and could be guessed: take 32 random ones, at least {LEAST_BYTES}")]
+    TooShort {
+        /// Its length.
+        bytes: usize,
+    },
 }
 
-/// Reads a secret, without the end of its line, and what is to be said of it: who else can read it, and that it is short.
+/// Reads a secret, without the end of its line, and what is to be said of it: that others can read it.
 ///
 /// # Errors
 /// [`SecretError`].
@@ -65,13 +71,13 @@ pub fn read(path: &Path) -> Result<(Secret, Vec<String>), SecretError> {
     if bytes.is_empty() {
         return Err(SecretError::Empty);
     }
+    if bytes.len() < LEAST_BYTES {
+        return Err(SecretError::TooShort { bytes: bytes.len() });
+    }
     let mut doubts = Vec::new();
     let mode = metadata.permissions().mode();
     if mode & OTHERS != 0 {
         doubts.push(format!("everybody on this machine can read or change it (mode {:03o})", mode & 0o777));
-    }
-    if bytes.len() < GOOD_BYTES {
-        doubts.push(format!("its secret has {} bytes and could be guessed: take 32 random ones", bytes.len()));
     }
     Ok((Secret::new(bytes), doubts))
 }

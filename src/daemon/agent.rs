@@ -2,7 +2,13 @@
 //!
 //! A task that ends unasked stops the agent: an agent without an engine, a queue reader or its socket must not look alive.
 
-use std::{collections::BTreeMap, convert::Infallible, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    path::PathBuf,
+    sync::{Arc, Once},
+};
 
 use jiff::Timestamp;
 use tokio::{
@@ -276,7 +282,7 @@ async fn spawn_listeners(
             Hooks { webhooks: shared.webhooks.subscribe(), ingest: shared.events(), witness: shared.teller.clone() };
         let routes = api::probe_routes(api).merge(webhook::routes(hooks));
         tasks.spawn(async move {
-            log_end("http", serve::serve_port(listener, routes).await);
+            serve::serve_port(listener, routes).await;
             "http"
         });
     }
@@ -353,7 +359,8 @@ fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &S
         let ingest = shared.events();
         let (places, witness, mode) = (shared.places.clone(), shared.teller.clone(), shared.mode.clone());
         let receivers = queue.concurrency;
-        let reader = QueueReader { queue, places, ingest, witness, health, mode };
+        let hide_refused = Arc::new(Once::new());
+        let reader = QueueReader { queue, places, ingest, witness, health, mode, hide_refused };
         for _ in 0..receivers {
             let (reader, reading) = (reader.clone(), reading.clone());
             tasks.spawn(async move {

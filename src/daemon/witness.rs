@@ -232,6 +232,10 @@ impl QueueWitness for Teller {
         tracing::error!(queue = %queue.name, message = message_id, error, "message cannot be recorded; it is left to the queue's redrive");
     }
 
+    fn not_hidden(&self, queue: &Queue, why: &str) {
+        tracing::warn!(queue = %queue.name, error = why, "messages in work may not be kept hidden; they may be delivered again meanwhile");
+    }
+
     fn not_deleted(&self, queue: &Queue, count: usize, why: &str) {
         tracing::warn!(queue = %queue.name, count, error = why, "messages were taken in and not deleted; they come again");
     }

@@ -29,6 +29,10 @@ const MAX_FIELD_BYTES: usize = 512;
 /// Most keys that are named of a body that is no event.
 const MAX_SHOWN_KEYS: usize = 10;
 
+/// What the sources of AWS's own services begin with; EventBridge takes them from nobody else (Amazon EventBridge API
+/// reference, PutEvents).
+const OF_AWS: &str = "aws.";
+
 /// An event as EventBridge shapes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -110,8 +114,8 @@ pub struct Envelope {
     pub detail_type: String,
 }
 
-/// Reads a body that need not be an event: one without `source` and `detail-type` that no mapping takes is the detail of an
-/// event with those of its envelope.
+/// Reads a body of a sender who is not AWS and whose word is not taken for who it is: what the first mapping that takes it
+/// makes of it, else the detail of an event with the `source` and `detail-type` of its envelope.
 ///
 /// # Errors
 /// As [`read`].
@@ -125,9 +129,6 @@ pub fn read_enveloped(
         return Err(UnreadableEvent::TooLarge { bytes: body.len() });
     }
     let value = json(body)?;
-    if value.get("source").is_some() && value.get("detail-type").is_some() {
-        return event(value, body.to_owned(), message_id);
-    }
     let shaped = match taking(body, mappings) {
         Some(mapping) => mapping.event(value, body)?,
         None => {
@@ -136,7 +137,12 @@ pub fn read_enveloped(
         }
     };
     let text = shaped.to_string();
-    event(shaped, text, message_id)
+    let event = event(shaped, text, message_id)?;
+    if event.source.starts_with(OF_AWS) {
+        let reason = format!("nobody but AWS speaks as `{}`", shown(&event.source));
+        return Err(UnreadableEvent::NotAnEvent { reason });
+    }
+    Ok(event)
 }
 
 /// Finds the first mapping that takes a body.

@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::ids::Name;
+use super::ids::{Name, fingerprint};
 
-/// Tag key on everything that is provisioned; its value is the queue's name in the configuration.
+/// Tag key on everything that is provisioned; its value is the queue's name at SQS, which is one of a kind in its account
+/// and Region: a name of some configuration is not.
 pub const TAG: &str = "firedrill:managed-by";
 
 /// What the name of every rule of ours begins with.
@@ -56,6 +57,13 @@ pub struct Options {
     pub retention: SignedDuration,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        let retention = SignedDuration::from_hours(4 * 24);
+        Self { bus: DEFAULT_BUS.to_owned(), max_receives: 5, kms_key: None, retention }
+    }
+}
+
 /// Where the resources are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
@@ -68,8 +76,6 @@ pub struct Site {
 /// All that is to exist for one queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
-    /// The queue's name in the configuration, which is the value of [`TAG`].
-    pub owner: Name,
     /// Where.
     pub site: Site,
     /// The queue that the agent reads.
@@ -98,8 +104,13 @@ pub struct RuleSpec {
     pub name: String,
     /// Events that it takes.
     pub pattern: Value,
+    /// Name of the queue that it leads to.
+    pub queue: String,
     /// Message group of what it sends to a FIFO queue.
     pub group: Option<String>,
+    /// Name of the queue that gets what cannot be delivered. A FIFO queue cannot be one (Amazon EventBridge user guide,
+    /// dead-letter queues).
+    pub dead_letters: Option<String>,
 }
 
 /// What cannot be provisioned.
@@ -184,13 +195,7 @@ impl Site {
 ///
 /// # Errors
 /// [`ProvisionError`] when AWS's limits do not let it be.
-pub fn desired(
-    owner: &Name,
-    queue: &str,
-    options: &Options,
-    site: &Site,
-    patterns: &[&Value],
-) -> Result<Desired, ProvisionError> {
+pub fn desired(queue: &str, options: &Options, site: &Site, patterns: &[&Value]) -> Result<Desired, ProvisionError> {
     // FIS's own events make the agent look at once; they are on the default bus alone.
     let fis = json!({ "source": ["aws.fis"], "detail-type": ["FIS Experiment State Change"] });
     let fis = (options.bus == DEFAULT_BUS).then_some(&fis);
@@ -199,26 +204,36 @@ pub fn desired(
         return Err(ProvisionError::TooManyRules { count: patterns.len(), most: MAX_RULES });
     }
     let (base, fifo) = queue.strip_suffix(".fifo").map_or((queue, ""), |base| (base, ".fifo"));
+    let dead_letters = format!("{base}-dlq{fifo}");
     let rule = |pattern| {
-        let group = (!fifo.is_empty()).then(|| owner.to_string());
-        RuleSpec { bus: options.bus.clone(), name: rule_name(owner, &pattern), pattern, group }
+        let (group, dead_letters) =
+            if fifo.is_empty() { (None, Some(dead_letters.clone())) } else { (Some(queue.to_owned()), None) };
+        RuleSpec {
+            bus: options.bus.clone(),
+            name: rule_name(queue, &pattern),
+            pattern,
+            queue: queue.to_owned(),
+            group,
+            dead_letters,
+        }
     };
     let rules: BTreeMap<String, RuleSpec> =
         patterns.into_iter().map(rule).map(|rule| (rule.name.clone(), rule)).collect();
-    let dead_letters = format!("{base}-dlq{fifo}");
     let redrive = json!({ "deadLetterTargetArn": site.queue(&dead_letters), "maxReceiveCount": options.max_receives });
     let policy = site.policy(queue, rules.values().map(|rule| site.rule(&rule.bus, &rule.name)));
-    if policy.len() > MAX_POLICY_BYTES {
-        return Err(ProvisionError::PolicyTooLong { rules: rules.len(), bytes: policy.len() });
+    let dead = rules.values().filter(|rule| rule.dead_letters.is_some());
+    let dead = site.policy(&dead_letters, dead.map(|rule| site.rule(&rule.bus, &rule.name)));
+    let bytes = policy.len().max(dead.len());
+    if bytes > MAX_POLICY_BYTES {
+        return Err(ProvisionError::PolicyTooLong { rules: rules.len(), bytes });
     }
     let mut attributes = common(options, options.retention, !fifo.is_empty());
     attributes.insert("ReceiveMessageWaitTimeSeconds".to_owned(), LONG_POLL_SECONDS.to_string());
     attributes.insert("RedrivePolicy".to_owned(), redrive.to_string());
     attributes.insert("Policy".to_owned(), policy);
     let mut of_dead = common(options, DEAD_LETTER_RETENTION, !fifo.is_empty());
-    of_dead.insert("Policy".to_owned(), site.policy(&dead_letters, std::iter::empty()));
+    of_dead.insert("Policy".to_owned(), dead);
     Ok(Desired {
-        owner: owner.clone(),
         queue: QueueSpec { name: queue.to_owned(), attributes },
         dead_letters: QueueSpec { name: dead_letters, attributes: of_dead },
         rules,
@@ -228,10 +243,16 @@ pub fn desired(
 
 /// Names a rule after its queue and its pattern: a rule with another pattern is another rule, which can be there before
 /// the old one goes.
-fn rule_name(owner: &Name, pattern: &Value) -> String {
-    let whole = format!("{RULE_PREFIX}{owner}");
+fn rule_name(queue: &str, pattern: &Value) -> String {
+    let whole = format!("{RULE_PREFIX}{queue}");
     let cut = Name::parse(whole.get(..MAX_RULE_NAME).unwrap_or(&whole));
-    cut.map_or_else(|_| whole.clone(), |name| name.detailed(&[owner.as_str(), &pattern.to_string()]).to_string())
+    cut.map_or_else(|_| whole.clone(), |name| name.detailed(&[queue, &pattern.to_string()]).to_string())
+}
+
+/// Returns what the names of all rules of a queue are like, `*` for any characters.
+fn rule_names(queue: &str) -> String {
+    let one = rule_name(queue, &Value::Null);
+    one.rsplit_once('.').map_or(one.clone(), |(begin, _)| format!("{begin}.*"))
 }
 
 /// Attributes that the queue and its dead-letter queue share.
@@ -259,13 +280,9 @@ impl Desired {
 }
 
 /// Makes a name that resources of other tools may have; where it had to leave something out, no other name's is the same.
-fn label(name: &Name, allowed: fn(char) -> bool) -> String {
-    let kept: String = name.as_str().chars().filter(|c| allowed(*c)).collect();
-    if kept == name.as_str() {
-        kept
-    } else {
-        format!("{kept}{}", name.detailed(&[name.as_str()]).as_str().rsplit('.').next().unwrap_or_default())
-    }
+fn label(name: &str, allowed: fn(char) -> bool) -> String {
+    let kept: String = name.chars().filter(|c| allowed(*c)).collect();
+    if kept == name { kept } else { format!("{kept}{}", fingerprint(&[name])) }
 }
 
 /// Returns the part of a rule's name that stands for its pattern.

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     domain::{
         civil::later,
-        event::{self, Envelope, Event, Order, Receipt},
+        event::{self, Envelope, Event, MAX_BODY_BYTES, Order, Receipt},
         experiment::Rules,
         ids::Name,
         run::{Run, TraceParent},
@@ -19,7 +19,8 @@ use crate::{
 /// Largest event that is kept when no trigger takes it, in bytes, so that it can be told why.
 pub const KEPT_BODY_BYTES: usize = 16 * 1024;
 
-/// Most of a quarantined body that is kept, in bytes.
+/// Most of a quarantined body that is kept of one that is too long to be read at all, in bytes. Any other is kept whole, so
+/// that it can be taken in once the configuration knows it.
 pub const QUARANTINE_BODY_BYTES: usize = 16 * 1024;
 
 /// A message as a queue delivered it.
@@ -175,8 +176,9 @@ fn row(event: Event, receipt: &Receipt, runs: &[Run]) -> EventRow {
 fn put_aside(message: Message, reason: String, now: Timestamp) -> QuarantinedMessage {
     let mut body = message.body;
     let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
-    let cut = (0..=QUARANTINE_BODY_BYTES.min(body.len())).rev().find(|&at| body.is_char_boundary(at)).unwrap_or(0);
-    body.truncate(cut);
+    if body.len() >= MAX_BODY_BYTES {
+        body.truncate((0..=QUARANTINE_BODY_BYTES).rev().find(|&at| body.is_char_boundary(at)).unwrap_or(0));
+    }
     QuarantinedMessage {
         queue: message.queue.to_string(),
         message_id: message.id,

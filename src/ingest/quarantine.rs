@@ -56,7 +56,8 @@ impl<S: Store> Quarantine<S> {
             body: kept.body,
             parent: None,
             group: None,
-            sent_at: None,
+            // As old as it is: a redrive does not make an event of yesterday a new one.
+            sent_at: Some(kept.received_at),
             envelope: None,
         };
         let Some(taken) = self.ingest.take(vec![message], now).await?.pop() else { return Ok(Redriven::Unknown) };

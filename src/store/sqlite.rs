@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// Most messages in quarantine; with bodies of up to 256 KiB they take 256 MiB. The oldest go first.
+pub const MAX_QUARANTINED: i64 = 1_000;
+
 /// A transaction that writes.
 pub(super) type Tx<'a> = Transaction<'a, Sqlite>;
 
@@ -132,6 +135,16 @@ impl Store for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(write_failed)?;
+        }
+        // Rows are numbered as they come, so that the oldest are found without a look at the others.
+        let gone = sqlx::query("DELETE FROM quarantine WHERE rowid <= (SELECT MAX(rowid) FROM quarantine) - ?")
+            .bind(MAX_QUARANTINED)
+            .execute(&mut *tx)
+            .await
+            .map_err(write_failed)?
+            .rows_affected();
+        if gone > 0 {
+            tracing::warn!(rows = gone, "the quarantine is full: its oldest messages are forgotten");
         }
         tx.commit().await.map_err(write_failed)
     }

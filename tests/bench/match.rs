@@ -6,10 +6,11 @@
 #[path = "../it/pattern/naive.rs"]
 mod naive;
 
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use std::{collections::BTreeMap, path::Path};
 
 use firedrill::domain::pattern::{Matcher, Pattern};
 use naive::Naive;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 /// Events of a turn.
@@ -59,11 +60,10 @@ fn main() {
     }
 }
 
-/// Seconds that this thread has spent on the processor; of the clock, where the system does not tell.
-fn now(since: &Instant) -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanoseconds = stat.split(' ').next().and_then(|text| text.parse::<f64>().ok());
-    nanoseconds.map_or_else(|| since.elapsed().as_secs_f64(), |nanoseconds| nanoseconds / 1e9)
+/// Seconds that this thread has spent on the processor.
+fn now() -> f64 {
+    let spent = clock_gettime(ClockId::ThreadCPUTime);
+    spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
 }
 
 /// Events a second, by the median turn.
@@ -74,11 +74,10 @@ fn rate(mut turns: Vec<f64>) -> Option<f64> {
 
 /// Measures a set, and returns what it misses.
 fn measure(name: &str, texts: &[String], events: &[String]) -> Vec<String> {
-    let clock = Instant::now();
     let timed = |work: &mut dyn FnMut()| {
-        let began = now(&clock);
+        let began = now();
         work();
-        now(&clock) - began
+        now() - began
     };
     let mut matcher = Matcher::default();
     let load = timed(&mut || {
@@ -136,10 +135,10 @@ fn report(name: &str, [ours, theirs, naive]: [Option<f64>; 3], load: f64, all: u
     );
     let mut missed = Vec::new();
     let asked = ASKED.iter().find(|(set, _)| *set == name).map_or(3.0, |(_, asked)| *asked);
-    if by_naive.is_some_and(|ratio| ratio < asked) {
+    if !by_naive.is_some_and(|ratio| ratio >= asked) {
         missed.push(format!("{name}: {asked} times the naive scan"));
     }
-    if !name.starts_with("BUS") && by_quamina.is_some_and(|ratio| ratio < 1.0) {
+    if !name.starts_with("BUS") && by_quamina.is_some_and(|ratio| !(ratio >= 1.0)) {
         missed.push(format!("{name}: as fast as quamina"));
     }
     if load > 1.0 {

@@ -159,7 +159,12 @@ fn policy_of_provisioning_makes_and_changes_only_what_carries_the_tag() {
     for (actions, statement) in statements("deploy/iam-policy-provisioning.json") {
         // Listing buses has no resource (service authorization reference).
         assert_eq!(statement["Resource"] == "*", actions == ["events:ListEventBuses"], "{statement}");
-        let tagged = |place: &str| statement["Condition"]["Null"][format!("aws:{place}/{TAG}")] == "false";
+        let tagged = |place: &str| statement["Condition"]["StringEquals"][format!("aws:{place}/{TAG}")] == "QUEUE";
+        // PutRule also changes rules that are there: none with the tag of another queue.
+        if actions.iter().any(|action| action == "events:PutRule") {
+            let key = format!("aws:ResourceTag/{TAG}");
+            assert_eq!(statement["Condition"]["StringEqualsIfExists"][key], "QUEUE");
+        }
         let makes = ["sqs:CreateQueue", "sqs:TagQueue", "events:PutRule", "events:TagResource"];
         let changes = [
             "sqs:SetQueueAttributes",

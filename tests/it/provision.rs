@@ -4,7 +4,6 @@ mod diff;
 
 use firedrill::domain::{
     event::{catalogue, presets::PRESETS},
-    ids::Name,
     pattern::Pattern,
     provision::{self, Desired, Options, ProvisionError, Site, merge},
 };
@@ -21,8 +20,7 @@ fn site() -> Site {
 }
 
 fn desired(options: &Options, queue: &str, patterns: &[Value]) -> Result<Desired, ProvisionError> {
-    let owner = Name::parse("deployments").expect("a name");
-    provision::desired(&owner, queue, options, &site(), &patterns.iter().collect::<Vec<_>>())
+    provision::desired(queue, options, &site(), &patterns.iter().collect::<Vec<_>>())
 }
 
 #[track_caller]
@@ -151,7 +149,12 @@ fn only_our_rules_of_our_account_may_send_and_nobody_without_tls() {
     ] });
     assert_eq!(policy, expected);
     let dead: Value = serde_json::from_str(&desired.dead_letters.attributes["Policy"]).expect("JSON");
-    assert_eq!(dead["Statement"].as_array().map(Vec::len), Some(1), "nobody but SQS itself sends there: {dead}");
+    let sends = &dead["Statement"][1];
+    assert_eq!(
+        sends["Condition"], policy["Statement"][1]["Condition"],
+        "what a rule cannot deliver goes there: {dead}"
+    );
+    assert_eq!(sends["Resource"], "arn:aws:sqs:eu-west-1:123456789012:deployments-dlq");
 }
 
 #[test]
@@ -169,7 +172,9 @@ fn fifo_queue_has_a_fifo_dead_letter_queue_and_a_group() {
     let desired = desired(&options(), "q.fifo", &[]).expect("a plan");
     assert_eq!(desired.dead_letters.name, "q-dlq.fifo");
     assert_eq!(desired.queue.attributes["ContentBasedDeduplication"], "true");
-    assert!(desired.rules.values().all(|rule| rule.group.as_deref() == Some("deployments")));
+    let rule = desired.rules.values().next().expect("a rule");
+    // EventBridge cannot use a FIFO queue for what it could not deliver.
+    assert_eq!((rule.group.as_deref(), rule.dead_letters.as_deref()), (Some("q.fifo"), None));
 }
 
 #[test]

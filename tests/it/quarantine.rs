@@ -1,15 +1,17 @@
 //! Messages that could not be read and are taken in again.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use firedrill::{
-    domain::experiment::Rules,
+    domain::experiment::{EventTrigger, Rules},
     engine::ports::{Found, QuarantinedMessage, Store},
     ingest::{
-        event::{EventIngest, Taken},
+        event::{EventIngest, Message, Taken},
         quarantine::{Quarantine, Redriven},
     },
+    store::sqlite::MAX_QUARANTINED,
 };
+use jiff::SignedDuration;
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -61,4 +63,56 @@ async fn message_that_can_be_read_opens_its_run_and_is_forgotten() {
     // After a crash between the two it is taken in once more, and known.
     store.quarantine(vec![kept(body, whole)]).await.expect("kept");
     assert_eq!((redrive().await, rest().await), (Redriven::Taken(Taken::Duplicate), 0));
+}
+
+#[tokio::test]
+async fn body_is_kept_whole_and_as_old_as_it_was() {
+    let (_folder, store) = empty().await;
+    let store = Arc::new(store);
+    let (_sender, rules) = watch::channel(Arc::new(Rules::default()));
+    let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
+    let body = format!("{{ {}", "x".repeat(200_000));
+    let message = Message {
+        queue: name("q"),
+        id: "m-1".to_owned(),
+        body: body.clone(),
+        parent: None,
+        group: None,
+        sent_at: None,
+        envelope: None,
+    };
+    ingest.take(vec![message], world::t("09:00:00")).await.expect("put aside");
+    let kept = store.quarantined(9).await.expect("rows");
+    assert_eq!((kept[0].body.as_str(), kept[0].is_cut()), (body.as_str(), false));
+}
+
+#[tokio::test]
+async fn redrive_makes_no_event_newer_than_it_is() {
+    let (_folder, store) = empty().await;
+    let store = Arc::new(store);
+    let mut experiment = world::experiment();
+    let min_age = SignedDuration::from_mins(90);
+    experiment.triggers = vec![EventTrigger { min_age, ..world::trigger("ci", 0, 0) }];
+    let experiments = [(name("probe"), experiment)].into();
+    let (_sender, rules) = watch::channel(Arc::new(Rules { experiments, ..Rules::default() }));
+    let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
+    let quarantine = Quarantine::new(store.clone(), ingest);
+    // An event without a time of its own.
+    let body = r#"{"source": "ci", "detail-type": "d", "id": "e-1"}"#;
+    store.quarantine(vec![kept(body, u64::try_from(body.len()).expect("a length"))]).await.expect("kept");
+    let redriven = quarantine.redrive("q", "m-1", world::t("10:00:00")).await.expect("a store that works");
+    let Redriven::Taken(Taken::Matched { runs, .. }) = redriven else { panic!("a match: {redriven:?}") };
+    assert_eq!(runs[0].not_before, world::t("10:30:00"), "an hour and a half after it was received");
+}
+
+#[tokio::test]
+async fn full_quarantine_forgets_its_oldest() {
+    let (_folder, store) = empty().await;
+    let message = |number: i64| QuarantinedMessage { message_id: format!("m-{number}"), ..kept("{", 1) };
+    let all = (0..MAX_QUARANTINED + 3).map(message).collect();
+    store.quarantine(all).await.expect("kept");
+    let ids: BTreeSet<String> =
+        store.quarantined(9_999).await.expect("rows").into_iter().map(|m| m.message_id).collect();
+    assert_eq!(i64::try_from(ids.len()).expect("a number"), MAX_QUARANTINED);
+    assert!(!ids.contains("m-2") && ids.contains("m-3"), "the oldest three went");
 }

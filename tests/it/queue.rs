@@ -4,6 +4,7 @@
 mod failing;
 mod hints;
 mod order;
+mod samples;
 mod scene;
 mod work;
 

@@ -134,14 +134,21 @@ fn flux_signs_its_events_too() {
 }
 
 #[test]
-fn body_that_is_an_event_is_taken_as_it_is() {
-    let scene = Scene::new("");
-    let event = json!({
-        "source": "com.example.ci", "detail-type": "deployment_status", "id": "own",
-        "detail": {"deployment_status": {"state": "success"}},
-    });
-    assert_eq!(accepted(&scene.github(SECRET, "whatever", &event.to_string())), ("matched", 1));
-    assert_eq!(scene.home.runs()[0].trigger.key(), "event:com.example.ci:own");
+fn nobody_speaks_for_aws_by_a_webhook() {
+    let mapping = "[mappings.ci]\nwhen = { source = [{ exists = true }], kind = [{ exists = true }] }\n\
+                   source = \"/source\"\ndetail_type = \"/kind\"\n\
+                   [experiments.forged]\ntemplate = \"EXT1a2b3c4d5e6f7\"\n\
+                   triggers = [{ pattern = { source = [\"aws.codedeploy\", \"com.example.ci\"] } }]\n";
+    let scene = Scene::new(mapping);
+    let event = json!({"source": "aws.codedeploy", "detail-type": "CodeDeploy Deployment State-change Notification", "detail": {}});
+    assert_eq!(accepted(&scene.github(SECRET, "push", &event.to_string())), ("unmatched", 0), "it is GitHub's");
+    let forged = json!({"source": "aws.codedeploy", "kind": "Deployed"});
+    let reply = scene.github(SECRET, "push", &forged.to_string());
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(reply.body["detail"].as_str().is_some_and(|why| why.contains("nobody but AWS")), "{reply:?}");
+    let own = json!({"source": "com.example.ci", "kind": "Deployed"});
+    assert_eq!(accepted(&scene.github(SECRET, "push", &own.to_string())), ("matched", 1));
+    assert_eq!(scene.home.runs().len(), 1);
 }
 
 #[test]
@@ -230,23 +237,31 @@ fn bodies_are_bounded_in_size_time_and_number() {
     assert_eq!(scene.github(SECRET, "push", &nested).status, 400);
     let many = format!("[{}0]", "0,".repeat(100_000));
     assert_eq!(accepted(&scene.github(SECRET, "push", &many)), ("unmatched", 0));
-    // Half a request each, as many as there are places.
+}
+
+#[test]
+fn who_is_slow_or_silent_keeps_nobody_else_waiting_for_long() {
+    let scene = Scene::new("");
     let half = format!(
         "POST /hooks/github HTTP/1.1\r\nhost: x\r\nx-hub-signature-256: {}\r\ncontent-length: 100\r\n\r\nhalf",
         sign(SECRET, "half")
     );
-    let mut slow: Vec<TcpStream> = (0..32)
-        .map(|_| {
-            let mut stream = TcpStream::connect(&scene.address).expect("a connection");
-            stream.write_all(half.as_bytes()).expect("sent");
-            stream
-        })
-        .collect();
-    eventually("no place", || (scene.github(SECRET, "push", &status(1)).status == 503).then_some(()));
-    within(Duration::from_secs(30), "places again", || {
-        (scene.github(SECRET, "push", &status(1)).status == 202).then_some(())
+    let open = |said: &str| {
+        let mut stream = TcpStream::connect(&scene.address).expect("a connection");
+        stream.write_all(said.as_bytes()).expect("sent");
+        stream
+    };
+    let mut slow: Vec<TcpStream> = (0..40).map(|_| open(&half)).collect();
+    assert_eq!(scene.github(SECRET, "push", &status(1)).status, 202, "beside forty that are slow");
+    // As many as the listener takes, and some more, none of which says a whole head.
+    let mut silent: Vec<TcpStream> = (0..150).map(|_| open("GET /healthz HTTP/1.1\r\n")).collect();
+    within(Duration::from_secs(30), "a place", || {
+        (scene.github(SECRET, "push", &status(2)).status == 202).then_some(())
     });
     let mut answer = [0; 12];
     slow[0].read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 408");
+    let mut rest = Vec::new();
+    silent[0].read_to_end(&mut rest).expect("an end");
+    assert!(rest.len() < 200, "{}", String::from_utf8_lossy(&rest));
 }

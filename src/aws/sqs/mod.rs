@@ -7,7 +7,10 @@
 mod trouble;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use aws_sdk_sqs::{
     Client,
@@ -85,6 +88,8 @@ pub trait QueueWitness: Send + Sync + 'static {
     fn not_recorded(&self, queue: &Queue, error: &StoreError);
     /// A message is what the store does not take; it is left to the queue's redrive.
     fn refused(&self, queue: &Queue, message_id: &str, error: &StoreError);
+    /// Messages in work may not be kept hidden, so they may be delivered meanwhile. Said once.
+    fn not_hidden(&self, queue: &Queue, why: &str);
     /// So many messages of a batch were taken in and not deleted; they come again.
     fn not_deleted(&self, queue: &Queue, count: usize, why: &str);
 }
@@ -103,6 +108,8 @@ pub struct QueueReader<S, X> {
     pub health: watch::Sender<QueueHealth>,
     /// Nothing is received any more once this is not [`Mode::Active`].
     pub mode: watch::Receiver<Mode>,
+    /// Whether it was said that messages may not be kept hidden.
+    pub hide_refused: Arc<Once>,
 }
 
 impl<S, X> Clone for QueueReader<S, X> {
@@ -114,6 +121,7 @@ impl<S, X> Clone for QueueReader<S, X> {
             witness: self.witness.clone(),
             health: self.health.clone(),
             mode: self.mode.clone(),
+            hide_refused: self.hide_refused.clone(),
         }
     }
 }

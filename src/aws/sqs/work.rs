@@ -20,7 +20,7 @@ use super::{
     BACKOFF_FIRST, BACKOFF_LIMIT, Failed, Message, QueueCall, QueueHealth, QueueReader, QueueWitness, Store,
     StoreError, trouble::Trouble,
 };
-use crate::domain::{run::TraceParent, trace};
+use crate::domain::{fis::FailureClass, run::TraceParent, trace};
 
 /// After so long a batch is still in work: the queue's own visibility timeout may be near. Usually it takes milliseconds.
 const FIRST_BEAT: Duration = Duration::from_secs(1);
@@ -164,6 +164,9 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
         match answer {
             Ok(answer) if answer.failed.is_empty() => {}
             Ok(answer) => tracing::debug!(queue = %self.queue.name, why = why(&answer.failed), "not kept hidden"),
+            Err(trouble) if trouble.failure.class == FailureClass::Denied => {
+                self.hide_refused.call_once(|| self.witness.not_hidden(&self.queue, &trouble.to_string()));
+            }
             Err(trouble) => tracing::debug!(queue = %self.queue.name, why = %trouble, "not kept hidden"),
         }
     }

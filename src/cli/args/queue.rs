@@ -80,7 +80,7 @@ pub struct DlqDropArgs {
 /// `queue quarantine`.
 #[derive(Debug, Subcommand)]
 pub enum QuarantineCommand {
-    /// List messages, newest first, and why they could not be read.
+    /// List messages, newest first, and why they could not be read. The newest 1000 are kept.
     List(QuarantineListArgs),
     /// Let the running agent take messages in again, oldest first: after a change of its configuration, say.
     Redrive(QuarantineRedriveArgs),

@@ -136,6 +136,9 @@ async fn each(
         Ok(())
     };
     let ended: Result<(), ProvisionFailure> = ended.await;
+    if done >= MAX_MESSAGES {
+        eprintln!("more may remain: {} are the most for one time, say it again", render::count(done, "message"));
+    }
     let given_back = dead.give_back(&others).await;
     let told = |error: ProvisionFailure| {
         Failure::internal(anyhow::Error::new(error).context(format!("{} done", render::count(done, "message"))))
@@ -195,7 +198,7 @@ fn why(dead: &DeadLetters, letter: &Letter, mappings: &[Mapping]) -> String {
     let came = match &letter.from {
         Some(_) if dead.max_receives == 1 => "received once without being deleted".to_owned(),
         Some(_) => format!("received {} times without being deleted", dead.max_receives),
-        None => "sent here by somebody".to_owned(),
+        None => "sent here by somebody, or by a rule that could not deliver it".to_owned(),
     };
     match event::read(&letter.body, &letter.id, mappings) {
         Ok(_) => came,

@@ -5,6 +5,7 @@ use crate::{
         args::queue::{QueueExportArgs, Tool},
         context::Context,
         exit::{Exit, Failure},
+        queue::Purpose,
         render,
     },
     domain::provision::{
@@ -23,10 +24,10 @@ const ANY_REGION: &str = "us-east-1";
 /// [`Exit::Usage`] for a configuration with mistakes, [`Exit::NotFound`] for an unknown queue.
 pub fn export(context: &Context, args: &QueueExportArgs) -> Result<Exit, Failure> {
     let settings = context.load()?.settings;
-    let desired = super::chosen(&settings, &args.names.queues)?.into_iter().map(|(queue, options)| {
+    let desired = super::chosen(&settings, &args.names.queues, Purpose::Make)?.into_iter().map(|(queue, options)| {
         let region = queue.place.region.clone().unwrap_or_else(|| ANY_REGION.to_owned());
         let (account, _) = provision::queue_of_url(&queue.url).unwrap_or_default();
-        super::desired(&settings, queue, options, Site { region, account: account.to_owned() })
+        super::desired(&settings, queue, &options, Site { region, account: account.to_owned() }, Purpose::Make)
     });
     let desired = desired.collect::<Result<Vec<_>, _>>()?;
     match args.format {

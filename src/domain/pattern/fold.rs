@@ -37,14 +37,22 @@ impl Folded {
     /// Tells whether a part of a value is equal to the text. Of a long value only as much is looked at as can be equal.
     pub(super) fn takes(&self, value: &[u8], part: Part) -> bool {
         let length = self.characters.len();
+        let is = |(byte, own): (&u8, &char)| char::from(byte.to_ascii_lowercase()) == *own;
+        let edge = if part == Part::End {
+            value.last().zip(self.characters.last())
+        } else {
+            value.first().zip(self.characters.first())
+        };
+        if edge.is_some_and(|(byte, own)| byte.is_ascii() && !is((byte, own))) {
+            return false;
+        }
         let compared = match part {
             Part::All => Some(value),
             Part::Begin => value.get(..length),
             Part::End => value.len().checked_sub(length).map(|from| &value[from..]),
         };
-        if self.ascii && compared.is_some_and(|compared| compared.len() == length && compared.is_ascii()) {
-            let letters = compared.unwrap_or_default().iter();
-            return letters.zip(&self.characters).all(|(byte, own)| char::from(byte.to_ascii_lowercase()) == *own);
+        if let Some(compared) = compared.filter(|compared| self.ascii && compared.is_ascii()) {
+            return compared.len() == length && compared.iter().zip(&self.characters).all(is);
         }
         // A character has at most four bytes.
         let most = 4 * length;

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt};
 
 use super::{
     MAX_DEPTH,
-    text::{self, UnreadableText, not_json},
+    text::{self, Stops, UnreadableText, not_json},
 };
 
 /// Deepest nesting that is read: what a pattern nests, with an array and two operators inside, or an `$or` at each level.
@@ -88,7 +88,7 @@ impl fmt::Display for Node {
 /// # Errors
 /// [`UnreadableText`] for what is not JSON or is nested too deeply.
 pub(super) fn read(text: &str) -> Result<Node, UnreadableText> {
-    let mut reader = Reader { bytes: text.as_bytes(), at: 0 };
+    let mut reader = Reader { bytes: text.as_bytes(), at: 0, stops: Stops::default() };
     let node = reader.value(0)?;
     reader.at = text::behind_space(reader.bytes, reader.at);
     if reader.at < reader.bytes.len() { Err(not_json(reader.at, "nothing behind the value")) } else { Ok(node) }
@@ -97,6 +97,7 @@ pub(super) fn read(text: &str) -> Result<Node, UnreadableText> {
 struct Reader<'t> {
     bytes: &'t [u8],
     at: usize,
+    stops: Stops,
 }
 
 impl Reader<'_> {
@@ -126,7 +127,7 @@ impl Reader<'_> {
     }
 
     fn string(&mut self) -> Result<String, UnreadableText> {
-        let quoted = text::string(self.bytes, self.at + 1)?;
+        let quoted = self.stops.string(self.bytes, self.at + 1)?;
         let mut own = Vec::new();
         text::unescape(&self.bytes[quoted.start..quoted.end], &mut own);
         self.at = quoted.end + 1;

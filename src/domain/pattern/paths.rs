@@ -96,6 +96,10 @@ impl Node {
         if self.traces & trace(&text[start..end]) == 0 {
             return None;
         }
+        self.find(text, start, end)
+    }
+
+    fn find(&self, text: &[u8], start: usize, end: usize) -> Option<u32> {
         if self.all.len() <= FEW {
             let head = head(text, start, end);
             let length = end - start;

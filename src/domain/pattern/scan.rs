@@ -9,7 +9,7 @@ use super::{
     number,
     paths::{Node, Paths, index, number as numbered},
     skip,
-    text::{self, UnreadableText, not_json},
+    text::{self, Stops, UnreadableText, not_json},
 };
 
 /// What was seen of a name, so that its value can be forgotten when the name comes again: the object, by number, and the
@@ -38,6 +38,7 @@ struct Scanner<'s> {
     at: usize,
     paths: &'s Paths,
     scratch: &'s mut Scratch,
+    stops: Stops,
 }
 
 /// Where a value stands: the node of its name, the array element around it, and how deep.
@@ -65,7 +66,7 @@ pub(super) fn scan(event: &str, paths: &Paths, scratch: &mut Scratch) -> Result<
     if scratch.seen.len() < paths.len() {
         scratch.seen.resize(paths.len(), Seen::default());
     }
-    let mut scanner = Scanner { bytes, at: 0, paths, scratch };
+    let mut scanner = Scanner { bytes, at: 0, paths, scratch, stops: Stops::default() };
     if scanner.next() != Some(b'{') {
         // Anything else is told apart only so far: JSON of another kind, or no JSON.
         let is_value =
@@ -106,7 +107,7 @@ impl<'s> Scanner<'s> {
             if self.next() != Some(b'"') {
                 return Err(not_json(self.at, "a name in quotes"));
             }
-            let name = text::string(self.bytes, self.at + 1)?;
+            let name = self.stops.string(self.bytes, self.at + 1)?;
             self.at = name.end + 1;
             if self.next() != Some(b':') {
                 return Err(not_json(self.at, "`:`"));
@@ -116,7 +117,7 @@ impl<'s> Scanner<'s> {
             match node {
                 Some(node) => self.member(node, dotted, own, place)?,
                 None if self.bytes.get(self.at) == Some(&b'"') => {
-                    self.at = text::string(self.bytes, self.at + 1)?.end + 1;
+                    self.at = self.stops.string(self.bytes, self.at + 1)?.end + 1;
                 }
                 None => self.skip()?,
             }
@@ -233,7 +234,7 @@ impl<'s> Scanner<'s> {
         let leaves = &mut self.scratch.leaves;
         match self.bytes.get(start) {
             Some(b'"') => {
-                let quoted = text::string(self.bytes, start + 1)?;
+                let quoted = self.stops.string(self.bytes, start + 1)?;
                 self.at = quoted.end + 1;
                 if quoted.escaped {
                     let from = leaves.decoded.len();
@@ -261,7 +262,7 @@ impl<'s> Scanner<'s> {
     /// Moves behind a value that nobody asks for.
     fn skip(&mut self) -> Result<(), UnreadableText> {
         self.next();
-        self.at = skip::value(self.bytes, self.at)?;
+        self.at = skip::value(self.bytes, self.at, &mut self.stops)?;
         Ok(())
     }
 }

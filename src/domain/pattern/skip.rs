@@ -5,7 +5,7 @@
 
 use wide::u8x16;
 
-use super::text::{self, UnreadableText, not_json};
+use super::text::{Stops, UnreadableText, not_json};
 
 const BLOCK: usize = 64;
 
@@ -14,9 +14,9 @@ const BLOCK: usize = 64;
 /// # Errors
 /// [`UnreadableText`] when a string or a bracket is not closed, or nothing is there.
 #[inline]
-pub(super) fn value(bytes: &[u8], at: usize) -> Result<usize, UnreadableText> {
+pub(super) fn value(bytes: &[u8], at: usize, stops: &mut Stops) -> Result<usize, UnreadableText> {
     match bytes.get(at) {
-        Some(b'"') => Ok(text::string(bytes, at + 1)?.end + 1),
+        Some(b'"') => Ok(stops.string(bytes, at + 1)?.end + 1),
         Some(b'{' | b'[') => container(bytes, at).ok_or(not_json(at, "the end of what begins here")),
         _scalar => scalar(bytes, at),
     }

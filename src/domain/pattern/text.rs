@@ -44,46 +44,88 @@ pub(super) struct Quoted {
     pub(super) escaped: bool,
 }
 
-/// Returns the first place from `at` on that holds `"`, `\` or a control character, or the length.
-#[inline]
-fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(sixteen) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
-        let sixteen = u8x16::new(*sixteen);
-        let is = |byte| sixteen.simd_eq(u8x16::splat(byte));
-        let stops = is(b'"') | is(b'\\') | sixteen.min(u8x16::splat(0x1F)).simd_eq(sixteen);
-        let stops = stops.to_bitmask();
-        if stops != 0 {
-            return at + stops.trailing_zeros() as usize;
-        }
-        at += 16;
-    }
-    while bytes.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)) {
-        at += 1;
-    }
-    at
+/// Where the plain letters of strings end: a `"`, a `\` or a control character. Known for 64 bytes at a time, so that the
+/// short strings of a block cost a look at its bits each.
+#[derive(Debug)]
+pub(super) struct Stops {
+    base: usize,
+    mask: u64,
 }
 
-/// Reads a string whose opening quote lies before `start`.
-#[inline]
-pub(super) fn string(bytes: &[u8], start: usize) -> Result<Quoted, UnreadableText> {
-    let end = plain_end(bytes, start);
-    if bytes.get(end) == Some(&b'"') { Ok(Quoted { start, end, escaped: false }) } else { escaped(bytes, start, end) }
+const BLOCK: usize = 64;
+
+impl Default for Stops {
+    /// Nothing is known yet: no text is so long that the block is one of its own.
+    fn default() -> Self {
+        Self { base: usize::MAX - 2 * BLOCK, mask: 0 }
+    }
 }
 
-#[cold]
-fn escaped(bytes: &[u8], start: usize, mut at: usize) -> Result<Quoted, UnreadableText> {
-    loop {
-        match bytes.get(at) {
-            Some(b'"') => return Ok(Quoted { start, end: at, escaped: true }),
-            Some(b'\\') => match bytes.get(at + 1) {
-                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
-                Some(b'u') if unit(bytes, at + 2).is_some() => at += 6,
-                _other => return Err(not_json(at, "an escape that JSON knows")),
-            },
-            Some(_control) => return Err(not_json(at, "no control character inside a string")),
-            None => return Err(not_json(at, "the end of a string")),
+impl Stops {
+    /// Returns the first stop from `at` on, or the length.
+    #[inline]
+    fn next(&mut self, bytes: &[u8], mut at: usize) -> usize {
+        loop {
+            let offset = at.wrapping_sub(self.base);
+            if offset < BLOCK {
+                let rest = self.mask >> offset;
+                if rest != 0 {
+                    return at + rest.trailing_zeros() as usize;
+                }
+                at = self.base + BLOCK;
+            }
+            if at >= bytes.len() {
+                return bytes.len();
+            }
+            *self = Self { base: at, mask: Self::mask(&bytes[at..]) };
         }
-        at = plain_end(bytes, at);
+    }
+
+    #[inline]
+    fn mask(rest: &[u8]) -> u64 {
+        // Whatever ends the text ends its strings.
+        let mut last = [b'"'; BLOCK];
+        let block = rest.first_chunk::<BLOCK>().unwrap_or_else(|| {
+            last[..rest.len()].copy_from_slice(rest);
+            &last
+        });
+        let mut mask = 0;
+        for (part, sixteen) in block.as_chunks::<16>().0.iter().enumerate() {
+            let sixteen = u8x16::new(*sixteen);
+            // One bit changed, `"` comes next to the control characters.
+            let changed = sixteen ^ u8x16::splat(2);
+            let stops = changed.min(u8x16::splat(0x20)).simd_eq(changed) | sixteen.simd_eq(u8x16::splat(b'\\'));
+            mask |= u64::from(stops.to_bitmask()) << (part * 16);
+        }
+        mask
+    }
+
+    /// Reads a string whose opening quote lies before `start`.
+    #[inline]
+    pub(super) fn string(&mut self, bytes: &[u8], start: usize) -> Result<Quoted, UnreadableText> {
+        let end = self.next(bytes, start);
+        if bytes.get(end) == Some(&b'"') {
+            Ok(Quoted { start, end, escaped: false })
+        } else {
+            self.escaped(bytes, start, end)
+        }
+    }
+
+    #[cold]
+    fn escaped(&mut self, bytes: &[u8], start: usize, mut at: usize) -> Result<Quoted, UnreadableText> {
+        loop {
+            match bytes.get(at) {
+                Some(b'"') => return Ok(Quoted { start, end: at, escaped: true }),
+                Some(b'\\') => match bytes.get(at + 1) {
+                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
+                    Some(b'u') if unit(bytes, at + 2).is_some() => at += 6,
+                    _other => return Err(not_json(at, "an escape that JSON knows")),
+                },
+                Some(_control) => return Err(not_json(at, "no control character inside a string")),
+                None => return Err(not_json(at, "the end of a string")),
+            }
+            at = self.next(bytes, at);
+        }
     }
 }
 
@@ -93,7 +135,7 @@ fn unit(bytes: &[u8], at: usize) -> Option<u32> {
     digits.iter().try_fold(0, |unit, digit| Some(unit * 16 + char::from(*digit).to_digit(16)?))
 }
 
-/// Appends what a string's text (already read by [`string`]) stands for.
+/// Appends what a string's text (already read by [`Stops::string`]) stands for.
 pub(super) fn unescape(text: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
     while at < text.len() {

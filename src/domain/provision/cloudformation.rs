@@ -21,15 +21,16 @@ pub fn template(queues: &[Desired]) -> Value {
 }
 
 fn resources(desired: &Desired) -> Vec<(String, Value)> {
-    let base = label(&desired.owner, |c| c.is_ascii_alphanumeric());
+    let base = label(&desired.queue.name, |c| c.is_ascii_alphanumeric());
     let (queue, dead) = (format!("{base}Queue"), format!("{base}DeadLetters"));
     let rules: Vec<(String, &RuleSpec)> =
         desired.rules.values().map(|rule| (format!("{base}Rule{}", rule_digest(rule)), rule)).collect();
     let arns = rules.iter().map(|(id, _)| arn(id)).collect();
-    let of_rules = rules.iter().map(|(id, rule)| (id.clone(), self::rule(desired, rule, &queue)));
+    let of_dead = rules.iter().filter(|(_, rule)| rule.dead_letters.is_some()).map(|(id, _)| arn(id)).collect();
+    let of_rules = rules.iter().map(|(id, rule)| (id.clone(), self::rule(desired, rule, &queue, &dead)));
     let mut all = vec![
         (dead.clone(), self::queue(desired, &desired.dead_letters, None)),
-        (format!("{dead}Policy"), queue_policy(&dead, Vec::new())),
+        (format!("{dead}Policy"), queue_policy(&dead, of_dead)),
         (queue.clone(), self::queue(desired, &desired.queue, Some(&dead))),
         (format!("{queue}Policy"), queue_policy(&queue, arns)),
     ];
@@ -42,7 +43,7 @@ fn arn(id: &str) -> Value {
 }
 
 fn tags(desired: &Desired) -> Value {
-    json!([{ "Key": TAG, "Value": desired.owner }])
+    json!([{ "Key": TAG, "Value": desired.queue.name }])
 }
 
 /// A queue's attributes are called the same in a template, but are numbers and booleans there.
@@ -68,10 +69,13 @@ fn queue_policy(queue: &str, rules: Vec<Value>) -> Value {
     json!({ "Type": "AWS::SQS::QueuePolicy", "Properties": properties })
 }
 
-fn rule(desired: &Desired, rule: &RuleSpec, queue: &str) -> Value {
+fn rule(desired: &Desired, rule: &RuleSpec, queue: &str, dead_letters: &str) -> Value {
     let mut target = json!({ "Id": TARGET_ID, "Arn": arn(queue) });
     if let Some(group) = &rule.group {
         target["SqsParameters"] = json!({ "MessageGroupId": group });
+    }
+    if rule.dead_letters.is_some() {
+        target["DeadLetterConfig"] = json!({ "Arn": arn(dead_letters) });
     }
     let mut properties = json!({
         "Name": rule.name,

@@ -3,13 +3,15 @@
 //! What exists under one of our names without our tag is somebody else's: it stops everything. A rule with another
 //! pattern is another rule, so the new one is there, and may send, before the old one goes: no event falls between.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Desired, QueueSpec, RuleSpec, TAG, TARGET_ID};
-use crate::domain::ids::Name;
+use super::{Desired, MAX_POLICY_BYTES, QueueSpec, RuleSpec, Site, TAG, TARGET_ID, rule_names};
 
 /// Attribute of a queue that cannot be set later (Amazon SQS API reference, SetQueueAttributes).
 const FIFO: &str = "FifoQueue";
@@ -58,6 +60,21 @@ pub struct FoundTarget {
     pub arn: String,
     /// Message group, for a FIFO queue.
     pub group: Option<String>,
+    /// ARN of the queue that gets what cannot be delivered.
+    pub dead_letters: Option<String>,
+}
+
+impl fmt::Display for FoundTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.arn)?;
+        if let Some(group) = &self.group {
+            write!(f, ", group {group}")?;
+        }
+        match &self.dead_letters {
+            Some(arn) => write!(f, ", else {arn}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What happens to a resource.
@@ -156,13 +173,13 @@ pub struct Plan {
 /// Resources that have one of our names and not our tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} exists without the tag `{TAG} = {owner}` and is not touched\nhint: set the tag if it may be managed from here, \
-     or use another name",
+    "{} exists without the tag `{TAG} = {owner}`, or leads elsewhere, and is not touched\nhint: set the tag if it may be \
+     managed from here, or use another name",
     resources.join(", ")
 )]
 pub struct Foreign {
-    /// Whose tag is missing.
-    owner: Name,
+    /// Which value of the tag is missing.
+    owner: String,
     /// What they are.
     resources: Vec<String>,
 }
@@ -175,27 +192,42 @@ pub fn apply(desired: &Desired, found: &Found) -> Result<Plan, Foreign> {
     refuse_foreign(desired, found)?;
     let old: Vec<&FoundRule> = ours(desired, found).filter(|rule| !is_desired(desired, rule)).collect();
     let mut plan = Plan::default();
-    plan.queue(&desired.dead_letters, found.dead_letters.as_ref(), &desired.dead_letters.attributes);
-    // As long as old rules are there they may send as well.
-    let mut meanwhile = desired.queue.attributes.clone();
-    let names = desired.rules.values().map(|rule| (&rule.bus, &rule.name));
-    let all = names.chain(old.iter().map(|rule| (&rule.bus, &rule.name)));
-    let all = all.map(|(bus, name)| desired.site.rule(bus, name));
-    if !old.is_empty() {
-        meanwhile.insert("Policy".to_owned(), desired.site.policy(&desired.queue.name, all));
+    let queues = [(&desired.dead_letters, &found.dead_letters), (&desired.queue, &found.queue)];
+    for (spec, there) in queues {
+        plan.queue(spec, there.as_ref(), &meanwhile(desired, spec, &old));
     }
-    plan.queue(&desired.queue, found.queue.as_ref(), &meanwhile);
     for rule in desired.rules.values() {
         let there = found.rules.iter().find(|there| there.bus == rule.bus && there.name == rule.name);
-        plan.rule(rule, there, &desired.site.queue(&desired.queue.name));
+        plan.rule(rule, there, &desired.site);
     }
     for rule in &old {
         plan.without_rule(rule);
     }
-    if !old.is_empty() {
-        plan.steps.push(Step::SetAttributes(settable(&desired.queue, &desired.queue.attributes, None)));
+    for (spec, _) in queues.iter().filter(|(spec, _)| meanwhile(desired, spec, &old) != spec.attributes) {
+        plan.steps.push(Step::SetAttributes(settable(spec, &spec.attributes, None)));
     }
     Ok(plan)
+}
+
+/// Returns what a queue's attributes are as long as old rules are there: they may send as well. Where all of them together
+/// are too many for a policy, it is what their names have in common.
+fn meanwhile(desired: &Desired, spec: &QueueSpec, old: &[&FoundRule]) -> BTreeMap<String, String> {
+    let mut attributes = spec.attributes.clone();
+    let takes = |rule: &&RuleSpec| spec.name == desired.queue.name || rule.dead_letters.as_ref() == Some(&spec.name);
+    let new: Vec<&RuleSpec> = desired.rules.values().filter(takes).collect();
+    if old.is_empty() || new.is_empty() {
+        return attributes;
+    }
+    let names = new.iter().map(|rule| (&rule.bus, &rule.name)).chain(old.iter().map(|rule| (&rule.bus, &rule.name)));
+    let all = names.clone().map(|(bus, name)| desired.site.rule(bus, name));
+    let mut policy = desired.site.policy(&spec.name, all);
+    if policy.len() > MAX_POLICY_BYTES {
+        let buses: BTreeSet<&String> = names.map(|(bus, _)| bus).collect();
+        let alike = rule_names(&desired.queue.name);
+        policy = desired.site.policy(&spec.name, buses.into_iter().map(|bus| desired.site.rule(bus, &alike)));
+    }
+    attributes.insert("Policy".to_owned(), policy);
+    attributes
 }
 
 /// Compares, to leave nothing of ours. What is not ours stays.
@@ -205,7 +237,7 @@ pub fn destroy(desired: &Desired, found: &Found) -> Plan {
         plan.without_rule(rule);
     }
     for (spec, there) in [(&desired.queue, &found.queue), (&desired.dead_letters, &found.dead_letters)] {
-        let Some(there) = there.as_ref().filter(|there| is_ours(&desired.owner, &there.tags)) else { continue };
+        let Some(there) = there.as_ref().filter(|there| is_ours(desired, &there.tags)) else { continue };
         let details = there.messages().map(|count| detail("messages", Some(count.to_string()), None));
         plan.change(Action::Delete, "queue", spec.name.clone(), details.into_iter().collect());
         plan.steps.push(Step::DeleteQueue { name: spec.name.clone() });
@@ -243,7 +275,7 @@ impl Plan {
         }
     }
 
-    fn rule(&mut self, spec: &RuleSpec, there: Option<&FoundRule>, queue: &str) {
+    fn rule(&mut self, spec: &RuleSpec, there: Option<&FoundRule>, site: &Site) {
         let shown = FoundRule::default();
         let old = there.unwrap_or(&shown);
         let was = |text: Option<String>| there.and(text);
@@ -255,8 +287,13 @@ impl Plan {
             details.push(detail("State", Some("DISABLED".to_owned()), Some("ENABLED".to_owned())));
         }
         let target = old.targets.get(TARGET_ID);
-        if target.is_none_or(|target| target.arn != queue || target.group != spec.group) {
-            details.push(detail("Targets", target.map(|target| target.arn.clone()), Some(queue.to_owned())));
+        let wanted = FoundTarget {
+            arn: site.queue(&spec.queue),
+            group: spec.group.clone(),
+            dead_letters: spec.dead_letters.as_ref().map(|name| site.queue(name)),
+        };
+        if target != Some(&wanted) {
+            details.push(detail("Targets", target.map(ToString::to_string), Some(wanted.to_string())));
         }
         if details.is_empty() {
             return;
@@ -299,8 +336,16 @@ fn shown_rule(bus: &str, name: &str) -> String {
     format!("{bus}/{name}")
 }
 
-fn is_ours(owner: &Name, tags: &BTreeMap<String, String>) -> bool {
-    tags.get(TAG).is_some_and(|value| value == owner.as_str())
+fn is_ours(desired: &Desired, tags: &BTreeMap<String, String>) -> bool {
+    tags.get(TAG) == Some(&desired.queue.name)
+}
+
+/// Tells whether a rule carries our tag and leads nowhere but to our queue. One without any target does too: it was not
+/// finished.
+fn is_our_rule(desired: &Desired, rule: &FoundRule) -> bool {
+    let queue = desired.site.queue(&desired.queue.name);
+    let leads = rule.targets.is_empty() || rule.targets.values().any(|target| target.arn == queue);
+    is_ours(desired, &rule.tags) && leads
 }
 
 fn is_desired(desired: &Desired, rule: &FoundRule) -> bool {
@@ -309,18 +354,17 @@ fn is_desired(desired: &Desired, rule: &FoundRule) -> bool {
 
 /// Returns the rules that carry our tag.
 fn ours<'a>(desired: &'a Desired, found: &'a Found) -> impl Iterator<Item = &'a FoundRule> {
-    found.rules.iter().filter(|rule| is_ours(&desired.owner, &rule.tags))
+    found.rules.iter().filter(|rule| is_our_rule(desired, rule))
 }
 
 fn refuse_foreign(desired: &Desired, found: &Found) -> Result<(), Foreign> {
     let queues = [(&desired.queue, &found.queue), (&desired.dead_letters, &found.dead_letters)];
-    let queues =
-        queues.into_iter().filter_map(|(spec, there)| Some((format!("queue `{}`", spec.name), &there.as_ref()?.tags)));
-    let rules = found.rules.iter().filter(|rule| is_desired(desired, rule));
-    let rules = rules.map(|rule| (format!("rule `{}`", shown_rule(&rule.bus, &rule.name)), &rule.tags));
-    let foreign = queues.chain(rules).filter(|(_, tags)| !is_ours(&desired.owner, tags));
-    let resources: Vec<String> = foreign.map(|(resource, _)| resource).collect();
-    if resources.is_empty() { Ok(()) } else { Err(Foreign { owner: desired.owner.clone(), resources }) }
+    let theirs = |there: &&FoundQueue| !is_ours(desired, &there.tags);
+    let queues = queues.into_iter().filter(|(_, there)| there.as_ref().filter(theirs).is_some());
+    let rules = found.rules.iter().filter(|rule| is_desired(desired, rule) && !is_our_rule(desired, rule));
+    let rules = rules.map(|rule| format!("rule `{}`", shown_rule(&rule.bus, &rule.name)));
+    let resources: Vec<String> = queues.map(|(spec, _)| format!("queue `{}`", spec.name)).chain(rules).collect();
+    if resources.is_empty() { Ok(()) } else { Err(Foreign { owner: desired.queue.name.clone(), resources }) }
 }
 
 /// Compares attributes by what they mean; the ones that are not ours to set do not count.

@@ -20,17 +20,18 @@ enum Texts {
 pub fn text(queues: &[Desired]) -> String {
     let mut text = "data \"aws_caller_identity\" \"current\" {}\n".to_owned();
     for desired in queues {
-        let base = label(&desired.owner, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        let base = label(&desired.queue.name, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
         let (queue, dead) = (format!("firedrill_{base}"), format!("firedrill_{base}_dead_letters"));
         let rules: Vec<(String, &RuleSpec)> =
             desired.rules.values().map(|rule| (format!("{queue}_{}", rule_digest(rule)), rule)).collect();
         self::queue(&mut text, desired, &desired.dead_letters, &dead, None);
         self::queue(&mut text, desired, &desired.queue, &queue, Some(&dead));
-        queue_policy(&mut text, &dead, &[]);
-        queue_policy(&mut text, &queue, &rules);
+        let of_dead = rules.iter().filter(|(_, rule)| rule.dead_letters.is_some());
+        queue_policy(&mut text, &dead, of_dead);
+        queue_policy(&mut text, &queue, rules.iter());
         for (id, rule) in &rules {
             self::rule(&mut text, desired, id, rule);
-            target(&mut text, id, rule, &queue);
+            target(&mut text, id, rule, &queue, &dead);
         }
     }
     text
@@ -77,8 +78,8 @@ fn queue(text: &mut String, desired: &Desired, spec: &QueueSpec, id: &str, dead_
     block(text, "aws_sqs_queue", id, &lines, "");
 }
 
-fn queue_policy(text: &mut String, queue: &str, rules: &[(String, &RuleSpec)]) {
-    let arns = rules.iter().map(|(id, _)| format!("${{aws_cloudwatch_event_rule.{id}.arn}}").into()).collect();
+fn queue_policy<'r>(text: &mut String, queue: &str, rules: impl Iterator<Item = &'r (String, &'r RuleSpec)>) {
+    let arns = rules.map(|(id, _)| format!("${{aws_cloudwatch_event_rule.{id}.arn}}").into()).collect();
     let account = "${data.aws_caller_identity.current.account_id}".into();
     let document = policy(&format!("${{aws_sqs_queue.{queue}.arn}}").into(), arns, &account);
     let lines = [("queue_url", format!("aws_sqs_queue.{queue}.id")), ("policy", encoded(&document, Texts::Template))];
@@ -97,7 +98,7 @@ fn rule(text: &mut String, desired: &Desired, id: &str, rule: &RuleSpec) {
     block(text, "aws_cloudwatch_event_rule", id, &lines, more);
 }
 
-fn target(text: &mut String, id: &str, rule: &RuleSpec, queue: &str) {
+fn target(text: &mut String, id: &str, rule: &RuleSpec, queue: &str, dead_letters: &str) {
     let mut lines = vec![("rule", format!("aws_cloudwatch_event_rule.{id}.name"))];
     if rule.bus != DEFAULT_BUS {
         lines.push(("event_bus_name", quoted(&rule.bus, Texts::Literal)));
@@ -108,11 +109,14 @@ fn target(text: &mut String, id: &str, rule: &RuleSpec, queue: &str) {
         .group
         .as_ref()
         .map(|group| format!("\n  sqs_target {{\n    message_group_id = {}\n  }}\n", quoted(group, Texts::Literal)));
-    block(text, "aws_cloudwatch_event_target", id, &lines, &group.unwrap_or_default());
+    let dead = rule.dead_letters.as_ref();
+    let dead = dead.map(|_| format!("\n  dead_letter_config {{\n    arn = aws_sqs_queue.{dead_letters}.arn\n  }}\n"));
+    let more = group.into_iter().chain(dead).collect::<String>();
+    block(text, "aws_cloudwatch_event_target", id, &lines, &more);
 }
 
 fn tags(desired: &Desired) -> String {
-    format!("{{\n    {} = {}\n  }}", quoted(TAG, Texts::Literal), quoted(desired.owner.as_str(), Texts::Literal))
+    format!("{{\n    {} = {}\n  }}", quoted(TAG, Texts::Literal), quoted(&desired.queue.name, Texts::Literal))
 }
 
 fn encoded(value: &Value, texts: Texts) -> String {

@@ -1,8 +1,9 @@
 //! EventBridge's operations (AWS JSON 1.1): buses, rules with patterns, and delivery to the simulator's own queues.
 //!
 //! Rules match with [`crate::domain::pattern`], as the agent's triggers do, and refuse what EventBridge refuses. Schedules,
-//! inputs made of parts of an event, dead-letter queues of targets and targets other than SQS do not exist and are
-//! refused. A queue that has a policy gets only what that lets rules send; at AWS one without a policy gets nothing.
+//! inputs made of parts of an event and targets other than SQS do not exist and are refused. A queue that has a policy gets
+//! only what that lets rules send, at AWS one without a policy gets nothing; the rest goes to the target's dead-letter queue
+//! at once.
 
 pub(super) mod courier;
 mod events;
@@ -149,7 +150,10 @@ impl Buses {
                 group: target.group.clone(),
                 ..Content::default()
             };
-            if !delivery.queues.deliver(&arn, &target.arn, content, delivery.ids, delivery.now) {
+            let dead = target.dead_letters.as_ref().map(|dead| (dead, Content { group: None, ..content.clone() }));
+            let mut deliver =
+                |queue: &str, content| delivery.queues.deliver(&arn, queue, content, delivery.ids, delivery.now);
+            if !deliver(&target.arn, content) && !dead.is_some_and(|(dead, content)| deliver(dead, content)) {
                 self.undelivered = self.undelivered.saturating_add(1);
             }
         }

@@ -50,6 +50,8 @@ pub(super) struct Rule {
 pub(super) struct Target {
     pub(super) arn: String,
     pub(super) group: Option<String>,
+    /// ARN of the queue that gets what cannot be delivered.
+    pub(super) dead_letters: Option<String>,
     /// As given, and as given back.
     shown: Value,
 }
@@ -276,7 +278,8 @@ impl Target {
         if arn.split(':').nth(2) != Some("sqs") || arn.len() > MAX_ARN {
             return Err(ApiError::validation(format!("target {arn} is not an SQS queue of the simulator")));
         }
-        let supported = |key: &str| matches!(key, "Id" | "Arn" | "RoleArn" | "SqsParameters" | "RetryPolicy");
+        let supported =
+            |key: &str| matches!(key, "Id" | "Arn" | "RoleArn" | "SqsParameters" | "RetryPolicy" | "DeadLetterConfig");
         if let Some(other) = given.iter().find(|(key, value)| !supported(key) && !value.is_null()) {
             let text = format!("the simulator does not support {} of target {id}: it delivers whole events", other.0);
             return Err(ApiError::validation(text));
@@ -286,7 +289,12 @@ impl Target {
             let text = format!("Parameter(s) SqsParameters must be specified for target: {id}.");
             return Err(ApiError::validation(text));
         }
-        let target = Self { arn: arn.to_owned(), group: group.map(str::to_owned), shown: json!(given) };
+        let dead_letters = given.get("DeadLetterConfig").and_then(|config| config["Arn"].as_str()).map(str::to_owned);
+        if dead_letters.as_ref().is_some_and(|arn| arn.ends_with(".fifo")) {
+            let text = format!("the dead-letter queue of target {id} must be a standard queue");
+            return Err(ApiError::validation(text));
+        }
+        let target = Self { arn: arn.to_owned(), group: group.map(str::to_owned), dead_letters, shown: json!(given) };
         Ok((id.to_owned(), target))
     }
 }

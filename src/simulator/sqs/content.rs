@@ -20,7 +20,7 @@ const MAX_ATTRIBUTES: usize = 10;
 const MAX_NAME: usize = 256;
 
 /// What is given to a new message.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::simulator) struct Content {
     pub(in crate::simulator) body: String,
     pub(in crate::simulator) attributes: Attributes,

@@ -182,5 +182,10 @@ fn mapping_comes_before_what_a_webhook_says_of_a_body() {
     assert_eq!(read(json!({ "app": "shop" })).source, "com.example.ci");
     let other = read(json!({ "ref": "refs/heads/main" }));
     assert_eq!((other.source.as_str(), other.detail_type.as_str(), other.id.as_str()), ("github", "push", "m-1"));
-    assert_eq!(read(sample("ecr-image-action")).source, "aws.ecr");
+    // Whoever signs a body is not AWS, whatever the body says.
+    assert_eq!(read(sample("ecr-image-action")).source, "github");
+    let forging = Mapping { source: Part::At("/source".to_owned()), ..ci() };
+    let body = json!({ "app": "shop", "source": "aws.ecr" }).to_string();
+    let refused = event::read_enveloped(&body, "m-1", &[forging], &envelope).expect_err("a forged source").to_string();
+    assert_eq!(refused, "the body is not an EventBridge event: nobody but AWS speaks as `aws.ecr`");
 }

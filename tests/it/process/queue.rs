@@ -165,8 +165,9 @@ fn changed_configuration_changes_what_must_and_no_more() {
         check("max_receives = 9", &["ci"], &[queue], &["RedrivePolicy"]);
         check("max_receives = 9, retention = \"2d\"", &["ci"], &[queue], &["MessageRetentionPeriod"]);
         let (made, gone) = ("create rule default/firedrill-deployments", "delete rule default/firedrill-deployments");
-        let all = ["Policy", "EventPattern", "Targets", "EventPattern"];
-        check("max_receives = 9, retention = \"2d\"", &["ci", "cd"], &[queue, made, gone], &all);
+        let all = ["Policy", "Policy", "EventPattern", "Targets", "EventPattern"];
+        let changes = ["change queue deployments-dlq", queue, made, gone];
+        check("max_receives = 9, retention = \"2d\"", &["ci", "cd"], &changes, &all);
         let attributes = cloud.attributes(&cloud.queue_url("deployments"));
         let policy = attributes["Policy"].as_str().expect("a policy");
         assert_eq!(policy.matches("rule/firedrill-").count(), 2, "{policy}");
@@ -231,6 +232,51 @@ fn made_queue_brings_an_event_to_a_run() {
     let run = home.wait_for("the run of the event", |run| run.is_over());
     assert_eq!(run.trigger.kind(), "event");
     assert_eq!(stage.experiments().len(), 1);
+}
+
+#[test]
+fn two_owners_of_one_local_name_leave_each_other_alone() {
+    on_both(|cloud| {
+        let (ours, theirs) = (cloud.home("team-a", "", &["ci"]), cloud.home("team-b", "", &["ci"]));
+        exits(&ours.run(&["queue", "apply", "--yes"]), 0, "");
+        exits(&theirs.run(&["queue", "apply", "--yes"]), 0, "4 to create, 0 to change, 0 to delete");
+        assert_eq!((plan(&ours), plan(&theirs)), ((Vec::new(), Vec::new()), (Vec::new(), Vec::new())));
+        exits(&theirs.run(&["queue", "destroy", "--yes"]), 0, "4 to delete");
+        assert_eq!(plan(&ours), (Vec::new(), Vec::new()));
+        assert_eq!(cloud.names().len(), 4);
+    });
+}
+
+#[test]
+fn what_cannot_be_made_any_more_can_still_be_destroyed() {
+    on_both(|cloud| {
+        let home = cloud.home("deployments", "", &["ci"]);
+        exits(&home.run(&["queue", "apply", "--yes"]), 0, "");
+        home.configure(&cloud.tables("deployments", "", &[&"x".repeat(3_000)]));
+        exits(&home.run(&["queue", "apply", "--yes"]), 2, "2048 are possible");
+        let tables = cloud.tables("deployments", "bus = \"gone\"", &["ci"]);
+        home.configure(&tables.replace("provision = { bus = \"gone\" }\n", ""));
+        exits(&home.run(&["queue", "destroy", "--yes"]), 2, "no queue is made by firedrill");
+        exits(&home.run(&["queue", "destroy", "deployments", "--yes"]), 0, "4 to delete");
+        assert_eq!(cloud.names(), BTreeSet::new());
+    });
+}
+
+#[test]
+fn event_that_cannot_be_delivered_is_a_dead_letter() {
+    let stage = Stage::start(600.0);
+    let cloud = Cloud::at(&stage.url());
+    let home = cloud.home("deployments", "", &["ci"]);
+    exits(&home.run(&["queue", "apply", "--yes"]), 0, "");
+    let nobody = r#"{"Version": "2012-10-17", "Statement": []}"#;
+    let set = cloud.sqs.set_queue_attributes().queue_url(cloud.queue_url("deployments"));
+    cloud.runtime.block_on(set.attributes(Attribute::Policy, nobody).send()).expect("set");
+    cloud.put("ci", r#"{"s": "ok"}"#);
+    assert_eq!(cloud.bodies(&cloud.queue_url("deployments")).len(), 0);
+    exits(&home.run(&["queue", "dlq", "list", "deployments"]), 0, "sent here by somebody");
+    exits(&home.run(&["queue", "apply", "--yes"]), 0, "0 to create, 1 to change, 0 to delete");
+    exits(&home.run(&["queue", "dlq", "redrive", "deployments", "--all"]), 0, "1 message moved back");
+    assert_eq!(cloud.bodies(&cloud.queue_url("deployments")).len(), 1);
 }
 
 #[test]

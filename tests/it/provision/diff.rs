@@ -32,7 +32,7 @@ fn carry_out(found: &mut Found, plan: &Plan, desired: &Desired) {
         let place = |name: &str| name.ends_with("-dlq");
         match step {
             Step::CreateQueue(spec) => {
-                let queue = FoundQueue { attributes: spec.attributes.clone(), tags: tags(desired.owner.as_str()) };
+                let queue = FoundQueue { attributes: spec.attributes.clone(), tags: tags(&desired.queue.name) };
                 *(if place(&spec.name) { &mut found.dead_letters } else { &mut found.queue }) = Some(queue);
             }
             Step::SetAttributes(spec) => {
@@ -41,7 +41,8 @@ fn carry_out(found: &mut Found, plan: &Plan, desired: &Desired) {
             }
             Step::PutRule(spec) => {
                 let arn = desired.site.queue(&desired.queue.name);
-                let target = FoundTarget { arn, group: spec.group.clone() };
+                let dead_letters = spec.dead_letters.as_ref().map(|name| desired.site.queue(name));
+                let target = FoundTarget { arn, group: spec.group.clone(), dead_letters };
                 found.rules.retain(|rule| rule.name != spec.name);
                 found.rules.push(FoundRule {
                     bus: spec.bus.clone(),
@@ -49,7 +50,7 @@ fn carry_out(found: &mut Found, plan: &Plan, desired: &Desired) {
                     pattern: Some(spec.pattern.to_string()),
                     enabled: true,
                     targets: [("firedrill".to_owned(), target)].into(),
-                    tags: tags(desired.owner.as_str()),
+                    tags: tags(&desired.queue.name),
                 });
             }
             Step::DeleteRule { name, .. } => found.rules.retain(|rule| rule.name != *name),
@@ -96,12 +97,15 @@ fn new_rule_is_there_and_may_send_before_the_old_one_goes() {
     let mut found = made(&old);
     let plan = diff::apply(&new, &found).expect("a plan");
     let rule = "default/firedrill-deployments";
-    let expected = ["change deployments".to_owned(), format!("create {rule}"), format!("delete {rule}")];
+    let queues = ["change deployments-dlq", "change deployments"].map(str::to_owned);
+    let expected = [queues[0].clone(), queues[1].clone(), format!("create {rule}"), format!("delete {rule}")];
     assert_eq!(changes(&plan), expected);
     let [
+        _,
         Step::SetAttributes(first),
         Step::PutRule(put),
         Step::DeleteRule { name, targets, .. },
+        _,
         Step::SetAttributes(last),
     ] = &plan.steps[..]
     else {
@@ -161,6 +165,51 @@ fn what_is_not_ours_stops_an_apply_and_survives_a_destroy() {
     // A rule of another queue of ours is none of this one's.
     found.rules[0].name = "firedrill-deployments-2.0".to_owned();
     assert_eq!(changes(&diff::destroy(&desired, &found)).len(), 2);
+}
+
+#[test]
+fn owners_of_one_local_name_are_told_apart_by_their_queues() {
+    let (ours, theirs) = (of(&["ci"]), desired(&options(), "others", &[json!({ "source": ["ci"], "x": ["ci"] })]));
+    let theirs = theirs.expect("a plan");
+    assert!(ours.rules.keys().all(|name| !theirs.rules.contains_key(name)), "no rule is shared");
+    let mut found = made(&ours);
+    found.rules.extend(made(&theirs).rules);
+    assert_eq!(diff::apply(&ours, &found).expect("a plan"), Plan::default());
+    let gone: Vec<String> = diff::destroy(&ours, &found).changes.into_iter().map(|change| change.name).collect();
+    assert!(theirs.rules.keys().all(|name| !gone.iter().any(|gone| gone.ends_with(name.as_str()))), "{gone:?}");
+    // A tag can be copied: a rule that leads elsewhere is not ours for that.
+    let rules = found.rules.len();
+    for rule in &mut found.rules[..2] {
+        rule.targets.values_mut().for_each(|target| target.arn = "arn:aws:sqs:eu-west-1:123456789012:else".to_owned());
+    }
+    assert!(diff::apply(&ours, &found).is_err());
+    assert_eq!((diff::destroy(&ours, &found).steps.len(), rules), (2, 4), "the two queues");
+}
+
+#[test]
+fn policy_is_short_enough_at_every_step() {
+    let many = |from: usize| {
+        let pattern = |n: usize| json!({ "source": [format!("s{n}")], "detail-type": [format!("t{n}")] });
+        desired(&options(), "deployments", &(from..from + 60).map(pattern).collect::<Vec<_>>()).expect("a plan")
+    };
+    let (old, new) = (many(0), many(60));
+    let mut found = made(&old);
+    let plan = diff::apply(&new, &found).expect("a plan");
+    let policies = plan.steps.iter().filter_map(|step| match step {
+        Step::SetAttributes(spec) => Some(spec.attributes["Policy"].clone()),
+        _ => None,
+    });
+    let policies: Vec<String> = policies.collect();
+    assert_eq!(policies.len(), 4);
+    assert!(
+        policies.iter().all(|policy| policy.len() <= 8_192),
+        "{:?}",
+        policies.iter().map(String::len).collect::<Vec<_>>()
+    );
+    let alike = "arn:aws:events:eu-west-1:123456789012:rule/firedrill-deployments.*";
+    assert_eq!(policies.iter().map(|policy| policy.contains(alike)).collect::<Vec<_>>(), [true, true, false, false]);
+    carry_out(&mut found, &plan, &new);
+    assert_eq!(diff::apply(&new, &found).expect("a plan"), Plan::default());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::scene::{Scene, health, recorded, wait_for_health};
 use crate::{
     process::deployment,
-    support::{PATIENCE, tap::Refusal, within},
+    support::{PATIENCE, disk::Lock, eventually, tap::Refusal, within},
 };
 
 fn queue_that_is_deleted_and_made_again_is_read_again(scene: &Scene) {
@@ -67,4 +67,26 @@ fn deletes_that_are_denied_are_said_and_lose_nothing() {
     scene.wait_until_empty(&queue);
     wait_for_health(&home, "ready");
     assert_eq!(recorded(&home), ["e-1"]);
+}
+
+#[test]
+fn extension_that_is_denied_is_said_once_and_delays_nothing() {
+    let scene = Scene::simulator();
+    let queue = scene.queue("unextended", json!({}));
+    let home = scene.home(&queue, 1);
+    scene.tap.meddle("ChangeMessageVisibilityBatch", |_| {
+        Some(Refusal("AccessDenied", "AccessDenied", "not authorized to perform: sqs:changemessagevisibility"))
+    });
+    let _agent = home.agent();
+    wait_for_health(&home, "ready");
+    for id in ["e-1", "e-2"] {
+        let lock = Lock::take(&home);
+        let asked = scene.tap.calls("ChangeMessageVisibilityBatch").len();
+        scene.send(&queue, &deployment(id));
+        eventually("an extension", || (scene.tap.calls("ChangeMessageVisibilityBatch").len() > asked).then_some(()));
+        drop(lock);
+        scene.wait_until_empty(&queue);
+    }
+    assert_eq!(recorded(&home), ["e-1", "e-2"]);
+    assert_eq!(home.log().matches("may not be kept hidden").count(), 1, "{}", home.log());
 }

@@ -62,6 +62,15 @@ impl Scene {
         self.stage.wait(self.wire.send("POST", "/", &headers, body.to_string())).good()
     }
 
+    pub fn moto_url(&self) -> &str {
+        MOTO.url()
+    }
+
+    /// A template of one minute.
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+
     /// Creates a queue; one whose name ends in `.fifo` is a FIFO queue.
     pub fn queue(&self, name: &str, attributes: Value) -> String {
         let (name, end) = name.strip_suffix(".fifo").map_or((name, ""), |name| (name, ".fifo"));
