@@ -15,6 +15,7 @@ mod queue;
 mod schedule;
 mod service;
 mod simulator;
+mod storm;
 mod telemetry;
 mod window;
 mod wishes;

@@ -28,15 +28,14 @@ fn other<'a>(case: &Case<'_>, known: Option<&'a Known>) -> Option<&'a Known> {
 /// ago, has been started already.
 pub(super) fn deployment(case: &Case<'_>) -> Judgement {
     let Some((deployment, row)) = known(case) else { return Judgement::Clear };
-    match superseded(case, deployment, row) {
+    match superseded(case, row) {
         Judgement::Clear => repeated(case, deployment, row),
         other => other,
     }
 }
 
-fn superseded(case: &Case<'_>, deployment: &Deployment, row: &Deployed) -> Judgement {
-    let is_newer = |newest: &&Known| (newest.order, newest.at) >= (deployment.order, case.run.opened_at);
-    match other(case, row.newest.as_ref()).filter(is_newer) {
+fn superseded(case: &Case<'_>, row: &Deployed) -> Judgement {
+    match other(case, row.newest.as_ref()) {
         Some(by) => Judgement::Skip(SkipReason::Superseded { by: by.run.clone(), version: by.version.clone() }),
         None => Judgement::Clear,
     }

@@ -16,7 +16,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing,
+    closing, latest,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -31,10 +31,9 @@ pub const PASS_MS: u64 = 5 * SECOND_MS;
 const MAX_CALLS_IN_TEN_SECONDS: usize = 14;
 
 /// Lists every promise that a world broke.
-pub fn broken(world: &World) -> Vec<String> {
-    let mut found = world.broken.clone();
-    found.extend(world.store.with(|tables| tables.broken.clone()));
-    let evidence = Evidence::new(world);
+pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut found = evidence.world.broken.clone();
+    found.extend(evidence.world.store.with(|tables| tables.broken.clone()));
     evidence.never_twice(&mut found);
     evidence.starts(&mut found);
     evidence.ends(&mut found);
@@ -42,13 +41,26 @@ pub fn broken(world: &World) -> Vec<String> {
     evidence.events(&mut found);
     evidence.journal(&mut found);
     evidence.pace(&mut found);
-    closing::stops(&evidence, &mut found);
-    turns::check(&evidence, &mut found);
+    closing::stops(evidence, &mut found);
+    turns::check(evidence, &mut found);
+    latest::check(evidence, &mut found);
+    found
+}
+
+/// Lists every promise that a world of nothing but events broke.
+pub fn broken_by_events(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut found = evidence.world.broken.clone();
+    found.extend(evidence.world.store.with(|tables| tables.broken.clone()));
+    evidence.never_twice(&mut found);
+    evidence.starts(&mut found);
+    evidence.ends(&mut found);
+    evidence.journal(&mut found);
+    latest::check(evidence, &mut found);
     found
 }
 
 /// Names what happened to the runs of a world.
-pub fn seen(world: &World) -> BTreeSet<String> {
+pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
     let name = |observation: &Observation| match observation {
         Observation::Started { adopted: Adopted::ByTag, .. } => "adopted".to_owned(),
         Observation::Skipped { reason } => format!("skipped {}", reason.as_str()),
@@ -57,7 +69,8 @@ pub fn seen(world: &World) -> BTreeSet<String> {
         Observation::Finished { outcome } => format!("finished {}", outcome.as_str()),
         other => other.as_str().to_owned(),
     };
-    world.store.with(|tables| {
+    let besides = latest::seen(evidence).into_iter().map(str::to_owned);
+    evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {
             let trigger = tables.runs.get(&entry.run).map(|run| &run.trigger);
             let special = match (&entry.observation, trigger) {
@@ -78,7 +91,7 @@ pub fn seen(world: &World) -> BTreeSet<String> {
             };
             [Some(name(&entry.observation)), special.map(str::to_owned)]
         });
-        seen.flatten().collect()
+        seen.flatten().chain(besides).collect()
     })
 }
 
@@ -92,7 +105,7 @@ pub struct Evidence<'a> {
 }
 
 impl<'a> Evidence<'a> {
-    fn new(world: &'a World) -> Self {
+    pub fn new(world: &'a World) -> Self {
         let mut journal: BTreeMap<RunId, Vec<_>> = BTreeMap::new();
         let runs = world.store.with(|tables| {
             for (ms, entry) in &tables.journal {
@@ -163,7 +176,8 @@ impl<'a> Evidence<'a> {
                         if !self.rules_about(*ms).iter().any(allowed) {
                             found.push(format!("blackout: {id} is started at {at} against the rules"));
                         }
-                        if *at < run.not_before {
+                        // Events of the same key postpone a start, but not for ever.
+                        if *at < run.not_before && run.trigger.terms().settle_limit.is_none() {
                             found.push(format!("early: {id} is started at {at}, before {}", run.not_before));
                         }
                         if self.is_halted_since(*ms) {
@@ -184,7 +198,7 @@ impl<'a> Evidence<'a> {
                 match what {
                     Durable::Halted => halted = halted.or(Some(*when)),
                     Durable::Resumed => halted = None,
-                    Durable::Opened { .. } | Durable::Paused { .. } => {}
+                    Durable::Opened { .. } | Durable::Paused { .. } | Durable::Arrived { .. } => {}
                 }
             }
             halted.is_some_and(|since| since + PASS_MS < ms)

@@ -23,7 +23,7 @@ use super::{
     truth::{Experiment, drawn},
 };
 
-/// Experiments that may be active at once in one place (AWS FIS quotas).
+/// Experiments that may be active at once in one place, unless a world says otherwise (AWS FIS quotas).
 const ACTIVE_QUOTA: usize = 5;
 /// Longer than the engine waits for an answer, in milliseconds.
 const FOREVER_MS: u64 = 3_600_000;
@@ -62,6 +62,8 @@ pub struct CallLog {
 
 #[derive(Debug, Default)]
 pub struct State {
+    /// Experiments that may be active at once in one place.
+    pub quota: usize,
     pub experiments: Vec<Experiment>,
     pub calls: Vec<CallLog>,
     pub templates: BTreeMap<String, (BTreeMap<String, String>, TemplateFacts)>,
@@ -95,7 +97,7 @@ fn failure(class: FailureClass) -> CallFailure {
 impl Fis {
     pub fn new(nature: Arc<Nature>, tokens: Tokens, templates: Vec<(BTreeMap<String, String>, TemplateFacts)>) -> Self {
         let templates = templates.into_iter().map(|(tags, facts)| (facts.id.clone(), (tags, facts))).collect();
-        Self { nature, tokens, state: Mutex::new(State { templates, ..State::default() }) }
+        Self { nature, tokens, state: Mutex::new(State { templates, quota: ACTIVE_QUOTA, ..State::default() }) }
     }
 
     /// Looks at the truth as of now.
@@ -147,7 +149,7 @@ impl Fis {
             return Err(failure(FailureClass::NotFound));
         };
         let active = state.experiments.iter().filter(|e| e.place == place && !e.has_ended(at)).count();
-        if active >= ACTIVE_QUOTA {
+        if active >= state.quota {
             return Err(failure(FailureClass::Quota));
         }
         let id = format!("EXP{}", state.experiments.len() + 1);

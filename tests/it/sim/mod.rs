@@ -7,10 +7,14 @@
 mod check;
 mod closing;
 mod fis;
+mod latest;
 mod month;
 mod nature;
+mod queue;
+mod releases;
 mod scenario;
 mod store;
+mod storm;
 mod truth;
 mod turns;
 mod windows;
@@ -21,7 +25,11 @@ use std::collections::BTreeSet;
 use nature::Timeline;
 use world::{Planted, SOUND, World};
 
-use self::{fis::Tokens, store::Intent};
+use self::{
+    check::Evidence,
+    fis::Tokens,
+    store::{Intent, Memory},
+};
 
 /// Names the seed that [`replay_one_seed`] runs.
 const SEED_VARIABLE: &str = "FIREDRILL_SIM_SEED";
@@ -39,12 +47,13 @@ fn live(seed: u64, planted: Planted, timeline: Timeline) -> Life {
     runtime.block_on(async {
         let mut world = World::new(seed, planted, timeline);
         world.live().await;
-        Life { broken: check::broken(&world), seen: check::seen(&world), timeline: world.nature.timeline() }
+        let evidence = Evidence::new(&world);
+        Life { broken: check::broken(&evidence), seen: check::seen(&evidence), timeline: world.nature.timeline() }
     })
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 38] = [
+const HAPPENS: [&str; 51] = [
     "started",
     "adopted",
     "start-refused",
@@ -59,8 +68,17 @@ const HAPPENS: [&str; 38] = [
     "held template-unread",
     "started again",
     "started over windows",
+    "deployment late",
+    "deployment not drawn",
+    "hold expired",
+    "settling cut short",
+    "started in order",
+    "stop for a newer version",
+    "superseded while held",
+    "version started again",
     "skipped budget",
     "skipped closed",
+    "skipped cooling-down",
     "skipped excluded",
     "skipped failing",
     "skipped gap",
@@ -71,7 +89,11 @@ const HAPPENS: [&str; 38] = [
     "skipped overlap",
     "skipped paused",
     "skipped queue-full",
+    "skipped repeated",
+    "skipped rollback",
     "skipped runs-used-up",
+    "skipped stale",
+    "skipped superseded",
     "skipped template",
     "skipped unknown",
     "skipped would-cross",
@@ -155,6 +177,27 @@ fn planted_bug_token_from_the_clock_is_caught() {
     let planted = Planted { tokens: Tokens::FromTheClock, ..SOUND };
     let caught = first_broken(planted, 0..300);
     assert!(caught.is_some(), "300 worlds did not notice that every call has a token of its own");
+}
+
+#[test]
+fn planted_bug_last_event_wins_is_caught() {
+    let planted = Planted { memory: Memory::LastIsNewest, ..SOUND };
+    let caught = first_broken(planted, 0..300);
+    assert!(caught.is_some(), "300 worlds did not notice that an older deployment wins when its event comes later");
+}
+
+#[test]
+fn planted_bug_settling_that_does_not_begin_anew_is_caught() {
+    let planted = Planted { memory: Memory::SettlesOnce, ..SOUND };
+    let caught = first_broken(planted, 0..300);
+    assert!(caught.is_some(), "300 worlds did not notice that further events postpone nothing");
+}
+
+#[test]
+fn planted_bug_deployments_noted_in_another_transaction_is_caught() {
+    let planted = Planted { memory: Memory::Afterwards, ..SOUND };
+    let caught = first_broken(planted, 0..300);
+    assert!(caught.is_some(), "300 worlds did not notice that rows of deployments are written too late");
 }
 
 #[test]

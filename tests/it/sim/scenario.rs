@@ -17,7 +17,10 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
-use super::windows::window;
+use super::{
+    releases::{self, Release},
+    windows::window,
+};
 use crate::support::chance::Chance;
 
 pub const SECOND_MS: u64 = 1_000;
@@ -41,7 +44,7 @@ const BASES: [&str; 8] = [
 ];
 
 /// Sources of events; triggers ask for one of them.
-const SOURCES: [&str; 3] = ["app.one", "app.two", "app.three"];
+pub const SOURCES: [&str; 3] = ["app.one", "app.two", "app.three"];
 
 /// Something that happens.
 #[derive(Debug, Clone)]
@@ -55,6 +58,10 @@ pub enum Happening {
     DeliverNoise {
         id: u64,
     },
+    /// A queue delivers the event of a release, perhaps not for the first time.
+    Release(Release),
+    /// A FIFO queue delivers what it holds, in order.
+    DeliverNext,
     /// FIS tells of an experiment on the queue.
     FisTells,
     StartByHand {
@@ -128,8 +135,11 @@ pub fn base(c: &mut Chance) -> Timestamp {
     base + minutes(c.between(0, 90))
 }
 
+/// A template and its tags.
+pub type Template = (BTreeMap<String, String>, TemplateFacts);
+
 /// Draws templates; experiment `n` names the `n`th.
-pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<(BTreeMap<String, String>, TemplateFacts)> {
+pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<Template> {
     let template = |n: u64, c: &mut Chance| {
         let is_known = !c.one_in(8);
         let action_id = if is_known { "aws:ecs:task-network-latency" } else { "aws:next:year" };
@@ -261,19 +271,20 @@ fn cron(c: &mut Chance, base: Timestamp) -> CronSchedule {
 
 fn trigger(c: &mut Chance) -> EventTrigger {
     let pattern = json!({"source": [c.pick(&SOURCES)], "detail": {"state": ["done"]}});
-    EventTrigger {
+    let trigger = EventTrigger {
         settle: minutes(c.pick(&[0, 1, 5])),
         hold_for: minutes(c.pick(&[0, 0, 30, 120])),
         start_deadline: minutes(c.pick(&[0, 1, 10])),
         ..EventTrigger::new(Pattern::parse(&pattern).expect("a pattern"))
-    }
+    };
+    if c.one_in(4) { trigger } else { releases::asking(c, trigger) }
 }
 
 /// Draws what an operator changes in a configuration.
 pub fn changed(c: &mut Chance, rules: &Rules, now: Timestamp) -> Rules {
     let mut rules = rules.clone();
     let victim = rules.experiments.keys().nth(usize::try_from(c.between(0, 3)).expect("small")).cloned();
-    match c.between(0, 7) {
+    match c.between(0, 9) {
         0..=2 => {
             let n = 10 + c.between(0, 99);
             let window = window(c, n, now);
@@ -288,6 +299,7 @@ pub fn changed(c: &mut Chance, rules: &Rules, now: Timestamp) -> Rules {
             if let Some(victim) = victim.and_then(|name| rules.experiments.get_mut(&name)) {
                 match other {
                     5 => victim.max_duration = max_duration(c),
+                    8 | 9 => victim.triggers = (0..c.between(0, 2)).map(|_| trigger(c)).collect(),
                     6 => victim.place.region = Some(c.pick(&["us-east-1", "eu-west-1"]).to_owned()),
                     _ => {
                         let name = victim.name.clone();
@@ -313,6 +325,8 @@ pub fn happenings(c: &mut Chance, length_ms: u64) -> Vec<(u64, Happening)> {
             all.push((at + c.between(0, MINUTE_MS), H::Deliver { event, source }));
         }
     }
+    let releases = releases::releases(c, length_ms).into_iter();
+    all.extend(releases.filter(|(at, _)| *at < length_ms).map(|(at, release)| (at, H::Release(release))));
     if c.one_in(4) {
         all.push((c.between(0, length_ms), H::DeliverNoise { id: 1 }));
     }

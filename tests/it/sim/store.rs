@@ -10,7 +10,7 @@ use std::{
 
 use firedrill::{
     domain::{
-        deployment::{Deployed, DeployedKey},
+        deployment::{Deployed, DeployedKey, Known},
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
         plan::{Halt, PauseRow, Pausing, ScheduleKey, StopRequest},
@@ -34,6 +34,7 @@ pub enum Durable {
     Halted,
     Resumed,
     Paused { experiment: ExperimentName, row: PauseRow },
+    Arrived { event_id: String },
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +60,24 @@ pub struct Tables {
     pub broken: Vec<String>,
     /// Planted: intents that were acknowledged and are not written yet.
     unwritten: BTreeMap<RunId, Change>,
+    /// How deployments are remembered.
+    pub memory: Memory,
+    /// Planted: what is not noted in the rows of deployments yet.
+    unnoted: Vec<(Run, Observation, Timestamp)>,
+}
+
+/// How deployments are remembered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// As they must be.
+    #[default]
+    Sound,
+    /// Planted bug: the last one that came in is the newest.
+    LastIsNewest,
+    /// Planted bug: a key settles after the first of its events.
+    SettlesOnce,
+    /// Planted bug: in a transaction after the one that it follows from.
+    Afterwards,
 }
 
 /// When the intent to start is written.
@@ -91,7 +110,10 @@ impl MemoryStore {
 
     /// The agent is gone, and with it what was never written.
     pub fn crash(&self) {
-        self.with(|tables| tables.unwritten.clear());
+        self.with(|tables| {
+            tables.unwritten.clear();
+            tables.unnoted.clear();
+        });
     }
 
     fn make(&self, change: Change, tables: &mut Tables, nature: &Nature, ms: u64) -> Committed {
@@ -126,7 +148,10 @@ impl MemoryStore {
             self.nature.say(|| "store: write failed".to_owned());
             return Err(failed("write"));
         }
-        let done = self.with(|tables| change(tables, now));
+        let done = self.with(|tables| {
+            tables.note_at_last();
+            change(tables, now)
+        });
         self.nature.pause().await;
         if self.nature.draw(|c| c.permille(weather.store)) {
             self.with(|tables| tables.faults.push(now));
@@ -242,6 +267,9 @@ impl Tables {
         let Arrival { event, runs } = arrival;
         let key = (event.source, event.event_id);
         let is_known = self.events.contains_key(&key);
+        if !is_known {
+            self.log.push((ms, Durable::Arrived { event_id: key.1.clone() }));
+        }
         let opened = self.events.entry(key).or_default();
         let new: Vec<Run> = runs.into_iter().filter(|run| !opened.contains(&run.id)).collect();
         opened.extend(new.iter().map(|run| run.id.clone()));
@@ -272,8 +300,30 @@ impl Tables {
 
     /// Notes what happened in the row of what the run is about.
     fn remember(&mut self, run: &Run, observation: &Observation, at: Timestamp) {
-        if let Some(key) = Deployed::key(run) {
-            self.deployed.entry(key).or_default().note(run, observation, at);
+        let Some(key) = Deployed::key(run) else { return };
+        if self.memory == Memory::Afterwards {
+            return self.unnoted.push((run.clone(), observation.clone(), at));
+        }
+        let row = self.deployed.entry(key).or_default();
+        let before = row.change.filter(|change| change.until > run.opened_at);
+        row.note(run, observation, at);
+        match (self.memory, run.revision) {
+            (Memory::LastIsNewest, 0) => {
+                let order = row.newest.as_ref().map_or(at, |newest| newest.order);
+                let version = run.trigger.deployment().and_then(|deployment| deployment.version.clone());
+                row.newest = Some(Known { run: run.id.clone(), version, order, at });
+            }
+            (Memory::SettlesOnce, 0) => row.change = before.or(row.change),
+            _ => {}
+        }
+    }
+
+    /// Planted: notes what was not.
+    fn note_at_last(&mut self) {
+        for (run, observation, at) in std::mem::take(&mut self.unnoted) {
+            if let Some(key) = Deployed::key(&run) {
+                self.deployed.entry(key).or_default().note(&run, &observation, at);
+            }
         }
     }
 

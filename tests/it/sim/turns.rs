@@ -217,7 +217,9 @@ impl Evidence<'_> {
             let is_one =
                 self.always(name, |e| matches!(e.overlap, Overlap::QueueOne | Overlap::StopOther | Overlap::Skip));
             let mut changes: Vec<(u64, usize, &RunId, bool)> = Vec::new();
-            let ours = |id: &RunId| self.runs[id].experiment == *name && !(is_one && is_backfill(&self.runs[id]));
+            // Each that runs may have one more that takes its place.
+            let besides = |run: &Run| is_one && (is_backfill(run) || self.takes_over(run));
+            let ours = |id: &RunId| self.runs[id].experiment == *name && !besides(&self.runs[id]);
             for (id, entries) in self.journal.iter().filter(|(id, _)| ours(id)) {
                 for (n, (ms, _, observation)) in entries.iter().enumerate() {
                     match observation {
@@ -255,10 +257,12 @@ impl Evidence<'_> {
             let has_waited = |o: &Observation| matches!(o, Observation::Held { .. } | Observation::StartAsked { .. });
             let before = self.journal[&run.id].iter().filter(|(when, ..)| *when < ms);
             let was_held = before.into_iter().any(|(.., observation)| has_waited(observation));
+            let takes_over = self.takes_over(run);
             let last = |rules: &&Rules| {
                 let declared = rules.experiments.get(&run.experiment);
-                let queues = declared
-                    .filter(|declared| is_backfill(run) || !matches!(declared.overlap, Overlap::Skip | Overlap::Allow));
+                let queues = declared.filter(|declared| {
+                    is_backfill(run) || takes_over || !matches!(declared.overlap, Overlap::Skip | Overlap::Allow)
+                });
                 let queued = queues.map(|declared| run.not_before + declared.limits.queue_for);
                 run.hold_until.into_iter().chain(queued).filter(|_| was_held).fold(run.start_by, Timestamp::max)
             };
@@ -322,6 +326,7 @@ impl Evidence<'_> {
                 if self.runs.get(by).is_none_or(|by| by.experiment != run.experiment) || !for_it {
                     found.push(format!("replace: {id} is stopped for {by}, which is {waits:?}"));
                 }
+                let is_newer = self.is_for_a_newer_version(id, by);
                 let by = &self.runs[by];
                 let may_start = |rules: &&Rules| {
                     rules.experiments.get(&by.experiment).is_some_and(|declared| {
@@ -332,7 +337,7 @@ impl Evidence<'_> {
                                 *at,
                                 *at + SignedDuration::from_secs(1),
                             );
-                        declared.overlap == Overlap::StopOther && !closed
+                        (declared.overlap == Overlap::StopOther || is_newer) && !closed
                     })
                 };
                 if !self.rules_about(*ms).iter().any(may_start) {

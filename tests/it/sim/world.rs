@@ -4,7 +4,7 @@
 //! stays, what FIS was asked takes effect, what the queue was not told to delete comes again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -30,14 +30,14 @@ use firedrill::{
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
-use crate::support::runs::name;
-
 use super::{
     check,
     fis::{Fis, Tokens},
     nature::{Nature, Timeline, Weather},
-    scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS},
-    store::{Intent, MemoryStore},
+    queue::message,
+    releases::Release,
+    scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template},
+    store::{Intent, Memory, MemoryStore},
     windows,
 };
 use crate::support::chance::Chance;
@@ -54,10 +54,11 @@ pub const MAX_PASSES_A_SECOND: u64 = 150;
 pub struct Planted {
     pub intent: Intent,
     pub tokens: Tokens,
+    pub memory: Memory,
 }
 
 /// Nothing is.
-pub const SOUND: Planted = Planted { intent: Intent::First, tokens: Tokens::Honoured };
+pub const SOUND: Planted = Planted { intent: Intent::First, tokens: Tokens::Honoured, memory: Memory::Sound };
 
 type EngineFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -131,24 +132,44 @@ pub struct World {
     restart_at: Option<u64>,
     /// Events that the queue was told to delete.
     pub deleted: BTreeSet<u64>,
+    /// Releases of which an event was delivered.
+    pub releases: BTreeMap<u64, Release>,
+    /// Of those, the ones whose event the queue was told to delete.
+    pub released: BTreeSet<u64>,
+    /// What the FIFO queue holds.
+    pub in_order: VecDeque<Release>,
     /// Promises broken on the way.
     pub broken: Vec<String>,
+    /// Most passes of the engine in one second.
+    pub most_passes: u64,
 }
 
 impl World {
     pub fn new(seed: u64, planted: Planted, timeline: Timeline) -> Self {
         let mut c = Chance::new(seed);
         let base = scenario::base(&mut c);
-        let rules = Arc::new(scenario::rules(&mut c, base));
+        let rules = scenario::rules(&mut c, base);
         let templates = scenario::templates(&mut c, base);
         let length = c.between(HOUR_MS / 2, 3 * HOUR_MS);
         let happenings = scenario::happenings(&mut c, length);
-        let nature = Arc::new(Nature::new(c.between(0, u64::MAX - 1), base, timeline));
+        let nature = Nature::new(c.between(0, u64::MAX - 1), base, timeline);
+        let mut world = Self::of(nature, rules, templates, planted);
+        for (at, happening) in happenings {
+            world.schedule(at, happening);
+        }
+        world.schedule(length, Happening::Calm);
+        world
+    }
+
+    /// A world with these rules in which nothing happens yet.
+    pub fn of(nature: Nature, rules: Rules, templates: Vec<Template>, planted: Planted) -> Self {
+        let (nature, rules) = (Arc::new(nature), Arc::new(rules));
         let store = Arc::new(MemoryStore::new(nature.clone(), planted.intent));
+        store.with(|tables| tables.memory = planted.memory);
         let fis = Arc::new(Fis::new(nature.clone(), planted.tokens, templates));
         let ear = Arc::new(Ear { nature: nature.clone(), passes: Mutex::default() });
         nature.say(|| format!("rules: {rules:#?}"));
-        let mut world = Self {
+        Self {
             nature,
             store,
             fis,
@@ -162,13 +183,12 @@ impl World {
             down_since: Some(0),
             restart_at: None,
             deleted: BTreeSet::new(),
+            releases: BTreeMap::new(),
+            released: BTreeSet::new(),
+            in_order: VecDeque::new(),
             broken: Vec::new(),
-        };
-        for (at, happening) in happenings {
-            world.schedule(at, happening);
+            most_passes: MAX_PASSES_A_SECOND,
         }
-        world.schedule(length, Happening::Calm);
-        world
     }
 
     pub fn passes(&self) -> Passes {
@@ -180,7 +200,7 @@ impl World {
         self.store.with(|tables| tables.faults.iter().map(|&at| (at, at + 2 * SECOND_MS)).collect())
     }
 
-    fn schedule(&mut self, at: u64, happening: Happening) {
+    pub fn schedule(&mut self, at: u64, happening: Happening) {
         self.next += 1;
         self.agenda.insert((at, self.next), happening);
     }
@@ -188,10 +208,19 @@ impl World {
     /// Lives through everything; then nothing goes wrong any more, and every run has to end.
     pub async fn live(&mut self) {
         self.restart();
-        while let Some(((at, _), happening)) = self.agenda.pop_first() {
+        self.live_until(u64::MAX).await;
+    }
+
+    /// Lives through what happens up to a true time; at the end of time, through all that happens.
+    pub async fn live_until(&mut self, end: u64) {
+        while let Some(next) = self.agenda.first_entry().filter(|next| next.key().0 <= end) {
+            let ((at, _), happening) = next.remove_entry();
             self.until(at).await;
             self.nature.say(|| format!("-- {happening:?}"));
             self.happen(happening).await;
+        }
+        if end < u64::MAX {
+            self.until(end).await;
         }
     }
 
@@ -241,9 +270,9 @@ impl World {
         }
     }
 
-    fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.restart_at = None;
-        if self.agent.is_some() || self.passes().peak > MAX_PASSES_A_SECOND {
+        if self.agent.is_some() || self.passes().peak > self.most_passes {
             return;
         }
         let poke = Arc::new(Notify::new());
@@ -280,7 +309,7 @@ impl World {
     async fn beside<T>(&mut self, other: impl Future<Output = T>) -> Option<T> {
         let Some(mut agent) = self.agent.take() else { return Some(other.await) };
         let mut other = std::pin::pin!(other);
-        let ear = self.ear.clone();
+        let (ear, most_passes) = (self.ear.clone(), self.most_passes);
         let ended = std::future::poll_fn(|context| {
             if let Some(left) = agent.polls_left {
                 if left == 0 {
@@ -288,7 +317,7 @@ impl World {
                 }
                 agent.polls_left = Some(left - 1);
             }
-            if agent.engine.as_mut().poll(context).is_ready() || ear.passes().peak > MAX_PASSES_A_SECOND {
+            if agent.engine.as_mut().poll(context).is_ready() || ear.passes().peak > most_passes {
                 return Poll::Ready(None);
             }
             other.as_mut().poll(context).map(Some)
@@ -329,9 +358,16 @@ impl World {
         match happening {
             Happening::Deliver { event, source } => self.deliver(event, source).await,
             Happening::DeliverNoise { id } => {
-                let message = message(id, "no event at all".to_owned());
-                self.take_in(message).await;
+                let message = message(&format!("m{id}"), "no event at all".to_owned());
+                self.take_in(vec![message]).await;
             }
+            Happening::Release(release) if release.is_in_order() => {
+                self.releases.insert(release.event, release);
+                self.in_order.push_back(release);
+                self.deliver_next().await;
+            }
+            Happening::Release(release) => self.release(release).await,
+            Happening::DeliverNext => self.deliver_next().await,
             Happening::FisTells => self.fis_tells(now).await,
             Happening::StartByHand { .. }
             | Happening::Backfill { .. }
@@ -390,16 +426,6 @@ impl World {
         }
     }
 
-    /// FIS tells of the last experiment, whether it is over or going on.
-    async fn fis_tells(&mut self, now: u64) {
-        let count = self.fis.with(|state| state.experiments.len());
-        let body = serde_json::json!({
-            "id": format!("f{now}"), "source": "aws.fis", "detail-type": "FIS Experiment State Change",
-            "detail": {"experiment-id": format!("EXP{count}"), "new-state": {"status": "completed"}},
-        });
-        self.take_in(message(now, body.to_string())).await;
-    }
-
     async fn operate(&mut self, happening: Happening) {
         let Some(manual) = self.agent.as_ref().map(|agent| agent.manual.clone()) else { return };
         let asker = Asker { by: "somebody".to_owned(), reason: Some("because".to_owned()) };
@@ -445,40 +471,12 @@ impl World {
         self.nature.say(|| format!("-- operator: {done:?}"));
     }
 
-    async fn deliver(&mut self, event: u64, source: &'static str) {
-        let body = serde_json::json!({
-            "id": format!("e{event}"), "source": source, "detail-type": "Deployment", "time": "2026-03-01T02:00:00Z",
-            "detail": {"state": if event % 5 == 4 { "begun" } else { "done" }},
-        });
-        let is_taken = self.take_in(message(event, body.to_string())).await;
-        let again = self.nature.draw(|c| c.one_in(4));
-        if is_taken {
-            self.deleted.insert(event);
-        }
-        if !is_taken || again {
-            // Not deleted, or delivered at least once more all the same.
-            self.schedule(self.nature.elapsed() + 30 * SECOND_MS, Happening::Deliver { event, source });
-        }
-    }
-
-    /// Hands a message to the agent; tells whether it may be deleted.
-    async fn take_in(&mut self, message: Message) -> bool {
+    /// Hands messages to the agent; tells whether they may be deleted.
+    pub async fn take_in(&mut self, messages: Vec<Message>) -> bool {
         let Some(events) = self.agent.as_ref().map(|agent| agent.events.clone()) else { return false };
         let now = self.nature.now();
-        let taken = self.beside(async move { events.take(vec![message], now).await }).await;
+        let taken = self.beside(async move { events.take(messages, now).await }).await;
         self.nature.say(|| format!("-- queue: {taken:?}"));
         matches!(taken, Some(Ok(_)))
-    }
-}
-
-fn message(id: u64, body: String) -> Message {
-    Message {
-        queue: name("deployments"),
-        id: format!("m{id}"),
-        body,
-        parent: None,
-        group: None,
-        sent_at: None,
-        envelope: None,
     }
 }

@@ -1,0 +1,77 @@
+//! The queues of a world: what they deliver, and what they deliver again.
+
+use firedrill::ingest::event::Message;
+
+use super::{
+    releases::Release,
+    scenario::{Happening, SECOND_MS},
+    world::World,
+};
+use crate::support::runs::name;
+
+pub fn message(id: &str, body: String) -> Message {
+    Message {
+        queue: name("deployments"),
+        id: id.to_owned(),
+        body,
+        parent: None,
+        group: None,
+        sent_at: None,
+        envelope: None,
+    }
+}
+
+impl World {
+    /// A standard queue delivers what FIS tells.
+    pub async fn fis_tells(&mut self, now: u64) {
+        let count = self.fis.with(|state| state.experiments.len());
+        let body = serde_json::json!({
+            "id": format!("f{now}"), "source": "aws.fis", "detail-type": "FIS Experiment State Change",
+            "detail": {"experiment-id": format!("EXP{count}"), "new-state": {"status": "completed"}},
+        });
+        self.take_in(vec![message(&format!("m{now}"), body.to_string())]).await;
+    }
+
+    /// A standard queue delivers an event.
+    pub async fn deliver(&mut self, event: u64, source: &'static str) {
+        let body = serde_json::json!({
+            "id": format!("e{event}"), "source": source, "detail-type": "Deployment", "time": "2026-03-01T02:00:00Z",
+            "detail": {"state": if event % 5 == 4 { "begun" } else { "done" }},
+        });
+        let is_taken = self.take_in(vec![message(&format!("m{event}"), body.to_string())]).await;
+        let again = self.nature.draw(|c| c.one_in(4));
+        if is_taken {
+            self.deleted.insert(event);
+        }
+        if !is_taken || again {
+            // Not deleted, or delivered at least once more all the same.
+            self.schedule(self.nature.elapsed() + 30 * SECOND_MS, Happening::Deliver { event, source });
+        }
+    }
+
+    /// A standard queue delivers the event of a release.
+    pub async fn release(&mut self, release: Release) {
+        self.releases.insert(release.event, release);
+        let is_taken = self.take_in(vec![message(&release.id(), release.body(&self.nature))]).await;
+        if is_taken {
+            self.released.insert(release.event);
+        }
+        if !is_taken || self.nature.draw(|c| c.one_in(8)) {
+            let later = self.nature.draw(|c| c.between(30, 200)) * SECOND_MS;
+            self.schedule(self.nature.elapsed() + later, Happening::Release(release));
+        }
+    }
+
+    /// Nothing overtakes what was not deleted.
+    pub async fn deliver_next(&mut self) {
+        while let Some(release) = self.in_order.front().copied() {
+            let message = message(&release.id(), release.body(&self.nature));
+            let sent_at = Some(release.sent_at(&self.nature));
+            if !self.take_in(vec![Message { group: Some(release.app.to_owned()), sent_at, ..message }]).await {
+                return self.schedule(self.nature.elapsed() + 30 * SECOND_MS, Happening::DeliverNext);
+            }
+            self.released.insert(release.event);
+            self.in_order.pop_front();
+        }
+    }
+}
