@@ -1,6 +1,9 @@
 //! FIS by the SDK: the engine's fault injector.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use aws_sdk_fis::{
     Client,
@@ -11,6 +14,8 @@ use aws_sdk_fis::{
     },
 };
 use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     classify::failure,
@@ -38,17 +43,36 @@ const SAFETY_LEVER: &str = "default";
 #[derive(Debug, Clone)]
 pub struct AwsFis {
     places: Arc<Places>,
+    /// Clients by place: to make one takes longer than to make a request.
+    clients: Arc<Mutex<HashMap<Place, Client>>>,
 }
 
 impl AwsFis {
     /// Makes an injector that shares clients' configurations.
     pub fn new(places: Arc<Places>) -> Self {
-        Self { places }
+        Self { places, clients: Arc::default() }
     }
 
     async fn client(&self, place: &Place) -> Client {
-        Client::new(&self.places.config(place, CallKind::Short).await)
+        if let Some(client) = self.clients.lock().await.get(place) {
+            return client.clone();
+        }
+        let config = self.places.config(place, CallKind::Short).await;
+        let client = Client::new(&config);
+        // Without a Region it is of no use later.
+        if config.region().is_some() {
+            self.clients.lock().await.insert(place.clone(), client.clone());
+        }
+        client
     }
+}
+
+/// Makes a call on whatever thread is free: the engine's own has rows to look at. Dropped, it ends.
+async fn aside<T: Send + 'static>(
+    call: impl Future<Output = Result<T, CallFailure>> + Send + 'static,
+) -> Result<T, CallFailure> {
+    let answer = AbortOnDropHandle::new(tokio::spawn(call)).await;
+    answer.unwrap_or_else(|ended| Err(unreadable(&ended.to_string())))
 }
 
 impl FaultInjector for AwsFis {
@@ -69,8 +93,11 @@ impl FaultInjector for AwsFis {
             .client_token(&request.client_token)
             .experiment_template_id(&request.template_id)
             .set_tags(Some(request.tags.clone().into_iter().collect()));
-        let answer = call.send().await.map_err(|e| failure(&e))?;
-        answer.experiment.and_then(experiment).ok_or_else(|| unreadable("the answer holds no experiment"))
+        aside(async move {
+            let answer = call.send().await.map_err(|e| failure(&e))?;
+            answer.experiment.and_then(experiment).ok_or_else(|| unreadable("the answer holds no experiment"))
+        })
+        .await
     }
 
     async fn find(&self, place: &Place, template_id: &str, run: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
@@ -96,13 +123,17 @@ impl FaultInjector for AwsFis {
 
     async fn get(&self, place: &Place, fis_id: &str) -> Result<FisExperiment, CallFailure> {
         let client = self.client(place).await;
-        let answer = client.get_experiment().id(fis_id).send().await.map_err(|e| failure(&e))?;
-        let found = answer.experiment.and_then(experiment);
-        let mut fis = found.ok_or_else(|| unreadable("the answer holds no experiment"))?;
-        if fis.status == FisStatus::Stopped {
-            fis.lever_engaged = lever_engaged(&client).await;
-        }
-        Ok(fis)
+        let call = client.get_experiment().id(fis_id);
+        aside(async move {
+            let answer = call.send().await.map_err(|e| failure(&e))?;
+            let found = answer.experiment.and_then(experiment);
+            let mut fis = found.ok_or_else(|| unreadable("the answer holds no experiment"))?;
+            if fis.status == FisStatus::Stopped {
+                fis.lever_engaged = lever_engaged(&client).await;
+            }
+            Ok(fis)
+        })
+        .await
     }
 
     async fn stop(&self, place: &Place, fis_id: &str) -> Result<(), CallFailure> {
@@ -189,6 +220,7 @@ fn facts(template: ExperimentTemplate) -> TemplateFacts {
             .map_or(0, |count| u64::try_from(count).unwrap_or(0)),
         // The engine's clock replaces this when the answer is recorded.
         read_at: Timestamp::UNIX_EPOCH,
+        read_by: None,
     }
 }
 

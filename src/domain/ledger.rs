@@ -110,6 +110,15 @@ pub enum Noted {
 }
 
 impl Ledger {
+    /// Tells whether an observation may change a ledger.
+    pub fn heeds(run: &Run, observation: &Observation) -> bool {
+        match observation {
+            Observation::StartAsked { .. } => matches!(run.trigger, Trigger::Slot { .. }),
+            Observation::Skipped { reason: SkipReason::Template { .. } } | Observation::Finished { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Notes an observation; `run` is the run after it, `definition` what its experiment ran by then.
     pub fn note(
         &mut self,
@@ -118,6 +127,9 @@ impl Ledger {
         at: Timestamp,
         definition: Option<&Definition>,
     ) -> Noted {
+        if !Self::heeds(run, observation) {
+            return Noted::Nothing;
+        }
         match observation {
             Observation::StartAsked { .. } => match (&run.state, &run.trigger) {
                 (RunState::Starting { attempt: 1, .. }, Trigger::Slot { schedule, .. }) => {

@@ -28,6 +28,7 @@ use super::{
     ids::{ExperimentName, RunId, ScheduleName},
     ledger::Ledger,
     run::{Observation, Run, RunState, StopCause},
+    template::TemplateFacts,
 };
 
 /// Key of a schedule's cursor: the experiment and the schedule's [`timetable`](super::schedule::Schedule::timetable).
@@ -207,6 +208,8 @@ pub enum Effect {
         template_id: String,
         /// Tags for the FIS experiment besides the run's own.
         tags: BTreeMap<String, String>,
+        /// What was read of the template for another run of the experiment, where this one is judged by it.
+        facts: Option<TemplateFacts>,
     },
     /// Look for the run's FIS experiment by tag.
     Look {
@@ -301,15 +304,21 @@ fn survey(snapshot: &Snapshot<'_>, now: Timestamp) -> Survey {
     let mut survey = Survey::default();
     // Runs that begin in this very pass count as going on for those behind them.
     let mut going = going(snapshot);
-    for run in snapshot.runs.iter().filter(|run| !snapshot.busy.contains(&run.id)) {
+    let lately = start::read_lately(snapshot.runs.iter(), now);
+    let informed: Vec<_> = snapshot.runs.iter().map(|run| start::informed(snapshot, run, &lately, now)).collect();
+    let judged = snapshot.runs.iter().zip(&informed).map(|(run, informed)| informed.as_ref().unwrap_or(run));
+    let held: Vec<&Run> = judged.filter(|run| matches!(run.state, RunState::Held { .. })).collect();
+    for (run, informed) in snapshot.runs.iter().zip(&informed).filter(|(run, _)| !snapshot.busy.contains(&run.id)) {
         match &run.state {
             RunState::Requested | RunState::Settling | RunState::Held { .. } => {
-                if start::survey(snapshot, run, &going, now, &mut survey) == start::Begins::Now {
-                    going.push(run);
+                if start::survey(snapshot, run, informed.as_ref(), &going, now, &mut survey) == start::Begins::Now {
+                    going.push(informed.as_ref().unwrap_or(run));
                 }
             }
             RunState::Starting { .. } => start::survey_again(snapshot, run, now, &mut survey),
-            RunState::Running { .. } | RunState::Stopping { .. } => watch::survey(snapshot, run, now, &mut survey),
+            RunState::Running { .. } | RunState::Stopping { .. } => {
+                watch::survey(snapshot, &held, run, now, &mut survey)
+            }
             RunState::Finished { .. } | RunState::Skipped { .. } => {}
         }
     }

@@ -105,7 +105,7 @@ impl Run {
             return Err(InvalidTransition { run: self.id.clone(), state, observation });
         };
         match observation {
-            O::TemplateRead { facts } => self.facts = Some(facts.clone()),
+            O::TemplateRead { facts } | O::StartAsked { facts: Some(facts), .. } => self.facts = Some(facts.clone()),
             O::Started { fis, .. } | O::Polled { fis } => self.fis = Some(fis.clone()),
             O::Held { reason, .. } => self.waited_until = self.waited_until.max(self.granted(reason)),
             _ => {}

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ledger::Definition;
+
 /// The parts of an experiment template that decisions rest on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemplateFacts {
@@ -28,6 +30,9 @@ pub struct TemplateFacts {
     pub target_accounts: u64,
     /// When FIS was asked.
     pub read_at: Timestamp,
+    /// By which selector and where; `None` in rows of versions that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_by: Option<Box<Definition>>,
 }
 
 /// One action of a template.

@@ -9,6 +9,8 @@ use crate::domain::{
     experiment::{Place, TemplateSelector},
     fis::{CallFailure, FailureClass, FisExperiment},
     ids::{EXPERIMENT_TAG, RUN_TAG},
+    ledger::Definition,
+    plan::Effect,
     react,
     run::{Observation, Run, RunState},
     template::TemplateFacts,
@@ -70,8 +72,35 @@ impl Answer {
     }
 }
 
+/// Returns the call of an effect that needs no intent; `None` when there is nothing to ask about.
+pub(super) fn call(run: &Run, effect: Effect) -> Option<Call> {
+    match effect {
+        Effect::ReadTemplate { place, template, .. } => Some(Call::ReadTemplate { place, template }),
+        Effect::Look { .. } => match &run.state {
+            RunState::Starting { place, template_id, .. } => {
+                Some(Call::Find { place: place.clone(), template_id: template_id.clone() })
+            }
+            _ => None,
+        },
+        Effect::Poll { .. } => running_at(run).map(|(place, fis_id)| Call::Get { place, fis_id }),
+        Effect::Stop { .. } => running_at(run).map(|(place, fis_id)| Call::Stop { place, fis_id }),
+        _ => None,
+    }
+}
+
+/// Returns the call whose intent has been recorded.
+pub(super) fn intended(run: &Run, asked: Observation, tags: BTreeMap<String, String>) -> Option<Call> {
+    match asked {
+        Observation::StartAsked { place, template_id, .. } => {
+            Some(Call::Start { place, request: start_request(run, template_id, tags) })
+        }
+        Observation::StopAsked { .. } => running_at(run).map(|(place, fis_id)| Call::Stop { place, fis_id }),
+        _ => None,
+    }
+}
+
 /// Builds the request that starts a run: its token and its tag follow from its identity.
-pub(super) fn start_request(run: &Run, template_id: String, tags: BTreeMap<String, String>) -> StartRequest {
+fn start_request(run: &Run, template_id: String, tags: BTreeMap<String, String>) -> StartRequest {
     let mut tags = tags;
     tags.insert(RUN_TAG.to_owned(), run.id.to_string());
     tags.insert(EXPERIMENT_TAG.to_owned(), run.experiment.to_string());
@@ -85,7 +114,9 @@ pub(super) fn make<F: FaultInjector>(injector: Arc<F>, run: Run, call: Call) -> 
         let begun = tokio::time::Instant::now();
         let answer = match call {
             Call::ReadTemplate { place, template } => {
-                Answer::Template(bounded(injector.read_template(&place, &template)).await)
+                let answer = bounded(injector.read_template(&place, &template)).await;
+                let read_by = Some(Box::new(Definition { template, place }));
+                Answer::Template(answer.map(|facts| TemplateFacts { read_by, ..facts }))
             }
             Call::Start { place, request } => Answer::Start(bounded(injector.start(&place, &request)).await),
             Call::Find { place, template_id } => {

@@ -4,13 +4,17 @@
 //! a run with a call under way has no other writer.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{
     perform::{self, Answer, Call, Done},
@@ -34,6 +38,12 @@ const MAX_CHANGES: usize = 2_500;
 
 /// Longest time between two passes, so that what people and metrics are told of windows and slots is not stale.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// A pass that takes at least this long is followed by a time in which answers and news gather.
+const WORTH_GATHERING: Duration = Duration::from_millis(5);
+
+/// Longest such time.
+const LONGEST_GATHERING: Duration = Duration::from_millis(50);
 
 /// Wait after a failure of the store.
 const STORE_RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -66,9 +76,22 @@ struct Calls {
 }
 
 impl Calls {
-    fn push(&mut self, run: &RunId, call: BoxFuture<'static, Done>) {
-        self.busy.insert(run.clone());
-        self.pending.push(call);
+    fn make<F: FaultInjector>(&mut self, injector: &Arc<F>, call: Option<(Run, Call)>) {
+        let Some((run, call)) = call else { return };
+        self.busy.insert(run.id.clone());
+        self.pending.push(perform::make(injector.clone(), run, call));
+    }
+
+    /// Takes all calls that have ended by now; one of them is known.
+    fn answered_with(&mut self, first: Done) -> Vec<Done> {
+        let mut ended = vec![first];
+        while let Some(Some(done)) = self.pending.next().now_or_never() {
+            ended.push(done);
+        }
+        for done in &ended {
+            self.busy.remove(&done.run.id);
+        }
+        ended
     }
 }
 
@@ -78,7 +101,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         let mut calls = Calls::default();
         let mut rests = Rests::No;
         loop {
-            let now = self.time.now();
+            let (now, begun) = (self.time.now(), Instant::now());
             let wake = match rests.left(now) {
                 Some(until) => Some(until),
                 None => match self.pass(now, &mut calls).await {
@@ -91,18 +114,26 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     }
                 },
             };
+            // Many rows take long to look at: what happens in as long a time after that is looked at together.
+            let took = begun.elapsed();
+            let look_at = Instant::now() + took.min(LONGEST_GATHERING);
+            let gather = async || {
+                if took >= WORTH_GATHERING {
+                    tokio::time::sleep_until(look_at).await;
+                }
+            };
             tokio::select! {
                 biased;
                 Ok(()) = self.mode.changed() => {}
                 Some(done) = calls.pending.next(), if !calls.pending.is_empty() => {
-                    calls.busy.remove(&done.run.id);
-                    if let Err(error) = self.answered(done).await {
+                    gather().await;
+                    if let Err(error) = self.answered(calls.answered_with(done)).await {
                         self.witness.store_failed(&error);
                         rests = Rests::since(self.time.now());
                     }
                 }
                 Ok(()) = self.rules.changed() => {}
-                () = self.poke.notified() => {}
+                () = self.poke.notified() => gather().await,
                 () = self.time.wait(wake) => {}
             }
         }
@@ -137,28 +168,13 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         if decided.is_empty() {
             self.witness.surveyed(&snapshot, now);
         }
-        let begins = |effect: &Effect| match effect {
-            Effect::Start { run, .. } => Some(run.clone()),
-            _ => None,
+        let begun = if decided.is_empty() { Vec::new() } else { begun(&wanted, &snapshot) };
+        let performed = match self.perform(wanted, &snapshot, now, calls).await {
+            Err(error) if !matches!(error, StoreError::Refused { .. }) => return Err(error),
+            performed => performed,
         };
-        let begun: BTreeSet<RunId> = wanted.iter().filter_map(begins).collect();
-        let mut changed = false;
-        let mut failed = None;
-        for effect in wanted {
-            // A row that cannot be written must not keep what runs from being stopped; the rest can wait until the store has
-            // been asked again.
-            if failed.is_some() && !matches!(effect, Effect::Stop { .. }) {
-                continue;
-            }
-            match self.perform(effect, &snapshot, now, calls).await {
-                Ok(wrote) => changed |= wrote,
-                Err(error) => failed = Some(error),
-            }
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        changed |= self.record(decided, &snapshot, &begun, now).await?;
+        let changed = self.record(decided, &snapshot, &begun, now).await?;
+        performed?;
         self.witness.store_worked(StoreDid::Pass);
         // Rows have changed, so the survey is out of date: look again at once.
         let soon = now.saturating_add(LOOK_AGAIN).unwrap_or(now);
@@ -179,34 +195,57 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         }
     }
 
-    /// Performs an effect that calls somebody; tells whether rows changed.
+    /// Performs effects that call somebody, as many as there is room for. Intents are written first, all in one transaction.
     async fn perform(
         &self,
-        effect: Effect,
+        effects: Vec<Effect>,
         snapshot: &Snapshot<'_>,
         now: Timestamp,
         calls: &mut Calls,
-    ) -> Result<bool, StoreError> {
-        if calls.pending.len() >= MAX_CALLS || snapshot.mode == Mode::Draining {
-            return Ok(false);
+    ) -> Result<(), StoreError> {
+        if snapshot.mode == Mode::Draining {
+            return Ok(());
         }
-        let Some(run) = snapshot.runs.iter().find(|run| effect.call_for() == Some(&run.id)).cloned() else {
-            return Ok(false);
-        };
-        // A start needs its intent on disk first; a stop does not wait for a disk. It may be made again.
-        let unrecorded = match &effect {
-            Effect::Stop { .. } => stop_call(run.clone()),
-            _ => None,
-        };
-        let (call, failed) = match self.prepare(run, effect, snapshot, now).await {
-            Ok(call) => (call, None),
-            Err(error) => (unrecorded, Some(error)),
-        };
-        if let Some((run, call)) = call {
-            let id = run.id.clone();
-            calls.push(&id, perform::make(self.injector.clone(), run, call));
+        let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
+        let going = plan::going(snapshot);
+        let (mut intents, mut tagged, mut stops, mut failed) = (Vec::new(), Vec::new(), Vec::new(), None);
+        for effect in effects.into_iter().take(MAX_CALLS.saturating_sub(calls.pending.len())) {
+            let Some(run) = effect.call_for().and_then(|id| runs.get(id)).map(|run| (*run).clone()) else { continue };
+            let (observation, tags, explained) = match effect {
+                Effect::Start { place, template_id, tags, facts, .. } => {
+                    let explained = plan::explain_beside(snapshot, &going, &run, now);
+                    (Observation::StartAsked { place, template_id, facts }, tags, explained)
+                }
+                Effect::Stop { cause, .. } if matches!(run.state, RunState::Running { .. }) => {
+                    stops.push(run.clone());
+                    (Observation::StopAsked { cause }, BTreeMap::new(), Vec::new())
+                }
+                effect => {
+                    calls.make(&self.injector, perform::call(&run, effect).map(|call| (run, call)));
+                    continue;
+                }
+            };
+            match self.change(run, observation, explained, now) {
+                Ok(change) => {
+                    intents.push(change);
+                    tagged.push(tags);
+                }
+                // Others are none the worse for it.
+                Err(error) => failed = Some(error),
+            }
         }
-        failed.map_or(Ok(false), Err)
+        let (committed, unwritten) = self.commit_each(&intents).await;
+        for ((intent, tags), committed) in intents.into_iter().zip(tagged).zip(committed) {
+            let Change::Advance { run, observation, .. } = intent else { continue };
+            let call = match committed {
+                Some(Committed::Done) => perform::intended(&run, observation, tags).map(|call| (*run, call)),
+                Some(Committed::Stale) => None,
+                // A start needs its intent on disk first; a stop does not wait for a disk. It may be made again.
+                None => stops.iter().find(|stopped| stopped.id == run.id).cloned().and_then(stop_call),
+            };
+            calls.make(&self.injector, call);
+        }
+        unwritten.or(failed).map_or(Ok(()), Err)
     }
 
     /// Writes what was decided without asking anybody, batch by batch; tells whether rows changed. Runs that have begun in
@@ -215,12 +254,12 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         &self,
         effects: Vec<Effect>,
         snapshot: &Snapshot<'_>,
-        begun: &BTreeSet<RunId>,
+        begun: &[Run],
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
         let mut going = plan::going(snapshot);
-        going.extend(begun.iter().filter_map(|id| runs.get(id).copied()));
+        going.extend(begun);
         let (mut changed, mut failed) = (false, None);
         let mut effects = effects.into_iter().peekable();
         while effects.peek().is_some() {
@@ -251,70 +290,36 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     _ => {}
                 }
             }
-            changed |= self.commit(&changes).await?.contains(&Committed::Done);
+            let (committed, unwritten) = self.commit_each(&changes).await;
+            changed |= committed.contains(&Some(Committed::Done));
+            match unwritten {
+                None => {}
+                Some(refused @ StoreError::Refused { .. }) => failed = Some(refused),
+                Some(error) => return Err(error),
+            }
         }
         failed.map_or(Ok(changed), Err)
     }
 
-    /// Writes the intent where one is due, and returns the call; `None` when the row had changed meanwhile.
-    async fn prepare(
-        &self,
-        run: Run,
-        effect: Effect,
-        snapshot: &Snapshot<'_>,
-        now: Timestamp,
-    ) -> Result<Option<(Run, Call)>, StoreError> {
-        Ok(match effect {
-            Effect::ReadTemplate { place, template, .. } => Some((run, Call::ReadTemplate { place, template })),
-            Effect::Start { place, template_id, tags, .. } => {
-                let request = perform::start_request(&run, template_id.clone(), tags);
-                let asked = Observation::StartAsked { place: place.clone(), template_id };
-                let explained = plan::explain(snapshot, &run, now);
-                self.advance(run, asked, explained, now).await?.map(|run| (run, Call::Start { place, request }))
-            }
-            Effect::Look { .. } => match &run.state {
-                RunState::Starting { place, template_id, .. } => {
-                    let call = Call::Find { place: place.clone(), template_id: template_id.clone() };
-                    Some((run, call))
-                }
-                _ => None,
-            },
-            Effect::Poll { .. } => perform::running_at(&run).map(|(place, fis_id)| (run, Call::Get { place, fis_id })),
-            Effect::Stop { cause, .. } => {
-                let is_new = matches!(run.state, RunState::Running { .. });
-                let asked = Observation::StopAsked { cause };
-                let run = if is_new { self.advance(run, asked, Vec::new(), now).await? } else { Some(run) };
-                run.and_then(stop_call)
-            }
-            _ => None,
-        })
-    }
-
-    /// Records what an answer means. When that fails the answer is forgotten: the rows still say that it is wanted.
-    async fn answered(&self, done: Done) -> Result<(), StoreError> {
-        let Done { run, operation, answer, took } = done;
-        self.witness.called(operation, answer.result(), took);
+    /// Records what answers mean, in one transaction. When that fails they are forgotten: the rows still say that they are
+    /// wanted.
+    async fn answered(&self, ended: Vec<Done>) -> Result<(), StoreError> {
         let now = self.time.now();
-        if matches!((&answer, &run.state), (Answer::Stop(_), RunState::Running { .. })) {
-            // A stop whose intent could not be written: it is asked for again, with its intent, as soon as it can be.
-            return Ok(());
+        let (mut changes, mut failed) = (Vec::new(), None);
+        for Done { run, operation, answer, took } in ended {
+            self.witness.called(operation, answer.result(), took);
+            if matches!((&answer, &run.state), (Answer::Stop(_), RunState::Running { .. })) {
+                // A stop whose intent could not be written: it is asked for again, with its intent, as soon as it can be.
+                continue;
+            }
+            let observation = perform::observe(&run, answer, now);
+            match self.change(run, observation, Vec::new(), now) {
+                Ok(change) => changes.push(change),
+                Err(error) => failed = Some(error),
+            }
         }
-        let observation = perform::observe(&run, answer, now);
-        self.advance(run, observation, Vec::new(), now).await.map(|_| ())
-    }
-
-    /// Applies an observation and commits it; `None` when it does not fit the row any more.
-    async fn advance(
-        &self,
-        run: Run,
-        observation: Observation,
-        explained: Vec<Explained>,
-        at: Timestamp,
-    ) -> Result<Option<Run>, StoreError> {
-        let change = [self.change(run, observation, explained, at)?];
-        let is_done = self.commit(&change).await? == [Committed::Done];
-        let [Change::Advance { run, .. }] = change else { return Ok(None) };
-        Ok(is_done.then_some(*run))
+        let (_, unwritten) = self.commit_each(&changes).await;
+        unwritten.or(failed).map_or(Ok(()), Err)
     }
 
     /// Returns the change that an observation makes of a run.
@@ -336,8 +341,34 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         Ok(Change::Advance { run: Box::new(run), observation, journal, definition, explained, at })
     }
 
+    /// Commits changes in one transaction; when the store works and does not take one of them, each in its own: it is in
+    /// nobody else's way. Tells of each whether it was made, `None` when it was not written, and why not.
+    async fn commit_each(&self, changes: &[Change]) -> (Vec<Option<Committed>>, Option<StoreError>) {
+        let failed = match self.commit(changes).await {
+            Ok(committed) => return (committed.into_iter().map(Some).collect(), None),
+            Err(failed) => failed,
+        };
+        if changes.len() < 2 || !matches!(failed, StoreError::Refused { .. }) {
+            return (vec![None; changes.len()], Some(failed));
+        }
+        let (mut each, mut failed) = (Vec::new(), None);
+        for change in changes {
+            match self.commit(std::slice::from_ref(change)).await {
+                Ok(committed) => each.extend(committed.into_iter().map(Some)),
+                Err(error) => {
+                    each.push(None);
+                    failed = Some(error);
+                }
+            }
+        }
+        (each, failed)
+    }
+
     /// Commits changes in one transaction, and tells the witness what was made.
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
         let committed = self.store.commit(changes).await?;
         self.witness.store_worked(StoreDid::Write);
         let made = changes.iter().zip(&committed).filter(|(_, committed)| **committed == Committed::Done);
@@ -375,6 +406,17 @@ impl Rests {
             _ => None,
         }
     }
+}
+
+/// The runs that begin in this pass, as they are judged.
+fn begun(effects: &[Effect], snapshot: &Snapshot<'_>) -> Vec<Run> {
+    let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
+    let begins = |effect: &Effect| {
+        let Effect::Start { run, facts, .. } = effect else { return None };
+        let run = (*runs.get(run)?).clone();
+        Some(Run { facts: facts.clone().or(run.facts), ..run })
+    };
+    effects.iter().filter_map(begins).collect()
 }
 
 /// The call that stops a run, without a look at its row.

@@ -163,6 +163,7 @@ async fn after_advance(tx: &mut Tx<'_>, made: &[&Change]) -> Result<(), StoreErr
     write(tx, WITHDRAW, &over).await?;
     write(tx, APPEND, &entries).await?;
     remember(tx, noted.iter().map(|(run, observation, _, at)| (&***run, *observation, *at))).await?;
+    noted.retain(|(run, observation, ..)| Ledger::heeds(run, observation));
     let experiments: BTreeSet<_> = noted.iter().map(|(run, ..)| &run.experiment).collect();
     let mut ledgers: BTreeMap<String, Ledger> = BTreeMap::new();
     for row in write(tx, LEDGERS, &experiments.into_iter().collect::<Vec<_>>()).await? {

@@ -6,6 +6,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -15,6 +16,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use super::sqlite::Parsed;
+
 /// Name of the database inside the state directory.
 pub const DATABASE_FILE: &str = "firedrill.db";
 /// Name of the file whose lock keeps a second agent out.
@@ -22,6 +25,8 @@ pub const LOCK_FILE: &str = "firedrill.lock";
 
 /// How long a query waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows that a connection reads ahead of whoever takes them: each time that one waits for the other costs more than a row.
+const ROWS_AHEAD: usize = 1_024;
 /// Connections of the agent: one writes, the others read for couriers and people.
 const MAX_CONNECTIONS: u32 = 4;
 
@@ -29,6 +34,8 @@ const MAX_CONNECTIONS: u32 = 4;
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(super) pool: SqlitePool,
+    /// What the rows of the last pass said.
+    pub(super) parsed: Mutex<Parsed>,
     /// Held as long as the store is open for writing.
     _lock: Option<File>,
 }
@@ -101,7 +108,8 @@ impl SqliteStore {
             .filename(&path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            .row_buffer_size(ROWS_AHEAD);
         let store = Self::connect(options, &path, Some(lock)).await?;
         store.check(&path).await?;
         migrator().run(&store.pool).await.map_err(|source| OpenError::Migrate { path, source })?;
@@ -123,9 +131,14 @@ impl SqliteStore {
 
     async fn connect(options: SqliteConnectOptions, path: &Path, lock: Option<File>) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Database { path: path.to_owned(), source };
-        let pool =
-            SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).connect_with(options).await.map_err(failed)?;
-        Ok(Self { pool, _lock: lock })
+        let pool = SqlitePoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            // A connection to a file does not go stale.
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await
+            .map_err(failed)?;
+        Ok(Self { pool, parsed: Mutex::default(), _lock: lock })
     }
 
     /// Reads the whole file once and refuses a damaged one.

@@ -1,17 +1,19 @@
 //! The engine's store on SQLite: every change one transaction, durable when acknowledged (WAL, `synchronous=FULL`).
 
-use std::collections::BTreeMap;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Sqlite, Transaction};
 
 use super::{
     SqliteStore, changes, history,
-    rows::{from_json, from_us, name, read_failed, run, to_json, write_failed},
+    rows::{from_json, from_us, name, read_failed, to_json, write_failed},
 };
 use crate::{
     domain::{
-        deployment::Deployed,
         ids::{ExperimentName, RunId},
         ledger::Ledger,
         plan::{Halt, PauseRow, Pausing, StopRequest},
@@ -28,37 +30,52 @@ pub const MAX_QUARANTINED: i64 = 1_000;
 /// A transaction that writes.
 pub(super) type Tx<'a> = Transaction<'a, Sqlite>;
 
+/// A row of [`ROWS`]: its table, what names it, its body, and a time.
+type Columns = (String, Option<String>, Option<String>, Option<String>, Option<i64>);
+
+/// All that decisions rest on: one statement is one consistent picture. The limit keeps the order of the runs.
+const ROWS: &str = "SELECT 'cursors', experiment, schedule, NULL, at_us FROM cursors
+     UNION ALL SELECT 'runs', NULL, NULL, body, NULL FROM
+         (SELECT body FROM runs WHERE is_open = 1 ORDER BY opened_at_us, rowid LIMIT -1)
+     UNION ALL SELECT 'deployments', experiment, key, body, NULL FROM deployments
+         WHERE (experiment, key) IN
+             (SELECT experiment, body ->> '$.trigger.deployment.key' FROM runs WHERE is_open = 1)
+     UNION ALL SELECT 'halt', NULL, NULL, body, NULL FROM halt
+     UNION ALL SELECT 'stop_requests', run, NULL, body, NULL FROM stop_requests
+     UNION ALL SELECT 'ledgers', experiment, NULL, body, NULL FROM ledgers
+     UNION ALL SELECT 'pauses', experiment, NULL, body, NULL FROM pauses";
+
 impl Store for SqliteStore {
     async fn load(&self) -> Result<Rows, StoreError> {
-        // One read transaction is one consistent picture.
-        let mut tx = self.pool.begin().await.map_err(read_failed)?;
-        let mut rows = Rows::default();
-        let cursors: Vec<(String, String, i64)> = sqlx::query_as("SELECT experiment, schedule, at_us FROM cursors")
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(read_failed)?;
-        for (experiment, schedule, at_us) in cursors {
-            let key = (name("cursors", &experiment)?, name("cursors", &schedule)?);
-            rows.cursors.insert(key, from_us("cursors", at_us)?);
+        let found: Vec<Columns> = sqlx::query_as(ROWS).fetch_all(&self.pool).await.map_err(read_failed)?;
+        let take = |known: &Mutex<Parsed>| std::mem::take(&mut *known.lock().unwrap_or_else(PoisonError::into_inner));
+        let (mut known, mut parsed, mut rows) = (take(&self.parsed), Parsed::default(), Rows::default());
+        for (table, first, second, body, us) in found {
+            let (first, second) = (first.unwrap_or_default(), second.unwrap_or_default());
+            let body = body.unwrap_or_default();
+            match table.as_str() {
+                "cursors" => {
+                    let key = (name("cursors", &first)?, name("cursors", &second)?);
+                    rows.cursors.insert(key, from_us("cursors", us.unwrap_or_default())?);
+                }
+                "runs" => rows.runs.push(again(&mut known.runs, &mut parsed.runs, body, "runs")?),
+                "deployments" => {
+                    rows.deployed.insert((name("deployments", &first)?, second), from_json("deployments", &body)?);
+                }
+                "halt" => rows.halt = Some(from_json("halt", &body)?),
+                "stop_requests" => {
+                    rows.stops.insert(RunId::from_text(&first), from_json("stop_requests", &body)?);
+                }
+                "ledgers" => {
+                    let ledger = again(&mut known.ledgers, &mut parsed.ledgers, body, "ledgers")?;
+                    rows.ledgers.insert(name("ledgers", &first)?, ledger);
+                }
+                _pauses => {
+                    rows.pauses.insert(name("pauses", &first)?, from_json("pauses", &body)?);
+                }
+            }
         }
-        let runs: Vec<String> =
-            sqlx::query_scalar("SELECT body FROM runs WHERE is_open = 1 ORDER BY opened_at_us, rowid")
-                .fetch_all(&mut *tx)
-                .await
-                .map_err(read_failed)?;
-        rows.runs = runs.iter().map(|body| run(body)).collect::<Result<_, _>>()?;
-        let keys = rows.runs.iter().filter_map(Deployed::key).collect();
-        rows.deployed = changes::deployed(&mut tx, &keys).await?;
-        let halt: Option<String> =
-            sqlx::query_scalar("SELECT body FROM halt").fetch_optional(&mut *tx).await.map_err(read_failed)?;
-        rows.halt = halt.map(|body| from_json("halt", &body)).transpose()?;
-        let stops: Vec<(String, String)> =
-            sqlx::query_as("SELECT run, body FROM stop_requests").fetch_all(&mut *tx).await.map_err(read_failed)?;
-        for (id, body) in stops {
-            rows.stops.insert(RunId::from_text(&id), from_json("stop_requests", &body)?);
-        }
-        rows.ledgers = by_experiment(&mut tx, "ledgers", "SELECT experiment, body FROM ledgers").await?;
-        rows.pauses = by_experiment(&mut tx, "pauses", "SELECT experiment, body FROM pauses").await?;
+        *self.parsed.lock().unwrap_or_else(PoisonError::into_inner) = parsed;
         Ok(rows)
     }
 
@@ -238,14 +255,26 @@ async fn opened_by_copy<'a>(tx: &mut Tx<'_>, event: &EventRow, runs: &'a [Run]) 
     Ok(new)
 }
 
-/// Reads a table of one JSON row an experiment.
-async fn by_experiment<T: DeserializeOwned>(
-    tx: &mut Tx<'_>,
-    table: &str,
-    query: &'static str,
-) -> Result<BTreeMap<ExperimentName, T>, StoreError> {
-    let rows: Vec<(String, String)> = sqlx::query_as(query).fetch_all(&mut **tx).await.map_err(read_failed)?;
-    rows.into_iter().map(|(experiment, body)| Ok((name(table, &experiment)?, from_json(table, &body)?))).collect()
+/// What texts said when they were last read: most rows are the same in the next pass.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    runs: HashMap<String, Run>,
+    ledgers: HashMap<String, Ledger>,
+}
+
+/// Reads a text, unless it was read the last time too.
+fn again<T: DeserializeOwned + Clone>(
+    known: &mut HashMap<String, T>,
+    parsed: &mut HashMap<String, T>,
+    body: String,
+    row: &str,
+) -> Result<T, StoreError> {
+    let value = match known.remove(&body) {
+        Some(value) => value,
+        None => from_json(row, &body)?,
+    };
+    parsed.insert(body, value.clone());
+    Ok(value)
 }
 
 /// Reads an experiment's row of a table that has one JSON row an experiment.

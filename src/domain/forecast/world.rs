@@ -223,10 +223,10 @@ impl<'a> World<'a> {
                 let facts = self.facts_of(&run, &template);
                 self.apply(&run, &[Observation::TemplateRead { facts }]);
             }
-            Effect::Start { run, place, template_id, .. } => {
+            Effect::Start { run, place, template_id, facts, .. } => {
+                self.apply(&run, &[Observation::StartAsked { place, template_id: template_id.clone(), facts }]);
                 let fis = self.begin(&run, &template_id);
-                let asked = Observation::StartAsked { place, template_id };
-                self.apply(&run, &[asked, Observation::Started { fis, adopted: Adopted::No }]);
+                self.apply(&run, &[Observation::Started { fis, adopted: Adopted::No }]);
             }
             Effect::Look { run } => {
                 let template_id =

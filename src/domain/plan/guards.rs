@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     PauseRow, Snapshot, deploy,
-    start::{after, has_fresh_facts, longest_lead},
+    start::{after, has_fresh_facts, informed, longest_lead, read_lately},
     turn,
 };
 use crate::domain::{
@@ -128,7 +128,9 @@ pub fn explain_beside(snapshot: &Snapshot<'_>, going: &[&Run], run: &Run, now: T
         let input = format!("there is no experiment `{}`", run.experiment);
         return vec![Explained { rule: "configuration".to_owned(), input, answer, passes: false }];
     };
-    let case = Case { snapshot, experiment, run, going, now };
+    let lately = read_lately(snapshot.runs.iter().filter(|other| other.experiment == run.experiment), now);
+    let informed = informed(snapshot, run, &lately, now);
+    let case = Case { snapshot, experiment, run: informed.as_ref().unwrap_or(run), going, now };
     let told = |guard: &Guard| {
         let judgement = (guard.ask)(&case);
         let answer = match &judgement {

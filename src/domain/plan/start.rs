@@ -2,6 +2,8 @@
 //!
 //! What a start has to pass stands in `guards`. What is not known never allows a start.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -13,6 +15,8 @@ use crate::domain::{
     deployment::filled_in,
     experiment::{Experiment, Place, TemplateSelector},
     fis::FailureClass,
+    ids::ExperimentName,
+    ledger::Definition,
     outcome::Outcome,
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
     run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
@@ -37,10 +41,47 @@ pub(super) enum Begins {
     NotNow,
 }
 
-/// Surveys a run that has not been started.
+/// The newest that was read of each experiment's template for one of some runs, not too long ago: it is good for others too.
+pub(super) fn read_lately<'a>(
+    runs: impl Iterator<Item = &'a Run>,
+    now: Timestamp,
+) -> BTreeMap<&'a ExperimentName, &'a TemplateFacts> {
+    let mut lately: BTreeMap<&ExperimentName, &TemplateFacts> = BTreeMap::new();
+    for run in runs.filter(|run| has_fresh_facts(run, now)) {
+        let Some(facts) = &run.facts else { continue };
+        let newest = lately.entry(&run.experiment).or_insert(facts);
+        if newest.read_at < facts.read_at {
+            *newest = facts;
+        }
+    }
+    lately
+}
+
+/// A run that waits, with what was read lately of its template for another one; `None` when it has or needs nothing of it.
+pub(super) fn informed(
+    snapshot: &Snapshot<'_>,
+    run: &Run,
+    lately: &BTreeMap<&ExperimentName, &TemplateFacts>,
+    now: Timestamp,
+) -> Option<Run> {
+    if run.may_be_running() || run.is_over() {
+        return None;
+    }
+    let experiment = snapshot.rules.experiments.get(&run.experiment)?;
+    if has_facts(experiment, run, now) {
+        return None;
+    }
+    // A reload may have changed the selector or the place since.
+    let is_of = |facts: &&&TemplateFacts| facts.read_by.as_deref() == Some(&Definition::of(experiment));
+    let facts = lately.get(&run.experiment).filter(is_of)?;
+    Some(Run { facts: Some((*facts).clone()), ..run.clone() })
+}
+
+/// Surveys a run that has not been started, and is judged as it is [`informed`].
 pub(super) fn survey(
     snapshot: &Snapshot<'_>,
     run: &Run,
+    informed: Option<&Run>,
     going: &[&Run],
     now: Timestamp,
     survey: &mut Survey,
@@ -52,10 +93,11 @@ pub(super) fn survey(
         survey.record(run, Observation::Skipped { reason: SkipReason::Removed });
         return Begins::NotNow;
     };
-    match judge(&Case { snapshot, experiment, run, going, now }) {
+    match judge(&Case { snapshot, experiment, run: informed.unwrap_or(run), going, now }) {
         Judgement::Clear => {
-            if let Some(facts) = &run.facts {
-                survey.effects.push(start(experiment, run, experiment.place.clone(), facts.id.clone()));
+            let lent = informed.and_then(|informed| informed.facts.clone());
+            if let Some(facts) = lent.as_ref().or(run.facts.as_ref()) {
+                survey.effects.push(start(experiment, run, experiment.place.clone(), facts.id.clone(), lent.clone()));
                 return Begins::Now;
             }
         }
@@ -111,7 +153,7 @@ pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, s
             // While shutting down nothing is begun, not even again. The place is that of the first call, where an
             // experiment may exist and the token is known, whatever the configuration says by now.
             if snapshot.mode == Mode::Active {
-                survey.effects.push(start(experiment, run, place.clone(), template_id.clone()));
+                survey.effects.push(start(experiment, run, place.clone(), template_id.clone(), None));
             }
             return;
         }
@@ -179,8 +221,14 @@ fn judge_again<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Ti
     }
 }
 
-fn start(experiment: &Experiment, run: &Run, place: Place, template_id: String) -> Effect {
-    Effect::Start { run: run.id.clone(), place, template_id, tags: filled_in(&experiment.tags, run) }
+fn start(
+    experiment: &Experiment,
+    run: &Run,
+    place: Place,
+    template_id: String,
+    facts: Option<TemplateFacts>,
+) -> Effect {
+    Effect::Start { run: run.id.clone(), place, template_id, tags: filled_in(&experiment.tags, run), facts }
 }
 
 /// Tells whether the template was read not too long ago.
@@ -189,10 +237,15 @@ pub(super) fn has_fresh_facts(run: &Run, now: Timestamp) -> bool {
     run.facts.as_ref().is_some_and(fresh)
 }
 
+/// Tells whether the template that the configuration names was read for a run, not too long ago.
+fn has_facts(experiment: &Experiment, run: &Run, now: Timestamp) -> bool {
+    has_fresh_facts(run, now) && run.facts.as_ref().is_some_and(|facts| are_of(experiment, facts))
+}
+
 /// Tells whether what was read is still the template that the configuration names.
-fn are_of(experiment: &Experiment, run: &Run) -> bool {
+fn are_of(experiment: &Experiment, facts: &TemplateFacts) -> bool {
     match &experiment.template {
-        TemplateSelector::Id(id) => run.facts.as_ref().is_some_and(|facts| facts.id == *id),
+        TemplateSelector::Id(id) => facts.id == *id,
         // Tags are looked up anew with every read, and reads do not age far.
         TemplateSelector::Tags(_) => true,
     }
@@ -201,9 +254,7 @@ fn are_of(experiment: &Experiment, run: &Run) -> bool {
 /// Asks every guard, and then whether the template was read lately.
 fn judge(case: &Case<'_>) -> Judgement {
     match guards::judge(case) {
-        Judgement::Clear if has_fresh_facts(case.run, case.now) && are_of(case.experiment, case.run) => {
-            Judgement::Clear
-        }
+        Judgement::Clear if has_facts(case.experiment, case.run, case.now) => Judgement::Clear,
         Judgement::Clear | Judgement::NeedsTemplate => match &case.run.state {
             // A read that failed is tried again at its own time only.
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }

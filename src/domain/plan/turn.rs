@@ -66,6 +66,9 @@ fn own<'a>(case: &'a Case<'_>) -> Option<&'a Run> {
 /// A run of another experiment of one of the groups, and that group.
 fn of_group<'a>(case: &'a Case<'_>) -> Option<(&'a Run, &'a Name)> {
     let groups = &case.experiment.limits.groups;
+    if groups.is_empty() {
+        return None;
+    }
     others(case).filter(|other| other.experiment != case.experiment.name).find_map(|other| {
         let declared = case.snapshot.rules.experiments.get(&other.experiment)?;
         Some((other, groups.iter().find(|group| declared.limits.groups.contains(group))?))
@@ -196,7 +199,7 @@ pub(super) fn gap_input(case: &Case<'_>) -> String {
 
 /// A run of another experiment whose template shares a target with this one's, and what they share.
 fn sharing<'a>(case: &'a Case<'_>) -> Option<(&'a Run, String)> {
-    let facts = case.run.facts.as_ref()?;
+    let facts = case.run.facts.as_ref().filter(|facts| !facts.targets.is_empty())?;
     others(case).filter(|other| other.experiment != case.experiment.name).find_map(|other| {
         let declared = case.snapshot.rules.experiments.get(&other.experiment);
         let both = case.experiment.limits.targets == Targets::Shared
@@ -229,24 +232,28 @@ pub(super) fn replace(case: &Case<'_>) -> Judgement {
     }
 }
 
-/// Finds the run that takes the place of one that goes on: it waits for that one, and would start now without it.
+/// Finds the run that takes the place of one that goes on: of those that are `held`, it waits for that one, and would start
+/// now without it.
 pub(super) fn replaced_by(
     snapshot: &Snapshot<'_>,
+    held: &[&Run],
     experiment: &Experiment,
     run: &Run,
     now: Timestamp,
 ) -> Option<StopCause> {
-    let going: Vec<&Run> = snapshot.runs.iter().filter(|other| other.may_be_running()).collect();
     let waits_for_it = |reason: &HoldReason| matches!(reason, HoldReason::Busy { with, conflict: Conflict::Experiment, .. } if *with == run.id);
-    let replaces = |other: &&Run| {
+    let replaces = |other: &&&Run| {
         let RunState::Held { reason, .. } = &other.state else { return false };
         let is_meant = !matches!(other.trigger, Trigger::Backfill { .. }) && waits_for_it(reason);
         is_meant && {
+            let going = super::going(snapshot);
             let case = Case { snapshot, experiment, run: other, going: &going, now };
             policy(&case) == Overlap::StopOther
                 && matches!(guards::judge(&case), Judgement::Hold(reason, _) if waits_for_it(&reason))
         }
     };
-    let others = snapshot.runs.iter().filter(|other| other.experiment == run.experiment);
-    others.into_iter().find(replaces).map(|other| StopCause::Replaced { by: other.id.clone() })
+    held.iter()
+        .filter(|other| other.experiment == run.experiment)
+        .find(replaces)
+        .map(|other| StopCause::Replaced { by: other.id.clone() })
 }

@@ -41,7 +41,7 @@ const STOP_LASTS: SignedDuration = SignedDuration::from_hours(1);
 /// How far ahead the next closure is looked for; the survey is repeated before that.
 const CLOSURE_HORIZON: SignedDuration = SignedDuration::from_hours(1);
 
-pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey: &mut Survey) {
+pub(super) fn survey(snapshot: &Snapshot<'_>, held: &[&Run], run: &Run, now: Timestamp, survey: &mut Survey) {
     let (since, watch, ours) = match &run.state {
         RunState::Running { since, watch, .. } => (*since, *watch, None),
         RunState::Stopping { since, watch, cause, .. } => (*since, *watch, Some(cause)),
@@ -70,7 +70,7 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey:
             return survey.effects.push(Effect::Stop { run: run.id.clone(), cause: cause.clone() });
         }
         RunState::Running { .. } => {
-            if let Some(cause) = stop_cause(snapshot, run, since, now, survey) {
+            if let Some(cause) = stop_cause(snapshot, held, run, since, now, survey) {
                 return survey.effects.push(Effect::Stop { run: run.id.clone(), cause });
             }
         }
@@ -136,6 +136,7 @@ fn lost(run: &Run, since: Timestamp, watch: &Watch) -> Option<FailureClass> {
 /// Why a running experiment has to be stopped now, if it has to; else asks to be woken when it may have to.
 fn stop_cause(
     snapshot: &Snapshot<'_>,
+    held: &[&Run],
     run: &Run,
     since: Timestamp,
     now: Timestamp,
@@ -169,7 +170,7 @@ fn stop_cause(
         return Some(StopCause::MaxDuration);
     }
     survey.wake_at(limit);
-    if let Some(cause) = turn::replaced_by(snapshot, experiment, run, now) {
+    if let Some(cause) = turn::replaced_by(snapshot, held, experiment, run, now) {
         return Some(cause);
     }
     match run.trigger.windows() {

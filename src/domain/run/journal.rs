@@ -44,6 +44,9 @@ pub enum Observation {
         place: Place,
         /// `EXT…`.
         template_id: String,
+        /// What was read of the template for another run of the experiment, where this one is judged by it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        facts: Option<TemplateFacts>,
     },
     /// StartExperiment was refused and may be tried again.
     StartRefused {

@@ -265,7 +265,7 @@ impl RunState {
             (Self::Requested | Self::Settling | Self::Held { .. }, O::Skipped { reason }) => {
                 Self::Skipped { reason: reason.clone(), at }
             }
-            (Self::Requested | Self::Settling | Self::Held { .. }, O::StartAsked { place, template_id }) => {
+            (Self::Requested | Self::Settling | Self::Held { .. }, O::StartAsked { place, template_id, .. }) => {
                 Self::Starting {
                     place: place.clone(),
                     template_id: template_id.clone(),

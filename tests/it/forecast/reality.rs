@@ -122,8 +122,8 @@ impl Reality {
                 let facts = self.template();
                 self.observe(rules, &run, &Observation::TemplateRead { facts });
             }
-            Effect::Start { run, place, template_id, .. } => {
-                self.observe(rules, &run, &Observation::StartAsked { place, template_id });
+            Effect::Start { run, place, template_id, facts, .. } => {
+                self.observe(rules, &run, &Observation::StartAsked { place, template_id, facts });
                 self.ends.insert(run.clone(), self.now + SignedDuration::from_secs(self.takes_s));
                 let fis = fis(FisStatus::Running, self.now);
                 self.observe(rules, &run, &Observation::Started { fis, adopted: Adopted::No });

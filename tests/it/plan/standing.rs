@@ -198,7 +198,7 @@ fn schedule_begins_as_many_runs_as_it_may() {
     check(&many, "10:00:00", &["A start EXT1", "B skipped: schedule `nightly` has begun all 3 runs that it may"]);
     let mut ledger = begun(2);
     let run = asked(read(slot_run("10:00:00"), "10:00:00", 600), "10:00:00");
-    let again = Observation::StartAsked { place: Place::default(), template_id: "EXT1".to_owned() };
+    let again = Observation::StartAsked { place: Place::default(), template_id: "EXT1".to_owned(), facts: None };
     assert_eq!(ledger.note(&run, &again, t("10:00:00"), None), Noted::Changed);
     assert_eq!(ledger.begun[&name("nightly")], 3);
 }

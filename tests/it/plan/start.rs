@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{Experiment, Overlap, Rules},
+    experiment::{Experiment, Overlap, Place, Rules, TemplateSelector},
     fis::FailureClass,
-    plan::{HaltRunning, Mode},
+    plan::{self, Effect, HaltRunning, Mode},
     react,
     run::{HoldReason, Observation, Run},
     window::{NameGlob, OnEntry, Scope, WindowKind, Windows},
@@ -49,6 +49,41 @@ fn facts_older_than_five_minutes_or_from_the_future_are_read_again() {
     check(&due(), "10:05:00.000000001", &["A read template"]);
     let ahead = World::of(experiment(), vec![read(slot_run("10:00:00"), "10:00:01", 600)]);
     check(&ahead, "10:00:00", &["A read template"]);
+}
+
+#[test]
+fn what_was_read_for_one_run_is_good_for_the_others_of_its_experiment() {
+    let experiment = || Experiment { overlap: Overlap::Allow, ..experiment() };
+    let other = read(slot_run("09:58:00"), "09:58:00", 600);
+    let world = World::of(experiment(), vec![running(other.clone(), "09:58:00"), slot_run("10:00:00")]);
+    check(&world, "10:00:00", &["A poll", "B start EXT1"]);
+    check(&world, "10:03:00", &["A poll", "B start EXT1"]);
+    check(&world, "10:03:00.000000001", &["A poll", "B read template"]);
+    // It is judged by it, and keeps it.
+    let crossed = world.clone().with_window(window("freeze", WindowKind::Blackout, "10:05:00", "11:00:00", FINISH));
+    let why = "B skipped: it could run until 10:10:00Z, but window `freeze` forbids it from 10:05:00Z";
+    check(&crossed, "10:00:00", &["A poll", why]);
+    let lent = plan::plan(&world.snapshot(), t("10:00:00")).into_iter().find_map(|effect| match effect {
+        Effect::Start { facts, .. } => facts,
+        _ => None,
+    });
+    assert_eq!(lent, other.facts);
+    let explained = plan::explain(&world.snapshot(), &world.runs[1], t("10:00:00"));
+    assert!(explained.iter().all(|rule| rule.passes), "{explained:?}");
+    // Not when another template is configured by now, nor for another experiment.
+    let template = TemplateSelector::Id("EXT2".to_owned());
+    let changed = World::of(Experiment { template, ..experiment() }, world.runs.clone());
+    check(&changed, "10:00:00", &["A poll", "B read template"]);
+    let place = Place { region: Some("eu-west-1".to_owned()), ..Place::default() };
+    let moved = World::of(Experiment { place, ..experiment() }, world.runs.clone());
+    check(&moved, "10:00:00", &["A poll", "B read template"]);
+    let template = TemplateSelector::Tags(BTreeMap::from([("team".to_owned(), "shop".to_owned())]));
+    let tagged = World::of(Experiment { template, ..experiment() }, world.runs.clone());
+    check(&tagged, "10:00:00", &["A poll", "B read template"]);
+    let mut apart = World::of(experiment(), world.runs.clone());
+    apart.runs[0].experiment = name("another");
+    apart.rules.experiments.insert(name("another"), Experiment { name: name("another"), ..experiment() });
+    check(&apart, "10:00:00", &["A poll", "B read template"]);
 }
 
 #[test]

@@ -151,7 +151,8 @@ impl<'a> Evidence<'a> {
             for (ms, at, observation) in entries {
                 match observation {
                     Observation::TemplateRead { facts } => read_at = Some(facts),
-                    Observation::StartAsked { .. } => {
+                    Observation::StartAsked { facts: lent, .. } => {
+                        read_at = lent.as_ref().or(read_at);
                         let Some(facts) = read_at else {
                             found.push(format!("unknown: {id} starts with an unread template"));
                             continue;

@@ -11,7 +11,7 @@ use std::{
 
 use firedrill::{
     domain::{
-        experiment::{Place, Rules, TemplateSelector},
+        experiment::{Experiment, Overlap, Place, Rules, TemplateSelector},
         fis::{CallFailure, FisExperiment, FisStatus},
         ids::RunId,
         plan::{Mode, Snapshot},
@@ -127,9 +127,12 @@ struct Working {
 
 impl Working {
     fn on(store: SqliteStore, windows: Vec<Window>) -> Self {
+        Self::with(store, experiment(), windows)
+    }
+
+    fn with(store: SqliteStore, experiment: Experiment, windows: Vec<Window>) -> Self {
         let (store, injector, witness) =
             (Arc::new(store), Arc::new(Counting::default()), Arc::new(Refusals::default()));
-        let experiment = experiment();
         let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
         let (rules, seen_rules) =
             watch::channel(Arc::new(Rules { experiments, windows: windows.into(), ..Rules::default() }));
@@ -199,6 +202,30 @@ async fn nothing_starts_while_rows_cannot_be_written() {
         fill(&mut disk, table, kind).await;
         check(store, async { free(&mut disk).await }).await;
     }
+}
+
+#[tokio::test]
+async fn row_that_the_store_refuses_keeps_no_other_run_from_starting() {
+    let (folder, store) = empty().await;
+    let other = event_run(AT, trigger("deploy", 0, 0));
+    let other = read(other, AT, 600);
+    store.request_runs(vec![due(), other.clone()]).await.expect("a write");
+    let mut disk = connect(&folder.path().join("state")).await;
+    let refusal = format!(
+        "CREATE TRIGGER refusal BEFORE UPDATE ON runs WHEN new.id = '{}' BEGIN SELECT RAISE(ABORT, 'no'); END",
+        due().id
+    );
+    sqlx::query(sqlx::AssertSqlSafe(refusal)).execute(&mut disk).await.expect("a trigger");
+    let experiment = Experiment { overlap: Overlap::Allow, ..experiment() };
+    let working = Working::with(store, experiment, Vec::new());
+    let started = async || {
+        let run = working.store.run(&other.id).await.ok()??;
+        (run.state.as_str() == "running").then_some(())
+    };
+    soon("the other run's start", started).await;
+    assert!(working.witness.0.load(Ordering::SeqCst) > 0, "the failure is told");
+    assert_eq!(working.injector.starts.load(Ordering::SeqCst), 1, "nothing starts without a record");
+    working.end().await;
 }
 
 #[tokio::test]

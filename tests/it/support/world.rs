@@ -10,7 +10,7 @@ use firedrill::domain::{
     experiment::{EventTrigger, Experiment, Place, Rules, TemplateSelector},
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
-    ledger::Ledger,
+    ledger::{Definition, Ledger},
     pattern::Pattern,
     plan::{self, Effect, Halt, HaltRunning, Mode, PauseRow, ScheduleKey, Snapshot, StopRequest},
     run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, TraceParent, Trigger},
@@ -107,6 +107,7 @@ pub fn facts(takes_s: i64, read_at: Timestamp) -> TemplateFacts {
         id: "EXT1".to_owned(),
         actions: BTreeMap::from([("wait".to_owned(), wait)]),
         read_at,
+        read_by: Some(Box::new(Definition::of(&experiment()))),
         ..TemplateFacts::default()
     }
 }
@@ -167,7 +168,7 @@ pub fn read(run: Run, at: &str, takes_s: i64) -> Run {
 /// The run after StartExperiment was asked for.
 pub fn asked(run: Run, at: &str) -> Run {
     let template_id = "EXT1".to_owned();
-    applied(run, &[(at, Observation::StartAsked { place: Place::default(), template_id })])
+    applied(run, &[(at, Observation::StartAsked { place: Place::default(), template_id, facts: None })])
 }
 
 /// The run after its experiment was seen running.
