@@ -1,6 +1,6 @@
 //! SQS: long polls queues, hands each batch to the ingest, deletes it only when that is durable.
 //!
-//! A batch in work is in [`work`], failures get their names in [`trouble`]. The order of a FIFO queue is SQS's own: it
+//! A batch in work is in `work`, failures get their names in `trouble`. The order of a FIFO queue is SQS's own: it
 //! gives out nothing of a message group while a message of it is in flight, to none of the receivers. What is left for
 //! us is to keep a batch in its order, and to take nothing of a group after a message of it that was not taken.
 

@@ -1,7 +1,7 @@
 //! Presets: what usual deployments look like as events, so that nobody has to write a pattern for them.
 //!
 //! Pure. A preset is a pattern, where it stands what was deployed, and filters that narrow the pattern. The facts are in
-//! [`table`]; where one of them is weak, its description says so.
+//! `table`; where one of them is weak, its description says so.
 
 mod table;
 
