@@ -34,6 +34,8 @@ const MAX_CONNECTIONS: u32 = 4;
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(super) pool: SqlitePool,
+    /// Whose turn it is to write.
+    pub(super) turn: tokio::sync::Mutex<()>,
     /// What the rows of the last pass said.
     pub(super) parsed: Mutex<Parsed>,
     /// Held as long as the store is open for writing.
@@ -138,7 +140,7 @@ impl SqliteStore {
             .connect_with(options)
             .await
             .map_err(failed)?;
-        Ok(Self { pool, parsed: Mutex::default(), _lock: lock })
+        Ok(Self { pool, turn: tokio::sync::Mutex::default(), parsed: Mutex::default(), _lock: lock })
     }
 
     /// Reads the whole file once and refuses a damaged one.

@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Sqlite, Transaction};
+use tokio::sync::MutexGuard;
 
 use super::{
     SqliteStore, changes, history,
@@ -80,14 +81,14 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-        let mut tx = self.write().await?;
+        let (_turn, mut tx) = self.write().await?;
         let committed = changes::make(&mut tx, changes).await?;
         tx.commit().await.map_err(write_failed)?;
         Ok(committed)
     }
 
     async fn record_events(&self, arrivals: Vec<Arrival>) -> Result<Vec<Recorded>, StoreError> {
-        let mut tx = self.write().await?;
+        let (_turn, mut tx) = self.write().await?;
         let (mut recorded, mut opened) = (Vec::new(), Vec::new());
         for Arrival { event, runs } in &arrivals {
             let ids: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
@@ -119,7 +120,7 @@ impl Store for SqliteStore {
     }
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
+        let (_turn, mut tx) = self.write().await?;
         for message in messages {
             sqlx::query(
                 "INSERT INTO quarantine (queue, message_id, received_at_us, reason, body, body_bytes)
@@ -177,7 +178,7 @@ impl Store for SqliteStore {
     }
 
     async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {
-        let mut tx = self.write().await?;
+        let (_turn, mut tx) = self.write().await?;
         let opened: Vec<_> = runs.iter().map(|run| (run, run.opened_at)).collect();
         let new = changes::open(&mut tx, &opened).await?;
         tx.commit().await.map_err(write_failed)?;
@@ -211,7 +212,7 @@ impl Store for SqliteStore {
     }
 
     async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
+        let (_turn, mut tx) = self.write().await?;
         let row: PauseRow = row_of(&mut tx, "pauses", &experiment).await?;
         if let Pausing::Resume { .. } = change {
             let mut ledger: Ledger = row_of(&mut tx, "ledgers", &experiment).await?;
@@ -224,9 +225,11 @@ impl Store for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Begins a transaction that has the write lock from the start, so that it cannot fail half-way for want of it.
-    async fn write(&self) -> Result<Tx<'static>, StoreError> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(write_failed)
+    /// Begins a transaction that has the write lock from the start, so that it cannot fail half-way for want of it. Writers of
+    /// this process take turns: SQLite lets who finds it locked sleep for up to 100 ms, whenever it is free again.
+    async fn write(&self) -> Result<(MutexGuard<'_, ()>, Tx<'static>), StoreError> {
+        let turn = self.turn.lock().await;
+        Ok((turn, self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(write_failed)?))
     }
 }
 
