@@ -16,7 +16,7 @@ use axum::{
 };
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
@@ -27,7 +27,7 @@ use crate::{
     config::settings::{Signature, Webhook},
     domain::{
         event::{Envelope, MAX_BODY_BYTES},
-        ids::Name,
+        ids::{self, Name},
         trace,
     },
     engine::ports::{Store, StoreError},
@@ -95,11 +95,12 @@ impl<S: Store, X: HookWitness> Hooks<S, X> {
         if !is_signed(secret.reveal(), &body, &signature) {
             return Err(unsigned().into());
         }
-        let id = hex(&Sha256::digest(&body));
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let id = ids::name_of_text(&body);
         let message = Message {
             queue: name.clone(),
             id: id.clone(),
-            body: String::from_utf8_lossy(&body).into_owned(),
+            body,
             parent: text(headers, "traceparent").and_then(trace::parse_traceparent),
             group: None,
             sent_at: None,
@@ -181,8 +182,4 @@ fn envelope(signature: Signature, headers: &HeaderMap) -> Envelope {
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty() && text.len() <= MAX_HEADER)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -125,7 +125,7 @@ impl<S: Store> EventIngest<S> {
             let read = read.and_then(|event| Ok((event::opened_runs(&rules, &event, &receipt)?, event)));
             match read {
                 Ok((runs, event)) => {
-                    lags.push(event.time.map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
+                    lags.push(event.time.or(sent_at).map(|time| now.duration_since(time).as_secs_f64().max(0.0)));
                     told_of.extend(event::told_of(&event).map(|fis_id| (fis_id.to_owned(), now)));
                     arrivals.push(Arrival { event: row(event, &receipt, &runs), runs });
                     taken.push(None);

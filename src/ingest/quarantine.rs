@@ -6,7 +6,10 @@ use jiff::Timestamp;
 
 use super::event::{EventIngest, Message, Taken};
 use crate::{
-    domain::ids::Name,
+    domain::{
+        event::Envelope,
+        ids::{self, Name},
+    },
     engine::ports::{Found, QuarantinedMessage, Store, StoreError},
 };
 
@@ -50,7 +53,11 @@ impl<S: Store> Quarantine<S> {
             return Ok(Redriven::Cut(kept));
         }
         let Ok(source) = Name::parse(queue) else { return Ok(Redriven::Unknown) };
+        // A webhook's message is known by its body. Whoever sent it is believed no more than before.
+        let is_hook = kept.message_id == ids::name_of_text(&kept.body);
+        let unknown = || Envelope { source: source.to_string(), detail_type: "unknown".to_owned() };
         let message = Message {
+            envelope: is_hook.then(unknown),
             queue: source,
             id: kept.message_id,
             body: kept.body,
@@ -58,7 +65,6 @@ impl<S: Store> Quarantine<S> {
             group: None,
             // As old as it is: a redrive does not make an event of yesterday a new one.
             sent_at: Some(kept.received_at),
-            envelope: None,
         };
         let Some(taken) = self.ingest.take(vec![message], now).await?.pop() else { return Ok(Redriven::Unknown) };
         if !matches!(taken, Taken::Quarantined { .. }) {

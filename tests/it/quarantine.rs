@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use firedrill::{
-    domain::experiment::{EventTrigger, Rules},
+    domain::{
+        experiment::{EventTrigger, Rules},
+        ids,
+    },
     engine::ports::{Found, QuarantinedMessage, Store},
     ingest::{
         event::{EventIngest, Message, Taken},
@@ -103,6 +106,31 @@ async fn redrive_makes_no_event_newer_than_it_is() {
     let redriven = quarantine.redrive("q", "m-1", world::t("10:00:00")).await.expect("a store that works");
     let Redriven::Taken(Taken::Matched { runs, .. }) = redriven else { panic!("a match: {redriven:?}") };
     assert_eq!(runs[0].not_before, world::t("10:30:00"), "an hour and a half after it was received");
+}
+
+#[tokio::test]
+async fn redrive_believes_a_webhooks_sender_no_more_than_the_webhook_did() {
+    let (_folder, store) = empty().await;
+    let store = Arc::new(store);
+    let mut experiment = world::experiment();
+    experiment.triggers = vec![world::trigger("aws.codedeploy", 0, 0)];
+    let experiments = [(name("probe"), experiment)].into();
+    let (_sender, rules) = watch::channel(Arc::new(Rules { experiments, ..Rules::default() }));
+    let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
+    let quarantine = Quarantine::new(store.clone(), ingest);
+    let body = r#"{"source": "aws.codedeploy", "detail-type": "d", "id": "e-1"}"#;
+    let message = kept(body, u64::try_from(body.len()).expect("a length"));
+    let of_hook = QuarantinedMessage { message_id: ids::name_of_text(body), ..message.clone() };
+    for (message, expected) in [(of_hook, "unmatched"), (message, "matched")] {
+        let id = message.message_id.clone();
+        store.quarantine(vec![message]).await.expect("kept");
+        let redriven = quarantine.redrive("q", &id, world::t("10:00:00")).await.expect("a store that works");
+        let Redriven::Taken(taken) = redriven else { panic!("it is taken: {redriven:?}") };
+        assert_eq!(taken.as_str(), expected, "{id}");
+        // An event without a time of its own is as late as its sending says.
+        let Taken::Matched { lag_seconds, .. } = taken else { continue };
+        assert_eq!(lag_seconds, Some(3_600.0));
+    }
 }
 
 #[tokio::test]
