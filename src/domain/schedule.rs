@@ -196,16 +196,23 @@ impl Schedule {
 
     /// Finds the latest slot in `(after, until]`, at a cost that does not grow with the number of slots in it.
     pub fn latest_in(&self, after: Timestamp, until: Timestamp) -> Option<Slot> {
+        let latest = self.latest_until(until).filter(|at| *at > after)?;
+        // From the slot before it on, so that a time that was lost between the two is noticed.
+        let before = latest.checked_sub(SignedDuration::from_nanos(1)).ok()?;
+        self.search_after(self.latest_until(before).map_or(after, |at| at.max(after)))
+    }
+
+    fn latest_until(&self, until: Timestamp) -> Option<Timestamp> {
         let until = match self.bounds.until {
             Some(end) if until >= end => end.checked_sub(SignedDuration::from_nanos(1)).ok()?,
             _ => until,
         };
         let latest = match &self.timing {
             Timing::Cron(cron) => cron.latest_until(until),
-            Timing::Every(every) => every.latest_until(until).map(Slot::plain),
-            Timing::At { at, .. } => (*at <= until).then_some(Slot::plain(*at)),
+            Timing::Every(every) => every.latest_until(until),
+            Timing::At { at, .. } => (*at <= until).then_some(*at),
         };
-        latest.filter(|slot| slot.at > after && self.bounds.from.is_none_or(|from| slot.at >= from))
+        latest.filter(|at| self.bounds.from.is_none_or(|from| *at >= from))
     }
 
     /// Counts the slots in `(after, until]`, up to `limit`.
@@ -224,10 +231,7 @@ impl Schedule {
 
     /// Returns the slot at an instant, if there is one.
     pub fn slot_at(&self, at: Timestamp) -> Option<Slot> {
-        let before = at.checked_sub(SignedDuration::from_nanos(1)).ok()?;
-        // From the slot before it on, so that a time that was lost between the two is noticed.
-        let from = self.latest_in(Timestamp::MIN, before).map_or(before, |slot| slot.at);
-        self.search_after(from).filter(|slot| slot.at == at)
+        self.latest_in(Timestamp::MIN, at).filter(|slot| slot.at == at)
     }
 
     /// Returns when the run of a slot is due: the slot itself, or a later instant that only the slot decides.

@@ -185,6 +185,8 @@ fn what_is_not_understood_is_refused_with_its_line() {
 }
 
 proptest::proptest! {
+    #![proptest_config(crate::support::chance::cases(256))]
+
     #[test]
     fn no_text_makes_it_panic(cut in 0_usize..400, put in "[A-Z0-9:;=,/\\-+TZ\n ]{0,12}") {
         let text = event(

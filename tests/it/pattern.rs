@@ -162,6 +162,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #![proptest_config(crate::support::chance::cases(256))]
+
     #[test]
     fn nothing_panics_and_a_scalar_field_matches_its_own_event(pattern in any_json(), event in any_json()) {
         if let Ok(parsed) = Pattern::parse(&pattern) {

@@ -247,6 +247,8 @@ fn event() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #![proptest_config(crate::support::chance::cases(256))]
+
     #[test]
     fn rules_match_exactly_what_the_triggers_match(
         patterns in prop::collection::vec(pattern(), 1..12),

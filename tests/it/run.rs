@@ -157,6 +157,8 @@ fn attempts_are_counted_and_the_last_doubtful_call_is_remembered() {
 }
 
 proptest! {
+    #![proptest_config(crate::support::chance::cases(256))]
+
     #[test]
     fn any_sequence_of_observations_leaves_a_run_that_can_be_stored(
         picks in prop::collection::vec((0..16_usize, -100_000_i64..100_000), 0..40),

@@ -203,6 +203,22 @@ fn closure_of_a_blackout_has_exact_edges() {
     assert_eq!(change, until);
 }
 
+/// Time is looked up in pages of 32 days, of which one begins with 2026-04-01.
+#[test]
+fn what_changes_where_a_page_begins_is_not_missed() {
+    let e = experiment("checkout");
+    for kind in [WindowKind::Blackout, WindowKind::Allowed] {
+        for span in
+            ["2026-03-20 - 2026-03-31", "2026-04-01 - 2026-04-10", "2026-03-01 - 2026-03-20, 2026-04-01 - 2026-04-10"]
+        {
+            let spans = span.split(", ").map(dates).collect();
+            let windows = Windows::from(vec![window("w", kind, "UTC", spans)]);
+            let change = next_change(&windows, &e, at("2026-03-25T00:00:00Z"));
+            assert_eq!(change, Some(at("2026-04-01T00:00:00Z")), "{kind:?} {span}");
+        }
+    }
+}
+
 #[test]
 fn allowed_windows_union_and_blackouts_win() {
     let allowed = [
@@ -332,7 +348,7 @@ fn minute_by_minute(kind: WindowKind, locals: &[DateTime], span: (i8, i16, i64, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::support::chance::cases(64))]
 
     #[test]
     fn closures_agree_with_every_minute(

@@ -119,8 +119,8 @@ impl CronSchedule {
         }
     }
 
-    /// Finds the latest slot at or before an instant.
-    pub fn latest_until(&self, until: Timestamp) -> Option<Slot> {
+    /// Finds the instant of the latest slot at or before another.
+    pub fn latest_until(&self, until: Timestamp) -> Option<Timestamp> {
         match self.form {
             Form::Fixed => self.fixed_until(until),
             Form::Interval => self.interval_until(until),
@@ -156,7 +156,7 @@ impl CronSchedule {
         self.gaps == Gaps::Shift && gap < CORRECTION
     }
 
-    fn fixed_until(&self, until: Timestamp) -> Option<Slot> {
+    fn fixed_until(&self, until: Timestamp) -> Option<Timestamp> {
         let local_until = self.zone.to_datetime(until);
         let (mut from, mut edge) = match civil::instants(&self.zone, local_until)? {
             // The second pass: everything that the overlap holds has fired in the first.
@@ -166,8 +166,8 @@ impl CronSchedule {
         for _ in 0..MAX_STRETCHES {
             let local = self.fields.before(from, edge)?;
             match civil::instants(&self.zone, local)? {
-                Instants::One(at) | Instants::Overlap { first: at, .. } => return Some(Slot::plain(at)),
-                Instants::Gap { end, length } if self.makes_up_for(length) => return Some(self.slot_after_gap(end)),
+                Instants::One(at) | Instants::Overlap { first: at, .. } => return Some(at),
+                Instants::Gap { end, length } if self.makes_up_for(length) => return Some(end),
                 Instants::Gap { end, length } => {
                     from = self.zone.to_datetime(end).checked_sub(length).ok()?;
                     edge = Edge::Excluded;
@@ -203,7 +203,7 @@ impl CronSchedule {
         None
     }
 
-    fn interval_until(&self, until: Timestamp) -> Option<Slot> {
+    fn interval_until(&self, until: Timestamp) -> Option<Timestamp> {
         let (mut stretch, mut edge) = (until, Edge::Included);
         for _ in 0..MAX_STRETCHES {
             // With the edge excluded `stretch` is the change that ends the stretch asked about.
@@ -215,7 +215,7 @@ impl CronSchedule {
             let just_after = inside.checked_add(SignedDuration::from_nanos(1)).unwrap_or(inside);
             let start = self.zone.preceding(just_after).next().map(|change| change.timestamp());
             let at = offset.to_timestamp(self.fields.before(offset.to_datetime(stretch), edge)?).ok()?;
-            let Some(start) = start.filter(|start| at < *start) else { return Some(Slot::plain(at)) };
+            let Some(start) = start.filter(|start| at < *start) else { return Some(at) };
             let passed_over = at.checked_add(FAR).ok().filter(|_| stretch.duration_since(start) > FAR);
             (stretch, edge) = match passed_over {
                 Some(near) if near < start => (near, Edge::Included),

@@ -96,7 +96,8 @@ pub fn change_before(
         let range = timeline::range_of(page);
         let before = range.start.checked_sub(INSTANT).unwrap_or(Timestamp::MIN);
         let edge = windows.page(&asked.group, page).next_edge(after.max(before))?;
-        (edge < range.end && edge < horizon).then_some(edge)
+        // What ends with a page is nothing that the next page knows of.
+        (edge <= range.end && edge < horizon).then_some(edge)
     })
 }
 

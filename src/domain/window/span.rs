@@ -281,9 +281,9 @@ impl Span {
             let mut end = after(slot.at);
             let mut links = 0;
             // What begins before it ends makes it longer. Two rounds are longer than the length, so this comes to an end.
-            while let Some(last) = schedule.latest_until(end).filter(|last| after(last.at) > end && end <= to) {
+            while let Some(last) = schedule.latest_until(end).filter(|last| after(*last) > end && end <= to) {
                 links += 1;
-                end = if links < MAX_LINKS { after(last.at) } else { Timestamp::MAX };
+                end = if links < MAX_LINKS { after(last) } else { Timestamp::MAX };
             }
             found.push(Interval { start: slot.at, end });
             at = end;

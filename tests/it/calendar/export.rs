@@ -80,7 +80,7 @@ fn texts(calendar: &ICalendar, uid: &str, name: &ICalendarProperty) -> Vec<Strin
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::support::chance::cases(300))]
 
     #[test]
     fn what_is_written_is_read_again(

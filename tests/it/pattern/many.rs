@@ -17,6 +17,8 @@ fn naive_matcher_agrees_on_made_up_events() {
 }
 
 proptest! {
+    #![proptest_config(crate::support::chance::cases(256))]
+
     #[test]
     fn naive_matcher_agrees_whatever_the_choices(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         agree::check(&mut Source::of(&bytes));

@@ -114,7 +114,7 @@ fn between(from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(crate::support::chance::cases(300))]
 
     #[test]
     fn next_wake_is_the_first_instant_with_something_new(case in case()) {

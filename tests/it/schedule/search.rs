@@ -81,7 +81,7 @@ fn walked(schedule: &Schedule, after: Timestamp, until: Timestamp) -> Vec<Slot> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(crate::support::chance::cases(96))]
 
     #[test]
     fn walk_agrees_with_every_minute((zone, start) in starts(), expression in expressions()) {

@@ -105,6 +105,10 @@ fn lost_time_is_told_once_and_only_there() {
     assert!(lost(&apia, "2011-12-29T22:00:00Z").2);
     assert!(!lost(&apia, "2011-12-30T12:00:00Z").2);
     assert_eq!(apia.slot_at(at("2011-12-30T22:00:00Z")).map(|slot| slot.after_lost), Some(true));
+    let latest = |after: &str| apia.latest_in(at(after), at("2011-12-31T12:00:00Z")).map(|slot| slot.after_lost);
+    assert_eq!(latest("2011-12-29T12:00:00Z"), Some(true));
+    // From an instant on that lies behind the lost day, nothing was lost.
+    assert_eq!(latest("2011-12-30T12:00:00Z"), Some(false));
     let berlin = of("30 2 * * *", "Europe/Berlin", Gaps::Skip);
     assert_eq!(lost(&berlin, "2026-03-28T12:00:00Z"), ("2026-03-30T00:30:00Z".to_owned(), false, true));
     assert_eq!(lost(&berlin, "2026-10-24T12:00:00Z"), ("2026-10-25T00:30:00Z".to_owned(), false, false));

@@ -1,6 +1,8 @@
 //! Chance: the one source of surprise in a simulated world, a splitmix64 generator.
 //!
-//! Everything that happens is drawn from it in one order, so that a seed names a world.
+//! Everything that happens is drawn from it in one order, so that a seed names a world. Properties draw from a seed too.
+
+use proptest::test_runner::{Config, RngSeed};
 
 /// A seeded generator.
 #[derive(Debug)]
@@ -36,5 +38,19 @@ impl Chance {
 
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[usize::try_from(self.next() % of.len() as u64).expect("an index")]
+    }
+}
+
+/// Configures a property: so many cases, the same ones in every run, since a test that fails by chance only teaches people
+/// to run it again. `FIREDRILL_SEED` draws others, `FIREDRILL_CASES` so many times as many (`tests/soak` does both).
+pub fn cases(cases: u32) -> Config {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")));
+    let times: u64 = number("FIREDRILL_CASES").unwrap_or(1);
+    Config {
+        cases: cases.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX)),
+        rng_seed: RngSeed::Fixed(number("FIREDRILL_SEED").unwrap_or_default()),
+        failure_persistence: None,
+        max_global_rejects: u32::MAX,
+        ..Config::default()
     }
 }

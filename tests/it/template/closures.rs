@@ -125,7 +125,7 @@ fn world(steps: &[Step], windows: &[Shut], estimate: EstimateKind, limit_s: i64)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(crate::support::chance::cases(512))]
 
     /// Second by second: a run is admitted exactly when no second of its chosen estimate, and of the longest time that a
     /// stop before a window takes, is closed.

@@ -128,6 +128,8 @@ fn ended_experiment_is_billed_to_the_nearest_minute() {
 }
 
 proptest! {
+    #![proptest_config(crate::support::chance::cases(256))]
+
     #[test]
     fn amounts_survive_being_shown(micros: u64) {
         let amount = Usd::from_micros(micros);

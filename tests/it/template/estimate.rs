@@ -271,6 +271,8 @@ fn estimate_is_learned_from_nineteen_runs_on() {
 }
 
 proptest! {
+    #![proptest_config(crate::support::chance::cases(256))]
+
     /// Against the words: the shortest length that at least 95 of 100 runs keep to, when the next one is counted as if it
     /// did not.
     #[test]

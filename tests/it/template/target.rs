@@ -142,6 +142,8 @@ fn all_resources() -> Vec<Resource> {
 }
 
 proptest! {
+    #![proptest_config(crate::support::chance::cases(256))]
+
     #[test]
     fn sharing_is_the_same_in_either_order(a in any_template(), b in any_template()) {
         prop_assert_eq!(shares_target(&a, &b), shares_target(&b, &a));

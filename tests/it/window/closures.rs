@@ -62,7 +62,7 @@ fn windows() -> impl Strategy<Value = Vec<Window>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(crate::support::chance::cases(48))]
 
     #[test]
     fn timelines_answer_as_every_window_on_its_own(

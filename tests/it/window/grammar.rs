@@ -129,6 +129,8 @@ fn set(bits: u64) -> Intervals {
 }
 
 proptest::proptest! {
+    #![proptest_config(crate::support::chance::cases(256))]
+
     #[test]
     fn the_algebra_of_intervals_keeps_its_laws(a: u64, b: u64, c: u64, by in -5..5_i64) {
         let within = Interval { start: Timestamp::UNIX_EPOCH, end: Timestamp::from_second(64 * 3600).expect("an instant") };

@@ -184,7 +184,7 @@ fn items() -> impl Strategy<Value = Item> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(crate::support::chance::cases(48))]
 
     #[test]
     fn ten_years_of_times_agree_with_the_calendar(
