@@ -21,6 +21,9 @@ use super::{eventually, looked, within};
 /// Longest time for a command that ends by itself: the longest holds the simulator against all of boto3 and the AWS CLI.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(300);
 
+/// The stage's templates only wait: nothing is demanded of them.
+const NO_POLICY: &str = "policy = { require_stop_condition = false, require_tags = {} }\n";
+
 /// Most runs looked at.
 const MOST_RUNS: u32 = 100_000;
 
@@ -51,7 +54,7 @@ impl Home {
         let folder = tempfile::Builder::new().prefix("firedrill-it-").tempdir().expect("a folder");
         let state = folder.path().join("state");
         let head = format!(
-            "state_directory = \"{}\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{endpoint}\"\n",
+            "state_directory = \"{}\"\n{NO_POLICY}aws.region = \"us-east-1\"\naws.endpoint_url = \"{endpoint}\"\n",
             state.display()
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -68,6 +71,11 @@ impl Home {
     /// Replaces the tables of the configuration.
     pub fn configure(&self, tables: &str) {
         std::fs::write(self.config(), format!("{}{tables}", self.head)).expect("a file");
+    }
+
+    /// Replaces the tables of the configuration, whose policies are the default ones then.
+    pub fn demand_policies(&self, tables: &str) {
+        std::fs::write(self.config(), format!("{}{tables}", self.head.replace(NO_POLICY, ""))).expect("a file");
     }
 
     pub fn config(&self) -> PathBuf {
