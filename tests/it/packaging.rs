@@ -107,6 +107,7 @@ fn unit_restarts_after_crashes_only_and_may_do_little() {
         ("Service/StateDirectory", &["firedrill"]),
         ("Service/RuntimeDirectory", &["firedrill"]),
         ("Service/UMask", &["0077"]),
+        ("Service/LimitCORE", &["0"]),
         ("Service/NoNewPrivileges", &["yes"]),
         ("Service/CapabilityBoundingSet", &[""]),
         ("Service/ProtectSystem", &["strict"]),
