@@ -45,7 +45,7 @@ use crate::{
         webhook::{self, Hooks},
     },
     ingest::{event::EventIngest, manual::ManualIngest, quarantine::Quarantine},
-    store::{OpenError, SqliteStore},
+    store::{OpenError, SqlStore},
     telemetry::Telemetry,
 };
 
@@ -84,7 +84,7 @@ pub struct Agent {
     /// Signs of life of the engine.
     alive: watch::Receiver<u64>,
     reload: mpsc::Sender<oneshot::Sender<api::ReloadAnswer>>,
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     scheduler: JobScheduler,
     socket: PathBuf,
     on_shutdown: OnShutdown,
@@ -92,7 +92,7 @@ pub struct Agent {
 
 /// Parts that several tasks share.
 struct Shared {
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     places: Arc<Places>,
     rules: watch::Receiver<Arc<Rules>>,
     poke: Arc<Notify>,
@@ -105,7 +105,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn events(&self) -> EventIngest<SqliteStore> {
+    fn events(&self) -> EventIngest<SqlStore> {
         EventIngest::new(self.store.clone(), self.rules.clone(), self.poke.clone(), self.hints.clone())
     }
 }
@@ -135,8 +135,8 @@ impl Agent {
         telemetry: &Telemetry,
         places: Places,
     ) -> Result<Self, StartError> {
-        directory::keep_private(&settings.state_directory)?;
-        let store = Arc::new(SqliteStore::open(&settings.state_directory).await?);
+        directory::keep_private(&settings.state.directory)?;
+        let store = Arc::new(SqlStore::open_at(&settings.state).await?);
         let (alive_to, alive) = watch::channel(0);
         let heartbeat = Heartbeat::new(alive_to.clone());
         let now = heartbeat.now();
@@ -270,8 +270,8 @@ async fn spawn_listeners(
     let ingest = shared.events();
     let quarantine = Quarantine::new(shared.store.clone(), ingest);
     let api = Api { manual, quarantine, status: status.clone(), reload: reload.clone() };
-    let (listener, path) = serve::open_socket(&settings.state_directory).map_err(|source| StartError::Listen {
-        address: settings.state_directory.join(serve::SOCKET_FILE).display().to_string(),
+    let (listener, path) = serve::open_socket(&settings.state.directory).map_err(|source| StartError::Listen {
+        address: settings.state.directory.join(serve::SOCKET_FILE).display().to_string(),
         source,
     })?;
     let routes = api::operator_routes(api.clone());
@@ -379,13 +379,13 @@ fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &S
 }
 
 fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, wanted: Arc<Notify>) {
-    let (store, history) = (shared.store.clone(), settings.history);
+    let (store, history, most) = (shared.store.clone(), settings.history, settings.history_runs);
     tasks.spawn(async move {
         loop {
             wanted.notified().await;
             // Batch by batch, so that the engine's own writes come between.
             loop {
-                match store.prune(heartbeat::now(), history).await {
+                match store.prune(heartbeat::now(), history, most).await {
                     Ok(0) => break,
                     Ok(rows) => tracing::info!(rows, "old history deleted"),
                     Err(error) => {

@@ -19,7 +19,7 @@ use crate::{
         run::{JournalEntry, Observation, Run, Trigger},
     },
     engine::ports::StoreError,
-    store::SqliteStore,
+    store::SqlStore,
     telemetry::Traces,
 };
 
@@ -45,7 +45,7 @@ pub enum Load {
 /// One reader of the journal.
 pub struct Courier {
     /// Where the journal is.
-    pub store: Arc<SqliteStore>,
+    pub store: Arc<SqlStore>,
     /// What it carries.
     pub load: Load,
     /// Notified when the journal has grown.

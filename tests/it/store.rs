@@ -20,7 +20,7 @@ use firedrill::{
     engine::ports::{
         Arrival, Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
     },
-    store::SqliteStore,
+    store::SqlStore,
 };
 use tempfile::TempDir;
 
@@ -32,9 +32,9 @@ use crate::support::{
 const AT: &str = "10:00:00";
 
 /// An empty store in a folder that goes with it.
-pub async fn empty() -> (TempDir, SqliteStore) {
+pub async fn empty() -> (TempDir, SqlStore) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = SqliteStore::open(&folder.path().join("state")).await.expect("a store");
+    let store = SqlStore::open(&folder.path().join("state")).await.expect("a store");
     (folder, store)
 }
 
@@ -320,6 +320,6 @@ shown_of_sqlite! {
 }
 
 /// The run that a store holds under an id.
-async fn stored(store: &SqliteStore, id: &RunId) -> Run {
+async fn stored(store: &SqlStore, id: &RunId) -> Run {
     store.run(id).await.expect("a read").expect("a run")
 }

@@ -10,7 +10,7 @@ use firedrill::{
         run::{HoldReason, Observation, Run},
     },
     engine::ports::{Recorded, Store},
-    store::SqliteStore,
+    store::SqlStore,
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -35,12 +35,12 @@ fn run(at: &str, app: &str, version: &str) -> Run {
     event::opened_runs(&rules, &event, &receipt).expect("an event").pop().expect("a run")
 }
 
-async fn arrives(store: &SqliteStore, run: &Run) -> Recorded {
+async fn arrives(store: &SqlStore, run: &Run) -> Recorded {
     record(store, arrival("deploy", run.id.as_str(), vec![run.clone()])).await.expect("a write")
 }
 
 /// The row of an application that an open run is about.
-async fn row(store: &SqliteStore, app: &str) -> Option<Deployed> {
+async fn row(store: &SqlStore, app: &str) -> Option<Deployed> {
     rows(store).await.deployed.remove(&(name("probe"), app.to_owned()))
 }
 
@@ -72,7 +72,7 @@ async fn newest_and_begun_deployments_are_remembered_by_key_and_survive_reopenin
     let before = row(&store, "shop").await.expect("a row");
     assert_eq!((&before.newest, &before.begun), (&known(&new, "09:00:30"), &known(&old, "10:00:00")));
     drop(store);
-    let store = SqliteStore::open(&folder.path().join("state")).await.expect("the store again");
+    let store = SqlStore::open(&folder.path().join("state")).await.expect("the store again");
     assert_eq!(row(&store, "shop").await, Some(before));
     for other in others {
         let key = &other.trigger.deployment().expect("a deployment").key;
@@ -142,12 +142,12 @@ async fn pruning_keeps_rows_as_long_as_a_cool_down_and_those_of_open_runs_for_ev
         found
     };
     // Its run is gone, and it is not.
-    store.prune(t("12:00:00"), hour).await.expect("a write");
+    store.prune(t("12:00:00"), hour, u32::MAX).await.expect("a write");
     assert_eq!(store.run(&over.id).await.expect("a read"), None);
     assert_eq!(remembered("09:00:30").await, Some(t("09:00:00")), "the change goes on");
-    store.prune(t("10:00:00") + MAX_COOL_DOWN, hour).await.expect("a write");
+    store.prune(t("10:00:00") + MAX_COOL_DOWN, hour, u32::MAX).await.expect("a write");
     assert_eq!(remembered("09:00:40").await, Some(t("09:00:00")));
-    store.prune(t("10:00:01") + MAX_COOL_DOWN, hour).await.expect("a write");
+    store.prune(t("10:00:01") + MAX_COOL_DOWN, hour, u32::MAX).await.expect("a write");
     assert_eq!(remembered("09:00:50").await, Some(t("09:00:50")), "it was forgotten");
     assert_eq!(row(&store, "stock").await.expect("a row").newest, known(&open, "09:00:01"), "its run still waits");
 }

@@ -4,7 +4,7 @@ use firedrill::{
     domain::run::{JournalEntry, Observation, Run},
     engine::ports::{Change, Journaled, Recorded, Store},
     store::{
-        SqliteStore,
+        SqlStore,
         history::{EVENTS_KEPT, RunFilter},
     },
 };
@@ -24,7 +24,7 @@ fn told(journal: &[JournalEntry]) -> Vec<&'static str> {
     journal.iter().map(|entry| entry.observation.as_str()).collect()
 }
 
-async fn request(store: &SqliteStore, run: &Run) {
+async fn request(store: &SqlStore, run: &Run) {
     store.request_runs(vec![run.clone()]).await.expect("a write");
 }
 
@@ -131,7 +131,7 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs() {
     commit(&store, change).await;
     record(&store, arrival("deploy", "e-1", Vec::new())).await.expect("a write");
     store.quarantine(vec![quarantined("q", "m-1", "bad")]).await.expect("a write");
-    let prune = async |now| store.prune(now, HISTORY).await.expect("a write");
+    let prune = async |now| store.prune(now, HISTORY, u32::MAX).await.expect("a write");
     assert_eq!(prune(t("11:00:00")).await, 0, "what ended at the instant itself stays");
     // A run, two entries of its journal and a message; the event is remembered longer, as a queue may repeat it.
     assert_eq!(prune(t("11:00:01")).await, 4);
@@ -162,6 +162,6 @@ async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once() {
     let runs = (0..1_001).map(over).collect();
     record(&store, arrival("deploy", "e-1", runs)).await.expect("a write");
     for expected in [1_000 + 1_000, 2, 0] {
-        assert_eq!(store.prune(t("11:00:01"), HISTORY).await.expect("a write"), expected);
+        assert_eq!(store.prune(t("11:00:01"), HISTORY, u32::MAX).await.expect("a write"), expected);
     }
 }

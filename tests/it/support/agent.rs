@@ -11,7 +11,7 @@ use std::{
 
 use firedrill::{
     domain::run::{JournalEntry, Run},
-    store::{SqliteStore, history::RunFilter},
+    store::{SqlStore, history::RunFilter},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -189,9 +189,9 @@ impl Home {
     }
 
     /// Reads the agent's rows from outside; `None` while there is no store.
-    pub fn read<T>(&self, read: impl AsyncFnOnce(&SqliteStore) -> T) -> Option<T> {
+    pub fn read<T>(&self, read: impl AsyncFnOnce(&SqlStore) -> T) -> Option<T> {
         self.runtime.block_on(async {
-            let store = SqliteStore::open_to_read(&self.state()).await.ok()?;
+            let store = SqlStore::open_to_read(&self.state()).await.ok()?;
             let found = read(&store).await;
             store.close().await;
             Some(found)
