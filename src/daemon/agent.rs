@@ -35,13 +35,13 @@ use crate::{
     config::settings::{OnShutdown, Settings, Webhook},
     domain::{experiment::Rules, ids::Name, plan::Mode},
     engine::{
-        ports::{Hints, WakeSource},
+        ports::{Hints, Store, StoreError, WakeSource},
         run_loop::Engine,
     },
     http::{
         api::{self, Api},
         serve,
-        status::{QUEUE_READY, Status},
+        status::{QUEUE_READY, Role, Status},
         webhook::{self, Hooks},
     },
     ingest::{event::EventIngest, manual::ManualIngest, quarantine::Quarantine},
@@ -234,6 +234,13 @@ impl Agent {
             tracing::debug!(%error, "heartbeat");
         }
         self.tasks.shutdown().await;
+        // Also where the engine was cut off: nothing of this process calls anybody any more.
+        if let Err(error) = self.store.release().await {
+            tracing::warn!(
+                error = chain(&error),
+                "the lease could not be given back; another replica waits until it ends"
+            );
+        }
         self.store.close().await;
         if let Err(error) = std::fs::remove_file(&self.socket) {
             tracing::debug!(%error, "socket");
@@ -245,6 +252,7 @@ fn first_status(settings: &Settings, now: Timestamp) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: now,
+        role: Role::Unknown,
         surveyed_at: None,
         store_failure: None,
         halt: None,
@@ -388,6 +396,8 @@ fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settin
                 match store.prune(heartbeat::now(), history, most).await {
                     Ok(0) => break,
                     Ok(rows) => tracing::info!(rows, "old history deleted"),
+                    // The active replica does it.
+                    Err(StoreError::Fenced) => break,
                     Err(error) => {
                         tracing::warn!(error = chain(&error), "old history could not be deleted");
                         break;

@@ -181,6 +181,16 @@ impl Store for SqlStore {
     }
 }
 
+impl SqlStore {
+    /// Tells whether this replica is the active one, as far as it knows without asking.
+    pub fn is_active(&self) -> bool {
+        match &self.database {
+            Database::Sqlite(_) => true,
+            Database::Postgres(postgres) => postgres.is_active(),
+        }
+    }
+}
+
 /// Returns the runs that a further copy of a known event opens, and notes them with it: those that no copy has opened before.
 async fn opened_by_copy<'a>(tx: &mut Tx<'_>, event: &EventRow, runs: &'a [Run]) -> Result<Vec<&'a Run>, StoreError> {
     if runs.is_empty() {

@@ -155,6 +155,11 @@ impl Postgres {
         Ok(Lease::Elsewhere { holder })
     }
 
+    /// Tells whether nobody else can have the lease by now, as far as is known without asking.
+    pub(in crate::store) fn is_active(&self) -> bool {
+        matches!(*self.seat.known(), Known::Held { asked, .. } if asked.elapsed() < LEASE - MARGIN)
+    }
+
     /// Gives the lease back, if it is ours.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Opening a store on a server: encrypted unless it is told otherwise, under an account whose password comes from a file.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use sqlx::{
     Connection, PgConnection, PgPool,
@@ -39,10 +39,15 @@ const MIGRATING: [(&str, &str); 2] = [("lock_timeout", "60000"), ("statement_tim
 const READING: [(&str, &str); 1] = [("default_transaction_read_only", "on")];
 
 /// Where the password is.
-#[derive(Debug)]
 pub(super) struct Password {
     file: PathBuf,
     options: PgConnectOptions,
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Password").field(&self.file).finish()
+    }
 }
 
 impl Password {

@@ -323,7 +323,7 @@ impl Drop for Agent {
     }
 }
 
-fn send_signal(name: &str, to: &str) {
+pub fn send_signal(name: &str, to: &str) {
     let sent = Command::new("sh").args(["-c", "kill -s \"$0\" -- \"$1\"", name, to]).status().expect("a shell");
     assert!(sent.success(), "signal {name} to {to}");
 }
