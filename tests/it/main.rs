@@ -8,6 +8,7 @@ mod deployment;
 mod event;
 mod forecast;
 mod house;
+mod lever;
 mod moto;
 mod outcome;
 mod packaging;
