@@ -156,7 +156,7 @@ fn agent_killed_between_the_halt_and_its_levers_engages_them_after_its_start() {
     assert!(!asking.wait().expect("an end").success());
     assert_eq!(towns.levers(), [("disengaged".to_owned(), String::new()), ("disengaged".to_owned(), String::new())]);
     for town in [&towns.east, &towns.west] {
-        town.forget_faults();
+        town.no_faults();
     }
     let _agent = towns.home.agent();
     towns.both_engaged();

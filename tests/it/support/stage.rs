@@ -123,8 +123,8 @@ impl Stage {
         self.control("faults", &json!({"operation": operation, "fault": fault, "count": count}));
     }
 
-    /// Forgets what was to go wrong and has not yet.
-    pub fn forget_faults(&self) {
+    /// Forgets the faults that still wait.
+    pub fn no_faults(&self) {
         self.wait(self.wire.call("DELETE", "/_simulator/faults", &Value::Null)).good();
     }
 
