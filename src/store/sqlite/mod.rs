@@ -2,10 +2,10 @@
 
 pub(super) mod statements;
 
-use std::{path::Path, time::Duration};
+use std::{future::ready, path::Path, time::Duration};
 
 use sqlx::{
-    SqlitePool,
+    Connection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -50,6 +50,8 @@ async fn connect(options: SqliteConnectOptions, path: &Path) -> Result<SqlitePoo
         .max_connections(MAX_CONNECTIONS)
         // A connection to a file does not go stale.
         .test_before_acquire(false)
+        // SQLite itself takes back what it had no room for; sqlx goes on to believe in that transaction, for ever.
+        .before_acquire(|connection, _| Box::pin(ready(Ok(!connection.is_in_transaction()))))
         .connect_with(options)
         .await
         .map_err(failed(path))
