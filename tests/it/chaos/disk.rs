@@ -27,7 +27,7 @@ const DISK: &str = "size=8m";
 const READ_ONLY_FOR: Duration = Duration::from_secs(20);
 
 /// How long it is watched that nothing starts.
-const WATCHED: Duration = Duration::from_secs(3);
+const WATCHED: Duration = Duration::from_secs(2);
 
 /// The agent's state on a file system of its own, in a mount namespace that lives as long as this.
 struct SmallDisk {
