@@ -9,6 +9,7 @@ mod deployment;
 mod event;
 mod forecast;
 mod house;
+mod lever;
 mod moto;
 mod outcome;
 mod packaging;

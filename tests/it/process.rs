@@ -8,6 +8,7 @@ mod demo;
 mod deployment;
 mod events;
 mod faults;
+mod levers;
 mod matching;
 mod plan;
 mod private;
