@@ -11,7 +11,7 @@ use std::{
 
 use firedrill::{
     domain::run::{JournalEntry, Run},
-    store::{SqliteStore, history::RunFilter},
+    store::{SqlStore, history::RunFilter},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -203,9 +203,9 @@ impl Home {
     }
 
     /// Reads the agent's rows from outside; `None` while there is no store.
-    pub fn read<T>(&self, read: impl AsyncFnOnce(&SqliteStore) -> T) -> Option<T> {
+    pub fn read<T>(&self, read: impl AsyncFnOnce(&SqlStore) -> T) -> Option<T> {
         self.runtime.block_on(async {
-            let store = SqliteStore::open_to_read(&self.state()).await.ok()?;
+            let store = SqlStore::open_to_read(&self.state()).await.ok()?;
             let found = read(&store).await;
             store.close().await;
             Some(found)
@@ -347,7 +347,7 @@ impl Drop for Agent {
     }
 }
 
-fn send_signal(name: &str, to: &str) {
+pub fn send_signal(name: &str, to: &str) {
     let sent = Command::new("sh").args(["-c", "kill -s \"$0\" -- \"$1\"", name, to]).status().expect("a shell");
     assert!(sent.success(), "signal {name} to {to}");
 }
