@@ -131,6 +131,30 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs(store: &SqlStore)
     assert_eq!(store.events("e-1").await.expect("a read"), []);
 }
 
+async fn pruning_keeps_no_more_finished_runs_than_it_is_told(store: &SqlStore) {
+    let runs = ["09:00:00", "09:10:00", "09:20:00", "09:30:00"].map(slot_run);
+    for (run, at) in runs.iter().zip(["10:01:00", "10:02:00", "10:02:00"]) {
+        request(store, run).await;
+        let (_, change) = advance(run, skip());
+        let Change::Advance { run, observation, journal, definition, explained, .. } = change else {
+            panic!("an advance")
+        };
+        commit(store, Change::Advance { run, observation, journal, definition, explained, at: t(at) }).await;
+    }
+    request(store, &runs[3]).await;
+    let kept = async |most| {
+        store.prune(t("10:03:00"), HISTORY, most).await.expect("a write");
+        let filter = RunFilter { limit: 9, ..RunFilter::default() };
+        store.runs(&filter).await.expect("a read").into_iter().map(|run| run.id).collect::<Vec<_>>()
+    };
+    let ids = |of: &[usize]| of.iter().map(|&at| runs[at].id.clone()).collect::<Vec<_>>();
+    assert_eq!(kept(3).await, ids(&[3, 2, 1, 0]));
+    assert_eq!(kept(2).await, ids(&[3, 2, 1]), "the oldest goes first");
+    assert_eq!(store.journal(&runs[0].id).await.expect("a journal"), []);
+    assert_eq!(kept(1).await, ids(&[3]), "those that ended at one instant go together, and an open one is not counted");
+    assert_eq!(told(&store.journal(&runs[3].id).await.expect("a journal")), ["opened"]);
+}
+
 async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once(store: &SqlStore) {
     let over = |second: i64| {
         let mut run = slot_run("00:00:00");
@@ -158,5 +182,6 @@ shown_of_databases! {
     last_known_template_is_that_of_the_newest_run_that_read_it
     event_and_quarantine_are_shown_as_first_recorded
     pruning_deletes_what_ended_before_and_keeps_open_runs
+    pruning_keeps_no_more_finished_runs_than_it_is_told
     pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once
 }

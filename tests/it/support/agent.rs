@@ -10,6 +10,7 @@ use std::{
 };
 
 use firedrill::{
+    config::settings,
     domain::run::{JournalEntry, Run},
     store::{SqlStore, history::RunFilter},
 };
@@ -33,6 +34,7 @@ pub struct Home {
     head: String,
     env: Vec<(String, String)>,
     wrapper: Vec<String>,
+    server: Option<settings::Postgres>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -59,7 +61,16 @@ impl Home {
             state.display()
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let home = Self { folder, head, env: Vec::new(), wrapper: Vec::new(), runtime };
+        let home = Self { folder, head, env: Vec::new(), wrapper: Vec::new(), server: None, runtime };
+        home.configure(tables);
+        home
+    }
+
+    /// As [`Home::new`], for a replica whose rows are in a database of a server.
+    pub fn on(endpoint: &str, tables: &str, url: &str, replica: &str) -> Self {
+        let mut home = Self::new(endpoint, tables);
+        home.head = format!("state = \"{url}\"\nreplica = \"{replica}\"\n{}", home.head);
+        home.server = Some(settings::Postgres { url: url.to_owned(), password_file: None, replica: None });
         home.configure(tables);
         home
     }
@@ -204,8 +215,9 @@ impl Home {
 
     /// Reads the agent's rows from outside; `None` while there is no store.
     pub fn read<T>(&self, read: impl AsyncFnOnce(&SqlStore) -> T) -> Option<T> {
+        let state = settings::State { directory: self.state(), postgres: self.server.clone() };
         self.runtime.block_on(async {
-            let store = SqlStore::open_to_read(&self.state()).await.ok()?;
+            let store = SqlStore::read_at(&state).await.ok()?;
             let found = read(&store).await;
             store.close().await;
             Some(found)
