@@ -161,6 +161,10 @@ impl Witness for Teller {
             tracing::info!("the store can be used again");
         }
     }
+
+    fn standing_by(&self, holder: &str) {
+        tracing::debug!(holder, "another replica holds the lease; standing by");
+    }
 }
 
 /// Seconds since each calendar was last read; of one never read, since the agent began.

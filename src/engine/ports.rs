@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::domain::{
     deployment::{Deployed, DeployedKey},
@@ -21,12 +22,24 @@ use crate::domain::{
 };
 
 /// Rows that survive everything. A change is either wholly there or not at all, and stays once it was acknowledged.
+///
+/// What decides is written by the holder of the lease alone: [`Store::commit`]. What comes from outside any replica may
+/// write, as often as it likes.
 pub trait Store: Send + Sync + 'static {
+    /// Takes the lease where nobody holds it, or keeps it.
+    fn hold(&self) -> impl Future<Output = Result<Lease, StoreError>> + Send;
+
+    /// Gives the lease back, if it is held, so that another takes it at once.
+    fn release(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Loads all rows that decisions rest on, as one consistent picture.
     fn load(&self) -> impl Future<Output = Result<Rows, StoreError>> + Send;
 
     /// Makes changes, each of another row, in one transaction, and tells of each whether it was made. One that is stale
     /// does not keep the others from being made.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the lease is another's.
     fn commit(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Committed>, StoreError>> + Send;
 
     /// Records events with the runs that they open, all in one transaction, and tells of each whether anything was new. A
@@ -66,6 +79,22 @@ pub trait Store: Send + Sync + 'static {
         experiment: ExperimentName,
         change: Pausing,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Who may decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lease {
+    /// We may.
+    Held {
+        /// Before this instant nobody else can have taken the lease: counted from before the store was asked. `None`: as
+        /// long as the store is open.
+        until: Option<Instant>,
+    },
+    /// Another replica may.
+    Elsewhere {
+        /// Which.
+        holder: String,
+    },
 }
 
 /// The rows of one [`Store::load`].
@@ -236,6 +265,9 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The lease is another replica's by now; nothing was written.
+    #[error("another replica holds the lease")]
+    Fenced,
     /// A row holds what this version cannot read.
     #[error("the store's row `{row}` cannot be read")]
     Row {
@@ -261,7 +293,7 @@ impl StoreError {
     pub fn is_over_after(&self) -> StoreDid {
         match self {
             Self::Query { action: "write", .. } | Self::Refused { .. } => StoreDid::Write,
-            Self::Query { .. } | Self::Row { .. } => StoreDid::Pass,
+            Self::Query { .. } | Self::Row { .. } | Self::Fenced => StoreDid::Pass,
         }
     }
 }
@@ -360,4 +392,7 @@ pub trait Witness: Send + Sync + 'static {
 
     /// The store did what it was asked.
     fn store_worked(&self, did: StoreDid);
+
+    /// Another replica holds the lease: this one decides nothing until it holds it.
+    fn standing_by(&self, holder: &str);
 }

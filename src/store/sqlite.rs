@@ -21,7 +21,7 @@ use crate::{
         run::Run,
     },
     engine::ports::{
-        Arrival, Change, Committed, EventRow, Found, QuarantinedMessage, Recorded, Rows, Store, StoreError,
+        Arrival, Change, Committed, EventRow, Found, Lease, QuarantinedMessage, Recorded, Rows, Store, StoreError,
     },
 };
 
@@ -47,6 +47,15 @@ const ROWS: &str = "SELECT 'cursors', experiment, schedule, NULL, at_us FROM cur
      UNION ALL SELECT 'pauses', experiment, NULL, body, NULL FROM pauses";
 
 impl Store for SqliteStore {
+    /// The lock of the file is the lease.
+    async fn hold(&self) -> Result<Lease, StoreError> {
+        Ok(Lease::Held { until: None })
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn load(&self) -> Result<Rows, StoreError> {
         let found: Vec<Columns> = sqlx::query_as(ROWS).fetch_all(&self.pool).await.map_err(read_failed)?;
         let take = |known: &Mutex<Parsed>| std::mem::take(&mut *known.lock().unwrap_or_else(PoisonError::into_inner));

@@ -17,7 +17,7 @@ use firedrill::{
         run::{JournalEntry, Observation, Run, Trigger},
     },
     engine::ports::{
-        Arrival, Change, Committed, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
+        Arrival, Change, Committed, Found, Journaled, Lease, QuarantinedMessage, Recorded, Rows, Store, StoreError,
     },
 };
 use jiff::Timestamp;
@@ -140,6 +140,14 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    async fn hold(&self) -> Result<Lease, StoreError> {
+        Ok(Lease::Held { until: None })
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn load(&self) -> Result<Rows, StoreError> {
         self.nature.pause().await;
         let weather = self.nature.weather();

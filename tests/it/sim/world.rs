@@ -103,6 +103,8 @@ impl Witness for Ear {
     fn store_failed(&self, _error: &StoreError) {}
 
     fn store_worked(&self, _did: StoreDid) {}
+
+    fn standing_by(&self, _holder: &str) {}
 }
 
 pub struct World {

@@ -93,6 +93,7 @@ impl Witness for Refusals {
     fn surveyed(&self, _: &Snapshot<'_>, _: Timestamp) {}
     fn called(&self, _: &'static str, _: &'static str, _: Duration) {}
     fn store_worked(&self, _: StoreDid) {}
+    fn standing_by(&self, _: &str) {}
     fn store_failed(&self, _: &StoreError) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }

@@ -201,4 +201,6 @@ impl Witness for Deaf {
     fn store_failed(&self, _error: &StoreError) {}
 
     fn store_worked(&self, _did: StoreDid) {}
+
+    fn standing_by(&self, _holder: &str) {}
 }
