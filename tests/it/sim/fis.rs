@@ -20,6 +20,7 @@ use firedrill::{
 
 use super::{
     nature::Nature,
+    planted::Bug,
     truth::{Experiment, drawn},
 };
 
@@ -31,15 +32,6 @@ const FOREVER_MS: u64 = 3_600_000;
 pub const TIMEOUT_MS: u64 = 45_000;
 /// How long after the caller gave up a request may still take effect, in milliseconds.
 const LATE_MS: u64 = 60_000;
-
-/// What FIS does with client tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tokens {
-    /// It knows them again.
-    Honoured,
-    /// Planted bug: as if the agent made a new one for each call.
-    FromTheClock,
-}
 
 /// A request that changes something.
 #[derive(Debug, Clone)]
@@ -74,7 +66,6 @@ pub struct State {
 
 pub struct Fis {
     nature: Arc<Nature>,
-    tokens: Tokens,
     state: Mutex<State>,
 }
 
@@ -95,9 +86,9 @@ fn failure(class: FailureClass) -> CallFailure {
 }
 
 impl Fis {
-    pub fn new(nature: Arc<Nature>, tokens: Tokens, templates: Vec<(BTreeMap<String, String>, TemplateFacts)>) -> Self {
+    pub fn new(nature: Arc<Nature>, templates: Vec<(BTreeMap<String, String>, TemplateFacts)>) -> Self {
         let templates = templates.into_iter().map(|(tags, facts)| (facts.id.clone(), (tags, facts))).collect();
-        Self { nature, tokens, state: Mutex::new(State { templates, quota: ACTIVE_QUOTA, ..State::default() }) }
+        Self { nature, state: Mutex::new(State { templates, quota: ACTIVE_QUOTA, ..State::default() }) }
     }
 
     /// Looks at the truth as of now.
@@ -140,7 +131,7 @@ impl Fis {
         let known =
             state.experiments.iter().find(|e| e.place == place && e.request.client_token == request.client_token);
         if let Some(known) = known
-            && self.tokens == Tokens::Honoured
+            && self.nature.bug() != Bug::TokenFromTheClock
         {
             let same = known.request == request;
             return if same { Ok(known.shown(at, &self.nature)) } else { Err(failure(FailureClass::Conflict)) };

@@ -10,6 +10,7 @@ use firedrill::engine::ports::WakeSource;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::watch, time::Instant};
 
+use super::planted::Bug;
 use crate::support::chance::Chance;
 
 /// How often things go wrong, in a thousand.
@@ -50,6 +51,7 @@ pub struct Nature {
     stepped: watch::Sender<usize>,
     timeline: Option<Mutex<Vec<String>>>,
     pace: Pace,
+    bug: Bug,
 }
 
 /// Whether I/O takes time.
@@ -76,7 +78,17 @@ impl Nature {
             steps: Mutex::new(Vec::new()),
             stepped: watch::Sender::new(0),
             timeline: (timeline == Timeline::Kept).then(Mutex::default),
+            bug: Bug::None,
         }
+    }
+
+    /// The same with something built wrong.
+    pub fn planted(self, bug: Bug) -> Self {
+        Self { bug, ..self }
+    }
+
+    pub fn bug(&self) -> Bug {
+        self.bug
     }
 
     /// True time since the world began, in milliseconds.

@@ -22,7 +22,7 @@ use firedrill::{
 };
 use jiff::Timestamp;
 
-use super::nature::Nature;
+use super::{nature::Nature, planted::Bug};
 
 /// Longest time that a slow query takes, in milliseconds.
 const SLOW_MS: u64 = 1_500;
@@ -60,39 +60,15 @@ pub struct Tables {
     pub broken: Vec<String>,
     /// Planted: intents that were acknowledged and are not written yet.
     unwritten: BTreeMap<RunId, Change>,
-    /// How deployments are remembered.
-    pub memory: Memory,
+    /// What is built wrong.
+    bug: Bug,
     /// Planted: what is not noted in the rows of deployments yet.
     unnoted: Vec<(Run, Observation, Timestamp)>,
-}
-
-/// How deployments are remembered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Memory {
-    /// As they must be.
-    #[default]
-    Sound,
-    /// Planted bug: the last one that came in is the newest.
-    LastIsNewest,
-    /// Planted bug: a key settles after the first of its events.
-    SettlesOnce,
-    /// Planted bug: in a transaction after the one that it follows from.
-    Afterwards,
-}
-
-/// When the intent to start is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intent {
-    /// Before the call, as it must be.
-    First,
-    /// Planted bug: only with the answer to the call.
-    WithTheAnswer,
 }
 
 pub struct MemoryStore {
     nature: Arc<Nature>,
     tables: Mutex<Tables>,
-    intent: Intent,
 }
 
 fn failed(action: &'static str) -> StoreError {
@@ -100,8 +76,9 @@ fn failed(action: &'static str) -> StoreError {
 }
 
 impl MemoryStore {
-    pub fn new(nature: Arc<Nature>, intent: Intent) -> Self {
-        Self { nature, tables: Mutex::default(), intent }
+    pub fn new(nature: Arc<Nature>) -> Self {
+        let tables = Mutex::new(Tables { bug: nature.bug(), ..Tables::default() });
+        Self { nature, tables }
     }
 
     pub fn with<T>(&self, look: impl FnOnce(&mut Tables) -> T) -> T {
@@ -119,7 +96,7 @@ impl MemoryStore {
     fn make(&self, change: Change, tables: &mut Tables, nature: &Nature, ms: u64) -> Committed {
         if let Change::Advance { run, observation, journal, .. } = &change {
             let is_intent = matches!(observation, Observation::StartAsked { .. });
-            if self.intent == Intent::WithTheAnswer && is_intent {
+            if tables.bug == Bug::StartThenRecord && is_intent {
                 tables.unwritten.insert(run.id.clone(), change);
                 return Committed::Done;
             }
@@ -309,19 +286,19 @@ impl Tables {
     /// Notes what happened in the row of what the run is about.
     fn remember(&mut self, run: &Run, observation: &Observation, at: Timestamp) {
         let Some(key) = Deployed::key(run) else { return };
-        if self.memory == Memory::Afterwards {
+        if self.bug == Bug::DeploymentsNotedLater {
             return self.unnoted.push((run.clone(), observation.clone(), at));
         }
         let row = self.deployed.entry(key).or_default();
         let before = row.change.filter(|change| change.until > run.opened_at);
         row.note(run, observation, at);
-        match (self.memory, run.revision) {
-            (Memory::LastIsNewest, 0) => {
+        match (self.bug, run.revision) {
+            (Bug::LastEventWins, 0) => {
                 let order = row.newest.as_ref().map_or(at, |newest| newest.order);
                 let version = run.trigger.deployment().and_then(|deployment| deployment.version.clone());
                 row.newest = Some(Known { run: run.id.clone(), version, order, at });
             }
-            (Memory::SettlesOnce, 0) => row.change = before.or(row.change),
+            (Bug::SettlesOnce, 0) => row.change = before.or(row.change),
             _ => {}
         }
     }

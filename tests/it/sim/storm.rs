@@ -20,7 +20,7 @@ use super::{
     queue::message,
     releases::{Release, Stamp},
     scenario::{Happening, MINUTE_MS, SECOND_MS, experiment_name},
-    world::{SOUND, World},
+    world::World,
 };
 use crate::support::chance::Chance;
 
@@ -99,7 +99,7 @@ fn world(seed: u64, trigger: EventTrigger) -> World {
     let actions = BTreeMap::from([("wait".to_owned(), action)]);
     let facts = TemplateFacts { id: "EXT0".to_owned(), actions, read_at: base, ..TemplateFacts::default() };
     let rules = Rules { experiments: BTreeMap::from([(declared.name.clone(), declared)]), ..Rules::default() };
-    let mut world = World::of(Nature::new(seed, base, Timeline::Dropped), rules, vec![(BTreeMap::new(), facts)], SOUND);
+    let mut world = World::of(Nature::new(seed, base, Timeline::Dropped), rules, vec![(BTreeMap::new(), facts)]);
     world.fis.with(|state| state.quota = usize::MAX);
     world.most_passes = MOST_PASSES;
     world

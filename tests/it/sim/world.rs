@@ -32,12 +32,13 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     check,
-    fis::{Fis, Tokens},
+    fis::Fis,
     nature::{Nature, Timeline, Weather},
+    planted::Bug,
     queue::message,
     releases::Release,
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template},
-    store::{Intent, Memory, MemoryStore},
+    store::MemoryStore,
     windows,
 };
 use crate::support::chance::Chance;
@@ -48,17 +49,6 @@ const PATIENCE_MS: u64 = 16 * HOUR_MS;
 /// Most passes of the engine in one second: opening slots and noticing their end take some each. One that makes more
 /// spins, and is not brought back.
 pub const MAX_PASSES_A_SECOND: u64 = 150;
-
-/// What is built wrong on purpose.
-#[derive(Debug, Clone, Copy)]
-pub struct Planted {
-    pub intent: Intent,
-    pub tokens: Tokens,
-    pub memory: Memory,
-}
-
-/// Nothing is.
-pub const SOUND: Planted = Planted { intent: Intent::First, tokens: Tokens::Honoured, memory: Memory::Sound };
 
 type EngineFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -147,15 +137,15 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, planted: Planted, timeline: Timeline) -> Self {
+    pub fn new(seed: u64, bug: Bug, timeline: Timeline) -> Self {
         let mut c = Chance::new(seed);
         let base = scenario::base(&mut c);
         let rules = scenario::rules(&mut c, base);
         let templates = scenario::templates(&mut c, base);
         let length = c.between(HOUR_MS / 2, 3 * HOUR_MS);
         let happenings = scenario::happenings(&mut c, length);
-        let nature = Nature::new(c.between(0, u64::MAX - 1), base, timeline);
-        let mut world = Self::of(nature, rules, templates, planted);
+        let nature = Nature::new(c.between(0, u64::MAX - 1), base, timeline).planted(bug);
+        let mut world = Self::of(nature, rules, templates);
         for (at, happening) in happenings {
             world.schedule(at, happening);
         }
@@ -164,11 +154,10 @@ impl World {
     }
 
     /// A world with these rules in which nothing happens yet.
-    pub fn of(nature: Nature, rules: Rules, templates: Vec<Template>, planted: Planted) -> Self {
+    pub fn of(nature: Nature, rules: Rules, templates: Vec<Template>) -> Self {
         let (nature, rules) = (Arc::new(nature), Arc::new(rules));
-        let store = Arc::new(MemoryStore::new(nature.clone(), planted.intent));
-        store.with(|tables| tables.memory = planted.memory);
-        let fis = Arc::new(Fis::new(nature.clone(), planted.tokens, templates));
+        let store = Arc::new(MemoryStore::new(nature.clone()));
+        let fis = Arc::new(Fis::new(nature.clone(), templates));
         let ear = Arc::new(Ear { nature: nature.clone(), passes: Mutex::default() });
         nature.say(|| format!("rules: {rules:#?}"));
         Self {
