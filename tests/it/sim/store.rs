@@ -22,7 +22,11 @@ use firedrill::{
 };
 use jiff::Timestamp;
 
-use super::{nature::Nature, planted::Bug};
+use super::{
+    lease::{LeaseRow, Place},
+    nature::Nature,
+    planted::Bug,
+};
 
 /// Longest time that a slow query takes, in milliseconds.
 const SLOW_MS: u64 = 1_500;
@@ -60,15 +64,19 @@ pub struct Tables {
     pub broken: Vec<String>,
     /// Planted: intents that were acknowledged and are not written yet.
     unwritten: BTreeMap<RunId, Change>,
+    /// Who may decide.
+    pub lease: LeaseRow,
     /// What is built wrong.
     bug: Bug,
     /// Planted: what is not noted in the rows of deployments yet.
     unnoted: Vec<(Run, Observation, Timestamp)>,
 }
 
+/// The rows, as one process sees them.
 pub struct MemoryStore {
-    nature: Arc<Nature>,
-    tables: Mutex<Tables>,
+    pub(super) nature: Arc<Nature>,
+    pub(super) tables: Arc<Mutex<Tables>>,
+    pub(super) place: Place,
 }
 
 fn failed(action: &'static str) -> StoreError {
@@ -77,15 +85,15 @@ fn failed(action: &'static str) -> StoreError {
 
 impl MemoryStore {
     pub fn new(nature: Arc<Nature>) -> Self {
-        let tables = Mutex::new(Tables { bug: nature.bug(), ..Tables::default() });
-        Self { nature, tables }
+        let tables = Arc::new(Mutex::new(Tables { bug: nature.bug(), ..Tables::default() }));
+        Self { nature, tables, place: Place::default() }
     }
 
     pub fn with<T>(&self, look: impl FnOnce(&mut Tables) -> T) -> T {
         look(&mut self.tables.lock().expect("one thread"))
     }
 
-    /// The agent is gone, and with it what was never written.
+    /// A process is gone, and with it what was never written.
     pub fn crash(&self) {
         self.with(|tables| {
             tables.unwritten.clear();
@@ -111,8 +119,9 @@ impl MemoryStore {
     }
 
     /// One transaction: it may fail before, or be done and not answered.
-    async fn write<T>(&self, change: impl FnOnce(&mut Tables, u64) -> T) -> Result<T, StoreError> {
+    pub(super) async fn write<T>(&self, change: impl FnOnce(&mut Tables, u64) -> T) -> Result<T, StoreError> {
         self.nature.pause().await;
+        self.reach("write").await?;
         let weather = self.nature.weather();
         if self.nature.draw(|c| c.permille(weather.store / 4)) {
             self.with(|tables| tables.faults.push(self.nature.elapsed()));
@@ -130,26 +139,40 @@ impl MemoryStore {
             change(tables, now)
         });
         self.nature.pause().await;
-        if self.nature.draw(|c| c.permille(weather.store)) {
+        if self.is_cut() || self.nature.draw(|c| c.permille(weather.store)) {
             self.with(|tables| tables.faults.push(now));
             self.nature.say(|| "store: written, answer lost".to_owned());
             return Err(failed("write"));
         }
         Ok(done)
     }
+
+    fn is_cut(&self) -> bool {
+        self.nature.cut(self.place.seat.replica).store_until > self.nature.elapsed()
+    }
+
+    /// Fails after a while where the replica is cut off from the store.
+    async fn reach(&self, action: &'static str) -> Result<(), StoreError> {
+        if self.is_cut() {
+            self.nature.let_pass(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
+            return Err(failed(action));
+        }
+        Ok(())
+    }
 }
 
 impl Store for MemoryStore {
     async fn hold(&self) -> Result<Lease, StoreError> {
-        Ok(Lease::Held { until: None })
+        self.hold_lease().await
     }
 
     async fn release(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.release_lease().await
     }
 
     async fn load(&self) -> Result<Rows, StoreError> {
         self.nature.pause().await;
+        self.reach("read").await?;
         let weather = self.nature.weather();
         let now = self.nature.elapsed();
         let out = now < weather.store_out_until;
@@ -173,9 +196,13 @@ impl Store for MemoryStore {
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
         let nature = self.nature.clone();
         self.write(move |tables, ms| {
-            changes.iter().map(|change| self.make(change.clone(), tables, &nature, ms)).collect()
+            if self.is_fenced(tables) {
+                nature.say(|| format!("store: replica {} is fenced", self.place.seat.replica));
+                return Err(StoreError::Fenced);
+            }
+            Ok(changes.iter().map(|change| self.make(change.clone(), tables, &nature, ms)).collect())
         })
-        .await
+        .await?
     }
 
     async fn record_events(&self, arrivals: Vec<Arrival>) -> Result<Vec<Recorded>, StoreError> {
