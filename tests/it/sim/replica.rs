@@ -27,7 +27,7 @@ use firedrill::{
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, watch},
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 
 use super::{
@@ -223,7 +223,7 @@ impl Replica {
         if let Some(for_ms) = agent.begins_to_stand() {
             let now = nature.elapsed();
             nature.say(|| format!("-- replica {} stands still for {for_ms} ms", self.number));
-            let mut thaw = Box::pin(tokio::time::sleep(Duration::from_millis(for_ms)));
+            let mut thaw = Box::pin(tokio::time::sleep_until(Instant::now() + Duration::from_millis(for_ms)));
             let goes_on = thaw.as_mut().poll(context).is_pending();
             self.thaw = goes_on.then_some(thaw);
             self.out(now, now + for_ms, Why::Still);

@@ -400,6 +400,14 @@ pub fn happenings(c: &mut Chance, length_ms: u64, replicas: u64) -> Vec<(u64, Ha
     for _ in 0..c.pick(&[0, 0, 1, 2]) {
         all.push((when(c), H::Step { by_ms: step(c) }));
     }
+    faults(c, length_ms, replicas, &mut all);
+    all
+}
+
+/// Draws what goes wrong with processes, the store and FIS.
+fn faults(c: &mut Chance, length_ms: u64, replicas: u64, all: &mut Vec<(u64, Happening)>) {
+    use Happening as H;
+    let when = |c: &mut Chance| c.between(0, length_ms);
     for _ in 0..c.pick(&[0, 1, 3, 6]) {
         let down_ms = if c.one_in(5) { c.between(0, 2 * HOUR_MS) } else { c.between(0, MINUTE_MS) };
         all.push((when(c), H::Crash { whom: whom(c), polls: c.between(0, 60), down_ms }));
@@ -424,7 +432,6 @@ pub fn happenings(c: &mut Chance, length_ms: u64, replicas: u64) -> Vec<(u64, Ha
         let hours = length_ms / HOUR_MS + 1;
         all.extend((0..hours * c.pick(&[0, 2, 6])).map(|_| (when(c), several(c))));
     }
-    all
 }
 
 fn whom(c: &mut Chance) -> Whom {
