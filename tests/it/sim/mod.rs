@@ -18,6 +18,7 @@ mod releases;
 mod replica;
 mod replicas;
 mod scenario;
+mod standing;
 mod store;
 mod storm;
 mod truth;

@@ -119,7 +119,7 @@ impl World {
     }
 
     /// Has so many replicas, and a lease that lasts so long.
-    fn several(&mut self, count: u64, ttl_ms: u64) {
+    pub fn several(&mut self, count: u64, ttl_ms: u64) {
         self.nature.say(|| format!("{count} replicas, a lease lasts {ttl_ms} ms"));
         let rules = self.history[0].1.clone();
         self.replicas = (0..count).map(|n| Replica::new(n as usize, &self.nature, rules.clone())).collect();
