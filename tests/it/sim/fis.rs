@@ -179,6 +179,7 @@ impl Fis {
         run: Option<RunId>,
         request: Option<Request>,
     ) -> Result<u64, CallFailure> {
+        self.nature.say(|| format!("FIS: {operation} is called for {run:?}"));
         let at = self.nature.elapsed();
         let latency = self.nature.draw(|c| c.between(20, 800));
         let fate = self.fate();
@@ -201,6 +202,7 @@ impl Fis {
         let class = match fate {
             Fate::Fine => return Ok(seq),
             Fate::Refused(class) => class,
+            Fate::Unclear { .. } if self.nature.bug() == Bug::SilenceIsRefusal => FailureClass::Throttled,
             Fate::Unclear { error, .. } => error.unwrap_or(FailureClass::Timeout),
         };
         self.nature.say(|| format!("FIS: {operation} answered {class}"));
@@ -240,10 +242,14 @@ impl FaultInjector for Fis {
 
     async fn find(&self, place: &Place, template_id: &str, run: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
         self.call("ListExperiments", Some(run.clone()), None).await?;
-        let now = self.nature.elapsed();
+        let (now, bug) = (self.nature.elapsed(), self.nature.bug());
+        if bug == Bug::RetryWithoutLocate {
+            return Ok(None);
+        }
         Ok(self.with(|state| {
             let shown = |e: &&Experiment| {
-                let ours = e.place == *place && e.request.template_id == template_id && e.run() == *run;
+                let is_tagged = bug == Bug::AdoptsAnothers || e.run() == *run;
+                let ours = e.place == *place && e.request.template_id == template_id && is_tagged;
                 ours && e.listed_at <= now && !e.is_forgotten
             };
             state.experiments.iter().find(shown).map(|e| e.shown(now, &self.nature))

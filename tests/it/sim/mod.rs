@@ -10,12 +10,16 @@ mod fis;
 mod latest;
 mod month;
 mod nature;
+mod opened;
 mod planted;
 mod queue;
+mod recipe;
 mod releases;
 mod scenario;
+mod shrink;
 mod store;
 mod storm;
+mod told;
 mod truth;
 mod turns;
 mod windows;
@@ -24,32 +28,47 @@ mod world;
 use std::collections::BTreeSet;
 
 use nature::Timeline;
-use planted::Bug;
+use recipe::Recipe;
 use world::World;
 
 use self::check::Evidence;
 
-/// Names the seed that [`replay_one_seed`] runs.
+/// Names the world that [`replay_one_seed`] lives through: a seed, or all of a [`Recipe`].
 const SEED_VARIABLE: &str = "FIREDRILL_SIM_SEED";
 
 /// Names the seeds that [`soak`] runs: `FROM..TO`, the last one excluded.
 const SEEDS_VARIABLE: &str = "FIREDRILL_SIM_SEEDS";
+
+/// Worlds that are lived through twice.
+const TWICE: u64 = 200;
 
 /// How a world went.
 struct Life {
     broken: Vec<String>,
     seen: BTreeSet<String>,
     timeline: Vec<String>,
+    /// A digest of the timeline, every row and every call, if one was asked for.
+    trace: Option<u64>,
 }
 
-fn live(seed: u64, bug: Bug, timeline: Timeline) -> Life {
+fn live(recipe: &Recipe, timeline: Timeline) -> Life {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let mut world = World::new(seed, bug, timeline);
+        let mut world = World::new(recipe, timeline);
         world.live().await;
         let evidence = Evidence::new(&world);
-        Life { broken: check::broken(&evidence), seen: check::seen(&evidence), timeline: world.nature.timeline() }
+        let trace = (timeline == Timeline::Hashed).then(|| {
+            world.store.with(|tables| world.nature.say(|| format!("{tables:?}")));
+            world.fis.with(|state| world.nature.say(|| format!("{state:?}")));
+            world.nature.digest()
+        });
+        Life {
+            broken: check::broken(&evidence),
+            seen: check::seen(&evidence),
+            timeline: world.nature.timeline(),
+            trace,
+        }
     })
 }
 
@@ -108,26 +127,33 @@ const HAPPENS: [&str; 51] = [
     "finished stopped",
 ];
 
+/// Tells of worlds that broke a promise; the first one is shrunk.
+fn told(broken: &[(u64, Vec<String>)]) -> String {
+    let of = |(n, (seed, broken)): (usize, &(u64, Vec<String>))| {
+        let whole = Recipe::of(*seed);
+        let mut text = format!("SEED={seed}\n  {}\n  replay: {}", broken.join("\n  "), shrink::command(&whole));
+        if n == 0 {
+            let least = shrink::shrink(whole, shrink::promise(&broken[0]));
+            text.push_str(&format!("\n  shrunk: {}", shrink::command(&least)));
+        }
+        text
+    };
+    broken.iter().enumerate().map(of).collect::<Vec<_>>().join("\n")
+}
+
 #[track_caller]
 fn check_seeds(seeds: std::ops::Range<u64>) {
     let count = seeds.end - seeds.start;
     let mut seen = BTreeSet::new();
     let mut broken: Vec<(u64, Vec<String>)> = Vec::new();
     for seed in seeds {
-        let life = live(seed, Bug::None, Timeline::Dropped);
+        let life = live(&Recipe::of(seed), Timeline::Dropped);
         seen.extend(life.seen);
         if !life.broken.is_empty() {
             broken.push((seed, life.broken));
         }
     }
-    let told: Vec<String> = broken
-        .iter()
-        .map(|(seed, broken)| {
-            let command = format!("{SEED_VARIABLE}={seed} cargo test --test it sim::replay_one_seed -- --nocapture");
-            format!("SEED={seed}\n  replay: {command}\n  {}", broken.join("\n  "))
-        })
-        .collect();
-    assert!(broken.is_empty(), "{} of {count} worlds broke a promise:\n{}", broken.len(), told.join("\n"));
+    assert!(broken.is_empty(), "{} of {count} worlds broke a promise:\n{}", broken.len(), told(&broken));
     let unseen: Vec<&str> = HAPPENS.into_iter().filter(|what| !seen.contains(*what)).collect();
     assert!(unseen.is_empty(), "in {count} worlds this never happened: {unseen:?}");
 }
@@ -153,12 +179,17 @@ fn simulation_holds_for_a_thousand_seeds_4() {
 }
 
 #[test]
-fn same_seed_twice_is_the_same_world() {
-    for seed in [7, 77, 777] {
-        let [once, again] = [(); 2].map(|()| live(seed, Bug::None, Timeline::Kept).timeline);
-        assert!(once.len() > 10, "seed {seed} is a dull world");
-        assert_eq!(once, again, "seed {seed}");
+fn same_seed_twice_is_the_same_world_byte_for_byte() {
+    for seed in 0..TWICE {
+        let [once, again] = [(); 2].map(|()| live(&Recipe::of(seed), Timeline::Hashed).trace);
+        if once != again {
+            let [once, again] = [(); 2].map(|()| live(&Recipe::of(seed), Timeline::Kept).timeline);
+            assert_eq!(once, again, "seed {seed}");
+            panic!("seed {seed}: the rows differ, the timelines do not");
+        }
     }
+    let [one, other] = [7, 8].map(|seed| live(&Recipe::of(seed), Timeline::Hashed).trace);
+    assert_ne!(one, other, "traces tell nothing");
 }
 
 /// Lives through the worlds that [`SEEDS_VARIABLE`] names, and tells of each that breaks a promise as soon as it does.
@@ -169,21 +200,23 @@ fn soak() {
     let seeds = from.parse::<u64>().expect("a seed")..to.parse::<u64>().expect("a seed");
     let mut broken = 0;
     for seed in seeds {
-        let life = live(seed, Bug::None, Timeline::Dropped);
+        let life = live(&Recipe::of(seed), Timeline::Dropped);
         if !life.broken.is_empty() {
             broken += 1;
-            println!("SEED={seed} {:?}", life.broken);
+            println!("{}", told(&[(seed, life.broken)]));
         }
     }
     assert_eq!(broken, 0, "worlds broke a promise");
 }
 
+/// Replays the world that [`SEED_VARIABLE`] names, and tells all that happened in it.
 #[test]
 fn replay_one_seed() {
-    let seed = std::env::var(SEED_VARIABLE).ok().map_or(1, |text| text.parse().expect("a seed is a number"));
-    let life = live(seed, Bug::None, Timeline::Kept);
-    if !life.broken.is_empty() || std::env::var_os(SEED_VARIABLE).is_some() {
-        println!("{}", life.timeline.join("\n"));
+    let named = std::env::var(SEED_VARIABLE).ok();
+    let recipe = named.as_deref().map_or(Recipe::of(1), Recipe::parse);
+    let life = live(&recipe, Timeline::Kept);
+    if !life.broken.is_empty() || named.is_some() {
+        println!("{}", shrink::marked(&life.timeline, &life.broken));
     }
-    assert!(life.broken.is_empty(), "SEED={seed}\n{}", life.broken.join("\n"));
+    assert!(life.broken.is_empty(), "SEED={recipe}\n{}", life.broken.join("\n"));
 }

@@ -4,7 +4,11 @@
 //! time plus every step that was made to it. Waiting mirrors the daemon's heartbeat: a step is noticed within a second,
 //! and nothing else wakes the engine early.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hasher},
+    sync::Mutex,
+    time::Duration,
+};
 
 use firedrill::engine::ports::WakeSource;
 use jiff::{SignedDuration, Timestamp};
@@ -30,6 +34,8 @@ pub struct Weather {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timeline {
     Kept,
+    /// Only a digest of it is.
+    Hashed,
     Dropped,
 }
 
@@ -49,7 +55,9 @@ pub struct Nature {
     weather: Mutex<Weather>,
     steps: Mutex<Vec<Step>>,
     stepped: watch::Sender<usize>,
-    timeline: Option<Mutex<Vec<String>>>,
+    timeline: Timeline,
+    lines: Mutex<Vec<String>>,
+    digest: Mutex<DefaultHasher>,
     pace: Pace,
     bug: Bug,
 }
@@ -77,7 +85,9 @@ impl Nature {
             weather: Mutex::new(Weather::default()),
             steps: Mutex::new(Vec::new()),
             stepped: watch::Sender::new(0),
-            timeline: (timeline == Timeline::Kept).then(Mutex::default),
+            timeline,
+            lines: Mutex::default(),
+            digest: Mutex::default(),
             bug: Bug::None,
         }
     }
@@ -129,17 +139,27 @@ impl Nature {
         change(&mut self.weather.lock().expect("one thread"));
     }
 
-    /// Adds a line to the timeline, if it is kept.
+    /// Adds a line to the timeline, if there is one.
     pub fn say(&self, line: impl FnOnce() -> String) {
-        if let Some(timeline) = &self.timeline {
-            let ms = self.elapsed();
-            let line = format!("{:>9.3} s  {}  {}", ms as f64 / 1_000.0, self.wall_at(ms), line());
-            timeline.lock().expect("one thread").push(line);
+        if self.timeline == Timeline::Dropped {
+            return;
+        }
+        let ms = self.elapsed();
+        let line = format!("{:>9.3} s  {}  {}", ms as f64 / 1_000.0, self.wall_at(ms), line());
+        if self.timeline == Timeline::Kept {
+            self.lines.lock().expect("one thread").push(line);
+        } else {
+            self.digest.lock().expect("one thread").write(line.as_bytes());
         }
     }
 
     pub fn timeline(&self) -> Vec<String> {
-        self.timeline.as_ref().map(|lines| lines.lock().expect("one thread").clone()).unwrap_or_default()
+        self.lines.lock().expect("one thread").clone()
+    }
+
+    /// A digest of everything that was said.
+    pub fn digest(&self) -> u64 {
+        self.digest.lock().expect("one thread").finish()
     }
 
     /// A pause as I/O has them: none, a turn of the scheduler, or some milliseconds.
@@ -180,7 +200,7 @@ impl WakeSource for Nature {
             let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO));
             tokio::select! {
                 biased;
-                _ = stepped.changed() => self.let_pass(self.draw(|c| c.between(0, 1_000))).await,
+                _ = stepped.changed(), if self.bug != Bug::StepsUnnoticed => self.let_pass(self.draw(|c| c.between(0, 1_000))).await,
                 () = async {
                     match left {
                         Some(left) => tokio::time::sleep_until(Instant::now() + left).await,

@@ -38,10 +38,10 @@ impl World {
             "id": format!("e{event}"), "source": source, "detail-type": "Deployment", "time": "2026-03-01T02:00:00Z",
             "detail": {"state": if event % 5 == 4 { "begun" } else { "done" }},
         });
-        let is_taken = self.take_in(vec![message(&format!("m{event}"), body.to_string())]).await;
+        let is_taken = self.take_in(vec![message(&format!("m{event}-{source}"), body.to_string())]).await;
         let again = self.nature.draw(|c| c.one_in(4));
         if is_taken {
-            self.deleted.insert(event);
+            self.deleted.insert((source, event));
         }
         if !is_taken || again {
             // Not deleted, or delivered at least once more all the same.

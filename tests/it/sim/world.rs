@@ -15,6 +15,7 @@ use std::{
 use firedrill::{
     domain::{
         experiment::Rules,
+        ids::RunId,
         plan::{HaltRunning, Mode, Snapshot},
         run::{Observation, Run},
     },
@@ -34,14 +35,14 @@ use super::{
     check,
     fis::Fis,
     nature::{Nature, Timeline, Weather},
-    planted::Bug,
+    planted::{self, Bug},
     queue::message,
+    recipe::Recipe,
     releases::Release,
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template},
     store::MemoryStore,
-    windows,
+    told, windows,
 };
-use crate::support::chance::Chance;
 
 /// Longest time until every run is over once nothing goes wrong any more.
 const PATIENCE_MS: u64 = 16 * HOUR_MS;
@@ -122,8 +123,12 @@ pub struct World {
     pub absences: Vec<(u64, u64)>,
     down_since: Option<u64>,
     restart_at: Option<u64>,
-    /// Events that the queue was told to delete.
-    pub deleted: BTreeSet<u64>,
+    /// Events that the queue was told to delete, by source.
+    pub deleted: BTreeSet<(&'static str, u64)>,
+    /// Unreadable messages that it was told to delete.
+    pub unreadable: BTreeSet<String>,
+    /// Runs of which somebody was told that they are stopped, and when.
+    pub stops_taken: Vec<(u64, RunId)>,
     /// Releases of which an event was delivered.
     pub releases: BTreeMap<u64, Release>,
     /// Of those, the ones whose event the queue was told to delete.
@@ -137,19 +142,15 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, bug: Bug, timeline: Timeline) -> Self {
-        let mut c = Chance::new(seed);
-        let base = scenario::base(&mut c);
-        let rules = scenario::rules(&mut c, base);
-        let templates = scenario::templates(&mut c, base);
-        let length = c.between(HOUR_MS / 2, 3 * HOUR_MS);
-        let happenings = scenario::happenings(&mut c, length);
-        let nature = Nature::new(c.between(0, u64::MAX - 1), base, timeline).planted(bug);
-        let mut world = Self::of(nature, rules, templates);
-        for (at, happening) in happenings {
+    pub fn new(recipe: &Recipe, timeline: Timeline) -> Self {
+        let drawn = recipe.draw();
+        let nature = Nature::new(drawn.chance, drawn.base, timeline).planted(recipe.bug);
+        let mut world = Self::of(nature, drawn.rules, drawn.templates);
+        for (n, at, happening) in drawn.happenings {
+            world.nature.say(|| format!("happening {n} is due at {at} ms: {happening:?}"));
             world.schedule(at, happening);
         }
-        world.schedule(length, Happening::Calm);
+        world.schedule(drawn.until, Happening::Calm);
         world
     }
 
@@ -159,13 +160,14 @@ impl World {
         let store = Arc::new(MemoryStore::new(nature.clone()));
         let fis = Arc::new(Fis::new(nature.clone(), templates));
         let ear = Arc::new(Ear { nature: nature.clone(), passes: Mutex::default() });
-        nature.say(|| format!("rules: {rules:#?}"));
+        nature.say(|| told::rules(None, &rules));
+        let known = Arc::new(planted::misread(&nature, &rules));
         Self {
             nature,
             store,
             fis,
             ear,
-            rules: watch::Sender::new(rules.clone()),
+            rules: watch::Sender::new(known),
             agent: None,
             agenda: BTreeMap::new(),
             next: 0,
@@ -174,6 +176,8 @@ impl World {
             down_since: Some(0),
             restart_at: None,
             deleted: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+            stops_taken: Vec::new(),
             releases: BTreeMap::new(),
             released: BTreeSet::new(),
             in_order: VecDeque::new(),
@@ -227,7 +231,7 @@ impl World {
         }
         self.until(self.nature.elapsed() + 3 * MINUTE_MS).await;
         self.check_cursors();
-        let mut rules = (**self.rules.borrow()).clone();
+        let mut rules = (*self.declared()).clone();
         rules.experiments.values_mut().for_each(|experiment| experiment.schedules.clear());
         self.reload(rules.clone());
         let deadline = self.nature.elapsed() + PATIENCE_MS;
@@ -249,7 +253,7 @@ impl World {
     /// No slot may lie between a cursor and now: it would be neither run nor explained.
     fn check_cursors(&mut self) {
         let now = self.nature.now();
-        let rules = self.rules.borrow().clone();
+        let rules = self.declared();
         for (experiment, schedule) in rules.experiments.values().flat_map(|e| e.schedules.iter().map(move |s| (e, s))) {
             let key = (experiment.name.clone(), schedule.timetable().clone());
             let cursor = self.store.with(|tables| tables.cursors.get(&key).copied());
@@ -337,11 +341,15 @@ impl World {
         }
     }
 
+    /// The configuration as it is written.
+    fn declared(&self) -> Arc<Rules> {
+        self.history.last().map(|(_, rules)| rules.clone()).unwrap_or_default()
+    }
+
     fn reload(&mut self, rules: Rules) {
-        let rules = Arc::new(rules);
-        self.nature.say(|| format!("rules: {rules:#?}"));
-        self.history.push((self.nature.elapsed(), rules.clone()));
-        self.rules.send_replace(rules);
+        self.nature.say(|| told::rules(Some(&self.declared()), &rules));
+        self.rules.send_replace(Arc::new(planted::misread(&self.nature, &rules)));
+        self.history.push((self.nature.elapsed(), Arc::new(rules)));
     }
 
     async fn happen(&mut self, happening: Happening) {
@@ -349,8 +357,10 @@ impl World {
         match happening {
             Happening::Deliver { event, source } => self.deliver(event, source).await,
             Happening::DeliverNoise { id } => {
-                let message = message(&format!("m{id}"), "no event at all".to_owned());
-                self.take_in(vec![message]).await;
+                let id = format!("n{id}");
+                if self.take_in(vec![message(&id, "no event at all".to_owned())]).await {
+                    self.unreadable.insert(id);
+                }
             }
             Happening::Release(release) if release.is_in_order() => {
                 self.releases.insert(release.event, release);
@@ -374,13 +384,13 @@ impl World {
                 }
             }
             Happening::Reload => {
-                let rules = self.rules.borrow().clone();
+                let rules = self.declared();
                 let at = self.nature.now();
                 let changed = self.nature.draw(|c| scenario::changed(c, &rules, at));
                 self.reload(changed);
             }
             Happening::ReadCalendar => {
-                let rules = self.rules.borrow().clone();
+                let rules = self.declared();
                 let at = self.nature.now();
                 let read = self.nature.draw(|c| windows::read_again(c, &rules, at));
                 self.reload(read);
@@ -451,7 +461,11 @@ impl World {
                     self.store.with(|tables| tables.runs.values().filter(|run| !run.is_over()).cloned().collect());
                 let Some(run) = open.first() else { return };
                 let id = run.id.clone();
-                self.beside(async move { manual.stop(id, asker, now).await }).await
+                let done = self.beside(async move { manual.stop(id, asker, now).await }).await;
+                if matches!(done, Some(Ok(_))) {
+                    self.stops_taken.push((self.nature.elapsed(), run.id.clone()));
+                }
+                done
             }
             Happening::Halt => {
                 let running = self.nature.draw(|c| c.pick(&[HaltRunning::Stop, HaltRunning::Finish]));
@@ -468,6 +482,6 @@ impl World {
         let now = self.nature.now();
         let taken = self.beside(async move { events.take(messages, now).await }).await;
         self.nature.say(|| format!("-- queue: {taken:?}"));
-        matches!(taken, Some(Ok(_)))
+        matches!(taken, Some(Ok(_))) || self.nature.bug() == Bug::DeleteBeforeCommit
     }
 }
