@@ -26,6 +26,7 @@ use crate::{
         experiment::{Place, TemplateSelector},
         fis::{CallFailure, FailureClass, FisAction, FisError, FisExperiment, FisStatus},
         ids::{RUN_TAG, RunId},
+        policy::Safeguards,
         template::{TargetFacts, TemplateAction, TemplateFacts},
     },
     engine::ports::{FaultInjector, StartRequest},
@@ -35,6 +36,11 @@ use crate::{
 const MAX_PAGES: usize = 100;
 /// Entries of one page, the most FIS gives.
 const PAGE_SIZE: i32 = 100;
+
+/// Source of a stop condition that is none (AWS FIS user guide, stop-conditions).
+const NO_SOURCE: &str = "none";
+/// Selection mode of a target that takes every resource (AWS FIS user guide, targets).
+const SELECT_ALL: &str = "ALL";
 
 /// The id of the one safety lever that an account has in a Region (AWS FIS user guide, safety-lever).
 const SAFETY_LEVER: &str = "default";
@@ -207,6 +213,7 @@ fn facts(template: ExperimentTemplate) -> TemplateFacts {
         };
         (name, target)
     };
+    let safeguards = safeguards(&template);
     // `arn:partition:fis:region:account:experiment-template/id`
     let region = template.arn.as_deref().and_then(|arn| arn.split(':').nth(3)).filter(|region| !region.is_empty());
     TemplateFacts {
@@ -218,9 +225,25 @@ fn facts(template: ExperimentTemplate) -> TemplateFacts {
         target_accounts: template
             .target_account_configurations_count
             .map_or(0, |count| u64::try_from(count).unwrap_or(0)),
+        safeguards: Some(safeguards),
         // The engine's clock replaces this when the answer is recorded.
         read_at: Timestamp::UNIX_EPOCH,
         read_by: None,
+    }
+}
+
+/// Notes what a template says for its own safety.
+fn safeguards(template: &ExperimentTemplate) -> Safeguards {
+    let targets = template.targets.iter().flatten();
+    let all = |target: &ExperimentTemplateTarget| {
+        target.resource_arns().is_empty() && target.selection_mode() == Some(SELECT_ALL)
+    };
+    let mut all_of: Vec<String> = targets.filter(|(_, target)| all(target)).map(|(name, _)| name.clone()).collect();
+    all_of.sort();
+    Safeguards {
+        stop_condition: template.stop_conditions().iter().any(|stop| stop.source().is_some_and(|s| s != NO_SOURCE)),
+        all_of,
+        tags: template.tags.clone().unwrap_or_default().into_iter().collect(),
     }
 }
 

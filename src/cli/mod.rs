@@ -13,6 +13,7 @@ pub mod exit;
 pub mod lines;
 pub mod plan;
 pub mod presets;
+mod private;
 pub mod queue;
 pub mod render;
 pub mod run;
@@ -56,6 +57,12 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
+    // The simulator holds no secrets, and what it starts for its user keeps the user's umask and limits.
+    if !matches!(arguments.command, Command::Simulator(_)) {
+        private::keep().map_err(|error| {
+            Failure::internal(anyhow::Error::new(error).context("could not protect the memory of this process"))
+        })?;
+    }
     let context = Context::new(&arguments);
     match arguments.command {
         Command::Run(_) => run::run(&context),

@@ -7,6 +7,7 @@ mod calendars;
 mod experiments;
 mod limits;
 mod mappings;
+mod policy;
 mod provision;
 mod schedules;
 mod spans;
@@ -100,7 +101,8 @@ impl<'a> Check<'a> {
         self.declared = raw.experiments.keys().cloned().collect();
         let groups = self.groups(raw.groups);
         let mappings = self.mappings(raw.mappings, &raw.experiments);
-        let experiments = self.experiments(raw.experiments, &aws);
+        let policy = self.policy(raw.policy);
+        let experiments = self.experiments(raw.experiments, &aws, &policy);
         let calendars = self.calendars(raw.calendars, &aws);
         let windows = self.windows(raw.windows, &experiments);
         let agent = root.key("agent");

@@ -41,6 +41,8 @@ pub struct Raw {
     pub groups: BTreeMap<String, RawGroup>,
     /// What runs may cost.
     pub budget: RawBudget,
+    /// What is demanded of the templates of all experiments.
+    pub policy: RawPolicy,
     /// Experiments.
     pub experiments: BTreeMap<String, RawExperiment>,
 }
@@ -195,6 +197,32 @@ pub enum RawOnExceeded {
     Warn,
 }
 
+/// What is demanded of the templates of all experiments.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawPolicy {
+    /// Whether a template must have a stop condition. Default `true`.
+    pub require_stop_condition: Option<bool>,
+    /// Whether a target may select `ALL` of what is looked up for it. Default `false`.
+    pub allow_all_targets: Option<bool>,
+    /// Tags that a template must carry, all of them. Default `firedrill = "allowed"`.
+    pub require_tags: Option<BTreeMap<String, String>>,
+}
+
+/// What is demanded of the template of one experiment.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawOwnPolicy {
+    /// Whether the template must have a stop condition.
+    pub require_stop_condition: Option<bool>,
+    /// Whether a target may select `ALL` of what is looked up for it.
+    pub allow_all_targets: Option<bool>,
+    /// Tags that the template must carry, all of them.
+    pub require_tags: Option<BTreeMap<String, String>>,
+    /// Why less is demanded here than elsewhere.
+    pub reason: Option<String>,
+}
+
 /// A calendar that windows refer to.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -331,6 +359,8 @@ pub struct RawExperiment {
     pub share_targets: Option<bool>,
     /// What happens after a run that failed. Default `continue`.
     pub on_failure: Option<RawOnFailure>,
+    /// What is demanded of its template instead. Default: that of `policy`.
+    pub policy: RawOwnPolicy,
     /// A run is stopped after this time. Default and most `12h`.
     pub max_duration: Option<String>,
     /// Which estimate of a run's length a start is judged by. Default `ceiling`.

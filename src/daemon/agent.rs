@@ -20,6 +20,7 @@ use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 use super::{
     calendars::Calendars,
     courier::{Courier, Load},
+    directory::{self, DirectoryError},
     heartbeat::{self, Heartbeat},
     reload::Reloader,
     witness::{Teller, chain},
@@ -51,6 +52,9 @@ use crate::{
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// There is no folder for the state.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The store was not opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -131,6 +135,7 @@ impl Agent {
         telemetry: &Telemetry,
         places: Places,
     ) -> Result<Self, StartError> {
+        directory::keep_private(&settings.state_directory)?;
         let store = Arc::new(SqliteStore::open(&settings.state_directory).await?);
         let (alive_to, alive) = watch::channel(0);
         let heartbeat = Heartbeat::new(alive_to.clone());

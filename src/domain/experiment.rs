@@ -14,6 +14,7 @@ use super::{
     event::mapping::Mapping,
     ids::{ExperimentName, Name},
     pattern::{Matcher, Pattern, UnreadableText},
+    policy::TemplatePolicy,
     schedule::Schedule,
     window::Windows,
 };
@@ -107,6 +108,8 @@ pub struct Experiment {
     pub overlap: Overlap,
     /// What else bounds its runs.
     pub limits: Limits,
+    /// What is demanded of its template.
+    pub policy: TemplatePolicy,
     /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
     /// [`FIS_MAX_DURATION`].
     pub max_duration: SignedDuration,
@@ -132,6 +135,7 @@ impl Experiment {
             account: None,
             overlap: Overlap::Skip,
             limits: Limits::default(),
+            policy: TemplatePolicy::default(),
             max_duration: FIS_MAX_DURATION,
             estimate: EstimateKind::Ceiling,
             schedules: Vec::new(),

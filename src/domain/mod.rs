@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod pattern;
 pub mod plan;
+pub mod policy;
 pub mod provision;
 pub mod react;
 pub mod run;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ledger::Definition;
+use super::{ledger::Definition, policy::Safeguards};
 
 /// The parts of an experiment template that decisions rest on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct TemplateFacts {
     /// Target accounts configured; zero when it acts in its own account only.
     #[serde(default)]
     pub target_accounts: u64,
+    /// What it says for its own safety; `None` in rows of versions that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safeguards: Option<Safeguards>,
     /// When FIS was asked.
     pub read_at: Timestamp,
     /// By which selector and where; `None` in rows of versions that did not note it.

@@ -116,6 +116,7 @@ impl fmt::Display for SkipReason {
                 write!(f, "schedule `{schedule}` has begun all {limit} runs that it may")
             }
             Self::Template { class, message } => write!(f, "the template cannot be used ({class}): {message}"),
+            Self::Policy { breach } => write!(f, "the template breaks a policy: {breach}"),
             Self::Removed => write!(f, "the experiment is no longer in the configuration"),
             Self::Withdrawn { by, reason } => {
                 write!(f, "taken back by {by}")?;

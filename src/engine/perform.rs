@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use super::ports::{FaultInjector, StartRequest};
+use super::{
+    ports::{FaultInjector, StartRequest},
+    term::Term,
+};
 use crate::domain::{
     experiment::{Place, TemplateSelector},
     fis::{CallFailure, FailureClass, FisExperiment},
@@ -107,8 +110,8 @@ fn start_request(run: &Run, template_id: String, tags: BTreeMap<String, String>)
     StartRequest { template_id, client_token: run.id.client_token(), tags }
 }
 
-/// Makes the call, bounded in time.
-pub(super) fn make<F: FaultInjector>(injector: Arc<F>, run: Run, call: Call) -> BoxFuture<'static, Done> {
+/// Makes the call, bounded in time; one that changes something only goes on while the lease is held.
+pub(super) fn make<F: FaultInjector>(injector: Arc<F>, run: Run, call: Call, term: Term) -> BoxFuture<'static, Done> {
     Box::pin(async move {
         let operation = call.operation();
         let begun = tokio::time::Instant::now();
@@ -118,12 +121,14 @@ pub(super) fn make<F: FaultInjector>(injector: Arc<F>, run: Run, call: Call) -> 
                 let read_by = Some(Box::new(Definition { template, place }));
                 Answer::Template(answer.map(|facts| TemplateFacts { read_by, ..facts }))
             }
-            Call::Start { place, request } => Answer::Start(bounded(injector.start(&place, &request)).await),
+            Call::Start { place, request } => {
+                Answer::Start(term.bounds(bounded(injector.start(&place, &request))).await)
+            }
             Call::Find { place, template_id } => {
                 Answer::Find(bounded(injector.find(&place, &template_id, &run.id)).await)
             }
             Call::Get { place, fis_id } => Answer::Get(bounded(injector.get(&place, &fis_id)).await),
-            Call::Stop { place, fis_id } => Answer::Stop(bounded(injector.stop(&place, &fis_id)).await),
+            Call::Stop { place, fis_id } => Answer::Stop(term.bounds(bounded(injector.stop(&place, &fis_id))).await),
         };
         Done { run, operation, answer, took: begun.elapsed() }
     })

@@ -1,7 +1,8 @@
 //! The loop: load, plan, perform, record, wait. Start-up, recovery after a crash and the normal path are this one loop.
 //!
-//! It may be dropped at any await: what a dropped call did is found again from the rows. Only this loop changes runs, so
-//! a run with a call under way has no other writer.
+//! It may be dropped at any await: what a dropped call did is found again from the rows. Only the loop of the replica that
+//! holds the lease changes runs, so a run with a call under way has no other writer. A replica that loses the lease forgets
+//! its calls, as a crash would, and stands by.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,8 +20,10 @@ use tokio::{
 use super::{
     perform::{self, Answer, Call, Done},
     ports::{
-        Change, Committed, FaultInjector, Hints, Journaled, Rows, Store, StoreDid, StoreError, WakeSource, Witness,
+        Change, Committed, FaultInjector, Hints, Journaled, Lease, Rows, Store, StoreDid, StoreError, WakeSource,
+        Witness,
     },
+    term::Term,
 };
 use crate::domain::{
     experiment::Rules,
@@ -45,7 +48,7 @@ const WORTH_GATHERING: Duration = Duration::from_millis(5);
 /// Longest such time.
 const LONGEST_GATHERING: Duration = Duration::from_millis(50);
 
-/// Wait after a failure of the store.
+/// Wait after a failure of the store, and of a replica that stands by until it asks for the lease again.
 const STORE_RETRY: SignedDuration = SignedDuration::from_secs(1);
 
 /// The engine and all it needs.
@@ -68,18 +71,19 @@ pub struct Engine<S, F, W, X> {
     pub hints: Arc<Hints>,
 }
 
-/// Calls under way.
+/// Calls under way, and the term of the lease in which they were made.
 #[derive(Default)]
 struct Calls {
     pending: FuturesUnordered<BoxFuture<'static, Done>>,
     busy: BTreeSet<RunId>,
+    term: Term,
 }
 
 impl Calls {
     fn make<F: FaultInjector>(&mut self, injector: &Arc<F>, call: Option<(Run, Call)>) {
         let Some((run, call)) = call else { return };
         self.busy.insert(run.id.clone());
-        self.pending.push(perform::make(injector.clone(), run, call));
+        self.pending.push(perform::make(injector.clone(), run, call, self.term.clone()));
     }
 
     /// Takes all calls that have ended by now; one of them is known.
@@ -105,10 +109,10 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             let wake = match rests.left(now) {
                 Some(until) => Some(until),
                 None => match self.pass(now, &mut calls).await {
-                    Ok(Pass::Drained) => return,
+                    Ok(Pass::Drained) => return self.release().await,
                     Ok(Pass::Wake(wake)) => Some(wake),
                     Err(error) => {
-                        self.witness.store_failed(&error);
+                        self.failed(&error, &mut calls);
                         rests = Rests::since(now);
                         rests.left(now)
                     }
@@ -128,22 +132,62 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 Some(done) = calls.pending.next(), if !calls.pending.is_empty() => {
                     gather().await;
                     if let Err(error) = self.answered(calls.answered_with(done)).await {
-                        self.witness.store_failed(&error);
+                        self.failed(&error, &mut calls);
                         rests = Rests::since(self.time.now());
                     }
                 }
                 Ok(()) = self.rules.changed() => {}
                 () = self.poke.notified() => gather().await,
                 () = self.time.wait(wake) => {}
+                // Where a lease has an end there are other replicas, which write rows too.
+                () = calls.term.fades(), if rests.left(now).is_none() => {}
             }
+        }
+    }
+
+    /// Says that the store failed. It has not where the lease is another's: then calls under way are forgotten.
+    fn failed(&self, error: &StoreError, calls: &mut Calls) {
+        match error {
+            StoreError::Fenced => *calls = Calls::default(),
+            error => self.witness.store_failed(error),
+        }
+    }
+
+    /// Takes or keeps the lease; [`StoreError::Fenced`] when another holds it. What was called in a term that has ended is
+    /// forgotten: another may have acted since.
+    async fn hold(&self, calls: &mut Calls) -> Result<(), StoreError> {
+        match self.store.hold().await? {
+            Lease::Held { until } => {
+                if calls.term.is_over() {
+                    *calls = Calls::default();
+                }
+                calls.term.extend(until);
+                Ok(())
+            }
+            Lease::Elsewhere { holder } => {
+                self.witness.standing_by(&holder);
+                Err(StoreError::Fenced)
+            }
+        }
+    }
+
+    /// Gives the lease back at the end, so that nobody has to wait until it runs out.
+    async fn release(&self) {
+        if let Err(error) = self.store.release().await {
+            self.witness.store_failed(&error);
         }
     }
 
     /// Looks at all rows once and performs what the planner asks for.
     async fn pass(&self, now: Timestamp, calls: &mut Calls) -> Result<Pass, StoreError> {
+        let mode = *self.mode.borrow();
+        match self.hold(calls).await {
+            // Others look after what goes on.
+            Err(StoreError::Fenced) if mode != Mode::Active => return Ok(Pass::Drained),
+            held => held?,
+        }
         let rows = self.store.load().await?;
         let rules = self.rules.borrow().clone();
-        let mode = *self.mode.borrow();
         if self.is_drained(mode, &rows, calls) {
             return Ok(Pass::Drained);
         }
@@ -235,6 +279,12 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             }
         }
         let (committed, unwritten) = self.commit_each(&intents).await;
+        if let Some(StoreError::Fenced) = unwritten {
+            return Err(StoreError::Fenced);
+        }
+        if calls.term.is_short() {
+            self.hold(calls).await?;
+        }
         for ((intent, tags), committed) in intents.into_iter().zip(tagged).zip(committed) {
             let Change::Advance { run, observation, .. } = intent else { continue };
             let call = match committed {

@@ -35,6 +35,7 @@ SETTLES = 5
 LATE, IDLE, MEMORY = 0.35, 0.01, 40e6
 
 RULES = """state_directory = "{state}"
+policy = {{ require_stop_condition = false, allow_all_targets = true, require_tags = {{}} }}
 [aws]
 region = "us-east-1"
 endpoint_url = "http://127.0.0.1:{port}"

@@ -51,6 +51,7 @@ LATENCY, THROUGHPUT = 1 / 5, 5
 REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_EC2_METADATA_DISABLED": "true"}
 RULES = """state_directory = "{state}"
+policy = {{ require_stop_condition = false, allow_all_targets = true, require_tags = {{}} }}
 [aws]
 region = "{region}"
 endpoint_url = "http://127.0.0.1:{port}"

@@ -228,6 +228,20 @@ fn core_knows_neither_clock_nor_environment() {
     none("impure", naming(&sources("src/domain"), &IMPURE));
 }
 
+/// Every manifest forbids unsafe code, and `forbid` cannot be taken back in a file.
+#[test]
+fn no_code_of_ours_is_unsafe() {
+    let listed = Command::new("git").args(["ls-files", "-z", "*Cargo.toml"]).current_dir(repository()).output();
+    let listed = String::from_utf8(listed.expect("git").stdout).expect("text");
+    let manifests: Vec<&str> = listed.split_terminator('\0').collect();
+    assert!(manifests.contains(&"Cargo.toml") && manifests.contains(&"tests/fuzz/Cargo.toml"), "{manifests:?}");
+    for manifest in manifests {
+        let text = std::fs::read_to_string(repository().join(manifest)).expect("text");
+        let manifest: toml::Table = text.parse().unwrap_or_else(|error| panic!("{manifest}: {error}"));
+        assert_eq!(manifest["lints"]["rust"]["unsafe_code"].as_str(), Some("forbid"), "{manifest}");
+    }
+}
+
 #[test]
 fn nothing_in_the_program_panics_by_choice() {
     none("panics", naming(&sources("src"), &[".unwrap()", "todo!(", "unimplemented!(", "panic!("]));

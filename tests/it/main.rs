@@ -13,6 +13,7 @@ mod outcome;
 mod packaging;
 mod pattern;
 mod plan;
+mod policy;
 mod process;
 mod provision;
 mod quarantine;

@@ -107,6 +107,7 @@ fn unit_restarts_after_crashes_only_and_may_do_little() {
         ("Service/StateDirectory", &["firedrill"]),
         ("Service/RuntimeDirectory", &["firedrill"]),
         ("Service/UMask", &["0077"]),
+        ("Service/LimitCORE", &["0"]),
         ("Service/NoNewPrivileges", &["yes"]),
         ("Service/CapabilityBoundingSet", &[""]),
         ("Service/ProtectSystem", &["strict"]),
@@ -274,6 +275,8 @@ fn every_shipped_file_has_a_test() {
         "deploy/iam-policy-provisioning.json",
         "deploy/iam-policy.json",
         "deploy/queue-policy.json",
+        // By `tests/supply/run`.
+        "deploy/sbom",
         "systemd/firedrill.service",
     ];
     assert_eq!(found, tested.map(str::to_owned).into());

@@ -11,6 +11,7 @@ mod events;
 mod faults;
 mod matching;
 mod plan;
+mod private;
 mod queue;
 mod schedule;
 mod service;

@@ -15,6 +15,7 @@ use crate::domain::{
     deployment::PLACEHOLDERS,
     experiment::{EstimateKind, Experiment, FIS_MAX_DURATION, Labels, Overlap, Place, TemplateSelector},
     ids::ExperimentName,
+    policy::TemplatePolicy,
 };
 
 /// Longest key and value of a tag, in characters (AWS general reference, tag naming limits).
@@ -26,16 +27,23 @@ impl Check<'_> {
         &mut self,
         raw: BTreeMap<String, RawExperiment>,
         aws: &Place,
+        policy: &TemplatePolicy,
     ) -> BTreeMap<ExperimentName, Experiment> {
         raw.into_iter()
             .filter_map(|(name, raw)| {
-                let experiment = self.experiment(&name, raw, aws)?;
+                let experiment = self.experiment(&name, raw, aws, policy)?;
                 Some((experiment.name.clone(), experiment))
             })
             .collect()
     }
 
-    fn experiment(&mut self, name: &str, raw: RawExperiment, aws: &Place) -> Option<Experiment> {
+    fn experiment(
+        &mut self,
+        name: &str,
+        raw: RawExperiment,
+        aws: &Place,
+        policy: &TemplatePolicy,
+    ) -> Option<Experiment> {
         let path = KeyPath::default().key("experiments").key(name);
         let checked_name = self.name(&path, name);
         let template = self.template(&path, raw.template, raw.template_tags);
@@ -61,6 +69,7 @@ impl Check<'_> {
             on_failure: raw.on_failure,
         };
         let limits = self.limits(&path, overlap, written);
+        let policy = self.own_policy(&path.key("policy"), raw.policy, policy);
         let schedules = self.schedules(&path.key("schedules"), name, overlap, raw.schedules);
         let triggers = raw.triggers.into_iter().enumerate();
         let triggers = triggers.filter_map(|(n, raw)| self.trigger(&path.key("triggers").item(n), raw)).collect();
@@ -75,6 +84,7 @@ impl Check<'_> {
             place,
             overlap,
             limits,
+            policy,
             max_duration,
             estimate: match raw.estimate {
                 None | Some(RawEstimate::Ceiling) => EstimateKind::Ceiling,

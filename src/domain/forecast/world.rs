@@ -279,10 +279,14 @@ impl<'a> World<'a> {
             TemplateSelector::Id(id) => id.clone(),
             TemplateSelector::Tags(_) => "unknown".to_owned(),
         };
-        match known {
+        let facts = match known {
             Some(facts) => TemplateFacts { read_at: self.now, ..facts.clone() },
             None => unknown_template(named, self.now),
-        }
+        };
+        // What a template was never asked for is assumed to be as demanded: the agent asks before it starts.
+        let policy = self.find(id).and_then(|run| self.snapshot.rules.experiments.get(&run.experiment));
+        let assumed = || policy.map(|experiment| experiment.policy.met());
+        TemplateFacts { safeguards: facts.safeguards.clone().or_else(assumed), ..facts }
     }
 
     fn begin(&mut self, id: &RunId, template_id: &str) -> FisExperiment {

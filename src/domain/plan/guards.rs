@@ -82,7 +82,7 @@ struct Guard {
 }
 
 /// All guards, in the order in which they are asked.
-const GUARDS: [Guard; 16] = [
+const GUARDS: [Guard; 17] = [
     Guard {
         rule: "withdrawn",
         ask: withdrawn,
@@ -105,6 +105,7 @@ const GUARDS: [Guard; 16] = [
     Guard { rule: "overlap", ask: turn::overlap, input: turn::overlap_input },
     Guard { rule: "gap", ask: turn::gap, input: turn::gap_input },
     Guard { rule: "template", ask: template, input: template_input },
+    Guard { rule: "policy", ask: policy, input: policy_input },
     Guard { rule: "look-ahead", ask: ahead, input: ahead_input },
     Guard { rule: "budget", ask: budget, input: budget_input },
     Guard { rule: "targets", ask: turn::targets, input: turn::targets_input },
@@ -315,6 +316,25 @@ fn template_input(case: &Case<'_>) -> String {
         let age = if has_fresh_facts(case.run, case.now) { "" } else { ", which is too long ago" };
         format!("{} read at {}{age}", facts.id, facts.read_at)
     })
+}
+
+/// Asks whether the template is as safe as the configuration demands.
+fn policy(case: &Case<'_>) -> Judgement {
+    let policy = &case.experiment.policy;
+    match &case.run.facts {
+        Some(facts) if !policy.demands_nothing() => match &facts.safeguards {
+            // It was read by a version that did not look at them.
+            None => Judgement::NeedsTemplate,
+            Some(found) => {
+                policy.breach(found).map_or(Judgement::Clear, |breach| Judgement::Skip(SkipReason::Policy { breach }))
+            }
+        },
+        _ => Judgement::Clear,
+    }
+}
+
+fn policy_input(case: &Case<'_>) -> String {
+    format!("demands {}", case.experiment.policy)
 }
 
 /// Refuses what could still be running when a window opens, or moves it to the first time that fits.

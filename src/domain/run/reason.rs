@@ -10,6 +10,7 @@ use crate::domain::{
     fis::FailureClass,
     ids::{Name, RunId, ScheduleName, WindowName},
     ledger::Trouble,
+    policy::Breach,
 };
 
 /// Why a run waits.
@@ -257,6 +258,12 @@ pub enum SkipReason {
         /// The failure's own words.
         message: String,
     },
+    /// The template breaks a policy.
+    Policy {
+        /// By what.
+        #[serde(flatten)]
+        breach: Breach,
+    },
     /// The experiment is no longer in the configuration.
     Removed,
     /// An operator took it back before it was started.
@@ -308,6 +315,7 @@ named!(SkipReason {
     Budget => "budget",
     RunsUsedUp => "runs-used-up",
     Template => "template",
+    Policy => "policy",
     Removed => "removed",
     Withdrawn => "withdrawn",
 });

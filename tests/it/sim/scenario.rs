@@ -202,6 +202,7 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
         account: None,
         overlap: overlap(c),
         limits: limits(c),
+        policy: firedrill::domain::policy::TemplatePolicy::default(),
         max_duration: max_duration(c),
         estimate: c.pick(&[EstimateKind::Ceiling, EstimateKind::Nominal, EstimateKind::Learned]),
         schedules,

@@ -21,6 +21,9 @@ use super::{eventually, looked, within};
 /// Longest time for a command that ends by itself: the longest holds the simulator against all of boto3 and the AWS CLI.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(300);
 
+/// The stage's templates only wait: nothing is demanded of them.
+const NO_POLICY: &str = "policy = { require_stop_condition = false, require_tags = {} }\n";
+
 /// Most runs looked at.
 const MOST_RUNS: u32 = 100_000;
 
@@ -51,7 +54,7 @@ impl Home {
         let folder = tempfile::Builder::new().prefix("firedrill-it-").tempdir().expect("a folder");
         let state = folder.path().join("state");
         let head = format!(
-            "state_directory = \"{}\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{endpoint}\"\n",
+            "state_directory = \"{}\"\n{NO_POLICY}aws.region = \"us-east-1\"\naws.endpoint_url = \"{endpoint}\"\n",
             state.display()
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -68,6 +71,11 @@ impl Home {
     /// Replaces the tables of the configuration.
     pub fn configure(&self, tables: &str) {
         std::fs::write(self.config(), format!("{}{tables}", self.head)).expect("a file");
+    }
+
+    /// Replaces the tables of the configuration, whose policies are the default ones then.
+    pub fn demand_policies(&self, tables: &str) {
+        std::fs::write(self.config(), format!("{}{tables}", self.head.replace(NO_POLICY, ""))).expect("a file");
     }
 
     pub fn config(&self) -> PathBuf {
@@ -94,7 +102,17 @@ impl Home {
 
     /// The binary, with nothing of this process's own AWS or telemetry settings.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_firedrill"));
+        self.dressed(Command::new(env!("CARGO_BIN_EXE_firedrill")), args)
+    }
+
+    /// The binary, run by a shell after commands of the shell's own, such as `umask 0`.
+    pub fn command_after(&self, setup: &str, args: &[&str]) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{setup} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_firedrill")]);
+        self.dressed(shell, args)
+    }
+
+    fn dressed(&self, mut command: Command, args: &[&str]) -> Command {
         command.args(args).env_clear().stdin(Stdio::null()).process_group(0);
         for (name, value) in [
             ("HOME", self.folder.path().display().to_string().as_str()),
@@ -128,13 +146,13 @@ impl Home {
 
     /// Starts an agent and does not wait for it.
     pub fn spawn(&self) -> Agent {
+        self.spawned(self.command(&["run"]))
+    }
+
+    /// As [`Home::spawn`], for a command of this home.
+    pub fn spawned(&self, mut command: Command) -> Agent {
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log");
-        let child = self
-            .command(&["run"])
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("the binary runs");
+        let child = command.stdout(log.try_clone().expect("a log")).stderr(log).spawn().expect("the binary runs");
         Agent { child }
     }
 
@@ -156,7 +174,12 @@ impl Home {
 
     /// Starts an agent and waits until it answers.
     pub fn agent(&self) -> Agent {
-        let mut agent = self.spawn();
+        self.answering(self.spawn())
+    }
+
+    /// Waits until an agent answers.
+    #[track_caller]
+    pub fn answering(&self, mut agent: Agent) -> Agent {
         let socket = self.state().join("firedrill.sock");
         eventually("an agent that answers", || {
             assert_eq!(agent.child.try_wait().expect("a child"), None, "the agent ended: {}", self.log());
@@ -249,10 +272,14 @@ impl Agent {
         Self { child }
     }
 
+    /// What the system tells of it in a file, such as `status`.
+    pub fn told_by_system(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("a process")
+    }
+
     /// The most memory that it ever had, in bytes.
     pub fn peak_memory(&self) -> usize {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("a status");
+        let status = self.told_by_system("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
         line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
     }

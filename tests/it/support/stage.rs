@@ -60,7 +60,12 @@ impl Stage {
         let token: String = format!("{acts:?}").chars().filter(char::is_ascii_alphanumeric).take(60).collect();
         let mut body = drill(&token);
         body["actions"] = acts.iter().map(action).collect::<serde_json::Map<_, _>>().into();
-        self.runtime.block_on(self.wire.template(&body))
+        self.made(&body)
+    }
+
+    /// Creates a template as it is written, and returns its id.
+    pub fn made(&self, body: &Value) -> String {
+        self.runtime.block_on(self.wire.template(body))
     }
 
     /// Creates a queue whose messages come again soon, and returns its URL.

@@ -1,0 +1,46 @@
+//! What is demanded of templates, as it is written.
+
+use std::collections::BTreeMap;
+
+use firedrill::domain::policy::{Demand, TemplatePolicy};
+
+use super::{GOOD, REFERENCE, loaded, refused};
+
+/// The policy of the experiment of a configuration.
+fn of(text: &str) -> TemplatePolicy {
+    let experiments = loaded(&[("a.toml", text)], &[]).settings.rules.experiments;
+    experiments.into_values().next().expect("one").policy
+}
+
+#[test]
+fn everything_is_demanded_by_default_as_the_reference_says() {
+    let own = of(GOOD);
+    assert_eq!((own.stop_condition, own.bounded_targets), (Demand::Required, Demand::Required));
+    assert_eq!(own.tags, BTreeMap::from([("firedrill".to_owned(), "allowed".to_owned())]));
+    let reference = firedrill::config::load(std::path::Path::new(REFERENCE), []).expect("the reference loads");
+    assert_eq!(reference.settings.rules.experiments.into_values().next().expect("one").policy, own);
+}
+
+#[test]
+fn policies_are_switched_for_all_and_for_one() {
+    let none = "[policy]\nrequire_stop_condition = false\nallow_all_targets = true\nrequire_tags = {}\n";
+    assert!(of(&format!("{none}{GOOD}")).demands_nothing());
+    let stricter = of(&format!("{none}{GOOD}policy = {{ require_stop_condition = true }}\n"));
+    assert_eq!((stricter.stop_condition, stricter.exception), (Demand::Required, None));
+    let exempt = of(&format!("{GOOD}policy = {{ allow_all_targets = true, reason = \" one idle host \" }}\n"));
+    assert_eq!((exempt.stop_condition, exempt.bounded_targets), (Demand::Required, Demand::Waived));
+    assert_eq!(exempt.exception.as_deref(), Some("one idle host"));
+    assert_eq!(exempt.to_string(), "stop condition, tag firedrill=allowed; exception: one idle host");
+}
+
+#[test]
+fn exception_without_a_reason_is_refused_and_a_reason_without_an_exception_doubted() {
+    for less in ["require_stop_condition = false", "allow_all_targets = true", "require_tags = {}"] {
+        let text = format!("{GOOD}policy = {{ {less}, reason = \" \" }}\n");
+        let said = refused(&[("a.toml", &text)], &[]);
+        assert!(said.starts_with("a.toml:3:"), "{said}");
+        assert!(said.contains("experiments.checkout.policy.reason: demands less than `policy` does of all"), "{said}");
+    }
+    let idle = loaded(&[("a.toml", &format!("{GOOD}policy = {{ reason = \"none\" }}\n"))], &[]).warnings;
+    assert!(idle.iter().any(|doubt| doubt.path == "experiments.checkout.policy.reason"), "{idle:?}");
+}
