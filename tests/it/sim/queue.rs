@@ -32,6 +32,14 @@ impl World {
         self.take_in(vec![message(&format!("m{now}"), body.to_string())]).await;
     }
 
+    /// A standard queue delivers what is no event.
+    pub async fn deliver_noise(&mut self, id: u64) {
+        let id = format!("n{id}");
+        if self.take_in(vec![message(&id, "no event at all".to_owned())]).await {
+            self.unreadable.insert(id);
+        }
+    }
+
     /// A standard queue delivers an event.
     pub async fn deliver(&mut self, event: u64, source: &'static str) {
         let body = serde_json::json!({

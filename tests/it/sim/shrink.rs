@@ -17,7 +17,7 @@ const TRIES: usize = 400;
 
 /// The promise that a line of [`broken`](super::check::broken) is about.
 pub fn promise(told: &str) -> &str {
-    told.split(':').next().unwrap_or(told)
+    told.split([':', ' ']).next().unwrap_or(told)
 }
 
 /// Whether a world breaks a promise.

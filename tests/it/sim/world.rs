@@ -36,7 +36,6 @@ use super::{
     fis::Fis,
     nature::{Nature, Timeline, Weather},
     planted::{self, Bug},
-    queue::message,
     recipe::Recipe,
     releases::Release,
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template},
@@ -356,12 +355,7 @@ impl World {
         let now = self.nature.elapsed();
         match happening {
             Happening::Deliver { event, source } => self.deliver(event, source).await,
-            Happening::DeliverNoise { id } => {
-                let id = format!("n{id}");
-                if self.take_in(vec![message(&id, "no event at all".to_owned())]).await {
-                    self.unreadable.insert(id);
-                }
-            }
+            Happening::DeliverNoise { id } => self.deliver_noise(id).await,
             Happening::Release(release) if release.is_in_order() => {
                 self.releases.insert(release.event, release);
                 self.in_order.push_back(release);
