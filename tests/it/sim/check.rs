@@ -16,7 +16,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, latest, opened,
+    closing, latest, opened, replicas,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -45,6 +45,7 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     closing::stops(evidence, &mut found);
     turns::check(evidence, &mut found);
     latest::check(evidence, &mut found);
+    replicas::check(evidence, &mut found);
     found
 }
 
@@ -70,7 +71,7 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
         Observation::Finished { outcome } => format!("finished {}", outcome.as_str()),
         other => other.as_str().to_owned(),
     };
-    let besides = latest::seen(evidence).into_iter().map(str::to_owned);
+    let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).map(str::to_owned);
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {
             let trigger = tables.runs.get(&entry.run).map(|run| &run.trigger);
@@ -119,10 +120,17 @@ impl<'a> Evidence<'a> {
 
     /// The configurations that a pass which recorded something at a true time may have seen.
     pub fn rules_about(&self, ms: u64) -> Vec<&Rules> {
-        let history = &self.world.history;
+        self.rules_between(self.began(ms), ms)
+    }
+
+    /// The configurations that some replica may have had between two true times.
+    pub fn rules_between(&self, from: u64, to: u64) -> Vec<&Rules> {
+        let (history, spread) = (&self.world.history, self.world.reload_takes());
         let ends = |n: usize| history.get(n + 1).map_or(u64::MAX, |(since, _)| *since);
-        let about =
-            history.iter().enumerate().filter(|(n, (since, _))| *since <= ms && ends(*n).saturating_add(PASS_MS) >= ms);
+        let about = history
+            .iter()
+            .enumerate()
+            .filter(|(n, (since, _))| *since <= to && ends(*n).saturating_add(spread) >= from);
         about.map(|(_, (_, rules))| &**rules).collect()
     }
 
@@ -181,7 +189,7 @@ impl<'a> Evidence<'a> {
                         if *at < run.not_before && run.trigger.terms().settle_limit.is_none() {
                             found.push(format!("early: {id} is started at {at}, before {}", run.not_before));
                         }
-                        if self.is_halted_since(*ms) {
+                        if self.is_halted(self.began(*ms), *ms) {
                             found.push(format!("halt: {id} is started at {at}"));
                         }
                     }
@@ -191,18 +199,18 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Whether a halt has been durable for longer than a pass.
-    fn is_halted_since(&self, ms: u64) -> bool {
+    /// Whether a halt has been durable from a true time to another.
+    pub fn is_halted(&self, from: u64, to: u64) -> bool {
         self.world.store.with(|tables| {
             let mut halted = None;
-            for (when, what) in tables.log.iter().filter(|(when, _)| *when <= ms) {
+            for (when, what) in tables.log.iter().filter(|(when, _)| *when <= to) {
                 match what {
                     Durable::Halted { .. } => halted = halted.or(Some(*when)),
                     Durable::Resumed => halted = None,
                     _ => {}
                 }
             }
-            halted.is_some_and(|since| since + PASS_MS < ms)
+            halted.is_some_and(|since| since < from)
         })
     }
 

@@ -236,7 +236,7 @@ fn due_by_halt(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> O
 fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) -> u64 {
     let world = evidence.world;
     let run = experiment.run();
-    let mut hindrances = world.absences.clone();
+    let mut hindrances = world.absences();
     // Nobody can stop what is not known to exist.
     let known = evidence
         .journal
@@ -246,7 +246,7 @@ fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) -> u64 {
         .find_map(|(ms, _, observation)| matches!(observation, Observation::Started { .. }).then_some(*ms));
     hindrances.push((0, known.unwrap_or(u64::MAX)));
     hindrances.extend(world.nature.steps().iter().map(|step| (step.at, step.at)));
-    hindrances.extend(world.history.iter().map(|(since, _)| (*since, *since)));
+    hindrances.extend(world.history.iter().map(|(since, _)| (*since, *since + world.reload_takes())));
     hindrances.extend(world.store_faults());
     // A call under way is waited for; one that begins later than the stop is due is no excuse.
     let calls = world.fis.with(|state| state.calls.clone());

@@ -8,13 +8,17 @@ mod check;
 mod closing;
 mod fis;
 mod latest;
+mod lease;
 mod month;
 mod nature;
 mod opened;
+mod operators;
 mod planted;
 mod queue;
 mod recipe;
 mod releases;
+mod replica;
+mod replicas;
 mod scenario;
 mod shrink;
 mod store;
@@ -25,10 +29,11 @@ mod turns;
 mod windows;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nature::Timeline;
 use recipe::Recipe;
+use replica::Why;
 use world::World;
 
 use self::check::Evidence;
@@ -42,11 +47,25 @@ const SEEDS_VARIABLE: &str = "FIREDRILL_SIM_SEEDS";
 /// Worlds that are lived through twice.
 const TWICE: u64 = 200;
 
+/// How much happened.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    /// Experiments that FIS began.
+    starts: usize,
+    /// Processes that fell or ended.
+    falls: usize,
+    /// Terms of the lease after the first one.
+    takeovers: usize,
+    /// Entries of the journal.
+    entries: usize,
+}
+
 /// How a world went.
 struct Life {
     broken: Vec<String>,
     seen: BTreeSet<String>,
     timeline: Vec<String>,
+    counts: Counts,
     /// A digest of the timeline, every row and every call, if one was asked for.
     trace: Option<u64>,
 }
@@ -63,13 +82,31 @@ fn live(recipe: &Recipe, timeline: Timeline) -> Life {
             world.fis.with(|state| world.nature.say(|| format!("{state:?}")));
             world.nature.digest()
         });
-        Life {
-            broken: check::broken(&evidence),
-            seen: check::seen(&evidence),
-            timeline: world.nature.timeline(),
-            trace,
-        }
+        let counts = Counts::of(&evidence);
+        let (broken, seen) = (check::broken(&evidence), check::seen(&evidence));
+        Life { broken, seen, timeline: world.nature.timeline(), counts, trace }
     })
+}
+
+impl Counts {
+    fn of(evidence: &Evidence<'_>) -> Self {
+        let outages = evidence.world.replicas.iter().flat_map(|replica| &replica.outages);
+        Self {
+            starts: evidence.experiments.len(),
+            falls: outages.filter(|outage| outage.why == Why::Down).count(),
+            takeovers: evidence.world.store.with(|tables| tables.lease.terms.len().saturating_sub(1)),
+            entries: evidence.journal.values().map(Vec::len).sum(),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            starts: self.starts + other.starts,
+            falls: self.falls + other.falls,
+            takeovers: self.takeovers + other.takeovers,
+            entries: self.entries + other.entries,
+        }
+    }
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
@@ -159,23 +196,43 @@ fn check_seeds(seeds: std::ops::Range<u64>) {
 }
 
 #[test]
-fn simulation_holds_for_a_thousand_seeds_1() {
-    check_seeds(0..250);
+fn simulation_holds_for_five_thousand_seeds_1() {
+    check_seeds(0..625);
 }
 
 #[test]
-fn simulation_holds_for_a_thousand_seeds_2() {
-    check_seeds(250..500);
+fn simulation_holds_for_five_thousand_seeds_2() {
+    check_seeds(625..1_250);
 }
 
 #[test]
-fn simulation_holds_for_a_thousand_seeds_3() {
-    check_seeds(500..750);
+fn simulation_holds_for_five_thousand_seeds_3() {
+    check_seeds(1_250..1_875);
 }
 
 #[test]
-fn simulation_holds_for_a_thousand_seeds_4() {
-    check_seeds(750..1_000);
+fn simulation_holds_for_five_thousand_seeds_4() {
+    check_seeds(1_875..2_500);
+}
+
+#[test]
+fn simulation_holds_for_five_thousand_seeds_5() {
+    check_seeds(2_500..3_125);
+}
+
+#[test]
+fn simulation_holds_for_five_thousand_seeds_6() {
+    check_seeds(3_125..3_750);
+}
+
+#[test]
+fn simulation_holds_for_five_thousand_seeds_7() {
+    check_seeds(3_750..4_375);
+}
+
+#[test]
+fn simulation_holds_for_five_thousand_seeds_8() {
+    check_seeds(4_375..5_000);
 }
 
 #[test]
@@ -198,14 +255,20 @@ fn soak() {
     let text = std::env::var(SEEDS_VARIABLE).unwrap_or_else(|_| "0..3".to_owned());
     let (from, to) = text.split_once("..").expect("FROM..TO");
     let seeds = from.parse::<u64>().expect("a seed")..to.parse::<u64>().expect("a seed");
-    let mut broken = 0;
+    let worlds = seeds.end - seeds.start;
+    let (mut broken, mut counts, mut seen) = (0, Counts::default(), BTreeMap::<String, u64>::new());
     for seed in seeds {
         let life = live(&Recipe::of(seed), Timeline::Dropped);
+        counts = counts.and(life.counts);
+        life.seen.into_iter().for_each(|what| *seen.entry(what).or_default() += 1);
         if !life.broken.is_empty() {
             broken += 1;
             println!("{}", told(&[(seed, life.broken)]));
         }
     }
+    let Counts { starts, falls, takeovers, entries } = counts;
+    println!("WORLDS {worlds} {broken} {starts} {falls} {takeovers} {entries}");
+    seen.iter().for_each(|(what, worlds)| println!("SEEN {worlds} {what}"));
     assert_eq!(broken, 0, "worlds broke a promise");
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     hash::{DefaultHasher, Hasher},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -28,6 +28,13 @@ pub struct Weather {
     pub read_only_until: u64,
     /// Until when nothing succeeds.
     pub store_out_until: u64,
+}
+
+/// Until when a replica does not reach others, who reach each other.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cut {
+    pub store_until: u64,
+    pub fis_until: u64,
 }
 
 /// Whether the timeline is kept.
@@ -55,6 +62,9 @@ pub struct Nature {
     weather: Mutex<Weather>,
     steps: Mutex<Vec<Step>>,
     stepped: watch::Sender<usize>,
+    /// How far each replica's clock is from the common one, in milliseconds.
+    skews: Mutex<Vec<i64>>,
+    cuts: Mutex<Vec<Cut>>,
     timeline: Timeline,
     lines: Mutex<Vec<String>>,
     digest: Mutex<DefaultHasher>,
@@ -85,6 +95,8 @@ impl Nature {
             weather: Mutex::new(Weather::default()),
             steps: Mutex::new(Vec::new()),
             stepped: watch::Sender::new(0),
+            skews: Mutex::default(),
+            cuts: Mutex::default(),
             timeline,
             lines: Mutex::default(),
             digest: Mutex::default(),
@@ -99,6 +111,39 @@ impl Nature {
 
     pub fn bug(&self) -> Bug {
         self.bug
+    }
+
+    /// What the common clock shows.
+    pub fn now(&self) -> Timestamp {
+        self.wall_at(self.elapsed())
+    }
+
+    /// What a replica's clock shows.
+    pub fn clock(&self, replica: usize) -> Timestamp {
+        let skew = self.skews.lock().expect("one thread").get(replica).copied().unwrap_or_default();
+        self.now() + SignedDuration::from_millis(skew)
+    }
+
+    /// Sets a replica's clock apart from the common one.
+    pub fn set_apart(&self, replica: usize, by_ms: i64) {
+        let mut skews = self.skews.lock().expect("one thread");
+        let len = skews.len().max(replica + 1);
+        skews.resize(len, 0);
+        skews[replica] = by_ms;
+        self.stepped.send_modify(|count| *count += 1);
+    }
+
+    /// What a replica does not reach.
+    pub fn cut(&self, replica: usize) -> Cut {
+        self.cuts.lock().expect("one thread").get(replica).copied().unwrap_or_default()
+    }
+
+    /// Cuts a replica off.
+    pub fn cut_off(&self, replica: usize, cut: Cut) {
+        let mut cuts = self.cuts.lock().expect("one thread");
+        let len = cuts.len().max(replica + 1);
+        cuts.resize(len, Cut::default());
+        cuts[replica] = cut;
     }
 
     /// True time since the world began, in milliseconds.
@@ -184,14 +229,20 @@ impl Nature {
     }
 }
 
-impl WakeSource for Nature {
+/// The clock of one replica.
+pub struct Clock {
+    pub nature: Arc<Nature>,
+    pub replica: usize,
+}
+
+impl WakeSource for Clock {
     fn now(&self) -> Timestamp {
-        self.wall_at(self.elapsed())
+        self.nature.clock(self.replica)
     }
 
     async fn wait(&self, until: Option<Timestamp>) {
-        let begun = self.now();
-        let mut stepped = self.stepped.subscribe();
+        let (begun, nature) = (self.now(), &self.nature);
+        let mut stepped = nature.stepped.subscribe();
         loop {
             let now = self.now();
             if now < begun || until.is_some_and(|until| now >= until) {
@@ -200,7 +251,9 @@ impl WakeSource for Nature {
             let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO));
             tokio::select! {
                 biased;
-                _ = stepped.changed(), if self.bug != Bug::StepsUnnoticed => self.let_pass(self.draw(|c| c.between(0, 1_000))).await,
+                _ = stepped.changed(), if nature.bug() != Bug::StepsUnnoticed => {
+                    nature.let_pass(nature.draw(|c| c.between(0, 1_000))).await;
+                }
                 () = async {
                     match left {
                         Some(left) => tokio::time::sleep_until(Instant::now() + left).await,

@@ -84,10 +84,22 @@ pub enum Bug {
     MissedFiredAgain,
     /// Nobody is in anybody's way.
     ExclusionsForgotten,
+    /// Rows are loaded as they were before the last write, and what is made of them is written all the same.
+    StaleRevisionAccepted,
+    /// Whoever held the lease once may write.
+    LeaseNotFenced,
+    /// Whoever is told that another holds the lease acts all the same.
+    StandbyActs,
+    /// The lease of a process that is gone never runs out.
+    DeadHoldLease,
+    /// Whoever ends gives the lease back, whosever it is.
+    ReleaseNotFenced,
+    /// A lease is counted from the answer on.
+    LeaseFromTheAnswer,
 }
 
 /// Every bug, and how the promises that it breaks begin.
-const PLANTS: [(Bug, &[&str]); 28] = [
+const PLANTS: [(Bug, &[&str]); 34] = [
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
@@ -116,6 +128,12 @@ const PLANTS: [(Bug, &[&str]); 28] = [
     (Bug::UnknownAllows, &["blackout"]),
     (Bug::MissedFiredAgain, &["missed"]),
     (Bug::ExclusionsForgotten, &["beside"]),
+    (Bug::StaleRevisionAccepted, &["write", "journal"]),
+    (Bug::LeaseNotFenced, &["fence"]),
+    (Bug::StandbyActs, &["lease"]),
+    (Bug::DeadHoldLease, &["takeover"]),
+    (Bug::ReleaseNotFenced, &["lease", "takeover"]),
+    (Bug::LeaseFromTheAnswer, &["lease"]),
 ];
 
 impl Bug {

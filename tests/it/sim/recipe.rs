@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     planted::Bug,
-    scenario::{self, HOUR_MS, Happening, Template},
+    scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
 };
 use crate::support::chance::Chance;
 
@@ -27,6 +27,8 @@ pub struct Recipe {
     pub windows: Option<BTreeSet<String>>,
     /// When nothing goes wrong any more, in milliseconds.
     pub until: Option<u64>,
+    /// How many replicas there are.
+    pub replicas: Option<u64>,
 }
 
 /// What a world is made of.
@@ -37,6 +39,9 @@ pub struct Drawn {
     /// By number: when, and what.
     pub happenings: Vec<(usize, u64, Happening)>,
     pub until: u64,
+    pub replicas: u64,
+    /// How long a lease lasts, in milliseconds.
+    pub ttl_ms: u64,
     /// What chance begins with.
     pub chance: u64,
 }
@@ -44,7 +49,7 @@ pub struct Drawn {
 impl Recipe {
     /// The whole world of a seed.
     pub fn of(seed: u64) -> Self {
-        Self { seed, bug: Bug::None, happenings: None, experiments: None, windows: None, until: None }
+        Self { seed, bug: Bug::None, happenings: None, experiments: None, windows: None, until: None, replicas: None }
     }
 
     /// Reads what [`Display`](fmt::Display) writes.
@@ -58,6 +63,7 @@ impl Recipe {
                 "happenings" => recipe.happenings = Some(list().map(|n| n.parse().expect("a number")).collect()),
                 "experiments" => recipe.experiments = Some(list().map(str::to_owned).collect()),
                 "windows" => recipe.windows = Some(list().map(str::to_owned).collect()),
+                "replicas" => recipe.replicas = Some(value.parse().expect("a number")),
                 "until" => recipe.until = Some(value.parse().expect("milliseconds")),
                 _ => panic!("a recipe has no `{key}`"),
             }
@@ -71,8 +77,10 @@ impl Recipe {
         let base = scenario::base(&mut c);
         let mut rules = scenario::rules(&mut c, base);
         let templates = scenario::templates(&mut c, base);
-        let length = c.between(HOUR_MS / 2, 3 * HOUR_MS);
-        let happenings = scenario::happenings(&mut c, length).into_iter().enumerate();
+        let replicas = c.pick(&[1, 1, 2, 3]);
+        let length = if replicas == 1 { c.between(HOUR_MS / 2, 3 * HOUR_MS) } else { c.between(HOUR_MS / 6, HOUR_MS) };
+        let happenings = scenario::happenings(&mut c, length, replicas).into_iter().enumerate();
+        let ttl_ms = c.pick(&[5, 5, 15, 60]) * SECOND_MS;
         if let Some(kept) = &self.experiments {
             rules.experiments.retain(|name, _| kept.contains(name.as_str()));
         }
@@ -87,6 +95,8 @@ impl Recipe {
             templates,
             happenings: happenings.filter(|(n, _)| is_kept(n)).map(|(n, (at, what))| (n, at, what)).collect(),
             until: self.until.unwrap_or(length),
+            replicas: self.replicas.unwrap_or(replicas),
+            ttl_ms,
             chance: c.between(0, u64::MAX - 1),
         }
     }
@@ -100,6 +110,7 @@ impl Recipe {
             experiments: Some(drawn.rules.experiments.keys().map(ToString::to_string).collect()),
             windows: Some(windows.collect()),
             until: Some(drawn.until),
+            replicas: Some(drawn.replicas),
             ..self
         }
     }
@@ -121,6 +132,9 @@ impl fmt::Display for Recipe {
             if let Some(kept) = kept {
                 write!(f, " {key}={}", list(kept))?;
             }
+        }
+        if let Some(replicas) = self.replicas {
+            write!(f, " replicas={replicas}")?;
         }
         self.until.map_or(Ok(()), |until| write!(f, " until={until}"))
     }

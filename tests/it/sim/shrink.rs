@@ -1,7 +1,7 @@
 //! Shrinking: of a world that breaks a promise, as little as still breaks it, and the command that replays that.
 //!
 //! What happens is left out in halves, quarters and so on down to single happenings (delta debugging), then experiments and
-//! windows, then the end of the world; and then once more what happens.
+//! windows, all replicas but one, then the end of the world; and then once more what happens.
 
 use std::{cell::Cell, collections::BTreeSet};
 
@@ -44,6 +44,10 @@ pub fn shrink(recipe: Recipe, of: &str) -> Recipe {
         let windows = least.windows.clone().unwrap_or_default();
         let with = |kept: &BTreeSet<String>| Recipe { windows: Some(kept.clone()), ..least.clone() };
         least = with(&fewer(windows, |kept| still(&with(kept))));
+        let alone = Recipe { replicas: Some(1), ..least.clone() };
+        if least.replicas != Some(1) && still(&alone) {
+            least = alone;
+        }
         least = shorter(least, &still);
     }
     least

@@ -22,7 +22,11 @@ use firedrill::{
 };
 use jiff::Timestamp;
 
-use super::{nature::Nature, planted::Bug};
+use super::{
+    lease::{LeaseRow, Place},
+    nature::Nature,
+    planted::Bug,
+};
 
 /// Longest time that a slow query takes, in milliseconds.
 const SLOW_MS: u64 = 1_500;
@@ -64,6 +68,8 @@ pub struct Tables {
     pub broken: Vec<String>,
     /// Planted: intents that were acknowledged and are not written yet.
     unwritten: BTreeMap<RunId, Change>,
+    /// Who may decide.
+    pub lease: LeaseRow,
     /// What is built wrong.
     bug: Bug,
     /// Planted: what was left for the next transaction.
@@ -78,11 +84,13 @@ enum Later {
     Opened(Run, Timestamp),
 }
 
+/// The rows, as one process sees them.
 pub struct MemoryStore {
-    nature: Arc<Nature>,
-    tables: Mutex<Tables>,
+    pub(super) nature: Arc<Nature>,
+    pub(super) tables: Arc<Mutex<Tables>>,
+    pub(super) place: Place,
     /// Planted: the rows before the last write, as long as that is not on the disk.
-    before: Mutex<Option<(u64, Tables)>>,
+    pub(super) before: Arc<Mutex<Option<(u64, Tables)>>>,
 }
 
 fn failed(action: &'static str) -> StoreError {
@@ -91,15 +99,15 @@ fn failed(action: &'static str) -> StoreError {
 
 impl MemoryStore {
     pub fn new(nature: Arc<Nature>) -> Self {
-        let tables = Mutex::new(Tables { bug: nature.bug(), ..Tables::default() });
-        Self { nature, tables, before: Mutex::default() }
+        let tables = Arc::new(Mutex::new(Tables { bug: nature.bug(), ..Tables::default() }));
+        Self { nature, tables, place: Place::default(), before: Arc::default() }
     }
 
     pub fn with<T>(&self, look: impl FnOnce(&mut Tables) -> T) -> T {
         look(&mut self.tables.lock().expect("one thread"))
     }
 
-    /// The agent is gone, and with it what was never written.
+    /// A process is gone, and with it what was never written.
     pub fn crash(&self) {
         let before = self.before.lock().expect("one thread").take();
         let now = self.nature.elapsed();
@@ -139,8 +147,9 @@ impl MemoryStore {
     }
 
     /// One transaction: it may fail before, or be done and not answered.
-    async fn write<T>(&self, change: impl FnOnce(&mut Tables, u64) -> T) -> Result<T, StoreError> {
+    pub(super) async fn write<T>(&self, change: impl FnOnce(&mut Tables, u64) -> T) -> Result<T, StoreError> {
         self.nature.pause().await;
+        self.reach("write").await?;
         let weather = self.nature.weather();
         if self.nature.draw(|c| c.permille(weather.store / 4)) {
             self.with(|tables| tables.faults.push(self.nature.elapsed()));
@@ -154,33 +163,47 @@ impl MemoryStore {
             return Err(failed("write"));
         }
         let done = self.with(|tables| {
-            if tables.bug == Bug::AcknowledgedTooEarly {
+            if matches!(tables.bug, Bug::AcknowledgedTooEarly | Bug::StaleRevisionAccepted) {
                 *self.before.lock().expect("one thread") = Some((now, tables.clone()));
             }
             tables.make_up(now);
             change(tables, now)
         });
         self.nature.pause().await;
-        if self.nature.draw(|c| c.permille(weather.store)) {
+        if self.is_cut() || self.nature.draw(|c| c.permille(weather.store)) {
             self.with(|tables| tables.faults.push(now));
             self.nature.say(|| "store: written, answer lost".to_owned());
             return Err(failed("write"));
         }
         Ok(done)
     }
+
+    fn is_cut(&self) -> bool {
+        self.nature.cut(self.place.seat.replica).store_until > self.nature.elapsed()
+    }
+
+    /// Fails after a while where the replica is cut off from the store.
+    async fn reach(&self, action: &'static str) -> Result<(), StoreError> {
+        if self.is_cut() {
+            self.nature.let_pass(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
+            return Err(failed(action));
+        }
+        Ok(())
+    }
 }
 
 impl Store for MemoryStore {
     async fn hold(&self) -> Result<Lease, StoreError> {
-        Ok(Lease::Held { until: None })
+        self.hold_lease().await
     }
 
     async fn release(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.release_lease().await
     }
 
     async fn load(&self) -> Result<Rows, StoreError> {
         self.nature.pause().await;
+        self.reach("read").await?;
         let weather = self.nature.weather();
         let now = self.nature.elapsed();
         let out = now < weather.store_out_until;
@@ -188,7 +211,7 @@ impl Store for MemoryStore {
             self.with(|tables| tables.faults.push(now));
             return Err(failed("read"));
         }
-        let rows = self.with(|tables| Rows {
+        let read = |tables: &Tables| Rows {
             cursors: tables.cursors.clone(),
             runs: tables.open.values().map(|id| tables.runs[id].clone()).filter(|run| tables.shows(run)).collect(),
             halt: tables.halt.clone(),
@@ -196,7 +219,10 @@ impl Store for MemoryStore {
             ledgers: tables.ledgers.clone(),
             pauses: tables.pauses.clone(),
             deployed: tables.deployed.clone(),
-        });
+        };
+        let late = self.before.lock().expect("one thread").clone();
+        let is_late = self.nature.bug() == Bug::StaleRevisionAccepted && self.nature.draw(|c| c.one_in(4));
+        let rows = late.filter(|_| is_late).map_or_else(|| self.with(|tables| read(tables)), |(_, late)| read(&late));
         self.nature.pause().await;
         Ok(rows)
     }
@@ -204,9 +230,13 @@ impl Store for MemoryStore {
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
         let nature = self.nature.clone();
         self.write(move |tables, ms| {
-            changes.iter().map(|change| self.make(change.clone(), tables, &nature, ms)).collect()
+            if self.is_fenced(tables) {
+                nature.say(|| format!("store: replica {} is fenced", self.place.seat.replica));
+                return Err(StoreError::Fenced);
+            }
+            Ok(changes.iter().map(|change| self.make(change.clone(), tables, &nature, ms)).collect())
         })
-        .await
+        .await?
     }
 
     async fn record_events(&self, arrivals: Vec<Arrival>) -> Result<Vec<Recorded>, StoreError> {
@@ -405,7 +435,7 @@ impl Tables {
         ms: u64,
     ) -> Committed {
         let Some(stored) = self.runs.get(&run.id) else { return Committed::Stale };
-        if stored.revision + 1 != run.revision {
+        if stored.revision + 1 != run.revision && self.bug != Bug::StaleRevisionAccepted {
             return Committed::Stale;
         }
         match stored.clone().apply(&entry.observation, entry.at) {
