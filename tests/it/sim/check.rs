@@ -16,7 +16,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, latest, replicas,
+    closing, latest, opened, replicas,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -38,6 +38,7 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     evidence.starts(&mut found);
     evidence.ends(&mut found);
     evidence.slots(&mut found);
+    opened::check(evidence, &mut found);
     evidence.events(&mut found);
     evidence.journal(&mut found);
     evidence.pace(&mut found);
@@ -204,9 +205,9 @@ impl<'a> Evidence<'a> {
             let mut halted = None;
             for (when, what) in tables.log.iter().filter(|(when, _)| *when <= to) {
                 match what {
-                    Durable::Halted => halted = halted.or(Some(*when)),
+                    Durable::Halted { .. } => halted = halted.or(Some(*when)),
                     Durable::Resumed => halted = None,
-                    Durable::Opened { .. } | Durable::Paused { .. } | Durable::Arrived { .. } => {}
+                    _ => {}
                 }
             }
             halted.is_some_and(|since| since < from)
@@ -221,6 +222,9 @@ impl<'a> Evidence<'a> {
                 found.push(format!("lost: nobody knows {id} of {}", experiment.id));
                 continue;
             };
+            if let Some(fis) = run.fis.as_ref().filter(|fis| fis.id != experiment.id && !self.is_second(experiment)) {
+                found.push(format!("adopted: {id} has {} and watches {}", experiment.id, fis.id));
+            }
             let recorded_at = self.entries(&id).last().map_or(0, |(ms, ..)| *ms);
             match &run.state {
                 // What FIS denies and does not list cannot be known.
@@ -240,6 +244,11 @@ impl<'a> Evidence<'a> {
                 open => found.push(format!("lost: {id} is left {}", open.as_str())),
             }
         }
+    }
+
+    /// Whether a run has an earlier experiment, which is another promise.
+    fn is_second(&self, experiment: &Experiment) -> bool {
+        self.experiments.iter().take_while(|e| e.id != experiment.id).any(|e| e.run() == experiment.run())
     }
 
     /// Every slot that a cursor passed is a run, or inside a range that is said to be missed.
@@ -281,17 +290,19 @@ impl<'a> Evidence<'a> {
     /// Every event that the queue was told to delete is recorded.
     fn events(&self, found: &mut Vec<String>) {
         self.world.store.with(|tables| {
-            for event in &self.world.deleted {
-                let row = tables.events.iter().find(|((_, id), _)| *id == format!("e{event}"));
-                match row {
-                    None => found.push(format!("lost: event {event} was deleted and is not known")),
-                    Some((_, runs)) => {
+            for (source, event) in &self.world.deleted {
+                match tables.events.get(&((*source).to_owned(), format!("e{event}"))) {
+                    None => found.push(format!("lost: event {event} of {source} was deleted and is not known")),
+                    Some(runs) => {
                         for run in runs.iter().filter(|run| !self.runs.contains_key(run)) {
                             found.push(format!("lost: event {event} opened {run}, which is not there"));
                         }
                     }
                 }
             }
+            let is_kept = |id: &&String| tables.quarantined.keys().any(|(_, kept)| kept == *id);
+            let gone = self.world.unreadable.iter().filter(|id| !is_kept(id));
+            found.extend(gone.map(|id| format!("lost: unreadable message {id} was deleted and is not kept")));
         });
     }
 

@@ -196,6 +196,7 @@ impl Fis {
             // Credentials are fetched, a connection is made: nothing has left yet.
             self.nature.let_pass(self.nature.draw(|c| c.between(0, CONNECT_MS))).await;
         }
+        self.nature.say(|| format!("FIS: replica {} calls {operation} for {run:?}", self.seat.replica));
         let at = self.nature.elapsed();
         let latency = self.nature.draw(|c| c.between(20, 800));
         let fate = match self.nature.cut(self.seat.replica).fis_until > at {
@@ -226,6 +227,7 @@ impl Fis {
         let class = match fate {
             Fate::Fine => return Ok((seq, at + latency / 2)),
             Fate::Refused(class) => class,
+            Fate::Unclear { .. } if self.nature.bug() == Bug::SilenceIsRefusal => FailureClass::Throttled,
             Fate::Unclear { error, .. } => error.unwrap_or(FailureClass::Timeout),
         };
         self.nature.say(|| format!("FIS: {operation} answered {class}"));
@@ -265,9 +267,14 @@ impl FaultInjector for Fis {
 
     async fn find(&self, place: &Place, template_id: &str, run: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
         let (_, now) = self.call("ListExperiments", Some(run.clone()), None).await?;
+        let bug = self.nature.bug();
+        if bug == Bug::RetryWithoutLocate {
+            return Ok(None);
+        }
         Ok(self.with(|state| {
             let shown = |e: &&Experiment| {
-                let ours = e.place == *place && e.request.template_id == template_id && e.run() == *run;
+                let is_tagged = bug == Bug::AdoptsAnothers || e.run() == *run;
+                let ours = e.place == *place && e.request.template_id == template_id && is_tagged;
                 ours && e.created_at <= now && e.listed_at <= now && !e.is_forgotten
             };
             state.experiments.iter().find(shown).map(|e| e.shown(now, &self.nature))

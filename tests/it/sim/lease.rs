@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     nature::Nature,
+    planted::Bug,
     store::{MemoryStore, Tables},
 };
 
@@ -40,7 +41,7 @@ pub struct Written {
 }
 
 /// The row of the lease.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct LeaseRow {
     /// How long it lasts without a renewal, in milliseconds; `None` when the lock of a file is the lease.
     pub ttl_ms: Option<u64>,
@@ -64,14 +65,14 @@ impl LeaseRow {
     }
 
     /// Takes or keeps the lease; tells the number of the term, or whose it is.
-    fn hold(&mut self, seat: Seat, now: u64) -> Result<u64, Seat> {
+    fn hold(&mut self, seat: Seat, now: u64, bug: Bug) -> Result<u64, Seat> {
         let fence = match self.terms.last().copied() {
             Some(term) if term.seat == seat && term.released.is_none() => {
                 self.renewed_at = now;
                 return Ok(term.fence);
             }
             Some(term) => {
-                let lasts = self.ttl_ms.is_some_and(|ttl| now < self.renewed_at + ttl);
+                let lasts = self.ttl_ms.is_some_and(|ttl| now < self.renewed_at + ttl) || bug == Bug::DeadHoldLease;
                 if term.released.is_none() && lasts {
                     return Err(term.seat);
                 }
@@ -97,24 +98,27 @@ impl MemoryStore {
     /// The same rows, as another process sees them.
     pub fn seat(&self, seat: Seat) -> Self {
         let place = Place { seat, fence: Mutex::default() };
-        Self { nature: self.nature.clone(), tables: Arc::clone(&self.tables), place }
+        Self { nature: self.nature.clone(), tables: Arc::clone(&self.tables), before: Arc::clone(&self.before), place }
     }
 
     pub(super) async fn hold_lease(&self) -> Result<Lease, StoreError> {
         let seat = self.place.seat;
         let Some(ttl) = self.with(|tables| tables.lease.ttl_ms) else {
-            let taken = self.with(|tables| tables.lease.hold(seat, self.nature.elapsed()));
+            let taken = self.with(|tables| tables.lease.hold(seat, self.nature.elapsed(), self.nature.bug()));
             *self.place.fence.lock().expect("one thread") = taken.unwrap_or_default();
             return Ok(Lease::Held { until: None });
         };
         let asked = Instant::now();
         let nature = self.nature.clone();
         let taken = self.write(move |tables, now| tables.take_lease(seat, now, &nature)).await?;
+        let (bug, ttl) = (self.nature.bug(), std::time::Duration::from_millis(ttl));
         Ok(match taken {
             Ok(fence) => {
                 *self.place.fence.lock().expect("one thread") = fence;
-                Lease::Held { until: Some(asked + std::time::Duration::from_millis(ttl)) }
+                let from = if bug == Bug::LeaseFromTheAnswer { Instant::now() } else { asked };
+                Lease::Held { until: Some(from + ttl) }
             }
+            Err(_) if bug == Bug::StandbyActs => Lease::Held { until: Some(asked + ttl) },
             Err(holder) => Lease::Elsewhere { holder: format!("replica-{}", holder.replica) },
         })
     }
@@ -123,7 +127,9 @@ impl MemoryStore {
         let seat = self.place.seat;
         let nature = self.nature.clone();
         self.write(move |tables, now| {
-            if let Some(term) = tables.lease.terms.last_mut().filter(|term| term.seat == seat) {
+            if let Some(term) =
+                tables.lease.terms.last_mut().filter(|term| term.seat == seat || nature.bug() == Bug::ReleaseNotFenced)
+            {
                 nature.say(|| format!("store: replica {} gives the lease back", seat.replica));
                 term.released.get_or_insert(now);
             }
@@ -138,17 +144,17 @@ impl MemoryStore {
         }
         let fence = *self.place.fence.lock().expect("one thread");
         let is_mine = tables.lease.holder().is_some_and(|term| term.fence == fence && term.seat == self.place.seat);
-        if is_mine {
+        if is_mine || self.nature.bug() == Bug::LeaseNotFenced {
             tables.lease.writes.push(Written { fence, seat: self.place.seat });
         }
-        !is_mine
+        !is_mine && self.nature.bug() != Bug::LeaseNotFenced
     }
 }
 
 impl Tables {
     fn take_lease(&mut self, seat: Seat, now: u64, nature: &Nature) -> Result<u64, Seat> {
         let before = self.lease.terms.len();
-        let taken = self.lease.hold(seat, now);
+        let taken = self.lease.hold(seat, now, nature.bug());
         if self.lease.terms.len() > before {
             nature.say(|| format!("store: replica {} takes the lease, {taken:?}", seat.replica));
         }

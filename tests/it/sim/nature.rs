@@ -5,6 +5,7 @@
 //! and nothing else wakes the engine early.
 
 use std::{
+    hash::{DefaultHasher, Hasher},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -40,6 +41,8 @@ pub struct Cut {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timeline {
     Kept,
+    /// Only a digest of it is.
+    Hashed,
     Dropped,
 }
 
@@ -62,7 +65,9 @@ pub struct Nature {
     /// How far each replica's clock is from the common one, in milliseconds.
     skews: Mutex<Vec<i64>>,
     cuts: Mutex<Vec<Cut>>,
-    timeline: Option<Mutex<Vec<String>>>,
+    timeline: Timeline,
+    lines: Mutex<Vec<String>>,
+    digest: Mutex<DefaultHasher>,
     pace: Pace,
     bug: Bug,
 }
@@ -92,7 +97,9 @@ impl Nature {
             stepped: watch::Sender::new(0),
             skews: Mutex::default(),
             cuts: Mutex::default(),
-            timeline: (timeline == Timeline::Kept).then(Mutex::default),
+            timeline,
+            lines: Mutex::default(),
+            digest: Mutex::default(),
             bug: Bug::None,
         }
     }
@@ -177,17 +184,27 @@ impl Nature {
         change(&mut self.weather.lock().expect("one thread"));
     }
 
-    /// Adds a line to the timeline, if it is kept.
+    /// Adds a line to the timeline, if there is one.
     pub fn say(&self, line: impl FnOnce() -> String) {
-        if let Some(timeline) = &self.timeline {
-            let ms = self.elapsed();
-            let line = format!("{:>9.3} s  {}  {}", ms as f64 / 1_000.0, self.wall_at(ms), line());
-            timeline.lock().expect("one thread").push(line);
+        if self.timeline == Timeline::Dropped {
+            return;
+        }
+        let ms = self.elapsed();
+        let line = format!("{:>9.3} s  {}  {}", ms as f64 / 1_000.0, self.wall_at(ms), line());
+        if self.timeline == Timeline::Kept {
+            self.lines.lock().expect("one thread").push(line);
+        } else {
+            self.digest.lock().expect("one thread").write(line.as_bytes());
         }
     }
 
     pub fn timeline(&self) -> Vec<String> {
-        self.timeline.as_ref().map(|lines| lines.lock().expect("one thread").clone()).unwrap_or_default()
+        self.lines.lock().expect("one thread").clone()
+    }
+
+    /// A digest of everything that was said.
+    pub fn digest(&self) -> u64 {
+        self.digest.lock().expect("one thread").finish()
     }
 
     /// A pause as I/O has them: none, a turn of the scheduler, or some milliseconds.
@@ -234,7 +251,9 @@ impl WakeSource for Clock {
             let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO));
             tokio::select! {
                 biased;
-                _ = stepped.changed() => nature.let_pass(nature.draw(|c| c.between(0, 1_000))).await,
+                _ = stepped.changed(), if nature.bug() != Bug::StepsUnnoticed => {
+                    nature.let_pass(nature.draw(|c| c.between(0, 1_000))).await;
+                }
                 () = async {
                     match left {
                         Some(left) => tokio::time::sleep_until(Instant::now() + left).await,

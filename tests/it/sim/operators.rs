@@ -47,7 +47,11 @@ impl World {
                     self.store.with(|tables| tables.runs.values().filter(|run| !run.is_over()).cloned().collect());
                 let Some(run) = open.first() else { return };
                 let id = run.id.clone();
-                self.beside(of, async move { manual.stop(id, asker, now).await }).await
+                let done = self.beside(of, async move { manual.stop(id, asker, now).await }).await;
+                if matches!(done, Some(Ok(_))) {
+                    self.stops_taken.push((self.nature.elapsed(), run.id.clone()));
+                }
+                done
             }
             Happening::Halt => {
                 let running = self.nature.draw(|c| c.pick(&[HaltRunning::Stop, HaltRunning::Finish]));

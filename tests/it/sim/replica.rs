@@ -34,6 +34,7 @@ use super::{
     fis::Fis,
     lease::Seat,
     nature::{Clock, Nature},
+    planted,
     scenario::SECOND_MS,
     store::MemoryStore,
     world::World,
@@ -176,11 +177,11 @@ impl Agent {
 }
 
 impl Replica {
-    pub fn new(number: usize, nature: &Arc<Nature>, rules: Arc<Rules>) -> Self {
+    pub fn new(number: usize, nature: &Arc<Nature>, rules: &Rules) -> Self {
         Self {
             number,
             agent: None,
-            rules: watch::Sender::new(rules),
+            rules: watch::Sender::new(Arc::new(planted::misread(nature, rules))),
             follows: 0,
             down_since: Some(0),
             restart_at: None,
@@ -188,6 +189,11 @@ impl Replica {
             outages: Vec::new(),
             ear: Arc::new(Ear { nature: nature.clone(), passes: Mutex::default() }),
         }
+    }
+
+    /// It has another configuration.
+    pub fn reads(&self, nature: &Nature, rules: &Rules) {
+        self.rules.send_replace(Arc::new(planted::misread(nature, rules)));
     }
 
     fn out(&mut self, from: u64, to: u64, why: Why) {
@@ -254,7 +260,7 @@ impl World {
         }
         self.seats += 1;
         replica.follows = newest;
-        replica.rules.send_replace(self.history[newest].1.clone());
+        replica.reads(&self.nature, &self.history[newest].1);
         let seat = Seat { number: self.seats, replica: number };
         replica.agent = Some(Agent::new(replica, seat, &self.nature, &self.store, &self.fis));
         if let Some(since) = replica.down_since.take() {

@@ -352,9 +352,10 @@ pub fn changed(c: &mut Chance, rules: &Rules, now: Timestamp) -> Rules {
 pub fn happenings(c: &mut Chance, length_ms: u64, replicas: u64) -> Vec<(u64, Happening)> {
     use Happening as H;
     let mut all = Vec::new();
-    for event in 0..c.between(0, 6) {
+    for _ in 0..c.between(0, 6) {
         let at = c.between(0, length_ms);
-        let source = c.pick(&SOURCES);
+        // Two sources may use the same id.
+        let (event, source) = (c.between(0, 5), c.pick(&SOURCES));
         for _ in 0..c.pick(&[1, 1, 2, 3]) {
             all.push((at + c.between(0, MINUTE_MS), H::Deliver { event, source }));
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use firedrill::{
-    domain::{experiment::Rules, plan::Mode},
+    domain::{experiment::Rules, ids::RunId, plan::Mode},
     ingest::event::Message,
 };
 
@@ -16,14 +16,13 @@ use super::{
     fis::Fis,
     nature::{Cut, Nature, Timeline, Weather},
     planted::Bug,
-    queue::message,
+    recipe::Recipe,
     releases::Release,
     replica::{Passes, Replica},
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template, Whom},
     store::MemoryStore,
-    windows,
+    told, windows,
 };
-use crate::support::chance::Chance;
 
 /// Longest time until every run is over once nothing goes wrong any more.
 const PATIENCE_MS: u64 = 16 * HOUR_MS;
@@ -57,8 +56,12 @@ pub struct World {
     pub history: Vec<(u64, Arc<Rules>)>,
     /// When the store was away, for everybody.
     pub store_out: Vec<(u64, u64)>,
-    /// Events that the queue was told to delete.
-    pub deleted: BTreeSet<u64>,
+    /// Events that the queue was told to delete, by source.
+    pub deleted: BTreeSet<(&'static str, u64)>,
+    /// Unreadable messages that it was told to delete.
+    pub unreadable: BTreeSet<String>,
+    /// Runs of which somebody was told that they are stopped, and when.
+    pub stops_taken: Vec<(u64, RunId)>,
     /// Releases of which an event was delivered.
     pub releases: BTreeMap<u64, Release>,
     /// Of those, the ones whose event the queue was told to delete.
@@ -72,24 +75,18 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, bug: Bug, timeline: Timeline) -> Self {
-        let mut c = Chance::new(seed);
-        let base = scenario::base(&mut c);
-        let rules = scenario::rules(&mut c, base);
-        let templates = scenario::templates(&mut c, base);
-        let replicas = c.pick(&[1, 1, 2, 3]);
-        let length = if replicas == 1 { c.between(HOUR_MS / 2, 3 * HOUR_MS) } else { c.between(HOUR_MS / 6, HOUR_MS) };
-        let happenings = scenario::happenings(&mut c, length, replicas);
-        let ttl = c.pick(&[5, 5, 15, 60]) * SECOND_MS;
-        let nature = Nature::new(c.between(0, u64::MAX - 1), base, timeline).planted(bug);
-        let mut world = Self::of(nature, rules, templates);
-        if replicas > 1 {
-            world.several(replicas, ttl);
+    pub fn new(recipe: &Recipe, timeline: Timeline) -> Self {
+        let drawn = recipe.draw();
+        let nature = Nature::new(drawn.chance, drawn.base, timeline).planted(recipe.bug);
+        let mut world = Self::of(nature, drawn.rules, drawn.templates);
+        if drawn.replicas > 1 {
+            world.several(drawn.replicas, drawn.ttl_ms);
         }
-        for (at, happening) in happenings {
+        for (n, at, happening) in drawn.happenings {
+            world.nature.say(|| format!("happening {n} is due at {at} ms: {happening:?}"));
             world.schedule(at, happening);
         }
-        world.schedule(length, Happening::Calm);
+        world.schedule(drawn.until, Happening::Calm);
         world
     }
 
@@ -98,9 +95,9 @@ impl World {
         let (nature, rules) = (Arc::new(nature), Arc::new(rules));
         let store = Arc::new(MemoryStore::new(nature.clone()));
         let fis = Arc::new(Fis::new(nature.clone(), templates));
-        nature.say(|| format!("rules: {rules:#?}"));
+        nature.say(|| told::rules(None, &rules));
         Self {
-            replicas: vec![Replica::new(0, &nature, rules.clone())],
+            replicas: vec![Replica::new(0, &nature, &rules)],
             nature,
             store,
             fis,
@@ -110,6 +107,8 @@ impl World {
             history: vec![(0, rules)],
             store_out: Vec::new(),
             deleted: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+            stops_taken: Vec::new(),
             releases: BTreeMap::new(),
             released: BTreeSet::new(),
             in_order: VecDeque::new(),
@@ -122,7 +121,7 @@ impl World {
     pub fn several(&mut self, count: u64, ttl_ms: u64) {
         self.nature.say(|| format!("{count} replicas, a lease lasts {ttl_ms} ms"));
         let rules = self.history[0].1.clone();
-        self.replicas = (0..count).map(|n| Replica::new(n as usize, &self.nature, rules.clone())).collect();
+        self.replicas = (0..count).map(|n| Replica::new(n as usize, &self.nature, &rules)).collect();
         self.store.with(|tables| tables.lease.ttl_ms = Some(ttl_ms));
     }
 
@@ -285,9 +284,8 @@ impl World {
     }
 
     fn make_newest(&mut self, rules: Rules) -> usize {
-        let rules = Arc::new(rules);
-        self.nature.say(|| format!("rules: {rules:#?}"));
-        self.history.push((self.nature.elapsed(), rules));
+        self.nature.say(|| told::rules(Some(self.newest()), &rules));
+        self.history.push((self.nature.elapsed(), Arc::new(rules)));
         self.history.len() - 1
     }
 
@@ -296,7 +294,7 @@ impl World {
         let replica = &mut self.replicas[replica];
         if replica.follows < entry {
             replica.follows = entry;
-            replica.rules.send_replace(self.history[entry].1.clone());
+            replica.reads(&self.nature, &self.history[entry].1);
         }
     }
 
@@ -319,10 +317,7 @@ impl World {
         let now = self.nature.elapsed();
         match happening {
             Happening::Deliver { event, source } => self.deliver(event, source).await,
-            Happening::DeliverNoise { id } => {
-                let message = message(&format!("m{id}"), "no event at all".to_owned());
-                self.take_in(vec![message]).await;
-            }
+            Happening::DeliverNoise { id } => self.deliver_noise(id).await,
             Happening::Release(release) if release.is_in_order() => {
                 self.releases.insert(release.event, release);
                 self.in_order.push_back(release);
@@ -415,6 +410,6 @@ impl World {
         let now = self.nature.clock(replica);
         let taken = self.beside(Some(replica), async move { events.take(messages, now).await }).await;
         self.nature.say(|| format!("-- queue: replica {replica}: {taken:?}"));
-        matches!(taken, Some(Ok(_)))
+        matches!(taken, Some(Ok(_))) || self.nature.bug() == Bug::DeleteBeforeCommit
     }
 }
