@@ -9,6 +9,7 @@ pub mod calendars;
 pub mod courier;
 pub mod directory;
 pub mod heartbeat;
+mod levers;
 pub mod reload;
 pub mod service;
 pub mod witness;

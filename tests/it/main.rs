@@ -3,11 +3,13 @@
 mod support;
 
 mod calendar;
+mod chaos;
 mod config;
 mod deployment;
 mod event;
 mod forecast;
 mod house;
+mod lever;
 mod moto;
 mod outcome;
 mod packaging;

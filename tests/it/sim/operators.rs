@@ -2,7 +2,7 @@
 
 use firedrill::{
     domain::{plan::HaltRunning, run::Run},
-    ingest::manual::{Asker, Backfill},
+    ingest::manual::{Asker, Backfill, LeversOfHalt},
 };
 
 use super::{
@@ -55,7 +55,7 @@ impl World {
             }
             Happening::Halt => {
                 let running = self.nature.draw(|c| c.pick(&[HaltRunning::Stop, HaltRunning::Finish]));
-                self.beside(of, async move { manual.halt(asker, running, now).await }).await
+                self.beside(of, async move { manual.halt(asker, running, LeversOfHalt::AsTheyAre, now).await }).await
             }
             _ => self.beside(of, async move { manual.resume().await }).await,
         };

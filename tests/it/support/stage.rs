@@ -123,6 +123,11 @@ impl Stage {
         self.control("faults", &json!({"operation": operation, "fault": fault, "count": count}));
     }
 
+    /// Forgets the faults that still wait.
+    pub fn no_faults(&self) {
+        self.wait(self.wire.call("DELETE", "/_simulator/faults", &Value::Null)).good();
+    }
+
     /// Lets an action of a running experiment fail.
     pub fn fail_action(&self, experiment: &str, action: &str) {
         let path = format!("experiments/{experiment}/fail-action");
@@ -132,6 +137,19 @@ impl Stage {
     /// Sets the clock ahead by an ISO 8601 duration.
     pub fn jump(&self, by: &str) {
         self.control("clock", &json!({"jump": by}));
+    }
+
+    /// Status and reason of the safety lever.
+    pub fn lever(&self) -> (String, String) {
+        let lever = self.wait(self.wire.get("/safetyLevers/default")).good();
+        let text = |key: &str| lever["safetyLever"]["state"][key].as_str().expect("a text").to_owned();
+        (text("status"), text("reason"))
+    }
+
+    /// Moves the safety lever, as somebody else would.
+    pub fn pull(&self, status: &str, reason: &str) {
+        let state = json!({"state": {"status": status, "reason": reason}});
+        self.wait(self.wire.call("PATCH", "/safetyLevers/default/state", &state)).good();
     }
 
     fn control(&self, path: &str, body: &Value) {
