@@ -10,6 +10,7 @@ pub mod courier;
 pub mod directory;
 pub mod heartbeat;
 mod levers;
+mod life;
 pub mod reload;
 pub mod service;
 pub mod witness;

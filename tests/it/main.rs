@@ -2,6 +2,7 @@
 
 mod support;
 
+mod alerts;
 mod calendar;
 mod chaos;
 mod config;

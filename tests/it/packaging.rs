@@ -285,6 +285,8 @@ fn every_shipped_file_has_a_test() {
     let tested = [
         "deploy/Dockerfile",
         "deploy/events/run-event.schema.json",
+        // By `alerts`.
+        "deploy/alerts.yml",
         "deploy/iam-policy-provisioning.json",
         "deploy/iam-policy-safety-lever.json",
         "deploy/iam-policy.json",

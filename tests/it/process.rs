@@ -2,6 +2,7 @@
 //!
 //! The simulator's own record says what was started; the store says what the agent knows of it.
 
+mod breaker;
 mod commands;
 mod conformance;
 mod demo;
@@ -9,6 +10,7 @@ mod deployment;
 mod events;
 mod faults;
 mod levers;
+mod life;
 mod matching;
 mod plan;
 mod private;
