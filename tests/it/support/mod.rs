@@ -7,6 +7,7 @@ pub mod chance;
 pub mod disk;
 pub mod moto;
 pub mod otlp;
+pub mod postgres;
 pub mod runs;
 pub mod stage;
 pub mod tap;
