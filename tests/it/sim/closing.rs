@@ -185,6 +185,8 @@ fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
     if evidence.runs.get(&experiment.run())?.trigger.windows() == WindowRule::Overridden {
         return None;
     }
+    // What was over by the clock of whoever began it may last a little longer by the common one.
+    let from = from.max(experiment.created_at + evidence.world.clocks_apart());
     stretches(evidence, experiment, from).into_iter().find_map(|(begin, end, rules)| {
         let declared = declared_in(evidence, rules, experiment)?;
         let nature = &evidence.world.nature;

@@ -35,7 +35,7 @@ use super::{
     lease::Seat,
     nature::{Clock, Nature},
     planted,
-    scenario::SECOND_MS,
+    scenario::{APART_MS, SECOND_MS},
     store::MemoryStore,
     world::World,
 };
@@ -314,6 +314,11 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// How far the clock of whoever decides may be from the common one, in milliseconds.
+    pub fn clocks_apart(&self) -> u64 {
+        if self.replicas.len() > 1 { APART_MS } else { 0 }
     }
 
     /// The replica that holds the lease, if it is there.
