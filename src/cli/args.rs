@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod queue;
+pub mod store;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -152,6 +153,12 @@ pub enum Command {
     Reload,
     /// Show how the running agent is.
     Status,
+    /// Look after the store: check it, keep a copy, move it, carry its journal away.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firedrill store check\n  firedrill store backup /var/backups/firedrill.db\n  firedrill store export --since 2026-03-01 | gzip > journal.jsonl.gz"
+    )]
+    Store(store::StoreCommand),
     /// Print completions for a shell.
     #[command(after_help = "Example:\n  firedrill completions bash > /etc/bash_completion.d/firedrill")]
     Completions {

@@ -17,12 +17,14 @@ pub enum Exit {
     NoAgent,
     /// What was asked about does not exist.
     NotFound,
-    /// `queue plan`: something is to be changed.
+    /// `queue plan`, `store migrate --dry-run`: something is to be changed.
     Changes,
     /// `event match`: the event does not match.
     NoMatch,
     /// `halt --lever`, `resume`: a safety lever could not be moved.
     LeverStuck,
+    /// `store check`: something is wrong with the store.
+    Unsound,
     /// `start --wait`: the run was stopped.
     Stopped,
     /// `start --wait`: the run failed, was cancelled by the safety lever, was not started or was lost.
@@ -42,9 +44,10 @@ pub const HELP: &str = "Exit codes:
    2  the arguments or the configuration have mistakes
    3  no agent answers, or there is no store
    4  what was asked about does not exist
-   5  `queue plan`: something is to be changed
+   5  `queue plan`, `store migrate --dry-run`: something is to be changed
    6  `event match`: the event does not match
    7  `halt --lever`, `resume`: a safety lever could not be moved
+   8  `store check`: something is wrong with the store
   10  `start --wait`: the run was stopped
   11  `start --wait`: the run failed, was cancelled, was not started or was lost
   12  `start --wait`: the run was skipped
@@ -63,6 +66,7 @@ impl Exit {
             Self::Changes => 5,
             Self::NoMatch => 6,
             Self::LeverStuck => 7,
+            Self::Unsound => 8,
             Self::Stopped => 10,
             Self::Failed => 11,
             Self::Skipped => 12,

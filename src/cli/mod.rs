@@ -21,6 +21,7 @@ pub mod runs;
 pub mod schedule;
 pub mod simulator;
 pub mod status;
+pub mod store;
 pub mod why;
 pub mod window;
 
@@ -95,6 +96,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Backfill(backfill) => block_on(act::backfill(&context, &backfill)),
         Command::Reload => block_on(act::reload(&context)),
         Command::Status => block_on(status::run(&context)),
+        Command::Store(command) => block_on(store::run(&context, &command)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "firedrill", &mut std::io::stdout());
             Ok(Exit::Done)

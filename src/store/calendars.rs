@@ -28,7 +28,8 @@ pub struct CalendarRow {
     pub failure: Option<String>,
 }
 
-type Columns = (Text, Text, Option<i64>, Option<Text>, Option<Text>);
+/// A row as its columns: name, source, when it was read, what was found, and why the latest read failed.
+pub(super) type Columns = (Text, Text, Option<i64>, Option<Text>, Option<Text>);
 
 impl SqlStore {
     /// Returns every calendar that was ever read or tried.
@@ -60,7 +61,8 @@ impl SqlStore {
     }
 }
 
-fn row((text, source, read_at, found, failure): Columns) -> Result<CalendarRow, StoreError> {
+/// Reads a row.
+pub(super) fn row((text, source, read_at, found, failure): Columns) -> Result<CalendarRow, StoreError> {
     let found = match read_at.zip(found) {
         Some((us, found)) => Some((from_us("calendars", us)?, from_json("calendars", &found)?)),
         None => None,

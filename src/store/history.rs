@@ -1,6 +1,8 @@
 //! History: what people ask the store, and what couriers carry out of it.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     SqlStore,
@@ -57,6 +59,38 @@ type EntryColumns = (i64, i64, Text, Text, Option<Text>);
 
 /// A row of the quarantine: queue, message, when, reason, body, how long it was.
 pub(super) type QuarantineColumns = (Text, Text, i64, Text, Text, Option<i64>);
+
+/// An entry of the journal as it is written, with what its run is about: its fields are those of a line of `store export`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Exported {
+    /// Position in the journal, rising, never reused.
+    pub seq: i64,
+    /// When it was observed.
+    pub at: Timestamp,
+    /// Which run.
+    pub run: RunId,
+    /// Of which experiment; `None` of a run that is not there.
+    pub experiment: Option<String>,
+    /// What triggered the run.
+    pub trigger: Option<ExportedTrigger>,
+    /// What happened: `observed` is its name.
+    pub observation: Value,
+    /// What each guard said, where it was a decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explained: Option<Value>,
+}
+
+/// What triggered a run, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExportedTrigger {
+    /// Its kind.
+    pub kind: String,
+    /// What identifies it among all of the experiment.
+    pub key: String,
+}
+
+/// A row of it: as [`EntryColumns`], and the run's experiment, kind and key of its trigger.
+type ExportedColumns = (i64, i64, Text, Text, Option<Text>, Option<Text>, Option<Text>, Option<Text>);
 
 /// Events are remembered at least this long, whatever the history: SQS may deliver a message again for 14 days (Amazon
 /// SQS developer guide, quotas: message retention), and a forgotten one would start a second run.
@@ -146,6 +180,15 @@ impl SqlStore {
         rows.into_iter().map(entry).collect()
     }
 
+    /// As [`SqlStore::journal_after`], as it is written: also what only another version can read.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`] with the position when an entry is not even JSON.
+    pub async fn journal_with_runs_after(&self, seq: i64, limit: u32) -> Result<Vec<Exported>, StoreError> {
+        let rows: Vec<ExportedColumns> = self.database.read(Statement::JournalWithRuns, &(seq, limit)).await?;
+        rows.into_iter().map(exported).collect()
+    }
+
     /// Returns how far a courier has come; zero at first.
     ///
     /// # Errors
@@ -213,5 +256,19 @@ fn entry(row: EntryColumns) -> Result<JournalEntry, StoreError> {
         run: RunId::from_text(&id),
         observation: from_json("journal", &observation)?,
         explained: explained.map(|text| from_json("journal", &text)).transpose()?.unwrap_or_default(),
+    })
+}
+
+fn exported(row: ExportedColumns) -> Result<Exported, StoreError> {
+    let (seq, us, run, observation, explained, experiment, kind, key) = row;
+    let place = format!("journal, entry {seq}");
+    Ok(Exported {
+        seq,
+        at: from_us(&place, us)?,
+        run: RunId::from_text(&run),
+        experiment: experiment.map(|text| text.0),
+        trigger: kind.zip(key).map(|(kind, key)| ExportedTrigger { kind: kind.0, key: key.0 }),
+        observation: from_json(&place, &observation)?,
+        explained: explained.map(|text| from_json(&place, &text)).transpose()?,
     })
 }

@@ -3,7 +3,7 @@
 //! [`open`] opens or refuses a store, [`sql`] is the engine's [`crate::engine::ports::Store`], [`history`] is what people and
 //! couriers read, [`calendars`] what was read of calendars. Every write is one transaction; `changes` makes the engine's.
 //! All of that is written once: `statement` names what is asked of a database, [`sqlite`] and [`postgres`] say it in SQL,
-//! `database` runs it. [`schema`] tells which versions may work on the same rows.
+//! `database` runs it. [`upkeep`] is what is done with a store as a whole. [`schema`] tells which versions may work on the same rows.
 
 pub mod calendars;
 mod changes;
@@ -17,5 +17,6 @@ pub mod sql;
 pub mod sqlite;
 mod statement;
 mod text;
+pub mod upkeep;
 
 pub use open::{OpenError, SqlStore};

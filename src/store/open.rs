@@ -125,7 +125,11 @@ impl SqlStore {
     /// # Errors
     /// [`OpenError`]; nothing may be started then.
     pub async fn open(directory: &Path) -> Result<Self, OpenError> {
-        let lock = lock(directory)?;
+        Self::open_locked(directory, lock(directory)?).await
+    }
+
+    /// As [`SqlStore::open`], under a lock that is held already.
+    pub(super) async fn open_locked(directory: &Path, lock: File) -> Result<Self, OpenError> {
         let path = directory.join(DATABASE_FILE);
         private_file(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
         let store = Self::on(Database::Sqlite(sqlite::open(&path).await?), Some(lock));
@@ -183,12 +187,12 @@ impl SqlStore {
     }
 }
 
-fn private_file(path: &Path) -> io::Result<File> {
+pub(super) fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// Makes a state directory if need be, and keeps other agents out of it.
-fn lock(directory: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
     made.map_err(|source| OpenError::File { path: directory.to_owned(), source })?;
     let path = directory.join(LOCK_FILE);

@@ -88,6 +88,8 @@ pub enum Statement {
     Journal,
     /// `position, limit`; returns entries.
     JournalAfter,
+    /// `position, limit`; returns entries as they are written, with experiment and trigger of their run.
+    JournalWithRuns,
     /// `id`; returns events.
     Events,
     /// `experiment`; returns the body of the newest run that knows its template.

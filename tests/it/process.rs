@@ -19,6 +19,7 @@ mod replicas;
 mod schedule;
 mod service;
 mod simulator;
+mod store;
 mod storm;
 mod telemetry;
 mod window;

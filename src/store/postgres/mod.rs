@@ -26,7 +26,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Whose turn it is to write: one writer at a time, as in SQLite, so that the journal is numbered in the order in which it
 /// can be seen. Migrations take it too.
-const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(7235142980551)";
+pub(super) const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(7235142980551)";
 
 /// A server, and this replica's place at it.
 #[derive(Debug)]

@@ -35,6 +35,10 @@ const SESSION: [(&str, &str); 5] = [
 /// As [`SESSION`], for migrations, of which only one is under way: others wait for it.
 const MIGRATING: [(&str, &str); 2] = [("lock_timeout", "60000"), ("statement_timeout", "60000")];
 
+/// As [`SESSION`], for what is done with a store as a whole: rows are read one after the other for as long as it takes.
+const UPKEEP: [(&str, &str); 3] =
+    [("lock_timeout", "60000"), ("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "120000")];
+
 /// What reads only.
 const READING: [(&str, &str); 1] = [("default_transaction_read_only", "on")];
 
@@ -98,6 +102,30 @@ impl Postgres {
     }
 }
 
+/// Opens one connection for work on a store as a whole.
+pub(in crate::store) async fn connect(at: &settings::Postgres) -> Result<PgConnection, OpenError> {
+    let (options, _) = options(at)?;
+    let failed = |source| OpenError::Database { store: at.shown(), source };
+    PgConnection::connect_with(&options.options(UPKEEP)).await.map_err(failed)
+}
+
+/// Returns the newest migration that a store has seen.
+pub(in crate::store) async fn migrated(
+    connection: &mut PgConnection,
+    at: &settings::Postgres,
+) -> Result<Option<i64>, OpenError> {
+    let failed = |source| OpenError::Database { store: at.shown(), source };
+    let is_there: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if !is_there {
+        return Ok(None);
+    }
+    let newest = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success");
+    newest.fetch_one(connection).await.map_err(failed)
+}
+
 fn options(at: &settings::Postgres) -> Result<(PgConnectOptions, Option<Password>), OpenError> {
     let failed = |source| OpenError::Database { store: at.shown(), source };
     let mut options = PgConnectOptions::from_str(&at.url).map_err(failed)?.application_name("firedrill");
@@ -117,7 +145,10 @@ fn options(at: &settings::Postgres) -> Result<(PgConnectOptions, Option<Password
 
 /// Returns the schema of a store, if there is one, and refuses rows that a newer program has changed beyond what this one
 /// knows.
-async fn allow(connection: &mut PgConnection, at: &settings::Postgres) -> Result<Option<Schema>, OpenError> {
+pub(in crate::store) async fn allow(
+    connection: &mut PgConnection,
+    at: &settings::Postgres,
+) -> Result<Option<Schema>, OpenError> {
     let failed = |source| OpenError::Database { store: at.shown(), source };
     let is_there: bool = sqlx::query_scalar("SELECT to_regclass('schema') IS NOT NULL")
         .fetch_one(&mut *connection)

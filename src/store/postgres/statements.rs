@@ -129,6 +129,10 @@ given! {
     Journal => "SELECT seq, at_us, run, observation, explained FROM journal WHERE run = $1::jsonb ->> 0 ORDER BY seq",
     JournalAfter => "SELECT seq, at_us, run, observation, explained FROM journal WHERE seq > ($1::jsonb ->> 0)::bigint
          ORDER BY seq LIMIT ($1::jsonb ->> 1)::bigint",
+    JournalWithRuns => "SELECT entry.seq, at_us, run, observation, explained, experiment, trigger_kind, trigger_key
+         FROM (SELECT * FROM journal WHERE seq > ($1::jsonb ->> 0)::bigint
+               ORDER BY seq LIMIT ($1::jsonb ->> 1)::bigint) AS entry
+         LEFT JOIN runs ON runs.id = run ORDER BY entry.seq",
     Events => "SELECT source, detail_type, received_at_us, runs, queue, body FROM events
          WHERE event_id = $1::jsonb ->> 0 ORDER BY received_at_us",
     LastFacts => "SELECT body FROM runs WHERE experiment = $1::jsonb ->> 0 AND has_facts = 1

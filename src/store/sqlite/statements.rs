@@ -106,6 +106,9 @@ given! {
     Journal => "SELECT seq, at_us, run, observation, explained FROM journal WHERE run = ?1 ->> 0 ORDER BY seq",
     JournalAfter => "SELECT seq, at_us, run, observation, explained FROM journal WHERE seq > ?1 ->> 0
          ORDER BY seq LIMIT ?1 ->> 1",
+    JournalWithRuns => "SELECT entry.seq, at_us, run, observation, explained, experiment, trigger_kind, trigger_key
+         FROM (SELECT * FROM journal WHERE seq > ?1 ->> 0 ORDER BY seq LIMIT ?1 ->> 1) AS entry
+         LEFT JOIN runs ON runs.id = run ORDER BY entry.seq",
     Events => "SELECT source, detail_type, received_at_us, runs, queue, body FROM events WHERE event_id = ?1 ->> 0
          ORDER BY received_at_us",
     LastFacts => "SELECT body FROM runs WHERE experiment = ?1 ->> 0 AND json_extract(body, '$.facts') IS NOT NULL

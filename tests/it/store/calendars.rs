@@ -8,7 +8,7 @@ use firedrill::{
 use super::{AT, empty, opening::connect, shown_of_databases};
 use crate::support::{runs::name, world::t};
 
-fn row(label: &str) -> CalendarRow {
+pub fn row(label: &str) -> CalendarRow {
     let texts = vec![("changes".to_owned(), "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n".to_owned())];
     let found = Some((t(AT), Found::ChangeCalendars(texts)));
     CalendarRow { name: name(label), source: "somewhere".to_owned(), found, failure: None }

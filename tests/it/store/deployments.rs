@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 /// The run of an event that tells of a version of an application.
-fn run(at: &str, app: &str, version: &str) -> Run {
+pub fn run(at: &str, app: &str, version: &str) -> Run {
     let text = |pointer: &str| vec![pointer.to_owned()];
     let reading = Reading { key: text("/detail/app"), version: text("/detail/version"), ..Reading::default() };
     let mut probe = experiment();

@@ -1,5 +1,7 @@
 //! The agent's database as others get at it while the agent runs.
 
+use std::path::Path;
+
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::runtime::{Builder, Runtime};
 
@@ -13,7 +15,7 @@ pub struct Lock {
 
 impl Lock {
     pub fn take(home: &Home) -> Self {
-        let (runtime, mut connection) = connect(home);
+        let (runtime, mut connection) = connect(&home.state().join("firedrill.db"));
         runtime.block_on(connection.execute("BEGIN EXCLUSIVE")).expect("a lock");
         Self { runtime, connection: Some(connection) }
     }
@@ -29,22 +31,27 @@ impl Drop for Lock {
 
 /// Runs a statement.
 pub fn execute(home: &Home, sql: &'static str) {
-    let (runtime, mut connection) = connect(home);
+    execute_on(&home.state().join("firedrill.db"), sql);
+}
+
+/// Runs a statement on a file, which is made if need be.
+pub fn execute_on(path: &Path, sql: &'static str) {
+    let (runtime, mut connection) = connect(path);
     runtime.block_on(connection.execute(sql)).expect("a change");
     runtime.block_on(connection.close()).expect("an end");
 }
 
 /// What the database's own check finds, `ok` when nothing.
 pub fn integrity(home: &Home) -> String {
-    let (runtime, mut connection) = connect(home);
+    let (runtime, mut connection) = connect(&home.state().join("firedrill.db"));
     let found = runtime.block_on(sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut connection));
     runtime.block_on(connection.close()).expect("an end");
     found.unwrap_or_else(|error| error.to_string())
 }
 
-fn connect(home: &Home) -> (Runtime, SqliteConnection) {
+fn connect(path: &Path) -> (Runtime, SqliteConnection) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let options = SqliteConnectOptions::new().filename(home.state().join("firedrill.db")).busy_timeout(PATIENCE);
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(PATIENCE);
     let connection = runtime.block_on(options.connect()).expect("a connection");
     (runtime, connection)
 }
