@@ -27,7 +27,7 @@ use super::{
     path::{Index, KeyPath},
     problem::Problem,
     raw::{Raw, RawEventBus, RawLogFormat, RawOnShutdown, RawPlace, RawQueue, RawTelemetry},
-    settings::{EventBus, LogFormat, OnShutdown, Queue, Settings, Telemetry},
+    settings::{Endpoint, EventBus, LogFormat, OnShutdown, Queue, Settings, Telemetry},
     sources::Completeness,
 };
 use crate::domain::{
@@ -162,7 +162,10 @@ impl<'a> Check<'a> {
         }
         let interval = path.key("metric_interval");
         Telemetry {
-            otlp_endpoint: raw.otlp_endpoint.and_then(|url| self.url(&path.key("otlp_endpoint"), url)),
+            otlp_endpoint: raw
+                .otlp_endpoint
+                .and_then(|url| self.url(&path.key("otlp_endpoint"), url))
+                .map(Endpoint::new),
             log_format: match raw.log_format {
                 None | Some(RawLogFormat::Text) => LogFormat::Text,
                 Some(RawLogFormat::Json) => LogFormat::Json,

@@ -14,6 +14,7 @@ mod plan;
 mod private;
 mod queue;
 mod schedule;
+mod secrets;
 mod service;
 mod simulator;
 mod storm;
