@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     fs::{File, OpenOptions},
+    future::ready,
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use sqlx::{
-    SqlSafeStr, SqlitePool,
+    Connection, SqlSafeStr, SqlitePool,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -137,6 +138,8 @@ impl SqliteStore {
             .max_connections(MAX_CONNECTIONS)
             // A connection to a file does not go stale.
             .test_before_acquire(false)
+            // SQLite itself takes back what it had no room for; sqlx goes on to believe in that transaction, for ever.
+            .before_acquire(|connection, _| Box::pin(ready(Ok(!connection.is_in_transaction()))))
             .connect_with(options)
             .await
             .map_err(failed)?;

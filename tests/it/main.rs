@@ -3,6 +3,7 @@
 mod support;
 
 mod calendar;
+mod chaos;
 mod config;
 mod deployment;
 mod event;

@@ -4,7 +4,6 @@
 
 mod commands;
 mod conformance;
-mod crash;
 mod demo;
 mod deployment;
 mod events;
@@ -36,7 +35,7 @@ pub fn deployment(id: &str) -> String {
 }
 
 /// The run as its journal tells it, from the opening on.
-fn retold(run: &Run, journal: &[JournalEntry]) -> Run {
+pub fn retold(run: &Run, journal: &[JournalEntry]) -> Run {
     let first = journal.first().expect("a run's journal begins with its opening");
     let mut told = Run { facts: None, fis: None, state: opening(run, first), revision: 0, ..run.clone() };
     for entry in &journal[1..] {

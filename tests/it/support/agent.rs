@@ -32,6 +32,7 @@ pub struct Home {
     folder: TempDir,
     head: String,
     env: Vec<(String, String)>,
+    wrapper: Vec<String>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -58,7 +59,7 @@ impl Home {
             state.display()
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let home = Self { folder, head, env: Vec::new(), runtime };
+        let home = Self { folder, head, env: Vec::new(), wrapper: Vec::new(), runtime };
         home.configure(tables);
         home
     }
@@ -66,6 +67,11 @@ impl Home {
     /// Adds a variable to the environment of everything started from now on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Lets everything started from now on be started by a program that becomes it, such as `prlimit`.
+    pub fn wrap(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// Replaces the tables of the configuration.
@@ -102,13 +108,21 @@ impl Home {
 
     /// The binary, with nothing of this process's own AWS or telemetry settings.
     pub fn command(&self, args: &[&str]) -> Command {
-        self.dressed(Command::new(env!("CARGO_BIN_EXE_firedrill")), args)
+        let mut words = self.wrapper.iter().cloned().chain([binary()]);
+        let mut command = Command::new(words.next().expect("at least the binary"));
+        command.args(words);
+        self.dressed(command, args)
+    }
+
+    /// As [`Home::command`], started by nothing else whatever [`Home::wrap`] says.
+    pub fn plain(&self, args: &[&str]) -> Command {
+        self.dressed(Command::new(binary()), args)
     }
 
     /// The binary, run by a shell after commands of the shell's own, such as `umask 0`.
     pub fn command_after(&self, setup: &str, args: &[&str]) -> Command {
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{setup} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_firedrill")]);
+        shell.args(["-c", &format!("{setup} && exec \"$0\" \"$@\""), &binary()]);
         self.dressed(shell, args)
     }
 
@@ -259,6 +273,11 @@ impl Said {
     }
 }
 
+/// The binary under test: the one of these tests' own build, or the one that `FIREDRILL_TEST_BINARY` names.
+fn binary() -> String {
+    std::env::var("FIREDRILL_TEST_BINARY").unwrap_or(env!("CARGO_BIN_EXE_firedrill").to_owned())
+}
+
 fn whole(file: &mut File) -> String {
     let mut text = String::new();
     file.rewind().expect("a file");
@@ -287,6 +306,11 @@ impl Agent {
     /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         send_signal(name, &self.child.id().to_string());
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it as a power cut would.

@@ -34,6 +34,14 @@ pub fn execute(home: &Home, sql: &'static str) {
     runtime.block_on(connection.close()).expect("an end");
 }
 
+/// What the database's own check finds, `ok` when nothing.
+pub fn integrity(home: &Home) -> String {
+    let (runtime, mut connection) = connect(home);
+    let found = runtime.block_on(sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut connection));
+    runtime.block_on(connection.close()).expect("an end");
+    found.unwrap_or_else(|error| error.to_string())
+}
+
 fn connect(home: &Home) -> (Runtime, SqliteConnection) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let options = SqliteConnectOptions::new().filename(home.state().join("firedrill.db")).busy_timeout(PATIENCE);

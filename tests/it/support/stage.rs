@@ -123,6 +123,11 @@ impl Stage {
         self.control("faults", &json!({"operation": operation, "fault": fault, "count": count}));
     }
 
+    /// Forgets the faults that still wait.
+    pub fn no_faults(&self) {
+        self.wait(self.wire.call("DELETE", "/_simulator/faults", &Value::Null)).good();
+    }
+
     /// Lets an action of a running experiment fail.
     pub fn fail_action(&self, experiment: &str, action: &str) {
         let path = format!("experiments/{experiment}/fail-action");

@@ -1,0 +1,89 @@
+//! A wall clock that is set while the agent runs, by minutes, hours and a day, forth and back: nothing twice, nothing lost,
+//! nothing where a window is closed. `libfaketime` shows it to the agent alone; timers go on as they do.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use firedrill::{cli::context::now, domain::run::Run};
+use jiff::SignedDuration;
+
+use super::{
+    scene::{SETTLES, Scene, Schedules, StoreKind},
+    size,
+};
+use crate::support::{eventually, let_pass, within};
+
+/// What the clock shows, in seconds ahead of the true time, one after the other.
+const STEPS: [i64; 9] = [0, 150, -150, 3_600, -3_600, 0, 86_400, -86_400, 172_800];
+
+/// How long it is left at each of them.
+const STAYS: Duration = Duration::from_secs(1);
+
+/// Finds the library in the folder of this machine's architecture.
+fn library() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").expect("a folder").flatten().map(|entry| entry.path());
+    let mut found = folders.map(|folder| folder.join("faketime/libfaketime.so.1")).filter(|path| path.exists());
+    found.next().expect("libfaketime is missing; tests/run installs it")
+}
+
+/// Shows the agent another time from now on; nobody sees half of it.
+fn show(scene: &mut Scene, file: &Path, ahead: i64) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, format!("{ahead:+}\n")).expect("a file");
+    std::fs::rename(&new, file).expect("a file");
+    scene.clock_was_set(SignedDuration::from_secs(ahead));
+}
+
+fn scene() -> (Scene, PathBuf) {
+    let mut scene = Scene::around(StoreKind::asked(), 300.0, &STEPS.into());
+    let file = scene.home.path().join("clock");
+    let (library, shown) = (library().display().to_string(), file.display().to_string());
+    scene.home.wrap(&[
+        "env",
+        &format!("LD_PRELOAD={library}"),
+        &format!("FAKETIME_TIMESTAMP_FILE={shown}"),
+        "FAKETIME_NO_CACHE=1",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        "DONT_FAKE_MONOTONIC=1",
+    ]);
+    (scene, file)
+}
+
+#[test]
+fn clock_steps_start_nothing_twice_and_nothing_in_a_blackout() {
+    let (mut scene, file) = scene();
+    show(&mut scene, &file, 0);
+    let mut agent = scene.home.agent();
+    eventually("a first experiment", || scene.stage.experiments().into_iter().next());
+    for (n, ahead) in (0..size("CLOCK_ROUNDS", 1)).flat_map(|_| STEPS).enumerate() {
+        // One settles while the clock is set, one runs, and one begins after it.
+        scene.send(&format!("before-{n}"), 1);
+        let was = scene.stage.experiments().len();
+        assert!(scene.start());
+        within(SETTLES, "a run under way", || (scene.stage.experiments().len() > was).then_some(()));
+        show(&mut scene, &file, ahead);
+        scene.send(&format!("after-{n}"), 2);
+        let_pass(STAYS);
+        if n % 2 == 1 {
+            // As if the machine had been asleep.
+            agent.kill_nine();
+            agent = scene.home.agent();
+            scene.kills += 1;
+        }
+    }
+    assert_eq!(agent.terminate(), 0);
+    scene.configure(Schedules::Off);
+    let agent = scene.home.agent();
+    scene.comes_to_rest();
+    assert_eq!(agent.terminate(), 0);
+    let shown = scene.home.runs().iter().map(|run| run.opened_at).max().expect("runs");
+    assert!(shown > now() + SignedDuration::from_hours(24), "the agent saw no other time: {shown}");
+    assert!(scene.home.runs().iter().filter(|run| run.fis.is_some()).any(is_of_slot), "no slot was run");
+    scene.verdict("clock steps");
+}
+
+fn is_of_slot(run: &Run) -> bool {
+    run.trigger.kind() == "slot"
+}

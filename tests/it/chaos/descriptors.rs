@@ -1,0 +1,79 @@
+//! Too few file descriptors: whoever holds connections open can starve the agent for a while, and nothing is lost by it.
+
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+use super::scene::{Scene, Schedules, StoreKind};
+use crate::support::{agent::Agent, within};
+
+/// Connections that are opened and held: more than the smaller limit, and more than the port serves at a time.
+const HELD: usize = 150;
+
+/// How long they are held.
+const STARVES: Duration = Duration::from_secs(4);
+
+/// Events that come meanwhile.
+const EVENTS: usize = 40;
+
+/// Longest time until the agent does its work again.
+const RECOVERS: Duration = Duration::from_secs(40);
+
+/// What an agent has open.
+fn open(agent: &Agent) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).map_or(0, Iterator::count)
+}
+
+/// Runs an agent that may open so many files, and opens connections to it until there are no more.
+fn starved(limit: usize) {
+    // FIS runs five at a time: they are short, so that the events need not wait for each other for long.
+    let mut scene = Scene::new(StoreKind::asked(), 30_000.0, Schedules::On);
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    scene.home.set("FIREDRILL__HTTP__LISTEN", &port.to_string());
+    let nofile = format!("--nofile={limit}:{limit}");
+    scene.home.wrap(&["prlimit", &nofile]);
+    let started = Instant::now();
+    let agent = scene.home.agent();
+    scene.catches_up(started);
+    let held = (hold(port), hold_socket(&scene));
+    let (until, mut most) = (Instant::now() + STARVES, 0);
+    for number in 0..EVENTS {
+        scene.send(&format!("event-{number}"), 1);
+        most = most.max(open(&agent));
+    }
+    within(STARVES * 2, "the time that they are held", || {
+        most = most.max(open(&agent));
+        (Instant::now() > until).then_some(())
+    });
+    println!("limit {limit}: at most {most} open");
+    let is_short = scene.home.log().contains("Too many open files");
+    assert_eq!(is_short, limit < HELD, "at most {most} of {limit} were open: {}", scene.home.log());
+    drop(held);
+    let freed = Instant::now();
+    within(RECOVERS, "an agent that answers", || (scene.home.run(&["status"]).code == 0).then_some(()));
+    scene.catches_up(freed);
+    assert_eq!(agent.terminate(), 0);
+    scene.ends();
+    scene.verdict(&format!("{limit} descriptors"));
+}
+
+fn hold(port: SocketAddr) -> Vec<TcpStream> {
+    (0..HELD).map(|_| TcpStream::connect(port).expect("a connection")).collect()
+}
+
+fn hold_socket(scene: &Scene) -> Vec<UnixStream> {
+    let path = scene.home.state().join("firedrill.sock");
+    (0..HELD).map(|_| UnixStream::connect(&path).expect("a connection")).collect()
+}
+
+#[test]
+fn a_thousand_descriptors_are_enough_for_a_storm() {
+    starved(1_000);
+}
+
+#[test]
+fn a_process_without_descriptors_loses_nothing_and_recovers() {
+    starved(64);
+}

@@ -1,0 +1,114 @@
+//! kill −9 at any moment, while FIS and SQS lose answers: nothing is started twice, nothing is lost.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use firedrill::domain::run::{Adopted, Observation};
+
+use super::{
+    scene::{SETTLES, Scene, Schedules, StoreKind},
+    seed, size,
+};
+use crate::support::{chance::Chance, let_pass, within};
+
+/// Agents that are killed side by side.
+const LANES: u64 = 4;
+
+/// How often they are killed, all together.
+const KILLS: u64 = 100;
+
+/// Longest life of an agent; the shortest ends within its start.
+const LONGEST_LIFE_MS: u64 = 700;
+
+/// One life in so many is long enough to catch up.
+const LIVES_ON: u64 = 8;
+
+/// What may go wrong with a call: nothing that ends a run for good.
+const FAULTS: [(&str, &str); 12] = [
+    ("StartExperiment", "throttle"),
+    ("StartExperiment", "500-after"),
+    ("StartExperiment", "reset-after"),
+    ("StartExperiment", "lost-reply"),
+    ("StartExperiment", "null-in-map"),
+    ("ListExperiments", "throttle"),
+    ("ListExperiments", "reset-before"),
+    ("GetExperiment", "500-before"),
+    ("GetExperimentTemplate", "reset-after"),
+    ("ReceiveMessage", "reset-after"),
+    ("DeleteMessageBatch", "500-before"),
+    ("DeleteMessageBatch", "reset-after"),
+];
+
+/// One agent's life in a hurry, and what is to be found after it.
+fn lane(number: u64, kills: u64) {
+    let seed = seed() + number;
+    let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::On);
+    let mut chance = Chance::new(seed);
+    for kill in 0..kills {
+        let started = Instant::now();
+        let agent = scene.home.spawn();
+        for _ in 0..chance.between(0, 2) {
+            let (operation, fault) = chance.pick(&FAULTS);
+            scene.stage.fault(operation, fault, 1);
+        }
+        let_pass(Duration::from_millis(chance.between(0, LONGEST_LIFE_MS / 2)));
+        scene.send(&format!("event-{seed}-{kill}"), chance.between(1, 2));
+        let_pass(Duration::from_millis(chance.between(0, LONGEST_LIFE_MS / 2)));
+        if chance.one_in(LIVES_ON) {
+            scene.catches_up(started);
+        }
+        agent.kill_nine();
+        scene.kills += 1;
+        if kill % 50 == 49 {
+            eprintln!("kills: lane {number}: {} of {kills}", kill + 1);
+        }
+    }
+    scene.ends();
+    let agent = scene.home.agent();
+    every_end_is_told(&scene);
+    assert_eq!(agent.terminate(), 0);
+    something_was_tried(&scene);
+    scene.verdict("kills");
+}
+
+/// The end of every run reaches the bus, at least once.
+fn every_end_is_told(scene: &Scene) {
+    let mut told = BTreeSet::new();
+    let runs = scene.home.runs();
+    within(SETTLES, "every end on the bus", || {
+        let ends = |event: &serde_json::Value| {
+            ["finished", "skipped"]
+                .contains(&event["detail"]["state"].as_str()?)
+                .then(|| event["detail"]["run"].as_str().map(str::to_owned))?
+        };
+        told.extend(scene.stage.drain(&scene.heard).iter().filter_map(ends));
+        runs.iter().all(|run| told.contains(run.id.as_str())).then_some(())
+    });
+}
+
+/// Kills that hit nothing would show nothing.
+fn something_was_tried(scene: &Scene) {
+    let runs = scene.home.runs();
+    let started = |kind| runs.iter().filter(|run| run.fis.is_some() && run.trigger.kind() == kind).count();
+    assert!(started("slot") > 0 && started("event") > 0, "nothing was tried: {runs:#?}");
+    let doubts = |run| scene.home.journal(run).iter().any(|entry| is_doubt(&entry.observation));
+    println!("{} runs, {} starts in doubt", runs.len(), runs.iter().filter(|run| doubts(run)).count());
+}
+
+/// Tells whether an observation is only made after a start whose answer was not recorded.
+fn is_doubt(observation: &Observation) -> bool {
+    matches!(observation, Observation::NotFound | Observation::Started { adopted: Adopted::ByTag, .. })
+}
+
+#[test]
+fn kill_nine_at_random_moments_starts_nothing_twice() {
+    let kills = size("KILLS", KILLS);
+    println!("SEED={}, {kills} kills", seed());
+    std::thread::scope(|scope| {
+        for number in 0..LANES {
+            scope.spawn(move || lane(number, kills.div_ceil(LANES)));
+        }
+    });
+}
