@@ -8,6 +8,7 @@ mod config;
 mod deployment;
 mod event;
 mod forecast;
+mod fuzz;
 mod house;
 mod moto;
 mod outcome;

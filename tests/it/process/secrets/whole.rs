@@ -1,6 +1,6 @@
 //! An agent with every secret that it can have, while everything goes wrong.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use firedrill::domain::run::Run;
 
@@ -41,6 +41,7 @@ struct Scene {
     collector: Collector,
     home: Home,
     wire: Wire,
+    address: SocketAddr,
     tables: String,
     outputs: Outputs,
 }
@@ -79,7 +80,7 @@ impl Scene {
             home.set(name, value);
         }
         let wire = Wire::new(format!("http://{port}"));
-        Self { stage, keys, collector, home, wire, tables, outputs: Outputs::default() }
+        Self { stage, keys, collector, home, wire, address: port, tables, outputs: Outputs::default() }
     }
 
     /// Posts to the webhook and returns the status.
@@ -155,6 +156,8 @@ fn whole_agent_with_everything_going_wrong_tells_no_secret() {
     let mut scene = Scene::new();
     let told = scene.stage.subscribe("firedrill", "told");
     let mut agent = scene.home.agent();
+    // The socket is there before the port.
+    eventually("the port", || TcpStream::connect(scene.address).ok());
     scene.take_events();
     scene.run_experiments();
     scene.home.wait_for_log("telemetry cannot be exported");
