@@ -7,6 +7,7 @@ pub mod classify;
 pub mod dead_letters;
 pub mod eventbridge;
 pub mod fis;
+pub mod lever;
 pub mod provision;
 pub mod sdk;
 pub mod sqs;

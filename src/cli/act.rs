@@ -16,10 +16,12 @@ use crate::{
     domain::{
         civil,
         ids::RunId,
+        lever::LeverReport,
         plan::HaltRunning,
         run::{Run, WindowRule},
     },
-    http::api::{BackfillWish, StartedRun, Wish},
+    http::api::{BackfillWish, LeversOfResume, StartedRun, Wish},
+    ingest::manual::LeversOfHalt,
 };
 
 /// Time between two looks at a run that is waited for.
@@ -95,10 +97,35 @@ pub async fn stop(context: &Context, args: &StopArgs) -> Result<Exit, Failure> {
 /// [`Exit::NoAgent`] when no agent answers.
 pub async fn halt(context: &Context, args: &HaltArgs) -> Result<Exit, Failure> {
     let running = if args.finish { HaltRunning::Finish } else { HaltRunning::Stop };
-    let wish = Wish { reason: args.reason.clone(), running, ..wish() };
-    Client::new(context)?.send(Method::POST, "/v1/halt", Some(&wish)).await?;
+    let levers = if args.lever { LeversOfHalt::Engaged } else { LeversOfHalt::AsTheyAre };
+    let wish = Wish { reason: args.reason.clone(), running, levers, ..wish() };
+    let reports = levers_of(&Client::new(context)?.send(Method::POST, "/v1/halt", Some(&wish)).await?)?;
     let running = if args.finish { "what runs may finish" } else { "what runs is being stopped" };
-    done(context, &json!({ "halted": true }), &format!("halted: nothing starts until `firedrill resume`; {running}"))
+    let value = json!({ "halted": true, "levers": reports });
+    done(context, &value, &format!("halted: nothing starts until `firedrill resume`; {running}"))?;
+    say_levers(context, &reports, "ask again: `firedrill halt --lever`")
+}
+
+/// Reads what became of safety levers; an answer without a body is about none.
+fn levers_of(answer: &str) -> Result<Vec<LeverReport>, Failure> {
+    if answer.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(answer).map_err(|error| Failure::internal(error.into()))
+}
+
+/// Says what became of each safety lever, and what to do about those that could not be moved.
+fn say_levers(context: &Context, reports: &[LeverReport], hint: &str) -> Result<Exit, Failure> {
+    if context.output == Output::Table {
+        for report in reports {
+            render::line(&format!("safety lever of {}: {}", report.place, report.said))?;
+        }
+    }
+    if reports.iter().all(|report| report.done) {
+        return Ok(Exit::Done);
+    }
+    eprintln!("not every safety lever was moved; {hint}");
+    Ok(Exit::LeverStuck)
 }
 
 /// Pauses an experiment.
@@ -146,15 +173,22 @@ pub async fn backfill(context: &Context, args: &BackfillArgs) -> Result<Exit, Fa
 ///
 /// # Errors
 /// [`Exit::NotFound`] for an unknown experiment, [`Exit::NoAgent`] when no agent answers.
-pub async fn resume(context: &Context, experiment: Option<&str>) -> Result<Exit, Failure> {
+pub async fn resume(context: &Context, experiment: Option<&str>, levers: LeversOfResume) -> Result<Exit, Failure> {
     if let Some(experiment) = experiment {
         let path = format!("/v1/experiments/{experiment}/pause");
         Client::new(context)?.send::<()>(Method::DELETE, &path, None).await?;
         let text = format!("{experiment} is resumed, and its failures are forgiven");
         return done(context, &json!({ "experiment": experiment, "paused": false }), &text);
     }
-    Client::new(context)?.send::<()>(Method::DELETE, "/v1/halt", None).await?;
-    done(context, &json!({ "halted": false }), "resumed: schedules and events count again from now on")
+    let path = match levers {
+        LeversOfResume::Released => "/v1/halt",
+        LeversOfResume::AsTheyAre => "/v1/halt?levers=as-they-are",
+    };
+    let reports = levers_of(&Client::new(context)?.send::<()>(Method::DELETE, path, None).await?)?;
+    let lifted = reports.iter().all(|report| report.done);
+    let text = if lifted { "resumed: schedules and events count again from now on" } else { "STILL HALTED" };
+    done(context, &json!({ "halted": !lifted, "levers": reports }), text)?;
+    say_levers(context, &reports, "ask again, or leave them as they are: `firedrill resume --keep-levers`")
 }
 
 /// Asks for a reload.

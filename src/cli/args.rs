@@ -127,7 +127,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  firedrill stop 3f9c1d2e --reason 'pager went off'")]
     Stop(StopArgs),
     /// Halt all chaos: nothing starts, what runs is stopped, until `resume`; survives restarts.
-    #[command(after_help = "Example:\n  firedrill halt --reason 'incident 4711'")]
+    #[command(
+        after_help = "Examples:\n  firedrill halt --reason 'incident 4711'\n  firedrill halt --lever --reason 'incident 4711'"
+    )]
     Halt(HaltArgs),
     /// Pause an experiment: nothing of it starts until `resume`, or until a time; what runs goes on.
     #[command(after_help = "Example:\n  firedrill pause checkout-nightly --for 2d --reason 'migration'")]
@@ -137,6 +139,9 @@ pub enum Command {
     Resume {
         /// Which experiment.
         experiment: Option<String>,
+        /// Leave the safety levers that the halt engaged as they are, and forget them.
+        #[arg(long, conflicts_with = "experiment")]
+        keep_levers: bool,
     },
     /// Run slots of the past again, one after the other.
     #[command(
@@ -472,6 +477,10 @@ pub struct HaltArgs {
     /// Let what runs finish.
     #[arg(long)]
     pub finish: bool,
+    /// Engage the safety lever of every account and Region of the configuration besides: FIS itself ends what runs,
+    /// whoever started it, and lets nothing begin.
+    #[arg(long, conflicts_with = "finish")]
+    pub lever: bool,
     /// Why; it is recorded.
     #[arg(long)]
     pub reason: Option<String>,

@@ -21,6 +21,8 @@ pub enum Exit {
     Changes,
     /// `event match`: the event does not match.
     NoMatch,
+    /// `halt --lever`, `resume`: a safety lever could not be moved.
+    LeverStuck,
     /// `start --wait`: the run was stopped.
     Stopped,
     /// `start --wait`: the run failed, was cancelled by the safety lever, was not started or was lost.
@@ -42,6 +44,7 @@ pub const HELP: &str = "Exit codes:
    4  what was asked about does not exist
    5  `queue plan`: something is to be changed
    6  `event match`: the event does not match
+   7  `halt --lever`, `resume`: a safety lever could not be moved
   10  `start --wait`: the run was stopped
   11  `start --wait`: the run failed, was cancelled, was not started or was lost
   12  `start --wait`: the run was skipped
@@ -59,6 +62,7 @@ impl Exit {
             Self::NotFound => 4,
             Self::Changes => 5,
             Self::NoMatch => 6,
+            Self::LeverStuck => 7,
             Self::Stopped => 10,
             Self::Failed => 11,
             Self::Skipped => 12,

@@ -33,6 +33,7 @@ use self::{
     context::Context,
     exit::{Exit, Failure},
 };
+use crate::http::api::LeversOfResume;
 
 /// Parses the arguments, runs the command and says how it went.
 pub fn main() -> ExitCode {
@@ -87,7 +88,10 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Stop(stop) => block_on(act::stop(&context, &stop)),
         Command::Halt(halt) => block_on(act::halt(&context, &halt)),
         Command::Pause(pause) => block_on(act::pause(&context, &pause)),
-        Command::Resume { experiment } => block_on(act::resume(&context, experiment.as_deref())),
+        Command::Resume { experiment, keep_levers } => {
+            let levers = if keep_levers { LeversOfResume::AsTheyAre } else { LeversOfResume::Released };
+            block_on(act::resume(&context, experiment.as_deref(), levers))
+        }
         Command::Backfill(backfill) => block_on(act::backfill(&context, &backfill)),
         Command::Reload => block_on(act::reload(&context)),
         Command::Status => block_on(status::run(&context)),

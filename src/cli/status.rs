@@ -33,6 +33,9 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
         let why = halt.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
         render::line(&format!("HALTED      by {} since {}{why}", halt.by, render::instant(halt.at)))?;
     }
+    for held in status.halt.iter().flat_map(|halt| &halt.levers) {
+        render::line(&format!("lever       {}: {}", held.place, held.standing))?;
+    }
     for (experiment, why) in &status.paused {
         render::line(&format!("waits       {experiment}: {why}"))?;
     }

@@ -22,6 +22,7 @@ use super::{
     courier::{Courier, Load},
     directory::{self, DirectoryError},
     heartbeat::{self, Heartbeat},
+    levers::LeverKeeper,
     reload::Reloader,
     witness::{Teller, chain},
 };
@@ -29,6 +30,7 @@ use crate::{
     aws::{
         eventbridge::Bus,
         fis::AwsFis,
+        lever::Levers,
         sdk::Places,
         sqs::{QueueHealth, QueueReader},
     },
@@ -39,7 +41,7 @@ use crate::{
         run_loop::Engine,
     },
     http::{
-        api::{self, Api},
+        api::{self, Api, LeverWish},
         serve,
         status::{QUEUE_READY, Status},
         webhook::{self, Hooks},
@@ -269,7 +271,8 @@ async fn spawn_listeners(
     let manual = ManualIngest::new(shared.store.clone(), shared.rules.clone(), shared.poke.clone());
     let ingest = shared.events();
     let quarantine = Quarantine::new(shared.store.clone(), ingest);
-    let api = Api { manual, quarantine, status: status.clone(), reload: reload.clone() };
+    let levers = spawn_levers(tasks, shared, manual.clone());
+    let api = Api { manual, quarantine, status: status.clone(), levers, reload: reload.clone() };
     let (listener, path) = serve::open_socket(&settings.state_directory).map_err(|source| StartError::Listen {
         address: settings.state_directory.join(serve::SOCKET_FILE).display().to_string(),
         source,
@@ -292,6 +295,21 @@ async fn spawn_listeners(
         });
     }
     Ok(path)
+}
+
+/// Starts the keeper of safety levers, and returns the way to ask it.
+fn spawn_levers(
+    tasks: &mut JoinSet<&'static str>,
+    shared: &Shared,
+    manual: ManualIngest<SqliteStore>,
+) -> mpsc::Sender<LeverWish> {
+    let (wishes, asked) = mpsc::channel(1);
+    let keeper = LeverKeeper { manual, levers: Levers::new(shared.places.clone()) };
+    tasks.spawn(async move {
+        keeper.run(asked).await;
+        "safety levers"
+    });
+    wishes
 }
 
 fn log_end(task: &'static str, ended: io::Result<()>) {

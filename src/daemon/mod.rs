@@ -9,6 +9,8 @@ pub mod calendars;
 pub mod courier;
 pub mod directory;
 pub mod heartbeat;
+mod levers;
+mod life;
 pub mod reload;
 pub mod service;
 pub mod witness;

@@ -9,6 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use super::{heartbeat, life::Life};
 use crate::{
     aws::sqs::{QueueCall, QueueWitness},
     config::settings::Queue,
@@ -18,7 +19,7 @@ use crate::{
         ids::Name,
         outcome::Outcome,
         plan::{self, Snapshot},
-        run::{Observation, Run, Trigger},
+        run::{Observation, Run, SkipReason, Trigger},
         window,
     },
     engine::ports::{StoreDid, StoreError, Witness},
@@ -31,6 +32,7 @@ use crate::{
 pub struct Teller {
     metrics: Metrics,
     rules: watch::Receiver<Arc<Rules>>,
+    life: Arc<Life>,
     status: watch::Sender<Arc<Status>>,
     /// Notified when the journal has grown.
     journal_grew: Arc<Notify>,
@@ -49,7 +51,10 @@ impl Teller {
         journal_grew: Arc<Notify>,
         alive: watch::Sender<u64>,
     ) -> Self {
-        Self { metrics, rules, status, journal_grew, alive, store_failure: Mutex::new(None) }
+        let life = Arc::new(Life::new(rules.clone()));
+        let asked = life.clone();
+        metrics.prove_life(move || asked.slots(heartbeat::now()));
+        Self { metrics, rules, life, status, journal_grew, alive, store_failure: Mutex::new(None) }
     }
 
     fn update(&self, change: impl FnOnce(&mut Status)) {
@@ -99,6 +104,7 @@ impl Witness for Teller {
             say(run, observation);
             // Only at its opening, so that a shifted or lost time is said once.
             if run.revision == 0 {
+                self.life.opened(run);
                 self.say_clock_change(run);
             }
         });
@@ -106,6 +112,7 @@ impl Witness for Teller {
     }
 
     fn surveyed(&self, rows: &Snapshot<'_>, at: Timestamp) {
+        self.life.surveyed(&rows.cursors);
         let rules = self.rules.borrow().clone();
         let mut open_runs: BTreeMap<String, u64> = BTreeMap::new();
         for run in &rows.runs {
@@ -120,17 +127,19 @@ impl Witness for Teller {
         let mut closed: Vec<String> = rules.experiments.values().filter_map(closed_by).collect();
         closed.sort();
         closed.dedup();
+        let waits = |e: &crate::domain::experiment::Experiment| {
+            Some((e.name.clone(), plan::standing(e, &rows.ledgers, &rows.pauses, at)?))
+        };
+        let waiting: Vec<_> = rules.experiments.values().filter_map(waits).collect();
         self.metrics.set_status(crate::telemetry::Status {
             active_runs: open_runs.clone(),
             next_slots: next_slots.iter().map(|(name, at)| (name.to_string(), *at)).collect(),
             active_blackouts: closed.clone(),
             calendar_ages: calendar_ages(&self.status.borrow(), at),
+            waiting: waiting.iter().map(|(name, why)| (name.to_string(), waits_for(why))).collect(),
         });
         let halt = rows.halt.clone();
-        let paused = |e: &crate::domain::experiment::Experiment| {
-            plan::standing(e, &rows.ledgers, &rows.pauses, at).map(|why| (e.name.clone(), why.to_string()))
-        };
-        let paused: BTreeMap<_, _> = rules.experiments.values().filter_map(paused).collect();
+        let paused: BTreeMap<_, _> = waiting.into_iter().map(|(name, why)| (name, why.to_string())).collect();
         self.update(|status| {
             status.surveyed_at = Some(at);
             status.halt = halt;
@@ -163,7 +172,16 @@ impl Witness for Teller {
     }
 
     fn standing_by(&self, holder: &str) {
+        self.life.stands_by();
         tracing::debug!(holder, "another replica holds the lease; standing by");
+    }
+}
+
+/// Why an experiment starts nothing by itself, in a word of the metrics.
+fn waits_for(why: &SkipReason) -> &'static str {
+    match why {
+        SkipReason::Failing { trouble, .. } => trouble.as_str(),
+        other => other.as_str(),
     }
 }
 

@@ -226,12 +226,24 @@ pub fn spent(rules: &Rules, ledgers: &BTreeMap<ExperimentName, Ledger>, month: &
 /// What is wrong when a run ended so. The safety lever, operators, windows and shutdowns say nothing about the experiment.
 fn trouble(outcome: &Outcome) -> Option<Trouble> {
     match outcome {
-        Outcome::NotStarted {
-            class: FailureClass::Denied | FailureClass::NotFound | FailureClass::Invalid, ..
-        } => Some(Trouble::Configuration),
+        Outcome::NotStarted { class, .. } => match class {
+            FailureClass::Denied | FailureClass::NotFound | FailureClass::Invalid => Some(Trouble::Configuration),
+            // These were tried again until it was too late, and say nothing about the experiment.
+            FailureClass::Throttled
+            | FailureClass::Quota
+            | FailureClass::Credentials
+            | FailureClass::Conflict
+            | FailureClass::Unavailable
+            | FailureClass::Timeout
+            | FailureClass::Unreadable => None,
+        },
         Outcome::Failed { .. } | Outcome::Lost { .. } | Outcome::Stopped { cause: StopCause::StopCondition } => {
             Some(Trouble::Unhealthy)
         }
-        _ => None,
+        Outcome::Completed
+        | Outcome::CompletedPartly { .. }
+        | Outcome::Previewed
+        | Outcome::Cancelled
+        | Outcome::Stopped { .. } => None,
     }
 }

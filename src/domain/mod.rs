@@ -15,6 +15,7 @@ pub mod fis;
 pub mod forecast;
 pub mod ids;
 pub mod ledger;
+pub mod lever;
 pub mod outcome;
 pub mod pattern;
 pub mod plan;

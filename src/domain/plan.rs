@@ -27,6 +27,7 @@ use super::{
     experiment::{Place, Rules, TemplateSelector},
     ids::{ExperimentName, RunId, ScheduleName},
     ledger::Ledger,
+    lever::HeldLever,
     run::{Observation, Run, RunState, StopCause},
     template::TemplateFacts,
 };
@@ -72,6 +73,9 @@ pub struct Halt {
     pub reason: Option<String>,
     /// What happens to runs that are going on.
     pub running: HaltRunning,
+    /// Safety levers that it engages besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levers: Vec<HeldLever>,
 }
 
 /// What a halt does to runs that are going on.

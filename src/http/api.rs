@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -17,13 +17,14 @@ use super::status::Status;
 use crate::{
     domain::{
         ids::{Name, RunId},
+        lever::LeverReport,
         plan::HaltRunning,
         run::WindowRule,
     },
     engine::ports::{Found, Recorded, Store, StoreError},
     ingest::{
         event::Taken,
-        manual::{Asker, Backfill, ManualError, ManualIngest},
+        manual::{Asker, Backfill, LeversOfHalt, ManualError, ManualIngest},
         quarantine::{Quarantine, Redriven},
     },
 };
@@ -34,6 +35,43 @@ const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// Answer to a reload: warnings, or the problems for which the old configuration stays.
 pub type ReloadAnswer = Result<Vec<String>, Vec<String>>;
 
+/// A wish to have the safety levers of the halt moved.
+#[derive(Debug)]
+pub struct LeverWish {
+    /// What is to be done.
+    pub job: LeverJob,
+    /// Where it is told what became of each.
+    pub answer: oneshot::Sender<Result<Vec<LeverReport>, ManualError>>,
+}
+
+/// What is to be done with the safety levers of the halt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeverJob {
+    /// Those that it asks for are engaged.
+    Engage,
+    /// Those that are ours are let go, and then the halt is lifted.
+    Release,
+}
+
+/// Query of a wish to lift the halt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResumeWish {
+    /// What becomes of safety levers that it engaged.
+    pub levers: LeversOfResume,
+}
+
+/// What a resume does with safety levers that the halt engaged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeversOfResume {
+    /// They are let go first, unless somebody else moved them since.
+    #[default]
+    Released,
+    /// They stay as they are.
+    AsTheyAre,
+}
+
 /// What the routes need.
 pub struct Api<S> {
     /// Takes wishes.
@@ -42,6 +80,8 @@ pub struct Api<S> {
     pub quarantine: Quarantine<S>,
     /// The agent's status.
     pub status: watch::Receiver<Arc<Status>>,
+    /// Asks for safety levers to be moved.
+    pub levers: mpsc::Sender<LeverWish>,
     /// Asks for a reload.
     pub reload: mpsc::Sender<oneshot::Sender<ReloadAnswer>>,
 }
@@ -52,6 +92,7 @@ impl<S> Clone for Api<S> {
             manual: self.manual.clone(),
             quarantine: self.quarantine.clone(),
             status: self.status.clone(),
+            levers: self.levers.clone(),
             reload: self.reload.clone(),
         }
     }
@@ -75,6 +116,9 @@ pub struct Wish {
     /// What a halt does to what is running.
     #[serde(default)]
     pub running: HaltRunning,
+    /// What a halt does with safety levers.
+    #[serde(default)]
+    pub levers: LeversOfHalt,
     /// Whether windows hold for a start.
     #[serde(default)]
     pub windows: WindowRule,
@@ -201,11 +245,29 @@ async fn stop<S: Store>(State(api): State<Api<S>>, Path(id): Path<String>, Json(
 
 async fn halt<S: Store>(State(api): State<Api<S>>, Json(wish): Json<Wish>) -> Response {
     let asker = Asker { by: wish.by, reason: wish.reason };
-    answer(api.manual.halt(asker, wish.running, now()).await)
+    // On disk first: whatever becomes of the levers, nothing starts.
+    match (api.manual.halt(asker, wish.running, wish.levers, now()).await, wish.levers) {
+        (Ok(()), LeversOfHalt::Engaged) => move_levers(&api, LeverJob::Engage).await,
+        (halted, _) => answer(halted),
+    }
 }
 
-async fn resume<S: Store>(State(api): State<Api<S>>) -> Response {
-    answer(api.manual.resume().await)
+async fn resume<S: Store>(State(api): State<Api<S>>, Query(wish): Query<ResumeWish>) -> Response {
+    match wish.levers {
+        LeversOfResume::Released => move_levers(&api, LeverJob::Release).await,
+        LeversOfResume::AsTheyAre => answer(api.manual.resume().await),
+    }
+}
+
+/// Has safety levers moved, and tells what became of each.
+async fn move_levers<S>(api: &Api<S>, job: LeverJob) -> Response {
+    let (answer, answered) = oneshot::channel();
+    let asked = api.levers.send(LeverWish { job, answer }).await;
+    match (asked, answered.await) {
+        (Ok(()), Ok(Ok(reports))) => Json(reports).into_response(),
+        (Ok(()), Ok(Err(error))) => refused(&error),
+        _ => problem(StatusCode::SERVICE_UNAVAILABLE, "shutting down", "the agent moves no safety levers any more"),
+    }
 }
 
 async fn pause<S: Store>(State(api): State<Api<S>>, Path(name): Path<String>, Json(wish): Json<Wish>) -> Response {

@@ -1,14 +1,16 @@
 //! Operators: run now, stop, halt and resume, each as a row.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, Notify, watch};
 
 use crate::{
     domain::{
         experiment::{Experiment, MAX_QUEUED, Rules},
         ids::{ExperimentName, RunId, ScheduleName},
+        lever::{self, HeldLever},
         plan::{Halt, HaltRunning, Pause, Pausing, StopRequest},
         run::{Run, RunState, RunTimes, Trigger, WindowRule},
     },
@@ -144,24 +146,42 @@ pub struct Asker {
     pub reason: Option<String>,
 }
 
+/// What a halt does with safety levers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeversOfHalt {
+    /// Nothing; those that it holds already stay engaged.
+    #[default]
+    AsTheyAre,
+    /// Those of every place of the configuration are to be engaged.
+    Engaged,
+}
+
 /// Takes operators' wishes.
 #[derive(Debug)]
 pub struct ManualIngest<S> {
     store: Arc<S>,
     rules: watch::Receiver<Arc<Rules>>,
     poke: Arc<Notify>,
+    /// Held while the halt's row is read and written.
+    halting: Arc<Mutex<()>>,
 }
 
 impl<S> Clone for ManualIngest<S> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), rules: self.rules.clone(), poke: self.poke.clone() }
+        Self {
+            store: self.store.clone(),
+            rules: self.rules.clone(),
+            poke: self.poke.clone(),
+            halting: self.halting.clone(),
+        }
     }
 }
 
 impl<S: Store> ManualIngest<S> {
     /// Makes an ingest that pokes the engine after each row.
     pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Notify>) -> Self {
-        Self { store, rules, poke }
+        Self { store, rules, poke, halting: Arc::default() }
     }
 
     /// Records that an experiment is to run now. A repeated request (same `request`) is the same run.
@@ -261,18 +281,59 @@ impl<S: Store> ManualIngest<S> {
     ///
     /// # Errors
     /// [`ManualError::Store`].
-    pub async fn halt(&self, asker: Asker, running: HaltRunning, now: Timestamp) -> Result<(), ManualError> {
-        let halt = Halt { at: now, by: asker.by, reason: asker.reason, running };
+    pub async fn halt(
+        &self,
+        asker: Asker,
+        running: HaltRunning,
+        levers: LeversOfHalt,
+        now: Timestamp,
+    ) -> Result<(), ManualError> {
+        let _alone = self.halting.lock().await;
+        // Levers of a halt that is on stay its own, whoever halts again.
+        let known = self.store.load().await?.halt.map(|halt| halt.levers).unwrap_or_default();
+        let places = match levers {
+            LeversOfHalt::AsTheyAre => BTreeSet::new(),
+            LeversOfHalt::Engaged => {
+                let rules = self.rules.borrow();
+                rules.experiments.values().map(|experiment| experiment.place.clone()).collect()
+            }
+        };
+        let mark = lever::mark(&asker.by, asker.reason.as_deref(), now);
+        let levers = lever::asked(known, places, &mark);
+        let halt = Halt { at: now, by: asker.by, reason: asker.reason, running, levers };
         self.store.set_halt(Some(halt)).await?;
         self.poke.notify_one();
         Ok(())
     }
 
-    /// Lifts the halt.
+    /// Returns the halt that is on.
     ///
     /// # Errors
-    /// [`ManualError::Store`].
+    /// [`ManualError::Store`] when it cannot be read.
+    pub async fn halted(&self) -> Result<Option<Halt>, ManualError> {
+        Ok(self.store.load().await?.halt)
+    }
+
+    /// Notes what became of levers of the halt that is on, `before` of which are `after` now; nothing when it was lifted.
+    ///
+    /// # Errors
+    /// [`ManualError::Store`]; the row is as it was then.
+    pub async fn note_levers(&self, before: &[HeldLever], mut after: Vec<HeldLever>) -> Result<(), ManualError> {
+        let _alone = self.halting.lock().await;
+        let Some(halt) = self.store.load().await?.halt else { return Ok(()) };
+        // Levers that somebody asked for meanwhile are looked after next.
+        after.extend(halt.levers.into_iter().filter(|held| !before.iter().any(|known| known.place == held.place)));
+        self.store.set_halt(Some(Halt { levers: after, ..halt })).await?;
+        self.poke.notify_one();
+        Ok(())
+    }
+
+    /// Lifts the halt, and forgets which levers it holds.
+    ///
+    /// # Errors
+    /// [`ManualError::Store`]; it is still on then.
     pub async fn resume(&self) -> Result<(), ManualError> {
+        let _alone = self.halting.lock().await;
         self.store.set_halt(None).await?;
         self.poke.notify_one();
         Ok(())

@@ -5,7 +5,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -32,6 +33,33 @@ pub struct Status {
     pub active_blackouts: Vec<String>,
     /// Seconds since each calendar was last read.
     pub calendar_ages: BTreeMap<String, u64>,
+    /// Experiments that start nothing by themselves, and why, in a word.
+    pub waiting: BTreeMap<String, &'static str>,
+}
+
+/// Slots of one schedule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Slots {
+    /// Its experiment.
+    pub experiment: String,
+    /// Its name.
+    pub schedule: String,
+    /// Slots that were due since the process began.
+    pub expected: u64,
+    /// Those of them that were taken up.
+    pub decided: u64,
+    /// Seconds since the first one that is due and was not taken up.
+    pub staleness_s: u64,
+}
+
+/// Who knows the slots of all schedules, asked whenever metrics are read.
+#[derive(Default)]
+struct Life(OnceLock<Box<dyn Fn() -> Vec<Slots> + Send + Sync>>);
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Life").field(&self.0.get().is_some()).finish()
+    }
 }
 
 /// The instruments; clones share them.
@@ -54,6 +82,7 @@ struct Instruments {
     fis_call_duration: Histogram<f64>,
     steps: Counter<u64>,
     status: Arc<Mutex<Status>>,
+    life: Arc<Life>,
 }
 
 impl Default for Metrics {
@@ -73,6 +102,8 @@ impl Metrics {
         };
         let status = Arc::new(Mutex::new(Status::default()));
         register_gauges(&meter, &status);
+        let life = Arc::new(Life::default());
+        register_life(&meter, &life);
         Self(Arc::new(Instruments {
             decisions: counter(names::METRIC_DECISIONS, names::UNIT_DECISIONS, "Decisions over runs"),
             runs: counter(names::METRIC_RUNS, names::UNIT_RUNS, "Runs that ended"),
@@ -100,6 +131,7 @@ impl Metrics {
             fis_call_duration: seconds(names::METRIC_FIS_CALL_DURATION, &names::CALL_SECONDS, "Length of calls to FIS"),
             steps: counter(names::METRIC_STEPS, names::UNIT_STEPS, "Passes of the planner"),
             status,
+            life,
         }))
     }
 
@@ -176,6 +208,13 @@ impl Metrics {
         *self.0.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
+    /// Sets, once, who is asked for the slots of all schedules whenever metrics are read.
+    pub fn prove_life(&self, slots: impl Fn() -> Vec<Slots> + Send + Sync + 'static) {
+        if self.0.life.0.set(Box::new(slots)).is_err() {
+            tracing::debug!("slots are told already");
+        }
+    }
+
     fn decided(&self, run: &Run, decision: &'static str, reason: &'static str) {
         let attributes = [
             KeyValue::new(names::DECISION, decision),
@@ -240,6 +279,18 @@ fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
         }))
         .build();
     meter
+        .u64_observable_gauge(names::METRIC_WAITING)
+        .with_unit(names::UNIT_EXPERIMENTS)
+        .with_description("1 for each experiment that is paused or waits after failures")
+        .with_callback(reading(|status, gauge| {
+            for (experiment, why) in &status.waiting {
+                let attributes =
+                    [KeyValue::new(names::EXPERIMENT, experiment.clone()), KeyValue::new(names::REASON, *why)];
+                gauge.observe(1, &attributes);
+            }
+        }))
+        .build();
+    meter
         .u64_observable_gauge(names::METRIC_CALENDAR_AGE)
         .with_unit(names::UNIT_SECONDS)
         .with_description("Time since the calendar was last read")
@@ -248,6 +299,37 @@ fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
                 gauge.observe(*age, &[KeyValue::new(names::CALENDAR, calendar.clone())]);
             }
         }))
+        .build();
+}
+
+fn register_life(meter: &Meter, life: &Arc<Life>) {
+    let reading = |show: fn(&Slots) -> u64| {
+        let life = Arc::clone(life);
+        move |instrument: &dyn AsyncInstrument<u64>| {
+            for slots in life.0.get().map(|slots| slots()).unwrap_or_default() {
+                let schedule = KeyValue::new(names::SCHEDULE, slots.schedule.clone());
+                let attributes = [KeyValue::new(names::EXPERIMENT, slots.experiment.clone()), schedule];
+                instrument.observe(show(&slots), &attributes);
+            }
+        }
+    };
+    meter
+        .u64_observable_counter(names::METRIC_SLOTS_EXPECTED)
+        .with_unit(names::UNIT_SLOTS)
+        .with_description("Slots that were due")
+        .with_callback(reading(|slots| slots.expected))
+        .build();
+    meter
+        .u64_observable_counter(names::METRIC_SLOTS_DECIDED)
+        .with_unit(names::UNIT_SLOTS)
+        .with_description("Slots that were taken up")
+        .with_callback(reading(|slots| slots.decided))
+        .build();
+    meter
+        .u64_observable_gauge(names::METRIC_STALENESS)
+        .with_unit(names::UNIT_SECONDS)
+        .with_description("Time since the first slot that is due and was not taken up")
+        .with_callback(reading(|slots| slots.staleness_s))
         .build();
 }
 

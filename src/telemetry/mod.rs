@@ -13,5 +13,5 @@ mod outage;
 pub mod traces;
 
 pub use init::{InitError, Telemetry, init};
-pub use metrics::{Metrics, Status};
+pub use metrics::{Metrics, Slots, Status};
 pub use traces::Traces;

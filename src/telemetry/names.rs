@@ -42,6 +42,8 @@ pub const REASON: &str = "firedrill.reason";
 pub const ATTEMPTS: &str = "firedrill.start.attempts";
 /// Name of an action in its FIS template.
 pub const ACTION_NAME: &str = "firedrill.action.name";
+/// Name of a schedule of an experiment.
+pub const SCHEDULE: &str = "firedrill.schedule";
 /// State of a run.
 pub const STATE: &str = "firedrill.state";
 /// Name of a window.
@@ -108,6 +110,17 @@ pub const METRIC_FIS_CALLS: &str = "firedrill.fis.calls";
 pub const METRIC_FIS_CALL_DURATION: &str = "firedrill.fis.call.duration";
 /// Gauge of the next slot by [`EXPERIMENT`], seconds since 1970-01-01 UTC.
 pub const METRIC_NEXT_SLOT: &str = "firedrill.schedule.next_slot";
+/// Counter of slots that were due, by [`EXPERIMENT`], [`SCHEDULE`]: those of [`METRIC_SLOTS_DECIDED`], and those that are due
+/// and were not taken up, by the clock of whoever asks.
+pub const METRIC_SLOTS_EXPECTED: &str = "firedrill.schedule.slots.expected";
+/// Counter of slots that were taken up (each became a run, or a record of why not), by [`EXPERIMENT`], [`SCHEDULE`].
+pub const METRIC_SLOTS_DECIDED: &str = "firedrill.schedule.slots.decided";
+/// Gauge of the time since the first slot that is due and was not taken up, seconds, by [`EXPERIMENT`], [`SCHEDULE`]; zero
+/// while there is none.
+pub const METRIC_STALENESS: &str = "firedrill.schedule.staleness";
+/// Gauge that is 1 for each [`EXPERIMENT`] that starts nothing by itself, by [`REASON`]: `paused`, `configuration` (it could
+/// not start and waits for a change) or `unhealthy` (it failed and waits for a time).
+pub const METRIC_WAITING: &str = "firedrill.experiments.waiting";
 /// Gauge that is 1 for each [`WINDOW`] that is open and forbids starts.
 pub const METRIC_BLACKOUTS: &str = "firedrill.blackouts.active";
 /// Gauge of the time since each [`CALENDAR`] was last read, seconds; of one never read, since the agent began.
@@ -119,6 +132,10 @@ pub const METRIC_STEPS: &str = "firedrill.engine.steps";
 pub const UNIT_SECONDS: &str = "s";
 /// Runs.
 pub const UNIT_RUNS: &str = "{run}";
+/// Slots.
+pub const UNIT_SLOTS: &str = "{slot}";
+/// Experiments.
+pub const UNIT_EXPERIMENTS: &str = "{experiment}";
 /// Decisions.
 pub const UNIT_DECISIONS: &str = "{decision}";
 /// Messages.

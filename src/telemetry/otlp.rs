@@ -163,7 +163,14 @@ impl Target {
             .with_resource(resource.clone())
             .with_reader(reader)
             .with_view(|instrument| {
-                let wide = [names::METRIC_NEXT_SLOT, names::METRIC_DECISIONS, names::METRIC_RUNS];
+                let wide = [
+                    names::METRIC_NEXT_SLOT,
+                    names::METRIC_DECISIONS,
+                    names::METRIC_RUNS,
+                    names::METRIC_SLOTS_EXPECTED,
+                    names::METRIC_SLOTS_DECIDED,
+                    names::METRIC_STALENESS,
+                ];
                 // The stream is a constant that is valid; without it the SDK's own limit of 2,000 would hold.
                 let stream = || Stream::builder().with_cardinality_limit(MAX_EXPERIMENT_SERIES).build().ok();
                 if wide.contains(&instrument.name()) { stream() } else { None }

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod alerts;
 mod calendar;
 mod chaos;
 mod config;
@@ -10,6 +11,7 @@ mod event;
 mod forecast;
 mod fuzz;
 mod house;
+mod lever;
 mod moto;
 mod outcome;
 mod packaging;

@@ -56,6 +56,9 @@ const PROVISIONING_ACTIONS: [&str; 20] = [
     "sqs:TagQueue",
 ];
 
+/// What `halt --lever` calls besides.
+const LEVER_ACTIONS: [&str; 2] = ["fis:GetSafetyLever", "fis:UpdateSafetyLeverState"];
+
 /// Called only where a role is configured.
 const ASSUME_ROLE: &str = "sts:AssumeRole";
 
@@ -152,6 +155,16 @@ fn policy_allows_exactly_what_the_agent_calls() {
     }
     let expected: BTreeSet<String> = ACTIONS.into_iter().chain([ASSUME_ROLE]).map(str::to_owned).collect();
     assert_eq!(allowed, expected);
+}
+
+#[test]
+fn policy_of_the_safety_lever_is_apart_and_about_that_alone() {
+    let [(actions, statement)] = &statements("deploy/iam-policy-safety-lever.json")[..] else {
+        panic!("one statement")
+    };
+    assert_eq!(*actions, LEVER_ACTIONS);
+    assert_eq!(statement["Resource"], "arn:aws:fis:REGION:ACCOUNT:safety-lever/default");
+    assert!(!ACTIONS.contains(&LEVER_ACTIONS[1]), "whoever only runs experiments moves no lever");
 }
 
 #[test]
@@ -272,7 +285,10 @@ fn every_shipped_file_has_a_test() {
     let tested = [
         "deploy/Dockerfile",
         "deploy/events/run-event.schema.json",
+        // By `alerts`.
+        "deploy/alerts.yml",
         "deploy/iam-policy-provisioning.json",
+        "deploy/iam-policy-safety-lever.json",
         "deploy/iam-policy.json",
         "deploy/queue-policy.json",
         // By `tests/supply/run`.

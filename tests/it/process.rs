@@ -2,12 +2,15 @@
 //!
 //! The simulator's own record says what was started; the store says what the agent knows of it.
 
+mod breaker;
 mod commands;
 mod conformance;
 mod demo;
 mod deployment;
 mod events;
 mod faults;
+mod levers;
+mod life;
 mod matching;
 mod plan;
 mod private;

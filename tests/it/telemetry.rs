@@ -227,7 +227,11 @@ fn metrics_carry_units_and_values_and_never_a_run() {
             next_slots: [("checkout-latency".to_owned(), look_at)].into(),
             active_blackouts: vec!["freeze".to_owned()],
             calendar_ages: [("changes".to_owned(), 301)].into(),
+            waiting: [("checkout-latency".to_owned(), "unhealthy")].into(),
         });
+        let (experiment, schedule) = ("checkout-latency".to_owned(), "nightly".to_owned());
+        let slots = telemetry::Slots { experiment, schedule, expected: 7, decided: 5, staleness_s: 61 };
+        metrics.prove_life(move || vec![slots.clone()]);
     });
     let mut told: Vec<String> = collector
         .metrics()
@@ -245,6 +249,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
     firedrill.engine.steps [{step}] {} 2
     firedrill.event.lag [s] {} 1/1.5
     firedrill.events [{event}] {firedrill.result=matched} 1
+    firedrill.experiments.waiting [{experiment}] {firedrill.experiment=checkout-latency,firedrill.reason=unhealthy} 1
     firedrill.fire.lateness [s] {} 1/0.75
     firedrill.fis.call.duration [s] {firedrill.operation=StartExperiment} 2/0.75
     firedrill.fis.calls [{call}] {firedrill.operation=StartExperiment,firedrill.result=ok} 1
@@ -254,6 +259,9 @@ fn metrics_carry_units_and_values_and_never_a_run() {
     firedrill.runs.active [{run}] {firedrill.state=held} 0
     firedrill.runs.active [{run}] {firedrill.state=running} 2
     firedrill.schedule.next_slot [s] {firedrill.experiment=checkout-latency} 1772330460
+    firedrill.schedule.slots.decided [{slot}] {firedrill.experiment=checkout-latency,firedrill.schedule=nightly} 5
+    firedrill.schedule.slots.expected [{slot}] {firedrill.experiment=checkout-latency,firedrill.schedule=nightly} 7
+    firedrill.schedule.staleness [s] {firedrill.experiment=checkout-latency,firedrill.schedule=nightly} 61
     ");
 }
 

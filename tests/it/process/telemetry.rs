@@ -20,7 +20,7 @@ fn nanos(at: Option<jiff::Timestamp>) -> u64 {
 }
 
 /// The lines of a metric's points as they came last, of all exports.
-fn lines(collector: &Collector, name: &str) -> Vec<String> {
+pub fn lines(collector: &Collector, name: &str) -> Vec<String> {
     let metrics = collector.metrics();
     metrics.iter().rev().find(|metric| metric.name == name).map(points).unwrap_or_default()
 }

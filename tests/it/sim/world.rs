@@ -24,7 +24,7 @@ use firedrill::{
     },
     ingest::{
         event::{EventIngest, Message},
-        manual::{Asker, Backfill, ManualIngest},
+        manual::{Asker, Backfill, LeversOfHalt, ManualIngest},
     },
 };
 use jiff::Timestamp;
@@ -466,7 +466,7 @@ impl World {
             }
             Happening::Halt => {
                 let running = self.nature.draw(|c| c.pick(&[HaltRunning::Stop, HaltRunning::Finish]));
-                self.beside(async move { manual.halt(asker, running, now).await }).await
+                self.beside(async move { manual.halt(asker, running, LeversOfHalt::AsTheyAre, now).await }).await
             }
             _ => self.beside(async move { manual.resume().await }).await,
         };

@@ -139,6 +139,19 @@ impl Stage {
         self.control("clock", &json!({"jump": by}));
     }
 
+    /// Status and reason of the safety lever.
+    pub fn lever(&self) -> (String, String) {
+        let lever = self.wait(self.wire.get("/safetyLevers/default")).good();
+        let text = |key: &str| lever["safetyLever"]["state"][key].as_str().expect("a text").to_owned();
+        (text("status"), text("reason"))
+    }
+
+    /// Moves the safety lever, as somebody else would.
+    pub fn pull(&self, status: &str, reason: &str) {
+        let state = json!({"state": {"status": status, "reason": reason}});
+        self.wait(self.wire.call("PATCH", "/safetyLevers/default/state", &state)).good();
+    }
+
     fn control(&self, path: &str, body: &Value) {
         self.wait(self.wire.call("POST", &format!("/_simulator/{path}"), body)).good();
     }

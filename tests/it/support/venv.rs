@@ -1,4 +1,4 @@
-//! The Python tools that the tests run: where `tests/run` installs them.
+//! The tools that the tests run, most of them Python's: where `tests/run` installs them.
 
 use std::path::PathBuf;
 
@@ -13,6 +13,13 @@ pub fn python() -> PathBuf {
         venv.display()
     );
     python
+}
+
+/// Finds Prometheus's tool that checks alert rules, which `tests/run` puts beside Python.
+pub fn promtool() -> PathBuf {
+    let tool = python().with_file_name("promtool");
+    assert!(tool.exists(), "promtool is not at {}: run `tests/run`", tool.display());
+    tool
 }
 
 /// Finds the AWS CLI.

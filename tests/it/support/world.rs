@@ -196,7 +196,7 @@ pub fn opened_at(world: &mut World, now: &str) -> Vec<Run> {
 }
 
 pub fn halt(running: HaltRunning) -> Option<Halt> {
-    Some(Halt { at: t("00:00:00"), by: "ann".to_owned(), reason: None, running })
+    Some(Halt { at: t("00:00:00"), by: "ann".to_owned(), reason: None, running, levers: Vec::new() })
 }
 
 impl World {

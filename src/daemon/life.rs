@@ -1,0 +1,108 @@
+//! Proof of life: which slots were due of each schedule, and which of them were taken up.
+//!
+//! Asked whenever metrics are read, by the clock of that moment, and never by the engine: an engine that stands still tells
+//! nothing of itself, but its slots go on being due. A replica that stands by says nothing.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    domain::{
+        experiment::Rules,
+        ids::{ExperimentName, ScheduleName},
+        plan::{MISSED_COUNT_LIMIT, ScheduleKey},
+        run::{Run, RunState, SkipReason, Trigger},
+        schedule::Schedule,
+    },
+    telemetry::Slots,
+};
+
+/// What is known of schedules.
+pub struct Life {
+    rules: watch::Receiver<Arc<Rules>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The last slot taken up, as the rows say.
+    cursors: BTreeMap<ScheduleKey, Timestamp>,
+    /// Slots taken up since this process began.
+    taken: BTreeMap<(ExperimentName, ScheduleName), u64>,
+}
+
+impl Life {
+    /// Knows nothing yet.
+    pub fn new(rules: watch::Receiver<Arc<Rules>>) -> Self {
+        Self { rules, known: Mutex::default() }
+    }
+
+    /// Takes the cursors as the rows say.
+    pub fn surveyed(&self, cursors: &BTreeMap<ScheduleKey, Timestamp>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Mostly they were seen to move already.
+        if known.cursors != *cursors {
+            known.cursors.clone_from(cursors);
+        }
+    }
+
+    /// Counts what a run that was opened took up: its slot, or all that were missed.
+    pub fn opened(&self, run: &Run) {
+        let Trigger::Slot { schedule, at } = &run.trigger else { return };
+        let (through, count) = match &run.state {
+            RunState::Skipped { reason: SkipReason::Missed { through, count }, .. } => (*through, u64::from(*count)),
+            _ => (*at, 1),
+        };
+        let rules = self.rules.borrow().clone();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.taken.entry((run.experiment.clone(), schedule.clone())).or_default() += count;
+        let declared = rules.experiments.get(&run.experiment);
+        let declared = declared.and_then(|experiment| experiment.schedules.iter().find(|own| own.name() == schedule));
+        if let Some(declared) = declared {
+            let cursor = known.cursors.entry((run.experiment.clone(), declared.timetable().clone())).or_insert(through);
+            *cursor = through.max(*cursor);
+        }
+    }
+
+    /// Forgets the cursors, which another replica moves now.
+    pub fn stands_by(&self) {
+        self.surveyed(&BTreeMap::new());
+    }
+
+    /// Returns the slots of every schedule that is looked after here, by the clock; those that have waited longest first,
+    /// so that they are told if not all can be.
+    pub fn slots(&self, now: Timestamp) -> Vec<Slots> {
+        let rules = self.rules.borrow().clone();
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = Vec::new();
+        for experiment in rules.experiments.values() {
+            for schedule in &experiment.schedules {
+                let Some(cursor) = known.cursors.get(&(experiment.name.clone(), schedule.timetable().clone())) else {
+                    continue;
+                };
+                let decided = known.taken.get(&(experiment.name.clone(), schedule.name().clone()));
+                all.push(slots(&experiment.name, schedule, *cursor, decided.copied().unwrap_or_default(), now));
+            }
+        }
+        all.sort_by_key(|slots| std::cmp::Reverse(slots.staleness_s));
+        all
+    }
+}
+
+fn slots(experiment: &ExperimentName, schedule: &Schedule, cursor: Timestamp, decided: u64, now: Timestamp) -> Slots {
+    let overdue = schedule.next_after(cursor).map(|slot| slot.at).filter(|slot| *slot <= now);
+    let count = overdue.map_or(0, |_| schedule.count_in(cursor, now, MISSED_COUNT_LIMIT));
+    let waited = overdue.map_or(0, |slot| now.duration_since(slot).as_secs());
+    Slots {
+        experiment: experiment.to_string(),
+        schedule: schedule.name().to_string(),
+        expected: decided.saturating_add(u64::from(count)),
+        decided,
+        staleness_s: u64::try_from(waited).unwrap_or_default(),
+    }
+}

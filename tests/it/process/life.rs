@@ -1,0 +1,53 @@
+//! Proof of life: what a collector is told of slots by an agent that takes them up, and by one that cannot.
+
+use crate::{
+    process::telemetry::lines,
+    support::{
+        agent::Home,
+        disk::Lock,
+        eventually,
+        otlp::{Collector, Mode},
+        stage::Stage,
+        within,
+    },
+};
+use std::time::Duration;
+
+/// A store that is locked is waited for, and metrics come once a second.
+const STALLS: Duration = Duration::from_secs(60);
+
+/// Slots expected and decided and the staleness of the only schedule, as told last.
+fn told(collector: &Collector) -> Option<[u64; 3]> {
+    let value = |name: &str| {
+        let line = lines(collector, name).pop()?;
+        let value = line.strip_prefix("{firedrill.experiment=drill,firedrill.schedule=often} ")?;
+        value.parse::<u64>().ok()
+    };
+    let of = |name: &str| value(&format!("firedrill.schedule.{name}"));
+    Some([of("slots.expected")?, of("slots.decided")?, of("staleness")?])
+}
+
+#[test]
+fn schedule_that_stops_firing_is_told_while_the_engine_stands_still() {
+    let (stage, collector) = (Stage::start(600.0), Collector::start(Mode::Normal));
+    let template = stage.template(&[("wait", "PT1M", &[])]);
+    let tables = format!(
+        "[telemetry]\notlp_endpoint = \"{}\"\nmetric_interval = \"1s\"\n[experiments.drill]\ntemplate = \"{template}\"\n\
+         overlap = \"allow\"\nschedules = [{{ name = \"often\", cron = \"* * * * * *\" }}]\n",
+        collector.url()
+    );
+    let home = Home::new(&stage.url(), &tables);
+    let _agent = home.agent();
+    eventually("slots that are taken up", || told(&collector).filter(|[_, decided, _]| *decided >= 2));
+    eventually("nothing that waits", || told(&collector).filter(|[expected, decided, _]| expected == decided));
+
+    let lock = Lock::take(&home);
+    let [expected, decided, _] = within(STALLS, "slots that wait", || {
+        told(&collector).filter(|[expected, decided, stale]| *stale >= 3 && *expected >= decided + 3)
+    });
+    drop(lock);
+    let caught_up = |[now_expected, now_decided, stale]: &[u64; 3]| {
+        *stale <= 1 && now_expected.abs_diff(*now_decided) <= 1 && *now_decided >= expected && *now_decided > decided
+    };
+    within(STALLS, "slots that are taken up again", || told(&collector).filter(caught_up));
+}
