@@ -26,7 +26,7 @@ impl Client {
     /// # Errors
     /// When the state directory is not known.
     pub fn new(context: &Context) -> Result<Self, Failure> {
-        let socket = context.state_directory()?.join(SOCKET_FILE);
+        let socket = context.state()?.directory.join(SOCKET_FILE);
         let http = reqwest::Client::builder().unix_socket(socket.clone()).timeout(TIMEOUT).build();
         Ok(Self { http: http.map_err(|error| Failure::internal(error.into()))?, socket })
     }

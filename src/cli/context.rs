@@ -7,10 +7,14 @@ use super::{
     exit::{Exit, Failure},
 };
 use crate::{
-    config::{self, Loaded, problem::Problems, settings::Settings},
+    config::{
+        self, Loaded,
+        problem::Problems,
+        settings::{Settings, State},
+    },
     daemon::calendars,
     domain::run::Run,
-    store::{OpenError, SqliteStore},
+    store::{OpenError, SqlStore},
 };
 
 /// What every command shares.
@@ -51,7 +55,7 @@ impl Context {
         if settings.calendars.iter().all(|calendar| calendar.source.is_file()) {
             return Ok(settings);
         }
-        let kept = match SqliteStore::open_to_read(&settings.state_directory).await {
+        let kept = match SqlStore::read_at(&settings.state).await {
             Ok(store) => calendars::kept(&store, &settings.calendars).await,
             Err(OpenError::Missing { .. }) => return Ok(settings),
             Err(error) => return Err(Failure::internal(error.into())),
@@ -71,25 +75,24 @@ impl Context {
         environment
     }
 
-    /// Returns the state directory: as said, or as configured, also by a configuration with mistakes.
+    /// Returns where the store and the socket are: the folder as said, or all as configured, also by a configuration with
+    /// mistakes.
     ///
     /// # Errors
     /// What of the configuration could not be read, when the directory may be named in it.
-    pub fn state_directory(&self) -> Result<PathBuf, Failure> {
-        match &self.state {
-            Some(state) => Ok(state.clone()),
-            None => config::state_directory(&self.config, &config::process_environment()).map_err(|problems| {
-                Failure::say(Exit::Usage, format!("{}\nhint: `--state DIR` needs none of it", told(&problems)))
-            }),
-        }
+    pub fn state(&self) -> Result<State, Failure> {
+        let found = config::state(&self.config, &self.environment());
+        found.map_err(|problems| {
+            Failure::say(Exit::Usage, format!("{}\nhint: `--state DIR` needs none of it", told(&problems)))
+        })
     }
 
     /// Opens the store to read.
     ///
     /// # Errors
     /// [`Exit::NoAgent`] when there is none yet.
-    pub async fn store(&self) -> Result<SqliteStore, Failure> {
-        let opened = SqliteStore::open_to_read(&self.state_directory()?).await;
+    pub async fn store(&self) -> Result<SqlStore, Failure> {
+        let opened = SqlStore::read_at(&self.state()?).await;
         opened.map_err(|error| match error {
             OpenError::Missing { .. } => Failure::new(Exit::NoAgent, error),
             other => Failure::internal(other.into()),
@@ -109,7 +112,7 @@ pub fn told(problems: &Problems) -> String {
 ///
 /// # Errors
 /// [`Exit::NotFound`] when there is none, or more than one.
-pub async fn find_run(store: &SqliteStore, prefix: &str) -> Result<Run, Failure> {
+pub async fn find_run(store: &SqlStore, prefix: &str) -> Result<Run, Failure> {
     let mut runs = store.runs_by_prefix(prefix).await.map_err(|error| Failure::internal(error.into()))?;
     match (runs.pop(), runs.pop()) {
         (Some(run), None) => Ok(run),

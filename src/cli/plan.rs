@@ -30,7 +30,7 @@ use crate::{
         words::did_you_mean,
     },
     engine::ports::{Rows, Store},
-    store::{OpenError, SqliteStore},
+    store::{OpenError, SqlStore},
 };
 
 /// Longest range of a forecast.
@@ -143,7 +143,7 @@ fn chosen(asked: &[String], rules: &[&Rules]) -> Result<Cluster, Failure> {
 /// # Errors
 /// [`Exit::Internal`] when the store cannot be read.
 pub async fn outlook(settings: &Settings) -> Result<Outlook, Failure> {
-    let store = match SqliteStore::open_to_read(&settings.state_directory).await {
+    let store = match SqlStore::read_at(&settings.state).await {
         Ok(store) => store,
         Err(OpenError::Missing { .. }) => return Ok(Outlook::default()),
         Err(error) => return Err(Failure::internal(error.into())),

@@ -9,7 +9,7 @@ use super::{
     exit::{Exit, Failure},
     render,
 };
-use crate::http::status::{CalendarStatus, Status};
+use crate::http::status::{CalendarStatus, Role, Status};
 
 /// Prints the agent's status.
 ///
@@ -23,6 +23,11 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     }
     let ready = if status.is_ready() { "ready" } else { "NOT READY" };
     render::line(&format!("agent       {} {ready}, since {}", status.version, render::instant(status.started_at)))?;
+    match &status.role {
+        Role::Unknown => {}
+        Role::Active => render::line("role        active")?,
+        Role::Standby { holder } => render::line(&format!("role        standby; active is {holder}"))?,
+    }
     render::line(&format!("store       {}", status.store_failure.as_deref().unwrap_or("ok")))?;
     let config = match &status.config_refused {
         None => format!("loaded {}", render::instant(status.config_loaded_at)),

@@ -27,7 +27,7 @@ use crate::{
     },
     engine::ports::{QuarantinedMessage, StoreError},
     store::{
-        SqliteStore,
+        SqlStore,
         history::{KnownEvent, RunFilter},
     },
 };
@@ -80,7 +80,7 @@ pub async fn run(context: &Context, args: &WhyArgs) -> Result<Exit, Failure> {
 }
 
 /// Explains a message that could not be read; tells whether there is one of this id.
-async fn explain_aside(context: &Context, store: &SqliteStore, id: &str) -> Result<bool, Failure> {
+async fn explain_aside(context: &Context, store: &SqlStore, id: &str) -> Result<bool, Failure> {
     let kept = store.quarantined(MOST_ASIDE).await.map_err(internal)?;
     let Some(kept) = kept.into_iter().find(|kept| kept.message_id == id) else { return Ok(false) };
     let QuarantinedMessage { queue, received_at, reason, .. } = &kept;
@@ -96,7 +96,7 @@ async fn explain_aside(context: &Context, store: &SqliteStore, id: &str) -> Resu
     Ok(true)
 }
 
-async fn explain(context: &Context, store: &SqliteStore, run: &Run) -> Result<Exit, Failure> {
+async fn explain(context: &Context, store: &SqlStore, run: &Run) -> Result<Exit, Failure> {
     let journal = store.journal(&run.id).await.map_err(internal)?;
     let judged = journal.iter().rev().find(|entry| !entry.explained.is_empty());
     if context.output == Output::Json {
@@ -144,7 +144,7 @@ fn sentence(run: &Run) -> String {
     }
 }
 
-async fn explain_event(context: &Context, store: &SqliteStore, known: &KnownEvent) -> Result<(), Failure> {
+async fn explain_event(context: &Context, store: &SqlStore, known: &KnownEvent) -> Result<(), Failure> {
     let mut runs = Vec::new();
     for id in &known.runs {
         runs.extend(store.run(id).await.map_err(internal)?);
@@ -223,7 +223,7 @@ async fn slot(context: &Context, experiment: &str, time: &str) -> Result<Exit, F
 }
 
 /// Finds the run that a slot opened, or stands for it, or else what happened in that second.
-async fn decided(store: &SqliteStore, name: &Name, at: Timestamp) -> Result<Option<Run>, Failure> {
+async fn decided(store: &SqlStore, name: &Name, at: Timestamp) -> Result<Option<Run>, Failure> {
     let filter = RunFilter { experiment: Some(name.clone()), limit: MOST_RUNS, ..RunFilter::default() };
     let runs = store.runs(&filter).await.map_err(internal)?;
     let closeness = |run: &Run| match (&run.trigger, &run.state) {

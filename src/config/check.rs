@@ -11,6 +11,7 @@ mod policy;
 mod provision;
 mod schedules;
 mod spans;
+mod state;
 mod triggers;
 mod values;
 mod webhooks;
@@ -27,7 +28,7 @@ use super::{
     path::{Index, KeyPath},
     problem::Problem,
     raw::{Raw, RawEventBus, RawLogFormat, RawOnShutdown, RawPlace, RawQueue, RawTelemetry},
-    settings::{Endpoint, EventBus, LogFormat, OnShutdown, Queue, Settings, Telemetry},
+    settings::{Endpoint, EventBus, LogFormat, OnShutdown, Queue, Settings, State, Telemetry},
     sources::Completeness,
 };
 use crate::domain::{
@@ -35,6 +36,7 @@ use crate::domain::{
     experiment::{Place, Rules},
     schedule::CronSchedule,
 };
+pub use state::state;
 pub use values::parse_duration;
 use values::{DAY, HOUR, MINUTE, SECOND};
 
@@ -109,7 +111,12 @@ impl<'a> Check<'a> {
         let drain = agent.key("drain_timeout");
         let history = root.key("history");
         let settings = Settings {
-            state_directory: state_directory(raw.state_directory, env),
+            state: self.state(
+                state_directory(raw.state_directory, env),
+                raw.state,
+                raw.state_password_file,
+                raw.replica,
+            ),
             rules: Rules {
                 experiments,
                 windows,
@@ -130,6 +137,7 @@ impl<'a> Check<'a> {
             },
             drain_timeout: self.duration(&drain, raw.agent.drain_timeout, SECOND * 30, SignedDuration::ZERO..=HOUR),
             history: self.duration(&history, raw.history, DAY * 90, DAY..=DAY * 3_660),
+            history_runs: self.history_runs(&root.key("history_runs"), raw.history_runs),
             telemetry: self.telemetry(raw.telemetry),
         };
         self.doubts(&settings);
@@ -226,10 +234,12 @@ impl<'a> Check<'a> {
 }
 
 /// Returns the folder of the store: as configured, else as systemd says, else the default.
-pub fn state_directory(configured: Option<String>, env: &[(String, String)]) -> PathBuf {
+pub fn state_directory(configured: Option<String>, env: &[(String, String)]) -> State {
     let of_service = || {
         let (_, folders) = env.iter().find(|(name, _)| name == STATE_DIRECTORY)?;
         folders.split(':').next().filter(|folder| !folder.is_empty()).map(str::to_owned)
     };
-    configured.or_else(of_service).map_or_else(|| PathBuf::from(DEFAULT_STATE_DIRECTORY), PathBuf::from)
+    let directory =
+        configured.or_else(of_service).map_or_else(|| PathBuf::from(DEFAULT_STATE_DIRECTORY), PathBuf::from);
+    State { directory, postgres: None }
 }

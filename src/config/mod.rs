@@ -28,7 +28,7 @@ use self::{
     path::Index,
     problem::{Problem, Problems},
     raw::Raw,
-    settings::Settings,
+    settings::{Settings, State},
     sources::Completeness,
     walk::Walk,
 };
@@ -77,18 +77,26 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
     Err(Problems(problems))
 }
 
-/// Finds the state directory, whatever else is wrong: who wants to stop something must not have to mend the
+/// Finds where the store and the socket are, whatever else is wrong: who wants to stop something must not have to mend the
 /// configuration first.
 ///
 /// # Errors
 /// What could not be read, when the directory may be named in it.
-pub fn state_directory(path: &Path, env: &[(String, String)]) -> Result<PathBuf, Problems> {
+pub fn state(path: &Path, env: &[(String, String)]) -> Result<State, Problems> {
     let merged = sources::merge(path, env);
-    let said = merged.value.get("state_directory").and_then(Value::as_str).map(str::to_owned);
-    if said.is_none() && merged.completeness == Completeness::Partial {
+    let said = |key| merged.value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let directory = said("state_directory");
+    if directory.is_none() && merged.completeness == Completeness::Partial {
         return Err(Problems(merged.problems));
     }
-    Ok(check::state_directory(said, env))
+    let state = check::state_directory(directory, env);
+    Ok(check::state(state, said("state"), said("state_password_file").map(|file| beside(path, &file))))
+}
+
+/// What does not begin at the root is below the folder of the configuration.
+fn beside(config: &Path, file: &str) -> PathBuf {
+    let folder = if config.is_dir() { Some(config) } else { config.parent() };
+    folder.map_or_else(|| PathBuf::from(file), |folder| folder.join(file))
 }
 
 /// Returns the environment of the process. A variable that is not UTF-8 cannot be one of ours.

@@ -17,8 +17,17 @@ pub use triggers::{RawMapping, RawRollbacks, RawSupersede, RawTexts, RawTrigger}
 pub struct Raw {
     /// Folder of the store and the socket. Default: `$STATE_DIRECTORY`, else `/var/lib/firedrill`.
     pub state_directory: Option<String>,
+    /// Server of the store, for several replicas: `postgres://USER@HOST/DATABASE`, without a password. Default: a file in the
+    /// state directory.
+    pub state: Option<String>,
+    /// File of the password for `state`.
+    pub state_password_file: Option<String>,
+    /// Name of this replica. Default: host name and process id.
+    pub replica: Option<String>,
     /// How long finished runs, events and journal entries are kept. Default `90d`.
     pub history: Option<String>,
+    /// Most finished runs that are kept: 1000 to 100000000. Default 200000.
+    pub history_runs: Option<i64>,
     /// Where AWS is called when nothing else is said.
     pub aws: RawPlace,
     /// The agent itself.

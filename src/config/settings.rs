@@ -15,8 +15,8 @@ use crate::domain::{
 /// Everything that was configured.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Folder of the store and the socket.
-    pub state_directory: PathBuf,
+    /// Where the store and the socket are.
+    pub state: State,
     /// Experiments and windows, for the planner.
     pub rules: Rules,
     /// Calendars that windows refer to.
@@ -37,8 +37,40 @@ pub struct Settings {
     pub drain_timeout: SignedDuration,
     /// How long finished runs, events and journal entries are kept.
     pub history: SignedDuration,
+    /// Most finished runs that are kept.
+    pub history_runs: u32,
     /// Traces, metrics and logs.
     pub telemetry: Telemetry,
+}
+
+/// Where the store and the socket are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Folder of the socket, and of the store unless that is on a server.
+    pub directory: PathBuf,
+    /// The server, if the store is on one.
+    pub postgres: Option<Postgres>,
+}
+
+/// A store on a server that several replicas may share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postgres {
+    /// Where: without a password.
+    pub url: String,
+    /// File of the password, where it takes one.
+    pub password_file: Option<PathBuf>,
+    /// This replica's name; by default that of the host and the process.
+    pub replica: Option<String>,
+}
+
+impl Postgres {
+    /// Returns host and database, for people.
+    pub fn shown(&self) -> String {
+        let place = self.url.split('?').next().unwrap_or(&self.url);
+        let place = place.split_once("://").map_or(place, |(_, rest)| rest);
+        let place = place.rsplit_once('@').map_or(place, |(_, rest)| rest);
+        format!("postgres://{place}")
+    }
 }
 
 /// A calendar that windows refer to.

@@ -37,17 +37,17 @@ use crate::{
     config::settings::{OnShutdown, Settings, Webhook},
     domain::{experiment::Rules, ids::Name, plan::Mode},
     engine::{
-        ports::{Hints, WakeSource},
+        ports::{Hints, Store, StoreError, WakeSource},
         run_loop::Engine,
     },
     http::{
         api::{self, Api, LeverWish},
         serve,
-        status::{QUEUE_READY, Status},
+        status::{QUEUE_READY, Role, Status},
         webhook::{self, Hooks},
     },
     ingest::{event::EventIngest, manual::ManualIngest, quarantine::Quarantine},
-    store::{OpenError, SqliteStore},
+    store::{OpenError, SqlStore},
     telemetry::Telemetry,
 };
 
@@ -86,7 +86,7 @@ pub struct Agent {
     /// Signs of life of the engine.
     alive: watch::Receiver<u64>,
     reload: mpsc::Sender<oneshot::Sender<api::ReloadAnswer>>,
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     scheduler: JobScheduler,
     socket: PathBuf,
     on_shutdown: OnShutdown,
@@ -94,7 +94,7 @@ pub struct Agent {
 
 /// Parts that several tasks share.
 struct Shared {
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     places: Arc<Places>,
     rules: watch::Receiver<Arc<Rules>>,
     poke: Arc<Notify>,
@@ -107,7 +107,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn events(&self) -> EventIngest<SqliteStore> {
+    fn events(&self) -> EventIngest<SqlStore> {
         EventIngest::new(self.store.clone(), self.rules.clone(), self.poke.clone(), self.hints.clone())
     }
 }
@@ -137,8 +137,8 @@ impl Agent {
         telemetry: &Telemetry,
         places: Places,
     ) -> Result<Self, StartError> {
-        directory::keep_private(&settings.state_directory)?;
-        let store = Arc::new(SqliteStore::open(&settings.state_directory).await?);
+        directory::keep_private(&settings.state.directory)?;
+        let store = Arc::new(SqlStore::open_at(&settings.state).await?);
         let (alive_to, alive) = watch::channel(0);
         let heartbeat = Heartbeat::new(alive_to.clone());
         let now = heartbeat.now();
@@ -236,6 +236,13 @@ impl Agent {
             tracing::debug!(%error, "heartbeat");
         }
         self.tasks.shutdown().await;
+        // Also where the engine was cut off: nothing of this process calls anybody any more.
+        if let Err(error) = self.store.release().await {
+            tracing::warn!(
+                error = chain(&error),
+                "the lease could not be given back; another replica waits until it ends"
+            );
+        }
         self.store.close().await;
         if let Err(error) = std::fs::remove_file(&self.socket) {
             tracing::debug!(%error, "socket");
@@ -247,6 +254,7 @@ fn first_status(settings: &Settings, now: Timestamp) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: now,
+        role: Role::Unknown,
         surveyed_at: None,
         store_failure: None,
         halt: None,
@@ -273,8 +281,8 @@ async fn spawn_listeners(
     let quarantine = Quarantine::new(shared.store.clone(), ingest);
     let levers = spawn_levers(tasks, shared, manual.clone());
     let api = Api { manual, quarantine, status: status.clone(), levers, reload: reload.clone() };
-    let (listener, path) = serve::open_socket(&settings.state_directory).map_err(|source| StartError::Listen {
-        address: settings.state_directory.join(serve::SOCKET_FILE).display().to_string(),
+    let (listener, path) = serve::open_socket(&settings.state.directory).map_err(|source| StartError::Listen {
+        address: settings.state.directory.join(serve::SOCKET_FILE).display().to_string(),
         source,
     })?;
     let routes = api::operator_routes(api.clone());
@@ -301,7 +309,7 @@ async fn spawn_listeners(
 fn spawn_levers(
     tasks: &mut JoinSet<&'static str>,
     shared: &Shared,
-    manual: ManualIngest<SqliteStore>,
+    manual: ManualIngest<SqlStore>,
 ) -> mpsc::Sender<LeverWish> {
     let (wishes, asked) = mpsc::channel(1);
     let keeper = LeverKeeper { manual, levers: Levers::new(shared.places.clone()) };
@@ -397,15 +405,17 @@ fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &S
 }
 
 fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, wanted: Arc<Notify>) {
-    let (store, history) = (shared.store.clone(), settings.history);
+    let (store, history, most) = (shared.store.clone(), settings.history, settings.history_runs);
     tasks.spawn(async move {
         loop {
             wanted.notified().await;
             // Batch by batch, so that the engine's own writes come between.
             loop {
-                match store.prune(heartbeat::now(), history).await {
+                match store.prune(heartbeat::now(), history, most).await {
                     Ok(0) => break,
                     Ok(rows) => tracing::info!(rows, "old history deleted"),
+                    // The active replica does it.
+                    Err(StoreError::Fenced) => break,
                     Err(error) => {
                         tracing::warn!(error = chain(&error), "old history could not be deleted");
                         break;

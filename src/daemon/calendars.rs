@@ -33,7 +33,7 @@ use crate::{
     },
     engine::ports::StoreError,
     http::status::{CalendarStatus, Status},
-    store::{SqliteStore, calendars::CalendarRow},
+    store::{SqlStore, calendars::CalendarRow},
 };
 
 /// Longest time between two looks at the clock.
@@ -48,7 +48,7 @@ const FIRST_READS: Duration = Duration::from_secs(5);
 
 /// All calendars of the configuration in force.
 pub struct Calendars {
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     places: Arc<Places>,
     rules: watch::Sender<Arc<Rules>>,
     status: watch::Sender<Arc<Status>>,
@@ -152,7 +152,7 @@ impl Entry {
 impl Calendars {
     /// Takes the calendars of a configuration, with what the store knows of them, and puts that into force.
     pub async fn start(
-        store: Arc<SqliteStore>,
+        store: Arc<SqlStore>,
         places: Arc<Places>,
         calendars: Vec<Calendar>,
         rules: watch::Sender<Arc<Rules>>,
@@ -331,7 +331,7 @@ impl Calendars {
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
 pub async fn kept(
-    store: &SqliteStore,
+    store: &SqlStore,
     calendars: &[Calendar],
 ) -> Result<BTreeMap<CalendarName, (Option<Arc<Found>>, Reading)>, StoreError> {
     let mut kept = BTreeMap::new();

@@ -19,7 +19,7 @@ use crate::{
         run::{JournalEntry, Observation, Run, Trigger},
     },
     engine::ports::StoreError,
-    store::SqliteStore,
+    store::SqlStore,
     telemetry::Traces,
 };
 
@@ -27,6 +27,8 @@ use crate::{
 const BATCH: u32 = 100;
 /// Longest time between two looks at the journal.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Time between two looks whether this replica has become the active one.
+const STAND_BY: Duration = Duration::from_secs(1);
 /// First wait after a failed delivery; doubled up to [`BACKOFF_LIMIT`].
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest wait after a failed delivery.
@@ -45,7 +47,7 @@ pub enum Load {
 /// One reader of the journal.
 pub struct Courier {
     /// Where the journal is.
-    pub store: Arc<SqliteStore>,
+    pub store: Arc<SqlStore>,
     /// What it carries.
     pub load: Load,
     /// Notified when the journal has grown.
@@ -65,6 +67,11 @@ impl Courier {
     pub async fn run(self) {
         loop {
             let grew = self.grew.notified();
+            if !self.store.is_active() {
+                // The active replica carries, from where this one has come.
+                tokio::time::sleep(STAND_BY).await;
+                continue;
+            }
             let carried = match &self.load {
                 // Whoever wants traces later is not sent those of the past.
                 Load::Traces(traces) if !traces.are_wanted() => {

@@ -73,8 +73,10 @@ impl Reloader {
         let old = &self.started;
         let agent = |settings: &Settings| (settings.on_shutdown, settings.drain_timeout);
         let changed = [
-            ("state_directory", old.state_directory != new.state_directory),
+            ("state_directory", old.state.directory != new.state.directory),
+            ("state", old.state.postgres != new.state.postgres),
             ("history", old.history != new.history),
+            ("history_runs", old.history_runs != new.history_runs),
             ("agent", agent(old) != agent(new)),
             ("queues", old.queues != new.queues),
             ("event_bus", old.event_bus != new.event_bus),

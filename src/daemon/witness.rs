@@ -23,7 +23,10 @@ use crate::{
         window,
     },
     engine::ports::{StoreDid, StoreError, Witness},
-    http::{status::Status, webhook::HookWitness},
+    http::{
+        status::{Role, Status},
+        webhook::HookWitness,
+    },
     ingest::event::Taken,
     telemetry::{Metrics, logs},
 };
@@ -132,6 +135,7 @@ impl Witness for Teller {
         };
         let waiting: Vec<_> = rules.experiments.values().filter_map(waits).collect();
         self.metrics.set_status(crate::telemetry::Status {
+            is_active: true,
             active_runs: open_runs.clone(),
             next_slots: next_slots.iter().map(|(name, at)| (name.to_string(), *at)).collect(),
             active_blackouts: closed.clone(),
@@ -140,7 +144,11 @@ impl Witness for Teller {
         });
         let halt = rows.halt.clone();
         let paused: BTreeMap<_, _> = waiting.into_iter().map(|(name, why)| (name, why.to_string())).collect();
+        if self.status.borrow().role != Role::Active {
+            tracing::info!("this replica is the active one");
+        }
         self.update(|status| {
+            status.role = Role::Active;
             status.surveyed_at = Some(at);
             status.halt = halt;
             status.paused = paused;
@@ -173,7 +181,23 @@ impl Witness for Teller {
 
     fn standing_by(&self, holder: &str) {
         self.life.stands_by();
-        tracing::debug!(holder, "another replica holds the lease; standing by");
+        // The lease could be asked for, and what this replica could not write is another's business.
+        if self.store_is(|known| known.map(|_| None)) {
+            tracing::info!("the store can be used again");
+        }
+        let role = Role::Standby { holder: holder.to_owned() };
+        if self.status.borrow().role == role {
+            return;
+        }
+        tracing::info!(holder, "another replica is the active one; standing by");
+        self.metrics.set_status(crate::telemetry::Status::default());
+        self.update(|status| {
+            status.role = role;
+            status.surveyed_at = None;
+            status.open_runs.clear();
+            status.next_slots.clear();
+            status.closed_by.clear();
+        });
     }
 }
 

@@ -14,6 +14,9 @@ pub struct Status {
     pub version: String,
     /// When the agent began.
     pub started_at: Timestamp,
+    /// Whether this replica decides.
+    #[serde(default)]
+    pub role: Role,
     /// When the engine last looked at all rows.
     pub surveyed_at: Option<Timestamp>,
     /// Why the store cannot be used, if it cannot: nothing starts then.
@@ -40,6 +43,22 @@ pub struct Status {
     pub config_refused: Option<String>,
 }
 
+/// Whether a replica decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// It does.
+    Active,
+    /// Another does: this one answers, takes events in, and waits for the lease.
+    Standby {
+        /// Which one does.
+        holder: String,
+    },
+}
+
 /// What is known of a calendar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CalendarStatus {
@@ -57,8 +76,9 @@ pub struct CalendarStatus {
 pub const QUEUE_READY: &str = "ready";
 
 impl Status {
-    /// Tells whether the agent can do all it was configured for: it sees its rows, and reads its queues.
+    /// Tells whether the agent can do all it was configured for: it sees its rows, or stands by, and reads its queues.
     pub fn is_ready(&self) -> bool {
-        self.surveyed_at.is_some() && self.store_failure.is_none() && self.queues.values().all(|q| q == QUEUE_READY)
+        let sees = self.surveyed_at.is_some() || matches!(self.role, Role::Standby { .. });
+        sees && self.store_failure.is_none() && self.queues.values().all(|q| q == QUEUE_READY)
     }
 }

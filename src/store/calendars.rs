@@ -3,8 +3,11 @@
 use jiff::Timestamp;
 
 use super::{
-    SqliteStore,
-    rows::{from_json, from_us, name, read_failed, to_json, write_failed},
+    SqlStore,
+    database::Writer,
+    rows::{from_json, from_us, name, to_json},
+    statement::Statement,
+    text::Text,
 };
 use crate::{
     domain::{calendar::found::Found, ids::CalendarName},
@@ -25,18 +28,15 @@ pub struct CalendarRow {
     pub failure: Option<String>,
 }
 
-type Columns = (String, String, Option<i64>, Option<String>, Option<String>);
+type Columns = (Text, Text, Option<i64>, Option<Text>, Option<Text>);
 
-impl SqliteStore {
+impl SqlStore {
     /// Returns every calendar that was ever read or tried.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn calendars(&self) -> Result<Vec<CalendarRow>, StoreError> {
-        let rows: Vec<Columns> = sqlx::query_as("SELECT name, source, read_at_us, found, failure FROM calendars")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(read_failed)?;
+        let rows: Vec<Columns> = self.database.read(Statement::Calendars, &[(); 0]).await?;
         rows.into_iter().map(row).collect()
     }
 
@@ -46,18 +46,9 @@ impl SqliteStore {
     /// [`StoreError`] when the store cannot be written.
     pub async fn keep_calendar(&self, row: &CalendarRow) -> Result<(), StoreError> {
         let found = row.found.as_ref().map(|(_, found)| to_json("calendars", found)).transpose()?;
-        sqlx::query(
-            "INSERT OR REPLACE INTO calendars (name, source, read_at_us, found, failure) VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(row.name.as_str())
-        .bind(&row.source)
-        .bind(row.found.as_ref().map(|(at, _)| at.as_microsecond()))
-        .bind(found)
-        .bind(&row.failure)
-        .execute(&self.pool)
-        .await
-        .map_err(write_failed)?;
-        Ok(())
+        let read_at = row.found.as_ref().map(|(at, _)| at.as_microsecond());
+        let columns = (row.name.as_str(), &row.source, read_at, found, &row.failure);
+        self.write_one(Writer::Anyone, Statement::KeepCalendar, &columns).await.map(|_| ())
     }
 
     /// Forgets all calendars but those of these names.
@@ -65,12 +56,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] when the store cannot be written.
     pub async fn forget_other_calendars(&self, names: &[CalendarName]) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM calendars WHERE name NOT IN (SELECT value FROM json_each(?))")
-            .bind(to_json("calendars", &names)?)
-            .execute(&self.pool)
-            .await
-            .map_err(write_failed)?;
-        Ok(())
+        self.write_one(Writer::Anyone, Statement::ForgetOtherCalendars, &names).await.map(|_| ())
     }
 }
 
@@ -79,5 +65,5 @@ fn row((text, source, read_at, found, failure): Columns) -> Result<CalendarRow, 
         Some((us, found)) => Some((from_us("calendars", us)?, from_json("calendars", &found)?)),
         None => None,
     };
-    Ok(CalendarRow { name: name("calendars", &text)?, source, found, failure })
+    Ok(CalendarRow { name: name("calendars", &text)?, source: source.0, found, failure: failure.map(|text| text.0) })
 }

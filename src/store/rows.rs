@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
+use sqlx::postgres::PgDatabaseError;
 
 use crate::{
     domain::{ids::Name, run::Run},
@@ -20,14 +21,16 @@ pub fn write_failed(source: sqlx::Error) -> StoreError {
     if is_refusal { StoreError::Refused { source } } else { StoreError::Query { action: "write", source } }
 }
 
-/// Tells whether SQLite could write, and did not take the row itself: the low byte of its code tells the kind of error
-/// (SQLite, result codes).
+/// Tells whether the database could write, and did not take the row itself.
 fn is_refusal(error: &sqlx::Error) -> bool {
-    const TOO_BIG: i32 = 18;
-    const CONSTRAINT: i32 = 19;
-    const MISMATCH: i32 = 20;
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
-    code.is_some_and(|code| [TOO_BIG, CONSTRAINT, MISMATCH].contains(&(code & 0xff)))
+    let Some(error) = error.as_database_error() else { return false };
+    let code = error.code().unwrap_or_default();
+    match error.try_downcast_ref::<PgDatabaseError>() {
+        // Data, a constraint, a limit (PostgreSQL, appendix A: the class is the first two characters).
+        Some(_) => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
+        // Too big, a constraint, a mismatch (SQLite, result codes: the low byte tells the kind).
+        None => code.parse::<i32>().is_ok_and(|code| [18, 19, 20].contains(&(code & 0xff))),
+    }
 }
 
 /// Reads a JSON column.
@@ -70,14 +73,31 @@ pub fn run(body: &str) -> Result<Run, StoreError> {
     from_json("runs", body)
 }
 
-/// The columns of a run: what never changes, then the rest.
-pub type RunColumns<'a> = (&'a str, &'a str, &'static str, String, i64, &'static str, i64, i64, i64, String);
+/// The columns of a run: what never changes, then the rest, then what is asked of the body where SQL does not look into it:
+/// key, version and id of the deployment, and whether the template is known.
+pub type RunColumns<'a> = (
+    &'a str,
+    &'a str,
+    &'static str,
+    String,
+    i64,
+    &'static str,
+    i64,
+    i64,
+    i64,
+    String,
+    Option<&'a str>,
+    Option<&'a str>,
+    Option<&'a str>,
+    i64,
+);
 
 /// Returns the columns of a run that changed at an instant.
 ///
 /// # Errors
 /// [`StoreError::Row`] when it has no JSON form.
 pub fn run_columns(run: &Run, at: Timestamp) -> Result<RunColumns<'_>, StoreError> {
+    let deployment = run.trigger.deployment();
     Ok((
         run.id.as_str(),
         run.experiment.as_str(),
@@ -89,5 +109,9 @@ pub fn run_columns(run: &Run, at: Timestamp) -> Result<RunColumns<'_>, StoreErro
         at.as_microsecond(),
         i64::try_from(run.revision).unwrap_or(i64::MAX),
         to_json("runs", run)?,
+        deployment.map(|deployment| deployment.key.as_str()),
+        deployment.and_then(|deployment| deployment.version.as_deref()),
+        deployment.and_then(|deployment| deployment.id.as_deref()),
+        i64::from(run.facts.is_some()),
     ))
 }

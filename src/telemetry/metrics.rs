@@ -25,6 +25,8 @@ use crate::domain::{
 /// Where things stand, for the gauges.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
+    /// Whether this replica decides.
+    pub is_active: bool,
     /// Runs that are not over, by state.
     pub active_runs: BTreeMap<String, u64>,
     /// The next slot of each experiment that has one.
@@ -267,6 +269,12 @@ fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
                 gauge.observe(second, &[KeyValue::new(names::EXPERIMENT, experiment.clone())]);
             }
         }))
+        .build();
+    meter
+        .u64_observable_gauge(names::METRIC_ACTIVE)
+        .with_unit(names::UNIT_REPLICAS)
+        .with_description("1 while this replica decides, 0 while another does")
+        .with_callback(reading(|status, gauge| gauge.observe(u64::from(status.is_active), &[])))
         .build();
     meter
         .u64_observable_gauge(names::METRIC_BLACKOUTS)

@@ -125,6 +125,8 @@ pub const METRIC_WAITING: &str = "firedrill.experiments.waiting";
 pub const METRIC_BLACKOUTS: &str = "firedrill.blackouts.active";
 /// Gauge of the time since each [`CALENDAR`] was last read, seconds; of one never read, since the agent began.
 pub const METRIC_CALENDAR_AGE: &str = "firedrill.calendar.age";
+/// Gauge: 1 while this replica decides, 0 while another does.
+pub const METRIC_ACTIVE: &str = "firedrill.replica.active";
 /// Counter of planner passes; standing still means that nothing is planned any more.
 pub const METRIC_STEPS: &str = "firedrill.engine.steps";
 
@@ -146,6 +148,8 @@ pub const UNIT_EVENTS: &str = "{event}";
 pub const UNIT_CALLS: &str = "{call}";
 /// Windows.
 pub const UNIT_WINDOWS: &str = "{window}";
+/// Replicas.
+pub const UNIT_REPLICAS: &str = "{replica}";
 /// Planner passes.
 pub const UNIT_STEPS: &str = "{step}";
 

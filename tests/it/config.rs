@@ -169,7 +169,7 @@ fn variables_override_and_are_named() {
     let settings = loaded(&[("a.toml", &format!("[aws]\nregion = \"eu-west-1\"\n{GOOD}"))], &env).settings;
     assert_eq!(settings.place.region.as_deref(), Some("us-east-1"));
     assert_eq!(settings.rules.experiments.values().next().expect("one").place.region.as_deref(), Some("us-east-1"));
-    assert_eq!(settings.state_directory, Path::new("/run/one"));
+    assert_eq!(settings.state.directory, Path::new("/run/one"));
     assert_eq!(settings.rules.windows.len(), 1);
     let env = [("FIREDRILL__AWS__REGON", "x"), ("FIREDRILL__HISTORY", "soon")];
     insta::assert_snapshot!(refused(&[("a.toml", GOOD)], &env), @r#"
@@ -262,7 +262,7 @@ fn reference_says_the_defaults() {
     let reference = load(Path::new(REFERENCE), []).expect("the reference loads");
     assert_eq!(reference.warnings, []);
     let (shipped, bare) = (reference.settings, loaded(&[("a.toml", GOOD)], &[]).settings);
-    assert_eq!(shipped.state_directory, bare.state_directory);
+    assert_eq!(shipped.state, bare.state);
     assert_eq!((shipped.history, shipped.drain_timeout), (bare.history, bare.drain_timeout));
     assert_eq!((shipped.on_shutdown, shipped.telemetry), (bare.on_shutdown, bare.telemetry));
     assert_eq!((shipped.place, shipped.event_bus, shipped.http_listen), (bare.place, None, None));

@@ -16,7 +16,7 @@ use firedrill::{
     },
     engine::ports::{Hints, Store},
     ingest::event::{EventIngest, KEPT_BODY_BYTES, Message, QUARANTINE_BODY_BYTES, Taken},
-    store::SqliteStore,
+    store::SqlStore,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -237,8 +237,8 @@ fn message(id: &str, body: &str) -> Message {
 /// An ingest of [`rules`] over an empty store.
 struct Intake {
     _folder: tempfile::TempDir,
-    store: Arc<SqliteStore>,
-    ingest: EventIngest<SqliteStore>,
+    store: Arc<SqlStore>,
+    ingest: EventIngest<SqlStore>,
     poke: Arc<Notify>,
     hints: Arc<Hints>,
     _rules: watch::Sender<Arc<Rules>>,

@@ -15,6 +15,7 @@ mod matching;
 mod plan;
 mod private;
 mod queue;
+mod replicas;
 mod schedule;
 mod secrets;
 mod service;

@@ -12,7 +12,7 @@ use firedrill::{
         event::{EventIngest, Message, Taken},
         quarantine::{Quarantine, Redriven},
     },
-    store::sqlite::MAX_QUARANTINED,
+    store::sql::MAX_QUARANTINED,
 };
 use jiff::SignedDuration;
 use tokio::sync::{Notify, watch};

@@ -1,16 +1,20 @@
-//! The store's contract: what every [`Store`] promises, shown of SQLite.
+//! The store's contract: what every [`Store`] promises, shown of SQLite, of PostgreSQL and of the simulated one.
 //!
-//! The rules are functions over any store, each on an empty one, so that another implementor is held to the same.
+//! The rules are functions over any store, each on an empty one that holds the lease. Those of what people and couriers read
+//! are shown of both databases.
 
 mod calendars;
 mod deployments;
 mod failing;
 mod history;
+mod lease;
 mod opening;
+mod server;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use firedrill::{
+    config::settings::{self, State},
     domain::{
         ids::RunId,
         outcome::Outcome,
@@ -18,24 +22,95 @@ use firedrill::{
         run::{Observation, Run, RunState, SkipReason, Trigger},
     },
     engine::ports::{
-        Arrival, Change, Committed, EventRow, Found, Journaled, QuarantinedMessage, Recorded, Rows, Store, StoreError,
+        Arrival, Change, Committed, EventRow, Found, Journaled, Lease, QuarantinedMessage, Recorded, Rows, Store,
+        StoreError,
     },
-    store::SqliteStore,
+    store::SqlStore,
 };
 use tempfile::TempDir;
 
-use crate::support::{
-    runs::name,
-    world::{asked, event_run, halt, read, slot_run, t, trigger},
+use crate::{
+    sim::{
+        nature::{Nature, Pace, Timeline},
+        store::{Intent, MemoryStore},
+    },
+    support::{
+        postgres::Postgres,
+        runs::name,
+        world::{asked, event_run, halt, read, slot_run, t, trigger},
+    },
 };
 
 const AT: &str = "10:00:00";
 
+/// Shows rules of every store there is. Those of PostgreSQL share one server, each in a database of its own.
+macro_rules! shown_of_all {
+    ($($rule:ident)*) => {
+        shown_of_databases! { $($rule)* }
+
+        mod simulated {
+            $(#[tokio::test]
+            async fn $rule() {
+                super::$rule(&super::simulated()).await;
+            })*
+        }
+    };
+}
+
+/// Shows rules of both databases.
+macro_rules! shown_of_databases {
+    ($($rule:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $rule() {
+                let (_folder, store) = $crate::store::empty().await;
+                super::$rule(&store).await;
+            })*
+        }
+
+        #[tokio::test]
+        async fn postgres_keeps_every_rule() {
+            let server = $crate::support::postgres::Postgres::start();
+            $(
+                let store = $crate::store::empty_on(&server, stringify!($rule)).await;
+                println!("rule: {}", stringify!($rule));
+                $rule(&store).await;
+                store.close().await;
+            )*
+        }
+    };
+}
+use shown_of_databases;
+
 /// An empty store in a folder that goes with it.
-pub async fn empty() -> (TempDir, SqliteStore) {
+pub async fn empty() -> (TempDir, SqlStore) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = SqliteStore::open(&folder.path().join("state")).await.expect("a store");
+    let store = SqlStore::open(&folder.path().join("state")).await.expect("a store");
     (folder, store)
+}
+
+/// An empty store of a server, which holds the lease.
+pub async fn empty_on(server: &Postgres, database: &str) -> SqlStore {
+    let store = SqlStore::open_at(&at(&server.database(database), database).1).await.expect("a store");
+    assert!(matches!(store.hold().await, Ok(Lease::Held { .. })), "nobody else is there");
+    store
+}
+
+/// A state directory of its own, and where the store is besides.
+pub fn at(url: &str, replica: &str) -> (TempDir, State) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (url, replica) = (url.to_owned(), Some(replica.to_owned()));
+    let state = State {
+        directory: folder.path().join("state"),
+        postgres: Some(settings::Postgres { url, password_file: None, replica }),
+    };
+    (folder, state)
+}
+
+/// A simulated store without faults.
+fn simulated() -> MemoryStore {
+    let nature = Nature::with_pace(1, t("09:00:00"), Timeline::Dropped, Pace::Instant);
+    MemoryStore::new(Arc::new(nature), Intent::First)
 }
 
 pub async fn rows(store: &impl Store) -> Rows {
@@ -274,10 +349,35 @@ async fn halt_is_set_replaced_and_lifted(store: &impl Store) {
     }
 }
 
-async fn message_is_quarantined_once(store: &impl Store) {
+async fn message_is_quarantined_once_and_forgotten_when_told(store: &impl Store) {
     for reason in ["first", "second"] {
-        store.quarantine(vec![quarantined("q", "m-1", reason)]).await.expect("a write");
+        store
+            .quarantine(vec![quarantined("q", "m-1", reason), quarantined("q", "m\0\u{10ffff}1", "\0")])
+            .await
+            .expect("a write");
     }
+    for (id, reason) in [("m-1", "first"), ("m\0\u{10ffff}1", "\0")] {
+        let kept = store.quarantined_message("q", id).await.expect("a read");
+        assert_eq!(kept, Some(quarantined("q", id, reason)));
+        assert_eq!(store.quarantined_message("other", id).await.expect("a read"), None);
+        assert_eq!(store.forget_quarantined("other", id).await.expect("a write"), Found::No);
+        assert_eq!(store.forget_quarantined("q", id).await.expect("a write"), Found::Yes);
+        assert_eq!(store.forget_quarantined("q", id).await.expect("a write"), Found::No);
+        assert_eq!(store.quarantined_message("q", id).await.expect("a read"), None);
+    }
+}
+
+async fn lease_is_kept_by_who_holds_it_and_taken_again_after_its_release(store: &impl Store) {
+    for _ in 0..2 {
+        assert!(matches!(store.hold().await, Ok(Lease::Held { .. })));
+        commit(store, adopt("09:00:00")).await;
+        store.release().await.expect("a write");
+        store.release().await.expect("a write");
+    }
+    // What comes from outside anybody may write.
+    store.request_runs(vec![slot_run(AT)]).await.expect("a write");
+    assert!(matches!(store.hold().await, Ok(Lease::Held { .. })));
+    assert_eq!(commit(store, advance(&slot_run(AT), skip()).1).await, Committed::Done);
 }
 
 pub fn quarantined(queue: &str, id: &str, reason: &str) -> QuarantinedMessage {
@@ -291,19 +391,7 @@ pub fn quarantined(queue: &str, id: &str, reason: &str) -> QuarantinedMessage {
     }
 }
 
-macro_rules! shown_of_sqlite {
-    ($($rule:ident)*) => {
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $rule() {
-                let (_folder, store) = super::empty().await;
-                super::$rule(&store).await;
-            })*
-        }
-    };
-}
-
-shown_of_sqlite! {
+shown_of_all! {
     adopted_cursor_is_set_once_moves_forward_only_and_is_forgotten
     slots_are_opened_once_whoever_asks_again
     run_advances_from_its_own_revision_only
@@ -316,10 +404,11 @@ shown_of_sqlite! {
     halt_is_set_replaced_and_lifted
     runs_opened_together_keep_their_order
     pause_is_set_replaced_and_lifted_with_the_failures_of_before
-    message_is_quarantined_once
+    message_is_quarantined_once_and_forgotten_when_told
+    lease_is_kept_by_who_holds_it_and_taken_again_after_its_release
 }
 
 /// The run that a store holds under an id.
-async fn stored(store: &SqliteStore, id: &RunId) -> Run {
+async fn stored(store: &SqlStore, id: &RunId) -> Run {
     store.run(id).await.expect("a read").expect("a run")
 }

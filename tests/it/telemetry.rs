@@ -226,6 +226,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
             active_runs: [("running".to_owned(), 2), ("held".to_owned(), 0)].into(),
             next_slots: [("checkout-latency".to_owned(), look_at)].into(),
             active_blackouts: vec!["freeze".to_owned()],
+            is_active: true,
             calendar_ages: [("changes".to_owned(), 301)].into(),
             waiting: [("checkout-latency".to_owned(), "unhealthy")].into(),
         });
@@ -254,6 +255,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
     firedrill.fis.call.duration [s] {firedrill.operation=StartExperiment} 2/0.75
     firedrill.fis.calls [{call}] {firedrill.operation=StartExperiment,firedrill.result=ok} 1
     firedrill.fis.calls [{call}] {firedrill.operation=StartExperiment,firedrill.result=throttled} 1
+    firedrill.replica.active [{replica}] {} 1
     firedrill.run.duration [s] {firedrill.experiment=checkout-latency,firedrill.outcome=completed} 1/312
     firedrill.runs [{run}] {firedrill.experiment=checkout-latency,firedrill.outcome=completed,firedrill.trigger.kind=slot} 1
     firedrill.runs.active [{run}] {firedrill.state=held} 0

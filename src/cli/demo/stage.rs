@@ -14,7 +14,7 @@ use crate::{
     config,
     daemon::agent::Agent,
     simulator::{self, Options, Simulator},
-    store::SqliteStore,
+    store::SqlStore,
     telemetry::Telemetry,
 };
 
@@ -38,7 +38,7 @@ pub struct Stage {
     agent: Agent,
     telemetry: Option<Telemetry>,
     /// Reads what the agent records.
-    pub store: SqliteStore,
+    pub store: SqlStore,
 }
 
 impl Stage {
@@ -74,10 +74,10 @@ impl Stage {
         .to_vec();
         let loaded = config::load(&configuration, environment.clone())?;
         let telemetry = telemetry(&loaded.settings.telemetry)?;
-        let state = loaded.settings.state_directory.clone();
+        let state = loaded.settings.state.directory.clone();
         let credentials = crate::aws::sdk::Places::with_credentials(credentials());
         let agent = Agent::start_with(loaded.settings, configuration, environment, &telemetry, credentials).await?;
-        let store = SqliteStore::open_to_read(&state).await?;
+        let store = SqlStore::open_to_read(&state).await?;
         Ok(Self { folder, simulator, events, agent, telemetry: Some(telemetry), store })
     }
 

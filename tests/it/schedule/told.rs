@@ -42,6 +42,7 @@ fn teller(rules: Rules) -> Teller {
     let status = Status {
         version: String::new(),
         started_at: at("2011-12-01T00:00:00Z"),
+        role: Default::default(),
         surveyed_at: None,
         store_failure: None,
         halt: None,

@@ -1,8 +1,11 @@
 //! Calendars as they were last read.
 
-use firedrill::{domain::calendar::found::Found, store::calendars::CalendarRow};
+use firedrill::{
+    domain::calendar::found::Found,
+    store::{SqlStore, calendars::CalendarRow},
+};
 
-use super::{AT, empty, opening::connect};
+use super::{AT, empty, opening::connect, shown_of_databases};
 use crate::support::{runs::name, world::t};
 
 fn row(label: &str) -> CalendarRow {
@@ -11,9 +14,7 @@ fn row(label: &str) -> CalendarRow {
     CalendarRow { name: name(label), source: "somewhere".to_owned(), found, failure: None }
 }
 
-#[tokio::test]
-async fn calendar_is_kept_once_with_what_was_last_found() {
-    let (_folder, store) = empty().await;
+async fn calendar_is_kept_once_with_what_was_last_found(store: &SqlStore) {
     assert_eq!(store.calendars().await.expect("rows"), []);
     let never = CalendarRow { found: None, failure: Some("denied".to_owned()), ..row("a") };
     let state = Found::State { is_open: true, until: Some(t("11:00:00")), because: "denied".to_owned() };
@@ -38,4 +39,8 @@ async fn calendar_that_cannot_be_read_is_an_error() {
     sqlx::query("UPDATE calendars SET found = '{}'").execute(&mut connection).await.expect("an update");
     let error = store.calendars().await.expect_err("a row of nobody");
     assert_eq!(error.to_string(), "the store's row `calendars` cannot be read");
+}
+
+shown_of_databases! {
+    calendar_is_kept_once_with_what_was_last_found
 }

@@ -23,7 +23,7 @@ use firedrill::{
         ports::{FaultInjector, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
         run_loop::Engine,
     },
-    store::SqliteStore,
+    store::SqlStore,
 };
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
@@ -118,7 +118,7 @@ fn due() -> Run {
 
 /// An engine at work, and what it works on.
 struct Working {
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     injector: Arc<Counting>,
     witness: Arc<Refusals>,
     mode: watch::Sender<Mode>,
@@ -127,11 +127,11 @@ struct Working {
 }
 
 impl Working {
-    fn on(store: SqliteStore, windows: Vec<Window>) -> Self {
+    fn on(store: SqlStore, windows: Vec<Window>) -> Self {
         Self::with(store, experiment(), windows)
     }
 
-    fn with(store: SqliteStore, experiment: Experiment, windows: Vec<Window>) -> Self {
+    fn with(store: SqlStore, experiment: Experiment, windows: Vec<Window>) -> Self {
         let (store, injector, witness) =
             (Arc::new(store), Arc::new(Counting::default()), Arc::new(Refusals::default()));
         let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
@@ -160,7 +160,7 @@ impl Working {
 
 /// Lets an engine run on a store with a run that is due; it has to start nothing until `recover` was awaited, and then
 /// exactly one experiment.
-async fn check(store: SqliteStore, recover: impl Future<Output = ()>) {
+async fn check(store: SqlStore, recover: impl Future<Output = ()>) {
     let working = Working::on(store, Vec::new());
     let Working { store, injector, witness, .. } = &working;
     soon("a failure of the store", async || (witness.0.load(Ordering::SeqCst) > 0).then_some(())).await;

@@ -4,14 +4,14 @@ use firedrill::{
     domain::run::{JournalEntry, Observation, Run},
     engine::ports::{Change, Journaled, Recorded, Store},
     store::{
-        SqliteStore,
+        SqlStore,
         history::{EVENTS_KEPT, RunFilter},
     },
 };
 
 use jiff::SignedDuration;
 
-use super::{AT, advance, arrival, commit, empty, quarantined, record, rows, skip, stored};
+use super::{AT, advance, arrival, commit, quarantined, record, rows, shown_of_databases, skip, stored};
 use crate::support::{
     runs::name,
     world::{event_run, facts, read, slot_run, t, trigger},
@@ -24,25 +24,23 @@ fn told(journal: &[JournalEntry]) -> Vec<&'static str> {
     journal.iter().map(|entry| entry.observation.as_str()).collect()
 }
 
-async fn request(store: &SqliteStore, run: &Run) {
+async fn request(store: &SqlStore, run: &Run) {
     store.request_runs(vec![run.clone()]).await.expect("a write");
 }
 
-#[tokio::test]
-async fn journal_tells_everything_in_order_but_polls_without_news() {
-    let (_folder, store) = empty().await;
+async fn journal_tells_everything_in_order_but_polls_without_news(store: &SqlStore) {
     let run = slot_run(AT);
-    request(&store, &run).await;
+    request(store, &run).await;
     let (run, change) = advance(&run, Observation::TemplateRead { facts: facts(60, t(AT)) });
-    commit(&store, change).await;
+    commit(store, change).await;
     let (run, change) = advance(&run, Observation::TemplateRead { facts: facts(90, t(AT)) });
     let Change::Advance { run: next, observation, at, .. } = change else { panic!("an advance") };
     let (definition, explained) = (None, Vec::new());
-    commit(&store, Change::Advance { run: next, observation, journal: Journaled::No, definition, explained, at }).await;
+    commit(store, Change::Advance { run: next, observation, journal: Journaled::No, definition, explained, at }).await;
     let (run, change) = advance(&run, skip());
-    commit(&store, change.clone()).await;
-    commit(&store, change).await;
-    assert_eq!(stored(&store, &run.id).await, run);
+    commit(store, change.clone()).await;
+    commit(store, change).await;
+    assert_eq!(stored(store, &run.id).await, run);
     let journal = store.journal(&run.id).await.expect("a journal");
     assert_eq!(told(&journal), ["opened", "template-read", "skipped"], "a stale change tells nothing");
     let positions: Vec<i64> = journal.iter().map(|entry| entry.seq).collect();
@@ -51,36 +49,30 @@ async fn journal_tells_everything_in_order_but_polls_without_news() {
     assert_eq!(told(&behind), ["template-read"]);
 }
 
-#[tokio::test]
-async fn run_that_is_over_when_recorded_tells_its_end() {
-    let (_folder, store) = empty().await;
+async fn run_that_is_over_when_recorded_tells_its_end(store: &SqlStore) {
     let (run, _) = advance(&slot_run(AT), skip());
-    request(&store, &run).await;
+    request(store, &run).await;
     assert_eq!(told(&store.journal(&run.id).await.expect("a journal")), ["skipped"]);
 }
 
-#[tokio::test]
-async fn courier_remembers_how_far_it_came() {
-    let (_folder, store) = empty().await;
+async fn courier_remembers_how_far_it_came(store: &SqlStore) {
     assert_eq!(store.courier("bus").await.expect("a read"), 0);
     for seq in [3, 7] {
         store.move_courier("bus", seq).await.expect("a write");
         assert_eq!(store.courier("bus").await.expect("a read"), seq);
     }
     assert_eq!(store.courier("traces").await.expect("a read"), 0);
-    request(&store, &slot_run("10:00:00")).await;
+    request(store, &slot_run("10:00:00")).await;
     for (name, seq) in [("traces", 1), ("bus", 7)] {
         store.move_courier_to_end(name).await.expect("a write");
         assert_eq!(store.courier(name).await.expect("a read"), seq, "never back");
     }
 }
 
-#[tokio::test]
-async fn runs_are_found_by_experiment_time_and_prefix() {
-    let (_folder, store) = empty().await;
+async fn runs_are_found_by_experiment_time_and_prefix(store: &SqlStore) {
     let ours = [slot_run("09:00:00"), slot_run("10:00:00"), slot_run("11:00:00")];
     for run in &ours {
-        request(&store, run).await;
+        request(store, run).await;
     }
     let found = async |filter: RunFilter| -> Vec<_> {
         store.runs(&filter).await.expect("a read").into_iter().map(|run| run.opened_at).collect()
@@ -94,23 +86,19 @@ async fn runs_are_found_by_experiment_time_and_prefix() {
     assert_eq!((by_prefix("").await, by_prefix("%").await, by_prefix("zz").await), (2, 0, 0));
 }
 
-#[tokio::test]
-async fn last_known_template_is_that_of_the_newest_run_that_read_it() {
-    let (_folder, store) = empty().await;
-    request(&store, &read(slot_run("09:00:00"), "09:00:00", 60)).await;
-    request(&store, &read(slot_run("10:00:00"), "10:00:00", 90)).await;
-    request(&store, &slot_run("11:00:00")).await;
+async fn last_known_template_is_that_of_the_newest_run_that_read_it(store: &SqlStore) {
+    request(store, &read(slot_run("09:00:00"), "09:00:00", 60)).await;
+    request(store, &read(slot_run("10:00:00"), "10:00:00", 90)).await;
+    request(store, &slot_run("11:00:00")).await;
     let known = store.last_facts(&name("probe")).await.expect("a read");
     assert_eq!(known, Some(facts(90, t("10:00:00"))));
     assert_eq!(store.last_facts(&name("other")).await.expect("a read"), None);
 }
 
-#[tokio::test]
-async fn event_and_quarantine_are_shown_as_first_recorded() {
-    let (_folder, store) = empty().await;
+async fn event_and_quarantine_are_shown_as_first_recorded(store: &SqlStore) {
     let run = event_run(AT, trigger("deploy", 0, 0));
-    record(&store, arrival("deploy", "e-1", vec![run.clone()])).await.expect("a write");
-    record(&store, arrival("deploy", "e-1", Vec::new())).await.expect("a write");
+    record(store, arrival("deploy", "e-1", vec![run.clone()])).await.expect("a write");
+    record(store, arrival("deploy", "e-1", Vec::new())).await.expect("a write");
     let known = store.events("e-1").await.expect("a read");
     assert_eq!((known.len(), &known[0].runs), (1, &vec![run.id]));
     for (queue, reason) in [("q", "first"), ("q", "second"), ("other", "third")] {
@@ -121,22 +109,20 @@ async fn event_and_quarantine_are_shown_as_first_recorded() {
     assert_eq!(reasons, ["first", "third"]);
 }
 
-#[tokio::test]
-async fn pruning_deletes_what_ended_before_and_keeps_open_runs() {
-    let (_folder, store) = empty().await;
+async fn pruning_deletes_what_ended_before_and_keeps_open_runs(store: &SqlStore) {
     let (open, over) = (slot_run("09:00:00"), slot_run("10:00:00"));
-    request(&store, &open).await;
-    request(&store, &over).await;
+    request(store, &open).await;
+    request(store, &over).await;
     let (over, change) = advance(&over, skip());
-    commit(&store, change).await;
-    record(&store, arrival("deploy", "e-1", Vec::new())).await.expect("a write");
+    commit(store, change).await;
+    record(store, arrival("deploy", "e-1", Vec::new())).await.expect("a write");
     store.quarantine(vec![quarantined("q", "m-1", "bad")]).await.expect("a write");
-    let prune = async |now| store.prune(now, HISTORY).await.expect("a write");
+    let prune = async |now| store.prune(now, HISTORY, u32::MAX).await.expect("a write");
     assert_eq!(prune(t("11:00:00")).await, 0, "what ended at the instant itself stays");
     // A run, two entries of its journal and a message; the event is remembered longer, as a queue may repeat it.
     assert_eq!(prune(t("11:00:01")).await, 4);
-    assert_eq!(record(&store, arrival("deploy", "e-1", Vec::new())).await.expect("a write"), Recorded::Known);
-    assert_eq!(rows(&store).await.runs, std::slice::from_ref(&open));
+    assert_eq!(record(store, arrival("deploy", "e-1", Vec::new())).await.expect("a write"), Recorded::Known);
+    assert_eq!(rows(store).await.runs, std::slice::from_ref(&open));
     assert_eq!(told(&store.journal(&open.id).await.expect("a journal")), ["opened"]);
     assert_eq!(store.run(&over.id).await.expect("a read"), None);
     assert_eq!(store.journal(&over.id).await.expect("a journal"), []);
@@ -145,9 +131,31 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs() {
     assert_eq!(store.events("e-1").await.expect("a read"), []);
 }
 
-#[tokio::test]
-async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once() {
-    let (_folder, store) = empty().await;
+async fn pruning_keeps_no_more_finished_runs_than_it_is_told(store: &SqlStore) {
+    let runs = ["09:00:00", "09:10:00", "09:20:00", "09:30:00"].map(slot_run);
+    for (run, at) in runs.iter().zip(["10:01:00", "10:02:00", "10:02:00"]) {
+        request(store, run).await;
+        let (_, change) = advance(run, skip());
+        let Change::Advance { run, observation, journal, definition, explained, .. } = change else {
+            panic!("an advance")
+        };
+        commit(store, Change::Advance { run, observation, journal, definition, explained, at: t(at) }).await;
+    }
+    request(store, &runs[3]).await;
+    let kept = async |most| {
+        store.prune(t("10:03:00"), HISTORY, most).await.expect("a write");
+        let filter = RunFilter { limit: 9, ..RunFilter::default() };
+        store.runs(&filter).await.expect("a read").into_iter().map(|run| run.id).collect::<Vec<_>>()
+    };
+    let ids = |of: &[usize]| of.iter().map(|&at| runs[at].id.clone()).collect::<Vec<_>>();
+    assert_eq!(kept(3).await, ids(&[3, 2, 1, 0]));
+    assert_eq!(kept(2).await, ids(&[3, 2, 1]), "the oldest goes first");
+    assert_eq!(store.journal(&runs[0].id).await.expect("a journal"), []);
+    assert_eq!(kept(1).await, ids(&[3]), "those that ended at one instant go together, and an open one is not counted");
+    assert_eq!(told(&store.journal(&runs[3].id).await.expect("a journal")), ["opened"]);
+}
+
+async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once(store: &SqlStore) {
     let over = |second: i64| {
         let mut run = slot_run("00:00:00");
         run.trigger = firedrill::domain::run::Trigger::Manual {
@@ -160,8 +168,20 @@ async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once() {
         run.apply(&skip(), t(AT)).expect("an end")
     };
     let runs = (0..1_001).map(over).collect();
-    record(&store, arrival("deploy", "e-1", runs)).await.expect("a write");
+    record(store, arrival("deploy", "e-1", runs)).await.expect("a write");
     for expected in [1_000 + 1_000, 2, 0] {
-        assert_eq!(store.prune(t("11:00:01"), HISTORY).await.expect("a write"), expected);
+        assert_eq!(store.prune(t("11:00:01"), HISTORY, u32::MAX).await.expect("a write"), expected);
     }
+}
+
+shown_of_databases! {
+    journal_tells_everything_in_order_but_polls_without_news
+    run_that_is_over_when_recorded_tells_its_end
+    courier_remembers_how_far_it_came
+    runs_are_found_by_experiment_time_and_prefix
+    last_known_template_is_that_of_the_newest_run_that_read_it
+    event_and_quarantine_are_shown_as_first_recorded
+    pruning_deletes_what_ended_before_and_keeps_open_runs
+    pruning_keeps_no_more_finished_runs_than_it_is_told
+    pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once
 }

@@ -10,7 +10,7 @@ use firedrill::{
     domain::plan::HaltRunning,
     engine::ports::{Store, StoreError},
     store::{
-        OpenError, SqliteStore,
+        OpenError, SqlStore,
         open::{DATABASE_FILE, LOCK_FILE},
     },
 };
@@ -21,7 +21,7 @@ use crate::support::world::{facts, halt, slot_run, t};
 
 /// Checks that a folder is not opened, and why.
 async fn check(folder: &Path, expected: fn(&OpenError) -> bool) {
-    let refused = SqliteStore::open(folder).await.expect_err("a refusal");
+    let refused = SqlStore::open(folder).await.expect_err("a refusal");
     assert!(expected(&refused), "{refused:?}");
 }
 
@@ -53,13 +53,13 @@ async fn second_writer_is_refused_and_readers_are_not() {
     let state = folder.path().join("state");
     store.request_runs(vec![slot_run(AT)]).await.expect("a write");
     check(&state, |refused| matches!(refused, OpenError::InUse { .. })).await;
-    let reader = SqliteStore::open_to_read(&state).await.expect("a reader");
+    let reader = SqlStore::open_to_read(&state).await.expect("a reader");
     assert_eq!(rows(&reader).await.runs, [slot_run(AT)]);
     let refused = reader.set_halt(None).await.expect_err("read only");
     assert!(matches!(refused, StoreError::Query { action: "write", .. }), "{refused:?}");
     store.close().await;
     drop(store);
-    SqliteStore::open(&state).await.expect("free again");
+    SqlStore::open(&state).await.expect("free again");
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn everything_survives_a_reopening() {
     store.set_halt(halt(HaltRunning::Finish)).await.expect("a write");
     // Not closed: as after a crash, what was acknowledged is on disk.
     drop(store);
-    let again = SqliteStore::open(&state).await.expect("a store");
+    let again = SqlStore::open(&state).await.expect("a store");
     assert_eq!(rows(&again).await.halt, halt(HaltRunning::Finish));
     assert_eq!(stored(&again, &run.id).await, run);
 }
@@ -81,7 +81,7 @@ async fn everything_survives_a_reopening() {
 #[tokio::test]
 async fn reader_without_a_store_is_told_so() {
     let folder = tempfile::tempdir().expect("a folder");
-    let refused = SqliteStore::open_to_read(folder.path()).await.expect_err("nothing there");
+    let refused = SqlStore::open_to_read(folder.path()).await.expect_err("nothing there");
     assert!(matches!(refused, OpenError::Missing { .. }), "{refused:?}");
     assert!(!folder.path().join(DATABASE_FILE).exists(), "reading makes nothing");
 }
@@ -117,18 +117,33 @@ async fn damaged_page_is_found_at_opening() {
 }
 
 #[tokio::test]
-async fn schema_of_a_newer_version_is_refused() {
+async fn schema_of_a_newer_version_is_refused_only_where_this_one_must_know_it() {
     let (folder, store) = empty().await;
     let state = folder.path().join("state");
     store.close().await;
     drop(store);
-    let mut newer = connect(&state).await;
-    sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 0)")
-        .execute(&mut newer)
-        .await
-        .expect("a row");
-    newer.close().await.expect("a close");
-    check(&state, |refused| matches!(refused, OpenError::Migrate { .. })).await;
+    let newer = async |sql: &'static str| {
+        let mut newer = connect(&state).await;
+        sqlx::query(sql).execute(&mut newer).await.expect("a row");
+        newer.close().await.expect("a close");
+    };
+    // A newer version has been here, and has only added what this one can do without.
+    newer("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 0)").await;
+    newer("UPDATE schema SET version = 9999").await;
+    let store = SqlStore::open(&state).await.expect("a store to work on");
+    store.request_runs(vec![slot_run(AT)]).await.expect("a write");
+    store.close().await;
+    drop(store);
+    // It has taken away what this one needs.
+    newer("UPDATE schema SET oldest = 9999").await;
+    check(&state, |refused| matches!(refused, OpenError::Outdated { .. })).await;
+    let refused = SqlStore::open_to_read(&state).await.expect_err("a refusal");
+    assert!(matches!(refused, OpenError::Outdated { .. }), "{refused:?}");
+    let source = std::error::Error::source(&refused).expect("a source").to_string();
+    assert_eq!(
+        source,
+        "a newer version has changed the store: it takes a program that knows schema 9999, and this one knows 7"
+    );
 }
 
 #[tokio::test]
@@ -136,7 +151,7 @@ async fn folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
     std::fs::write(&file, "").expect("a file");
-    let refused = SqliteStore::open(&file.join("state")).await.expect_err("a refusal");
+    let refused = SqlStore::open(&file.join("state")).await.expect_err("a refusal");
     assert!(refused.to_string().ends_with("file/state`"), "{refused}");
 }
 

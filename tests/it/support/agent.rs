@@ -10,8 +10,9 @@ use std::{
 };
 
 use firedrill::{
+    config::settings,
     domain::run::{JournalEntry, Run},
-    store::{SqliteStore, history::RunFilter},
+    store::{SqlStore, history::RunFilter},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -33,6 +34,7 @@ pub struct Home {
     head: String,
     env: Vec<(String, String)>,
     wrapper: Vec<String>,
+    server: Option<settings::Postgres>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -59,7 +61,16 @@ impl Home {
             state.display()
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let home = Self { folder, head, env: Vec::new(), wrapper: Vec::new(), runtime };
+        let home = Self { folder, head, env: Vec::new(), wrapper: Vec::new(), server: None, runtime };
+        home.configure(tables);
+        home
+    }
+
+    /// As [`Home::new`], for a replica whose rows are in a database of a server.
+    pub fn on(endpoint: &str, tables: &str, url: &str, replica: &str) -> Self {
+        let mut home = Self::new(endpoint, tables);
+        home.head = format!("state = \"{url}\"\nreplica = \"{replica}\"\n{}", home.head);
+        home.server = Some(settings::Postgres { url: url.to_owned(), password_file: None, replica: None });
         home.configure(tables);
         home
     }
@@ -203,9 +214,10 @@ impl Home {
     }
 
     /// Reads the agent's rows from outside; `None` while there is no store.
-    pub fn read<T>(&self, read: impl AsyncFnOnce(&SqliteStore) -> T) -> Option<T> {
+    pub fn read<T>(&self, read: impl AsyncFnOnce(&SqlStore) -> T) -> Option<T> {
+        let state = settings::State { directory: self.state(), postgres: self.server.clone() };
         self.runtime.block_on(async {
-            let store = SqliteStore::open_to_read(&self.state()).await.ok()?;
+            let store = SqlStore::read_at(&state).await.ok()?;
             let found = read(&store).await;
             store.close().await;
             Some(found)
@@ -347,7 +359,7 @@ impl Drop for Agent {
     }
 }
 
-fn send_signal(name: &str, to: &str) {
+pub fn send_signal(name: &str, to: &str) {
     let sent = Command::new("sh").args(["-c", "kill -s \"$0\" -- \"$1\"", name, to]).status().expect("a shell");
     assert!(sent.success(), "signal {name} to {to}");
 }

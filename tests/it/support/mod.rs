@@ -8,6 +8,7 @@ pub mod disk;
 pub mod keys;
 pub mod moto;
 pub mod otlp;
+pub mod postgres;
 pub mod runs;
 pub mod stage;
 pub mod tap;

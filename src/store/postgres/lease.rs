@@ -1,0 +1,177 @@
+//! The lease: one row that says which replica is active. It is the active one's as long as it renews it, by the clock of
+//! the server; its number, the fence, rises with each change of hands.
+//!
+//! Nobody trusts a clock alone: every write of the active replica finds its own number in the row, in the same transaction.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Postgres, Tx, answer};
+use crate::{
+    engine::ports::{Lease, StoreError},
+    store::{rows::write_failed, schema},
+};
+
+/// How long a lease lasts after it was renewed.
+pub const LEASE: Duration = Duration::from_secs(5);
+/// So much of it is not relied on: the server's clock and ours do not run alike.
+const MARGIN: Duration = Duration::from_millis(500);
+/// A younger lease is not renewed for its own sake.
+const RENEW_AFTER: Duration = Duration::from_secs(1);
+
+/// Takes the lease when it is ours, given back or run out: by the server's clock, or because it was seen to stay the same for
+/// as long as it lasts (`$4`, `$5`), should that clock have been set back. Returns its number and what the schema asks for.
+const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(),
+         fence = CASE WHEN fence = $2 AND holder IS NOT NULL THEN fence ELSE fence + 1 END
+     WHERE holder IS NULL OR fence = $2 OR renewed_at <= clock_timestamp() - make_interval(secs => $3)
+         OR (fence = $4 AND (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint = $5)
+     RETURNING fence, (SELECT oldest FROM schema)";
+
+/// Who has it, and what tells whether it is renewed.
+const LOOK: &str = "SELECT COALESCE(holder, ''), fence, (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint FROM lease";
+
+/// Renews the lease if it is still ours.
+const RENEW: &str = "UPDATE lease SET renewed_at = clock_timestamp() WHERE fence = $1 AND holder IS NOT NULL
+     RETURNING (SELECT oldest FROM schema)";
+
+const RELEASE: &str = "UPDATE lease SET holder = NULL WHERE fence = $1";
+
+/// A number that no lease has.
+const NONE: i64 = -1;
+
+/// This replica's place.
+#[derive(Debug)]
+pub struct Seat {
+    /// Its name, for people.
+    replica: String,
+    known: Mutex<Known>,
+}
+
+/// What was known of the lease when the server was last asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known {
+    Nothing,
+    /// It is ours.
+    Held {
+        fence: i64,
+        /// Before the server was asked for it, or to renew it.
+        asked: Instant,
+    },
+    /// It is another's.
+    Elsewhere {
+        fence: i64,
+        renewed_at_us: i64,
+        /// When that was first seen.
+        since: Instant,
+    },
+}
+
+impl Seat {
+    pub(super) fn new(replica: String) -> Self {
+        Self { replica, known: Mutex::new(Known::Nothing) }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Renews the lease within a transaction.
+    pub(super) async fn renew<'a>(&'a self, tx: &mut Tx<'a>) -> Result<(), StoreError> {
+        let Known::Held { fence, .. } = *self.known() else { return Err(StoreError::Fenced) };
+        let asked = Instant::now();
+        let query = sqlx::query_scalar(RENEW).bind(fence);
+        let oldest: Option<i64> = answer(query.fetch_optional(tx.get()?)).await.map_err(write_failed)?;
+        let Some(oldest) = oldest else {
+            self.lose(fence);
+            return Err(StoreError::Fenced);
+        };
+        tx.renewed = Some((self, Known::Held { fence, asked }));
+        schema::allows(oldest)
+    }
+
+    /// Notes that a transaction which renewed the lease is durable.
+    pub(super) fn renewed(&self, renewed: Known) {
+        let mut known = self.known();
+        if let (Known::Held { fence: before, .. }, Known::Held { fence, .. }) = (*known, renewed)
+            && before == fence
+        {
+            *known = renewed;
+        }
+    }
+
+    fn lose(&self, lost: i64) {
+        let mut known = self.known();
+        if matches!(*known, Known::Held { fence, .. } if fence == lost) {
+            *known = Known::Nothing;
+        }
+    }
+}
+
+fn held(asked: Instant) -> Lease {
+    Lease::Held { until: Some(asked + LEASE - MARGIN) }
+}
+
+impl Postgres {
+    /// Takes, keeps or renews the lease.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`] when the server cannot be asked, or its rows are no longer ours to work on.
+    pub(in crate::store) async fn hold(&self) -> Result<Lease, StoreError> {
+        let asked = Instant::now();
+        let known = *self.seat.known();
+        let (fence, still) = match known {
+            Known::Held { asked: before, .. } if asked.duration_since(before) < RENEW_AFTER => return Ok(held(before)),
+            Known::Held { fence, .. } => (fence, (NONE, 0)),
+            Known::Elsewhere { fence, renewed_at_us, since } if asked.duration_since(since) >= LEASE => {
+                (NONE, (fence, renewed_at_us))
+            }
+            Known::Elsewhere { .. } | Known::Nothing => (NONE, (NONE, 0)),
+        };
+        let mut connection = self.connection().await.map_err(write_failed)?;
+        let query = sqlx::query_as(HOLD).bind(&self.seat.replica).bind(fence).bind(LEASE.as_secs_f64());
+        let query = query.bind(still.0).bind(still.1);
+        let taken: Result<Option<(i64, i64)>, _> =
+            answer(query.fetch_optional(connection.get().map_err(write_failed)?)).await;
+        if let Ok(Some((fence, oldest))) = taken {
+            connection.after(&taken);
+            schema::allows(oldest)?;
+            *self.seat.known() = Known::Held { fence, asked };
+            return Ok(held(asked));
+        }
+        taken.map_err(write_failed)?;
+        let looked: Result<(String, i64, i64), _> =
+            answer(sqlx::query_as(LOOK).fetch_one(connection.get().map_err(write_failed)?)).await;
+        connection.after(&looked);
+        let (holder, fence, renewed_at_us) = looked.map_err(write_failed)?;
+        let now = match known {
+            Known::Elsewhere { fence: f, renewed_at_us: us, .. } if (f, us) == (fence, renewed_at_us) => known,
+            _ => Known::Elsewhere { fence, renewed_at_us, since: Instant::now() },
+        };
+        *self.seat.known() = now;
+        Ok(Lease::Elsewhere { holder })
+    }
+
+    /// Tells whether nobody else can have the lease by now, as far as is known without asking.
+    pub(in crate::store) fn is_active(&self) -> bool {
+        matches!(*self.seat.known(), Known::Held { asked, .. } if asked.elapsed() < LEASE - MARGIN)
+    }
+
+    /// Gives the lease back, if it is ours.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`] when the server cannot be asked: then the others wait until it has run out.
+    pub(in crate::store) async fn release(&self) -> Result<(), StoreError> {
+        let Known::Held { fence, .. } = std::mem::replace(&mut *self.seat.known(), Known::Nothing) else {
+            return Ok(());
+        };
+        let mut connection = self.connection().await.map_err(write_failed)?;
+        let query = sqlx::query(RELEASE).bind(fence);
+        let done = answer(query.execute(connection.get().map_err(write_failed)?)).await;
+        connection.after(&done);
+        done.map(|_| ()).map_err(write_failed)
+    }
+}

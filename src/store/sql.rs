@@ -1,0 +1,230 @@
+//! The engine's store on a database: every change one transaction, durable when acknowledged.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    SqlStore, changes,
+    database::{Database, Tx, Writer},
+    history,
+    rows::{from_json, from_us, name, to_json},
+    statement::Statement,
+    text::Text,
+};
+use crate::{
+    domain::{
+        ids::{ExperimentName, RunId},
+        ledger::Ledger,
+        plan::{Halt, PauseRow, Pausing, StopRequest},
+        run::Run,
+    },
+    engine::ports::{
+        Arrival, Change, Committed, EventRow, Found, Lease, QuarantinedMessage, Recorded, Rows, Store, StoreError,
+    },
+};
+
+/// Most messages in quarantine; with bodies of up to 256 KiB they take 256 MiB. The oldest go first.
+pub const MAX_QUARANTINED: i64 = 1_000;
+
+/// A row of [`Statement::Rows`]: its table, what names it, its body, and a time.
+type Columns = (Text, Option<Text>, Option<Text>, Option<Text>, Option<i64>);
+
+impl Store for SqlStore {
+    async fn hold(&self) -> Result<Lease, StoreError> {
+        match &self.database {
+            // The lock of the file is the lease.
+            Database::Sqlite(_) => Ok(Lease::Held { until: None }),
+            Database::Postgres(postgres) => postgres.hold().await,
+        }
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(_) => Ok(()),
+            Database::Postgres(postgres) => postgres.release().await,
+        }
+    }
+
+    async fn load(&self) -> Result<Rows, StoreError> {
+        let found: Vec<Columns> = self.database.read(Statement::Rows, &[(); 0]).await?;
+        let take = |known: &Mutex<Parsed>| std::mem::take(&mut *known.lock().unwrap_or_else(PoisonError::into_inner));
+        let (mut known, mut parsed, mut rows) = (take(&self.parsed), Parsed::default(), Rows::default());
+        for (table, first, second, body, us) in found {
+            let text = |column: Option<Text>| column.map_or_else(String::new, |text| text.0);
+            let (first, second, body) = (text(first), text(second), text(body));
+            match &*table {
+                "cursors" => {
+                    let key = (name("cursors", &first)?, name("cursors", &second)?);
+                    rows.cursors.insert(key, from_us("cursors", us.unwrap_or_default())?);
+                }
+                "runs" => rows.runs.push(again(&mut known.runs, &mut parsed.runs, body, "runs")?),
+                "deployments" => {
+                    rows.deployed.insert((name("deployments", &first)?, second), from_json("deployments", &body)?);
+                }
+                "halt" => rows.halt = Some(from_json("halt", &body)?),
+                "stop_requests" => {
+                    rows.stops.insert(RunId::from_text(&first), from_json("stop_requests", &body)?);
+                }
+                "ledgers" => {
+                    let ledger = again(&mut known.ledgers, &mut parsed.ledgers, body, "ledgers")?;
+                    rows.ledgers.insert(name("ledgers", &first)?, ledger);
+                }
+                _pauses => {
+                    rows.pauses.insert(name("pauses", &first)?, from_json("pauses", &body)?);
+                }
+            }
+        }
+        *self.parsed.lock().unwrap_or_else(PoisonError::into_inner) = parsed;
+        Ok(rows)
+    }
+
+    async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+        let mut tx = self.write(Writer::Active).await?;
+        let committed = changes::make(&mut tx, changes).await?;
+        tx.commit().await?;
+        Ok(committed)
+    }
+
+    async fn record_events(&self, arrivals: Vec<Arrival>) -> Result<Vec<Recorded>, StoreError> {
+        let mut tx = self.write(Writer::Anyone).await?;
+        let columns = |Arrival { event, runs }: &Arrival| {
+            let ids: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
+            let EventRow { source, event_id, detail_type, received_at, queue, body } = event.clone();
+            let (at, runs) = (received_at.as_microsecond(), to_json("events", &ids)?);
+            Ok((source, event_id, detail_type, at, runs, queue, body))
+        };
+        let rows: Vec<_> = arrivals.iter().map(columns).collect::<Result<_, StoreError>>()?;
+        let mut inserted: BTreeSet<(Text, Text)> = tx.rows(Statement::RecordEvents, &rows).await?.into_iter().collect();
+        let (mut recorded, mut opened) = (Vec::new(), Vec::new());
+        for Arrival { event, runs } in &arrivals {
+            // Of copies within the batch the first was taken.
+            let is_first = inserted.remove(&(Text(event.source.clone()), Text(event.event_id.clone())));
+            let new: Vec<&Run> =
+                if is_first { runs.iter().collect() } else { opened_by_copy(&mut tx, event, runs).await? };
+            recorded.push(if is_first || !new.is_empty() { Recorded::New } else { Recorded::Known });
+            opened.extend(new.into_iter().map(|run| (run, event.received_at)));
+        }
+        changes::open(&mut tx, &opened).await?;
+        tx.commit().await?;
+        Ok(recorded)
+    }
+
+    async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
+        let mut tx = self.write(Writer::Anyone).await?;
+        let columns = |message: QuarantinedMessage| {
+            let QuarantinedMessage { queue, message_id, received_at, reason, body, body_bytes } = message;
+            let bytes = i64::try_from(body_bytes).unwrap_or(i64::MAX);
+            (queue, message_id, received_at.as_microsecond(), reason, body, bytes)
+        };
+        tx.each(Statement::Quarantine, &messages.into_iter().map(columns).collect::<Vec<_>>()).await?;
+        let gone = tx.run(Statement::TrimQuarantine, &[MAX_QUARANTINED]).await?;
+        if gone > 0 {
+            tracing::warn!(rows = gone, "the quarantine is full: its oldest messages are forgotten");
+        }
+        tx.commit().await
+    }
+
+    async fn quarantined_message(
+        &self,
+        queue: &str,
+        message_id: &str,
+    ) -> Result<Option<QuarantinedMessage>, StoreError> {
+        let row = self.database.first(Statement::QuarantinedMessage, &[queue, message_id]).await?;
+        row.map(history::quarantined).transpose()
+    }
+
+    async fn forget_quarantined(&self, queue: &str, message_id: &str) -> Result<Found, StoreError> {
+        let deleted = self.write_one(Writer::Anyone, Statement::ForgetQuarantined, &[queue, message_id]).await?;
+        Ok(if deleted > 0 { Found::Yes } else { Found::No })
+    }
+
+    async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {
+        let mut tx = self.write(Writer::Anyone).await?;
+        let opened: Vec<_> = runs.iter().map(|run| (run, run.opened_at)).collect();
+        let new = changes::open(&mut tx, &opened).await?;
+        tx.commit().await?;
+        Ok(if new.is_empty() { Recorded::Known } else { Recorded::New })
+    }
+
+    async fn request_stop(&self, run: RunId, request: StopRequest) -> Result<Found, StoreError> {
+        let columns = (run.as_str(), request.at.as_microsecond(), to_json("stop_requests", &request)?);
+        let asked = self.write_one(Writer::Anyone, Statement::AskStop, &columns).await?;
+        Ok(if asked == 0 { Found::No } else { Found::Yes })
+    }
+
+    async fn set_halt(&self, halt: Option<Halt>) -> Result<(), StoreError> {
+        let done = match halt {
+            Some(halt) => self.write_one(Writer::Anyone, Statement::Halt, &[to_json("halt", &halt)?]).await,
+            None => self.write_one(Writer::Anyone, Statement::Unhalt, &[(); 0]).await,
+        };
+        done.map(|_| ())
+    }
+
+    async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {
+        let mut tx = self.write(Writer::Anyone).await?;
+        let row: Vec<(Text,)> = tx.rows(Statement::Pauses, &[&experiment]).await?;
+        let row: PauseRow = row.first().map(|(body,)| from_json("pauses", body)).transpose()?.unwrap_or_default();
+        if let Pausing::Resume { .. } = change {
+            let kept: Vec<(Text, Text)> = tx.rows(Statement::Ledgers, &[&experiment]).await?;
+            for (_, body) in kept {
+                let mut ledger: Ledger = from_json("ledgers", &body)?;
+                ledger.forgive();
+                tx.each(Statement::Note, &[(&experiment, to_json("ledgers", &ledger)?)]).await?;
+            }
+        }
+        tx.run(Statement::Pause, &(&experiment, to_json("pauses", &row.after(change))?)).await?;
+        tx.commit().await
+    }
+}
+
+impl SqlStore {
+    /// Tells whether this replica is the active one, as far as it knows without asking.
+    pub fn is_active(&self) -> bool {
+        match &self.database {
+            Database::Sqlite(_) => true,
+            Database::Postgres(postgres) => postgres.is_active(),
+        }
+    }
+}
+
+/// Returns the runs that a further copy of a known event opens, and notes them with it: those that no copy has opened before.
+async fn opened_by_copy<'a>(tx: &mut Tx<'_>, event: &EventRow, runs: &'a [Run]) -> Result<Vec<&'a Run>, StoreError> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known: Vec<(Text,)> = tx.rows(Statement::EventRuns, &[&event.source, &event.event_id]).await?;
+    let mut ids: Vec<RunId> = known.first().map(|(ids,)| from_json("events", ids)).transpose()?.unwrap_or_default();
+    let new: Vec<&Run> = runs.iter().filter(|run| !ids.contains(&run.id)).collect();
+    if new.is_empty() {
+        return Ok(new);
+    }
+    ids.extend(new.iter().map(|run| run.id.clone()));
+    tx.run(Statement::NoteCopy, &(&event.source, &event.event_id, to_json("events", &ids)?)).await?;
+    Ok(new)
+}
+
+/// What texts said when they were last read: most rows are the same in the next pass.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    runs: HashMap<String, Run>,
+    ledgers: HashMap<String, Ledger>,
+}
+
+/// Reads a text, unless it was read the last time too.
+fn again<T: DeserializeOwned + Clone>(
+    known: &mut HashMap<String, T>,
+    parsed: &mut HashMap<String, T>,
+    body: String,
+    row: &str,
+) -> Result<T, StoreError> {
+    let value = match known.remove(&body) {
+        Some(value) => value,
+        None => from_json(row, &body)?,
+    };
+    parsed.insert(body, value.clone());
+    Ok(value)
+}

@@ -1,0 +1,139 @@
+//! The lease of a server: one replica decides, the others take events in, and what is stale writes nothing.
+
+use std::time::Duration;
+
+use firedrill::{
+    domain::plan::HaltRunning,
+    engine::ports::{Committed, Found, Lease, Recorded, Store, StoreError},
+    store::SqlStore,
+};
+use jiff::SignedDuration;
+use tokio::time::Instant;
+
+use super::{AT, adopt, advance, arrival, at, commit, quarantined, record, rows, skip, stop_request};
+use crate::support::{
+    postgres::Postgres,
+    runs::name,
+    soon,
+    world::{halt, slot_run, t},
+};
+
+/// How long a lease lasts, as a test may rely on it.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// Opens a database as a replica.
+async fn replica(url: &str, name: &str) -> SqlStore {
+    SqlStore::open_at(&at(url, name).1).await.expect("a store")
+}
+
+async fn holds(store: &SqlStore) -> bool {
+    matches!(store.hold().await.expect("an answer"), Lease::Held { .. })
+}
+
+fn elsewhere(holder: &str) -> Lease {
+    Lease::Elsewhere { holder: holder.to_owned() }
+}
+
+#[tokio::test]
+async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside() {
+    let server = Postgres::start();
+    let url = server.database("two");
+    let (one, two) = (replica(&url, "one").await, replica(&url, "two").await);
+    assert!(matches!(one.commit(&[adopt("09:00:00")]).await, Err(StoreError::Fenced)), "never asked for it");
+    assert!(holds(&one).await);
+    assert_eq!(two.hold().await.expect("an answer"), elsewhere("one"));
+    assert!(matches!(two.commit(&[adopt("09:00:00")]).await, Err(StoreError::Fenced)));
+    assert_eq!(commit(&one, adopt("09:00:00")).await, Committed::Done);
+    // A standby takes in what comes from outside.
+    assert_eq!(record(&two, arrival("s", "e-1", vec![slot_run(AT)])).await.expect("a write"), Recorded::New);
+    assert_eq!(record(&one, arrival("s", "e-1", vec![slot_run(AT)])).await.expect("a write"), Recorded::Known);
+    two.quarantine(vec![quarantined("q", "m-1", "bad")]).await.expect("a write");
+    two.set_halt(halt(HaltRunning::Stop)).await.expect("a write");
+    assert_eq!(two.request_stop(slot_run(AT).id, stop_request("ann")).await.expect("a write"), Found::Yes);
+    assert_eq!(format!("{:?}", rows(&one).await), format!("{:?}", rows(&two).await));
+
+    one.release().await.expect("a write");
+    assert!(holds(&two).await, "at once");
+    let before = server.sql("two", "TABLE journal; TABLE cursors; TABLE couriers; SELECT revision FROM runs");
+    let fenced = |error: Result<(), StoreError>| assert!(matches!(error, Err(StoreError::Fenced)), "{error:?}");
+    fenced(one.commit(&[advance(&slot_run(AT), skip()).1]).await.map(|_| ()));
+    fenced(one.prune(t(AT) + SignedDuration::from_hours(9_000), SignedDuration::ZERO, 1).await.map(|_| ()));
+    fenced(one.move_courier("bus", 1).await);
+    fenced(one.move_courier_to_end("bus").await);
+    assert_eq!(one.hold().await.expect("an answer"), elsewhere("two"));
+    let after = server.sql("two", "TABLE journal; TABLE cursors; TABLE couriers; SELECT revision FROM runs");
+    assert_eq!(before, after);
+    assert_eq!(commit(&two, advance(&slot_run(AT), skip()).1).await, Committed::Done);
+    assert_eq!(server.sql("two", "SELECT fence FROM lease"), "2");
+}
+
+#[tokio::test]
+async fn lease_is_taken_when_it_has_run_out_and_the_old_holder_is_fenced() {
+    let server = Postgres::start();
+    let url = server.database("two");
+    let (one, two) = (replica(&url, "one").await, replica(&url, "two").await);
+    let asked = Instant::now();
+    let Lease::Held { until: Some(until) } = one.hold().await.expect("an answer") else { panic!("not held") };
+    assert!(until > asked && until < asked + LEASE, "nobody else can have it before");
+    let age = |seconds: u32| {
+        server.sql("two", &format!("UPDATE lease SET renewed_at = renewed_at - interval '{seconds} s'"));
+    };
+    // A commit renews it, and one that is refused does not.
+    age(4);
+    commit(&one, adopt("09:00:00")).await;
+    age(4);
+    assert_eq!(two.hold().await.expect("an answer"), elsewhere("one"));
+    age(2);
+    assert!(holds(&two).await, "it has run out");
+    assert!(holds(&one).await, "it has not looked since");
+    assert!(matches!(one.commit(&[adopt("08:00:00")]).await, Err(StoreError::Fenced)));
+    assert_eq!(one.hold().await.expect("an answer"), elsewhere("two"), "it has heard of it");
+    assert_eq!(rows(&two).await.cursors[&(name("probe"), name("nightly"))], t("09:00:00"));
+    // Taken back it is another lease: what the first one had under way is not this one's.
+    two.release().await.expect("a write");
+    assert!(holds(&one).await);
+    assert_eq!(server.sql("two", "SELECT holder, fence FROM lease"), "one|3");
+}
+
+#[tokio::test]
+async fn clock_of_the_server_that_is_set_back_keeps_no_lease_alive() {
+    let server = Postgres::start();
+    let url = server.database("two");
+    let (one, two) = (replica(&url, "one").await, replica(&url, "two").await);
+    assert!(holds(&one).await);
+    server.sql("two", "UPDATE lease SET renewed_at = renewed_at + interval '1 h'");
+    let seen = Instant::now();
+    assert_eq!(two.hold().await.expect("an answer"), elsewhere("one"));
+    soon("a lease that nobody renews", async || holds(&two).await.then_some(())).await;
+    assert!(seen.elapsed() >= LEASE, "after {:?}: it might still be renewed", seen.elapsed());
+}
+
+#[tokio::test]
+async fn older_program_works_on_beside_what_was_added_and_is_cut_off_by_what_was_taken_away() {
+    let server = Postgres::start();
+    let url = server.database("two");
+    let one = replica(&url, "one").await;
+    assert!(holds(&one).await);
+    server.sql(
+        "two",
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'later', true, '', 0);
+         ALTER TABLE runs ADD COLUMN later TEXT; UPDATE schema SET version = 9999",
+    );
+    commit(&one, adopt("09:00:00")).await;
+    let two = replica(&url, "two").await;
+    two.request_runs(vec![slot_run(AT)]).await.expect("a write");
+    server.sql("two", "UPDATE schema SET oldest = 9999");
+    let said = "a newer version has changed the store: it takes a program that knows schema 9999, and this one knows 7";
+    for refused in [
+        one.commit(&[adopt("08:00:00")]).await.map(|_| ()),
+        one.request_runs(vec![slot_run("11:00:00")]).await.map(|_| ()),
+        two.set_halt(None).await,
+    ] {
+        let Err(StoreError::Query { source, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(source.to_string(), said);
+    }
+    let refused = SqlStore::open_at(&at(&url, "three").1).await.expect_err("a refusal");
+    assert_eq!(std::error::Error::source(&refused).expect("a source").to_string(), said);
+    assert_eq!(rows(&one).await.runs, [slot_run(AT)], "nothing was written");
+}

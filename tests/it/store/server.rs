@@ -1,0 +1,194 @@
+//! A store on a server: opened once by many, encrypted, with a password of its own, and honest about what it cannot do.
+
+use std::fs;
+
+use firedrill::{
+    engine::ports::{Committed, Lease, Store, StoreError},
+    store::{OpenError, SqlStore},
+};
+
+use super::{AT, adopt, advance, arrival, at, commit, empty_on, open_slots, quarantined, record, rows, skip, stored};
+use crate::support::{
+    postgres::{Postgres, stand_in},
+    runs::name,
+    soon,
+    world::{event_run, slot_run, t, trigger},
+};
+
+/// Two passwords, none of which may be shown.
+const PASSWORDS: [&str; 2] = ["correct-horse-battery", "staple-of-another-day"];
+
+#[tokio::test]
+async fn replicas_that_open_an_empty_server_at_once_make_one_store() {
+    let server = Postgres::start();
+    let url = server.database("new");
+    let missing = SqlStore::read_at(&at(&url, "reader").1).await.expect_err("nothing there");
+    assert!(matches!(missing, OpenError::Missing { .. }), "{missing:?}");
+    let states: Vec<_> = ["a", "b", "c"].map(|replica| at(&url, replica)).into();
+    let (a, b, c) =
+        tokio::join!(SqlStore::open_at(&states[0].1), SqlStore::open_at(&states[1].1), SqlStore::open_at(&states[2].1));
+    let stores = [a, b, c].map(|opened| opened.expect("a store"));
+    for store in &stores {
+        store.request_runs(vec![slot_run(AT)]).await.expect("a write");
+    }
+    assert_eq!(server.sql("new", "SELECT version, oldest FROM schema"), "7|7");
+    let refused = SqlStore::open_at(&states[0].1).await.expect_err("the folder is taken");
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
+    let reader = SqlStore::read_at(&states[0].1).await.expect("a reader");
+    assert_eq!(rows(&reader).await.runs, [slot_run(AT)]);
+    let refused = reader.set_halt(None).await.expect_err("read only");
+    assert!(matches!(refused, StoreError::Query { action: "write", .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn change_that_fails_half_way_leaves_nothing_and_is_refused_as_such() {
+    let server = Postgres::start();
+    let store = empty_on(&server, "full").await;
+    commit(&store, adopt("09:00:00")).await;
+    let known = slot_run("09:00:00");
+    store.request_runs(vec![known.clone()]).await.expect("a write");
+    let before = format!("{:?}", rows(&store).await);
+    let (over, end) = advance(&known, skip());
+    let refused =
+        |failed: Result<(), StoreError>| assert!(matches!(failed, Err(StoreError::Refused { .. })), "{failed:?}");
+    for table in ["runs", "journal"] {
+        server.sql("full", &format!("ALTER TABLE {table} ADD CONSTRAINT full_disk CHECK (false) NOT VALID"));
+        let slots = open_slots("11:00:00", vec![slot_run("10:00:00"), slot_run("11:00:00")]);
+        refused(store.commit(&[slots]).await.map(|_| ()));
+        let run = event_run(AT, trigger("deploy", 0, 0));
+        refused(record(&store, arrival("deploy", "e-1", vec![run])).await.map(|_| ()));
+        refused(store.request_runs(vec![slot_run("12:00:00")]).await.map(|_| ()));
+        refused(store.commit(std::slice::from_ref(&end)).await.map(|_| ()));
+        assert_eq!(format!("{:?}", rows(&store).await), before, "{table}");
+        assert_eq!(store.events("e-1").await.expect("a read"), [], "the event is not taken for known");
+        server.sql("full", &format!("ALTER TABLE {table} DROP CONSTRAINT full_disk"));
+    }
+    assert_eq!(commit(&store, end).await, Committed::Done);
+    assert_eq!(stored(&store, &over.id).await, over);
+    // What is too long for an index is the row's fault too.
+    let long: String = (0..4_000_u32).map(|n| char::from_u32(0x4e00 + n * 5).expect("a character")).collect();
+    refused(record(&store, arrival("deploy", &long, Vec::new())).await.map(|_| ()));
+}
+
+#[tokio::test]
+async fn server_that_is_gone_fails_what_is_asked_and_is_used_again_when_it_is_back() {
+    let mut server = Postgres::with(&[], None);
+    let store = empty_on(&server, "gone").await;
+    assert_eq!(commit(&store, adopt("09:00:00")).await, Committed::Done);
+    server.end();
+    let failed = store.commit(&[adopt("08:00:00")]).await.expect_err("no server");
+    assert!(matches!(failed, StoreError::Query { action: "write", .. }), "{failed:?}");
+    let failed = store.load().await.expect_err("no server");
+    assert!(matches!(failed, StoreError::Query { action: "read", .. }), "{failed:?}");
+    server.run();
+    soon("a lease", async || matches!(store.hold().await, Ok(Lease::Held { .. })).then_some(())).await;
+    let cursors = rows(&store).await.cursors;
+    assert_eq!(cursors[&(name("probe"), name("nightly"))], t("09:00:00"), "what was acknowledged is there");
+    assert_eq!(commit(&store, adopt("08:00:00")).await, Committed::Stale);
+}
+
+/// What the certificate of the server says.
+const CERTIFICATE: &str = "[req]
+distinguished_name = name
+x509_extensions = more
+prompt = no
+[name]
+CN = localhost
+[more]
+basicConstraints = critical, CA:FALSE
+subjectAltName = DNS:localhost
+";
+
+/// A server that takes only encrypted connections with a password, and the certificate that it shows.
+fn guarded() -> (Postgres, String) {
+    let port = Postgres::free_port();
+    let mut server = Postgres::with(&["fsync=off"], Some(port));
+    let (key, certificate) = (server.data().join("server.key"), server.data().join("server.crt"));
+    let wanted = server.folder().join("certificate");
+    fs::write(&wanted, CERTIFICATE).expect("a file");
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-config",
+        ])
+        .arg(&wanted)
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("openssl, which `tests/run` installs");
+    assert!(made.status.success(), "{made:?}");
+    if let Some((uid, gid)) = stand_in() {
+        std::os::unix::fs::chown(&key, Some(uid), Some(gid)).expect("root may");
+    }
+    let root = server.folder().join("root.crt");
+    fs::copy(&certificate, &root).expect("a copy");
+    server.sql("postgres", &format!("CREATE ROLE drill LOGIN PASSWORD '{}'", PASSWORDS[0]));
+    server.sql("postgres", "CREATE DATABASE drill OWNER drill");
+    server.sql("postgres", "ALTER SYSTEM SET ssl = on");
+    let rules = "local all postgres trust\nhostssl all drill 127.0.0.1/32 scram-sha-256\n";
+    fs::write(server.data().join("pg_hba.conf"), rules).expect("a file");
+    server.end();
+    server.run();
+    (server, format!("postgres://drill@localhost:{port}/drill?sslrootcert={}", root.display()))
+}
+
+/// All that an error says.
+fn said(error: &dyn std::error::Error) -> String {
+    let mut said = format!("{error:?} {error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        said = format!("{said}: {error}");
+        source = error.source();
+    }
+    said
+}
+
+#[tokio::test]
+async fn connections_are_encrypted_verified_and_have_a_password_that_may_change() {
+    let (server, url) = guarded();
+    let (_folder, mut state) = at(&url, "one");
+    let password = server.folder().join("password");
+    let refused = async |state: &_, why: &str| {
+        let error = SqlStore::open_at(state).await.expect_err("a refusal");
+        let said = said(&error);
+        assert!(said.contains(why) && said.contains("localhost"), "{said}");
+        assert!(!PASSWORDS.iter().any(|password| said.contains(password)), "{said}");
+    };
+    refused(&state, "password").await;
+    state.postgres.as_mut().expect("a server").password_file = Some(password.clone());
+    let missing = SqlStore::open_at(&state).await.expect_err("no file");
+    assert!(matches!(&missing, OpenError::File { path, .. } if *path == password), "{missing:?}");
+    fs::write(&password, PASSWORDS[1]).expect("a file");
+    refused(&state, "password authentication failed").await;
+    fs::write(&password, format!("{}\n", PASSWORDS[0])).expect("a file");
+    // Neither a name nor an authority that is not the server's, nor an open line.
+    for wrong in [url.replace("localhost", "127.0.0.1"), url.split("?").next().expect("a URL").to_owned()] {
+        let (_folder, mut other) = at(&wrong, "one");
+        other.postgres.as_mut().expect("a server").password_file = Some(password.clone());
+        SqlStore::open_at(&other).await.expect_err("a server that cannot be verified");
+    }
+    let (_folder, mut open) = at(&format!("{url}&sslmode=disable"), "one");
+    open.postgres.as_mut().expect("a server").password_file = Some(password.clone());
+    refused(&open, "no encryption").await;
+
+    let store = SqlStore::open_at(&state).await.expect("a store");
+    store.quarantine(vec![quarantined("q", "m", "bad")]).await.expect("a write");
+    let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'drill'";
+    assert_eq!(server.sql("postgres", encrypted), "t");
+    assert!(!format!("{store:?} {state:?}").contains(PASSWORDS[0]), "it is shown");
+    // The password changes, the file with it, and all connections are cut: new ones take the new one.
+    server.sql("postgres", &format!("ALTER ROLE drill PASSWORD '{}'", PASSWORDS[1]));
+    fs::write(&password, PASSWORDS[1]).expect("a file");
+    server.sql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'drill'");
+    soon("a new connection", async || store.set_halt(None).await.ok()).await;
+}
