@@ -4,6 +4,7 @@
 //! What is searched: its log at `trace`, everything over OTLP, every file of the state directory while its write-ahead log is
 //! there, run events on the bus, answers of the socket and the port, what the commands print, and `Debug` of the settings.
 
+mod database;
 mod whole;
 
 use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path};
