@@ -216,6 +216,8 @@ pub struct RawPolicy {
     pub allow_all_targets: Option<bool>,
     /// Tags that a template must carry, all of them. Default `firedrill = "allowed"`.
     pub require_tags: Option<BTreeMap<String, String>>,
+    /// Longest `max_duration` of an experiment, and its default. Default and most `12h`.
+    pub max_duration: Option<String>,
 }
 
 /// What is demanded of the template of one experiment.
@@ -370,7 +372,7 @@ pub struct RawExperiment {
     pub on_failure: Option<RawOnFailure>,
     /// What is demanded of its template instead. Default: that of `policy`.
     pub policy: RawOwnPolicy,
-    /// A run is stopped after this time. Default and most `12h`.
+    /// A run is stopped after this time. Default and most: that of `policy`.
     pub max_duration: Option<String>,
     /// Which estimate of a run's length a start is judged by. Default `ceiling`.
     pub estimate: Option<RawEstimate>,

@@ -19,7 +19,7 @@ use crate::{
         fis::{CallFailure, FailureClass},
         lever::{self, HeldLever, LeverReport, Move, Standing},
     },
-    engine::ports::Store,
+    engine::ports::{Found, Store},
     http::api::{LeverJob, LeverWish},
     ingest::manual::{ManualError, ManualIngest},
 };
@@ -99,7 +99,10 @@ impl<S: Store> LeverKeeper<S> {
         let mut after = settled;
         after.extend(pulled.buffered(AT_ONCE).collect::<Vec<_>>().await);
         let reports = after.iter().map(HeldLever::report).collect();
-        self.manual.note_levers(&before, after).await?;
+        if self.manual.note_levers(&before, after.clone()).await? == Found::No {
+            // It was lifted meanwhile, by somebody who could not see yet what was engaged here.
+            return Ok(self.let_all_go(after).await.into_iter().map(|(_, report)| report).collect());
+        }
         Ok(reports)
     }
 
@@ -122,19 +125,8 @@ impl<S: Store> LeverKeeper<S> {
     /// Lets go every lever of the halt that is still ours, and lifts the halt if none is left that could not be let go.
     async fn release(&self) -> Result<Vec<LeverReport>, ManualError> {
         let Some(halt) = self.manual.halted().await? else { return Ok(Vec::new()) };
-        let end = Instant::now() + PATIENCE;
         let before = halt.levers.clone();
-        let let_go = stream::iter(halt.levers).map(|held| async move {
-            let done = timeout_at(end, self.let_go(&held)).await.unwrap_or_else(|_| Err(late()));
-            let (said, done) = match done {
-                Ok(said) => (said, true),
-                Err(failure) => (format!("NOT LET GO: {failure}"), false),
-            };
-            tracing::info!(place = %held.place, said, done, "safety lever");
-            let report = LeverReport { place: held.place.clone(), said, done };
-            (held, report)
-        });
-        let all: Vec<(HeldLever, LeverReport)> = let_go.buffered(AT_ONCE).collect().await;
+        let all = self.let_all_go(halt.levers).await;
         let (reports, left): (Vec<_>, Vec<_>) =
             all.into_iter().map(|(held, report)| (report.clone(), (!report.done).then_some(held))).unzip();
         let left: Vec<HeldLever> = left.into_iter().flatten().collect();
@@ -144,6 +136,22 @@ impl<S: Store> LeverKeeper<S> {
             self.manual.note_levers(&before, left).await?;
         }
         Ok(reports)
+    }
+
+    /// Lets go those that are still ours, and tells what became of each.
+    async fn let_all_go(&self, levers: Vec<HeldLever>) -> Vec<(HeldLever, LeverReport)> {
+        let end = Instant::now() + PATIENCE;
+        let let_go = stream::iter(levers).map(|held| async move {
+            let done = timeout_at(end, self.let_go(&held)).await.unwrap_or_else(|_| Err(late()));
+            let (said, done) = match done {
+                Ok(said) => (said, true),
+                Err(failure) => (format!("NOT LET GO: {failure}"), false),
+            };
+            tracing::info!(place = %held.place, said, done, "safety lever");
+            let report = LeverReport { place: held.place.clone(), said, done };
+            (held, report)
+        });
+        let_go.buffered(AT_ONCE).collect().await
     }
 
     async fn let_go(&self, held: &HeldLever) -> Result<String, CallFailure> {

@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use self::{
     guards::{Explained, explain, explain_beside, standing},
     slots::MISSED_COUNT_LIMIT,
-    start::{DOUBT_LASTS, FACTS_MAX_AGE},
-    watch::{LOST_AFTER, NOT_FOUND_LOST_AFTER},
+    start::{DOUBT_LOOKS, FACTS_MAX_AGE},
+    watch::{LOST_AFTER, LOST_AFTER_FAILURES, NOT_FOUND_LOST_AFTER},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

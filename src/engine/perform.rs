@@ -1,11 +1,12 @@
 //! Performing: one effect becomes rows and at most one call; the answer becomes an observation.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    ports::{FaultInjector, StartRequest},
+    ports::{FaultInjector, StartRequest, WakeSource},
     term::Term,
 };
 use crate::domain::{
@@ -21,6 +22,13 @@ use crate::domain::{
 
 /// Longest time one call may take, the search for credentials included; after it the answer counts as lost.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Longest time between what a start rests on and its steps, by the wall clock, and age of an answer that says what is so
+/// now. A process that was away for longer asks again.
+const AWAY: SignedDuration = SignedDuration::from_secs(10);
+
+/// How often a call under way looks at the clock.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 
 /// A call to be made for a run.
 #[derive(Debug, Clone)]
@@ -46,6 +54,8 @@ pub(super) struct Done {
     pub run: Run,
     pub operation: &'static str,
     pub answer: Answer,
+    /// When the call was wanted, by the wall clock.
+    pub asked_at: Timestamp,
     pub took: Duration,
 }
 
@@ -110,8 +120,14 @@ fn start_request(run: &Run, template_id: String, tags: BTreeMap<String, String>)
     StartRequest { template_id, client_token: run.id.client_token(), tags }
 }
 
-/// Makes the call, bounded in time; one that changes something only goes on while the lease is held.
-pub(super) fn make<F: FaultInjector>(injector: Arc<F>, run: Run, call: Call, term: Term) -> BoxFuture<'static, Done> {
+/// Makes a call that was wanted at an instant, bounded in time; one that changes something only goes on while the lease is
+/// held.
+pub(super) fn make<F: FaultInjector, W: WakeSource>(
+    (injector, time): (Arc<F>, Arc<W>),
+    (run, call): (Run, Call),
+    term: Term,
+    asked_at: Timestamp,
+) -> BoxFuture<'static, Done> {
     Box::pin(async move {
         let operation = call.operation();
         let begun = tokio::time::Instant::now();
@@ -122,7 +138,8 @@ pub(super) fn make<F: FaultInjector>(injector: Arc<F>, run: Run, call: Call, ter
                 Answer::Template(answer.map(|facts| TemplateFacts { read_by, ..facts }))
             }
             Call::Start { place, request } => {
-                Answer::Start(term.bounds(bounded(injector.start(&place, &request))).await)
+                let start = bounded(injector.start(&place, &request));
+                Answer::Start(term.bounds(awake(&*time, asked_at, start)).await)
             }
             Call::Find { place, template_id } => {
                 Answer::Find(bounded(injector.find(&place, &template_id, &run.id)).await)
@@ -130,27 +147,53 @@ pub(super) fn make<F: FaultInjector>(injector: Arc<F>, run: Run, call: Call, ter
             Call::Get { place, fis_id } => Answer::Get(bounded(injector.get(&place, &fis_id)).await),
             Call::Stop { place, fis_id } => Answer::Stop(term.bounds(bounded(injector.stop(&place, &fis_id))).await),
         };
-        Done { run, operation, answer, took: begun.elapsed() }
+        Done { run, operation, answer, asked_at, took: begun.elapsed() }
     })
 }
 
 async fn bounded<T>(call: impl Future<Output = Result<T, CallFailure>>) -> Result<T, CallFailure> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(answer) => answer,
-        Err(_elapsed) => Err(CallFailure {
-            class: FailureClass::Timeout,
-            message: format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
-        }),
+        Err(_elapsed) => Err(late(format!("no answer within {} s", CALL_TIMEOUT.as_secs()))),
     }
 }
 
-/// Turns an answer into what is recorded.
-pub(super) fn observe(run: &Run, answer: Answer, at: jiff::Timestamp) -> Observation {
+fn late(message: String) -> CallFailure {
+    CallFailure { class: FailureClass::Timeout, message }
+}
+
+/// Gives a call up when this process turns out to have been away since `seen`: stopped, suspended, or its clock was set. A
+/// request that has not left by then would begin what may have been forbidden meanwhile.
+async fn awake<T>(
+    time: &impl WakeSource,
+    mut seen: Timestamp,
+    call: impl Future<Output = Result<T, CallFailure>>,
+) -> Result<T, CallFailure> {
+    let mut call = pin!(call);
+    let mut clock = tokio::time::interval(LOOK_AT_CLOCK);
+    std::future::poll_fn(|context| {
+        let now = time.now();
+        if now.duration_since(seen).abs() > AWAY {
+            return Poll::Ready(Err(late(format!("the process was away from {seen} to {now}"))));
+        }
+        seen = now;
+        while clock.poll_tick(context).is_ready() {}
+        call.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Turns an answer to what was wanted at `asked_at` into what is recorded.
+pub(super) fn observe(run: &Run, answer: Answer, asked_at: Timestamp, at: Timestamp) -> Observation {
     match answer {
         Answer::Template(answer) => {
-            react::template(run, answer.map(|facts| TemplateFacts { read_at: at, ..facts }), at)
+            react::template(run, answer.map(|facts| TemplateFacts { read_at: asked_at, ..facts }), at)
         }
         Answer::Start(answer) => react::start(run, answer, at),
+        // That there was none some time ago says nothing of now.
+        Answer::Find(Ok(None)) if at.duration_since(asked_at).abs() > AWAY => {
+            react::look(run, Err(late("the answer came too late".to_owned())), at)
+        }
         Answer::Find(answer) => react::look(run, answer, at),
         Answer::Get(answer) => react::poll(answer),
         Answer::Stop(answer) => react::stop(run, answer, at),

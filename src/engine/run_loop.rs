@@ -80,10 +80,17 @@ struct Calls {
 }
 
 impl Calls {
-    fn make<F: FaultInjector>(&mut self, injector: &Arc<F>, call: Option<(Run, Call)>) {
+    /// Makes a call for a run that is wanted at an instant.
+    fn make<S, F: FaultInjector, W: WakeSource, X>(
+        &mut self,
+        engine: &Engine<S, F, W, X>,
+        call: Option<(Run, Call)>,
+        at: Timestamp,
+    ) {
         let Some((run, call)) = call else { return };
         self.busy.insert(run.id.clone());
-        self.pending.push(perform::make(injector.clone(), run, call, self.term.clone()));
+        let world = (engine.injector.clone(), engine.time.clone());
+        self.pending.push(perform::make(world, (run, call), self.term.clone(), at));
     }
 
     /// Takes all calls that have ended by now; one of them is known.
@@ -265,7 +272,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     (Observation::StopAsked { cause }, BTreeMap::new(), Vec::new())
                 }
                 effect => {
-                    calls.make(&self.injector, perform::call(&run, effect).map(|call| (run, call)));
+                    calls.make(self, perform::call(&run, effect).map(|call| (run, call)), now);
                     continue;
                 }
             };
@@ -293,7 +300,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 // A start needs its intent on disk first; a stop does not wait for a disk. It may be made again.
                 None => stops.iter().find(|stopped| stopped.id == run.id).cloned().and_then(stop_call),
             };
-            calls.make(&self.injector, call);
+            calls.make(self, call, now);
         }
         unwritten.or(failed).map_or(Ok(()), Err)
     }
@@ -356,13 +363,13 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     async fn answered(&self, ended: Vec<Done>) -> Result<(), StoreError> {
         let now = self.time.now();
         let (mut changes, mut failed) = (Vec::new(), None);
-        for Done { run, operation, answer, took } in ended {
+        for Done { run, operation, answer, asked_at, took } in ended {
             self.witness.called(operation, answer.result(), took);
             if matches!((&answer, &run.state), (Answer::Stop(_), RunState::Running { .. })) {
                 // A stop whose intent could not be written: it is asked for again, with its intent, as soon as it can be.
                 continue;
             }
-            let observation = perform::observe(&run, answer, now);
+            let observation = perform::observe(&run, answer, asked_at, now);
             match self.change(run, observation, Vec::new(), now) {
                 Ok(change) => changes.push(change),
                 Err(error) => failed = Some(error),

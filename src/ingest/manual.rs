@@ -314,18 +314,18 @@ impl<S: Store> ManualIngest<S> {
         Ok(self.store.load().await?.halt)
     }
 
-    /// Notes what became of levers of the halt that is on, `before` of which are `after` now; nothing when it was lifted.
+    /// Notes what became of levers of the halt that is on, `before` of which are `after` now; tells whether one is on at all.
     ///
     /// # Errors
     /// [`ManualError::Store`]; the row is as it was then.
-    pub async fn note_levers(&self, before: &[HeldLever], mut after: Vec<HeldLever>) -> Result<(), ManualError> {
+    pub async fn note_levers(&self, before: &[HeldLever], mut after: Vec<HeldLever>) -> Result<Found, ManualError> {
         let _alone = self.halting.lock().await;
-        let Some(halt) = self.store.load().await?.halt else { return Ok(()) };
+        let Some(halt) = self.store.load().await?.halt else { return Ok(Found::No) };
         // Levers that somebody asked for meanwhile are looked after next.
         after.extend(halt.levers.into_iter().filter(|held| !before.iter().any(|known| known.place == held.place)));
         self.store.set_halt(Some(Halt { levers: after, ..halt })).await?;
         self.poke.notify_one();
-        Ok(())
+        Ok(Found::Yes)
     }
 
     /// Lifts the halt, and forgets which levers it holds.

@@ -8,7 +8,7 @@ use super::{
     SqlStore, postgres,
     postgres::Postgres,
     rows::{read_failed, to_json, write_failed},
-    sqlite,
+    sqlite::{self, seat::Seat},
     statement::Statement,
 };
 use crate::engine::ports::StoreError;
@@ -79,9 +79,15 @@ impl Database {
 }
 
 impl SqlStore {
+    /// Holds that what is written goes where it will be found again.
+    pub(super) fn is_seated(&self) -> Result<(), StoreError> {
+        self.seat.as_ref().map_or(Ok(()), Seat::check)
+    }
+
     /// Begins a transaction that has the right to write from the start, so that it cannot fail half-way for want of it.
     pub(super) async fn write(&self, writer: Writer) -> Result<Tx<'_>, StoreError> {
         let turn = self.turn.lock().await;
+        self.is_seated()?;
         let open = match &self.database {
             Database::Sqlite(pool) => Open::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await.map_err(write_failed)?),
             Database::Postgres(postgres) => Open::Postgres(postgres.begin(writer).await?),

@@ -15,7 +15,7 @@ use super::{
     postgres::Postgres,
     schema::{Outdated, SCHEMA, Schema},
     sql::Parsed,
-    sqlite,
+    sqlite::{self, seat::Seat},
 };
 use crate::config::settings;
 
@@ -32,6 +32,8 @@ pub struct SqlStore {
     pub(super) turn: tokio::sync::Mutex<()>,
     /// What the rows of the last pass said.
     pub(super) parsed: Mutex<Parsed>,
+    /// The file that is written to, if it is one.
+    pub(super) seat: Option<Seat>,
     /// Held as long as the store is open for writing.
     _lock: Option<File>,
 }
@@ -126,7 +128,9 @@ impl SqlStore {
         let lock = lock(directory)?;
         let path = directory.join(DATABASE_FILE);
         private_file(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
-        Ok(Self::on(Database::Sqlite(sqlite::open(&path).await?), Some(lock)))
+        let store = Self::on(Database::Sqlite(sqlite::open(&path).await?), Some(lock));
+        let seat = Seat::of(&path).map_err(|source| OpenError::File { path, source })?;
+        Ok(Self { seat: Some(seat), ..store })
     }
 
     /// Opens the store to read from it, also while an agent writes.
@@ -167,7 +171,7 @@ impl SqlStore {
     }
 
     fn on(database: Database, lock: Option<File>) -> Self {
-        Self { database, turn: tokio::sync::Mutex::default(), parsed: Mutex::default(), _lock: lock }
+        Self { database, turn: tokio::sync::Mutex::default(), parsed: Mutex::default(), seat: None, _lock: lock }
     }
 
     /// Closes every connection; what was committed is durable already.

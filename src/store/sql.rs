@@ -36,8 +36,8 @@ type Columns = (Text, Option<Text>, Option<Text>, Option<Text>, Option<i64>);
 impl Store for SqlStore {
     async fn hold(&self) -> Result<Lease, StoreError> {
         match &self.database {
-            // The lock of the file is the lease.
-            Database::Sqlite(_) => Ok(Lease::Held { until: None }),
+            // The lock of the file is the lease, as long as that file is there for others to find locked.
+            Database::Sqlite(_) => self.is_seated().map(|()| Lease::Held { until: None }),
             Database::Postgres(postgres) => postgres.hold().await,
         }
     }

@@ -2,6 +2,7 @@
 
 mod policy;
 mod schedules;
+mod state;
 mod triggers;
 mod webhooks;
 mod windows;

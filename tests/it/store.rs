@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use crate::{
     sim::{
         nature::{Nature, Pace, Timeline},
-        store::{Intent, MemoryStore},
+        store::MemoryStore,
     },
     support::{
         postgres::Postgres,
@@ -110,7 +110,7 @@ pub fn at(url: &str, replica: &str) -> (TempDir, State) {
 /// A simulated store without faults.
 fn simulated() -> MemoryStore {
     let nature = Nature::with_pace(1, t("09:00:00"), Timeline::Dropped, Pace::Instant);
-    MemoryStore::new(Arc::new(nature), Intent::First)
+    MemoryStore::new(Arc::new(nature))
 }
 
 pub async fn rows(store: &impl Store) -> Rows {

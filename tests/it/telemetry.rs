@@ -16,7 +16,7 @@ use firedrill::{
     },
     telemetry::{self, Status, Telemetry, logs, traces},
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -191,6 +191,18 @@ fn skipped_run_is_a_trace_and_an_open_run_is_none() {
     assert_eq!(times(guard), nanos("2026-03-01T02:00:00Z", "2026-03-01T02:00:03Z"));
 }
 
+/// Where things stand.
+fn standing(next_slot: Timestamp) -> Status {
+    Status {
+        is_active: true,
+        active_runs: [("running".to_owned(), 2), ("held".to_owned(), 0)].into(),
+        next_slots: [("checkout-latency".to_owned(), next_slot)].into(),
+        active_blackouts: vec!["freeze".to_owned()],
+        calendar_ages: [("changes".to_owned(), 301)].into(),
+        waiting: [("checkout-latency".to_owned(), "unhealthy")].into(),
+    }
+}
+
 #[test]
 fn metrics_carry_units_and_values_and_never_a_run() {
     let at = instant("2026-03-01T02:00:00Z");
@@ -222,14 +234,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
         metrics.event_lag(1.5);
         metrics.step();
         metrics.step();
-        metrics.set_status(Status {
-            active_runs: [("running".to_owned(), 2), ("held".to_owned(), 0)].into(),
-            next_slots: [("checkout-latency".to_owned(), look_at)].into(),
-            active_blackouts: vec!["freeze".to_owned()],
-            is_active: true,
-            calendar_ages: [("changes".to_owned(), 301)].into(),
-            waiting: [("checkout-latency".to_owned(), "unhealthy")].into(),
-        });
+        metrics.set_status(standing(look_at));
         let (experiment, schedule) = ("checkout-latency".to_owned(), "nightly".to_owned());
         let slots = telemetry::Slots { experiment, schedule, expected: 7, decided: 5, staleness_s: 61 };
         metrics.prove_life(move || vec![slots.clone()]);

@@ -9,13 +9,13 @@ use super::{
     },
     Check,
     limits::WrittenLimits,
+    policy::Policy,
     values::SECOND,
 };
 use crate::domain::{
     deployment::PLACEHOLDERS,
-    experiment::{EstimateKind, Experiment, FIS_MAX_DURATION, Labels, Overlap, Place, TemplateSelector},
+    experiment::{EstimateKind, Experiment, Labels, Overlap, Place, TemplateSelector},
     ids::ExperimentName,
-    policy::TemplatePolicy,
 };
 
 /// Longest key and value of a tag, in characters (AWS general reference, tag naming limits).
@@ -23,11 +23,11 @@ const MAX_TAG: (usize, usize) = (128, 256);
 
 impl Check<'_> {
     /// Checks all experiments.
-    pub fn experiments(
+    pub(super) fn experiments(
         &mut self,
         raw: BTreeMap<String, RawExperiment>,
         aws: &Place,
-        policy: &TemplatePolicy,
+        policy: &Policy,
     ) -> BTreeMap<ExperimentName, Experiment> {
         raw.into_iter()
             .filter_map(|(name, raw)| {
@@ -37,20 +37,14 @@ impl Check<'_> {
             .collect()
     }
 
-    fn experiment(
-        &mut self,
-        name: &str,
-        raw: RawExperiment,
-        aws: &Place,
-        policy: &TemplatePolicy,
-    ) -> Option<Experiment> {
+    fn experiment(&mut self, name: &str, raw: RawExperiment, aws: &Place, policy: &Policy) -> Option<Experiment> {
         let path = KeyPath::default().key("experiments").key(name);
         let checked_name = self.name(&path, name);
         let template = self.template(&path, raw.template, raw.template_tags);
         let place = RawPlace { region: raw.region, endpoint_url: raw.endpoint_url, role_arn: raw.role_arn };
         let place = self.place(&path, place, aws);
-        let limits = SECOND..=FIS_MAX_DURATION;
-        let max_duration = self.duration(&path.key("max_duration"), raw.max_duration, FIS_MAX_DURATION, limits);
+        let longest = policy.max_duration;
+        let max_duration = self.duration(&path.key("max_duration"), raw.max_duration, longest, SECOND..=longest);
         self.tags(&path.key("tags"), &raw.tags);
         let environment = raw.environment.and_then(|name| self.name(&path.key("environment"), &name));
         let account = raw.account.and_then(|account| self.account(&path.key("account"), account));
@@ -69,7 +63,7 @@ impl Check<'_> {
             on_failure: raw.on_failure,
         };
         let limits = self.limits(&path, overlap, written);
-        let policy = self.own_policy(&path.key("policy"), raw.policy, policy);
+        let policy = self.own_policy(&path.key("policy"), raw.policy, &policy.template);
         let schedules = self.schedules(&path.key("schedules"), name, overlap, raw.schedules);
         let triggers = raw.triggers.into_iter().enumerate();
         let triggers = triggers.filter_map(|(n, raw)| self.trigger(&path.key("triggers").item(n), raw)).collect();

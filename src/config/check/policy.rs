@@ -2,28 +2,45 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use super::{
     super::{
         path::KeyPath,
         raw::{RawOwnPolicy, RawPolicy},
     },
     Check,
+    values::SECOND,
 };
-use crate::domain::policy::{Demand, TemplatePolicy};
+use crate::domain::{
+    experiment::FIS_MAX_DURATION,
+    policy::{Demand, TemplatePolicy},
+};
 
 /// Tag by which templates opt in when nothing else is said; `deploy/iam-policy.json` asks for the same one.
 const OPT_IN_TAG: (&str, &str) = ("firedrill", "allowed");
 
+/// What holds for all experiments.
+pub(super) struct Policy {
+    /// What is demanded of their templates.
+    pub(super) template: TemplatePolicy,
+    /// How long a run may take at most.
+    pub(super) max_duration: SignedDuration,
+}
+
 impl Check<'_> {
-    /// Checks what is demanded of all templates.
-    pub(super) fn policy(&mut self, raw: RawPolicy) -> TemplatePolicy {
+    /// Checks what is demanded of all templates, and how long any run may take.
+    pub(super) fn policy(&mut self, raw: RawPolicy) -> Policy {
         let (key, value) = OPT_IN_TAG;
-        TemplatePolicy {
+        let path = KeyPath::default().key("policy").key("max_duration");
+        let max_duration = self.duration(&path, raw.max_duration, FIS_MAX_DURATION, SECOND..=FIS_MAX_DURATION);
+        let template = TemplatePolicy {
             stop_condition: demand(raw.require_stop_condition.unwrap_or(true)),
             bounded_targets: demand(!raw.allow_all_targets.unwrap_or(false)),
             tags: raw.require_tags.unwrap_or_else(|| BTreeMap::from([(key.to_owned(), value.to_owned())])),
             exception: None,
-        }
+        };
+        Policy { template, max_duration }
     }
 
     /// Checks what is demanded of one template: as of `all`, where nothing else is said. Less than that needs a reason.

@@ -1,6 +1,6 @@
 //! Where the store is: a folder, or a server, whose URL must not hold a password.
 
-use std::path::PathBuf;
+use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 use super::{
     super::{
@@ -15,6 +15,9 @@ const PARAMETERS: [&str; 8] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "h
 
 /// Ways to encrypt a connection, or not.
 const SSL_MODES: [&str; 4] = ["disable", "require", "verify-ca", "verify-full"];
+
+/// Bits of a file's mode that let everybody read or change it.
+const OTHERS: u32 = 0o006;
 
 /// Longest name of a replica, in bytes.
 const MAX_REPLICA: usize = 128;
@@ -52,7 +55,13 @@ impl Check<'_> {
             }
             is_name
         });
-        let password_file = password_file.and_then(|file| self.beside(&root.key("state_password_file"), &file));
+        let path = root.key("state_password_file");
+        let password_file = password_file.and_then(|file| self.beside(&path, &file));
+        let mode =
+            password_file.as_ref().and_then(|file| std::fs::metadata(file).ok()).map(|file| file.permissions().mode());
+        if let Some(mode) = mode.filter(|mode| mode & OTHERS != 0) {
+            self.warn(&path, format!("everybody on this machine can read or change it (mode {:03o})", mode & 0o777));
+        }
         let postgres = url
             .and_then(|url| self.server(&root.key("state"), &url).then_some(Postgres { url, password_file, replica }));
         State { postgres, ..state }

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Effect, HaltRunning, Mode, Snapshot, Survey,
     guards::{self, Case, Judgement},
-    watch::{LOST_AFTER, LOST_AFTER_POLLS},
+    watch::{LOST_AFTER, LOST_AFTER_FAILURES},
 };
 use crate::domain::{
     deployment::filled_in,
@@ -27,9 +27,10 @@ use crate::domain::{
 /// What a template said is good for this long; older (or from the future, after a clock step) it is read again.
 pub const FACTS_MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
 
-/// After a start without a clear answer, an experiment may still appear for this long; only a look by tag later than that
-/// proves that there is none.
-pub const DOUBT_LASTS: SignedDuration = SignedDuration::from_mins(2);
+/// After a start without a clear answer, an experiment may still appear for two minutes; only so many looks by tag that find
+/// none prove that there is none. They are counted, each [`LOOK_INTERVAL`] after the one before, because a clock that is set
+/// says nothing of how long ago the call was; each step of it costs one interval at most.
+pub const DOUBT_LOOKS: u32 = 26;
 
 /// How far ahead a change of the windows is looked for while a run waits; the survey is repeated by then.
 const CHANGE_HORIZON: SignedDuration = SignedDuration::from_hours(24);
@@ -127,11 +128,11 @@ pub(super) fn survey(
 /// Surveys a run whose start was asked for: it is looked for by tag before anything else, judged anew before the same
 /// token is used again, and given up only when certainly no experiment exists.
 pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey: &mut Survey) {
-    let RunState::Starting { place, template_id, asked_at, unclear_at, doubt, .. } = &run.state else { return };
+    let RunState::Starting { place, template_id, asked_at, unclear_at, looks, doubt, .. } = &run.state else { return };
     let (next_at, looked_at) = match doubt {
         // The last look failed so long after the call that nothing of it can be running any more.
         Doubt::Unanswered { look_at, failed }
-            if *failed >= LOST_AFTER_POLLS && *look_at >= after(*asked_at, LOST_AFTER) =>
+            if *failed >= LOST_AFTER_FAILURES && *look_at >= after(*asked_at, LOST_AFTER) =>
         {
             let outcome = Outcome::Lost { class: FailureClass::Unreadable };
             return survey.record(run, Observation::Finished { outcome });
@@ -164,9 +165,7 @@ pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, s
         }
         Again::Never(ending) => Some(ending),
     };
-    let certain =
-        unclear_at.is_none_or(|unclear| looked_at.is_some_and(|looked| looked >= after(unclear, DOUBT_LASTS)));
-    if certain {
+    if unclear_at.is_none() || *looks >= DOUBT_LOOKS {
         if let Some(ending) = ending {
             survey.record(run, *ending);
         }

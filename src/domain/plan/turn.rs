@@ -38,7 +38,8 @@ fn policy_of(experiment: &Experiment, run: &Run) -> Overlap {
     }
 }
 
-/// Until when a run may wait for its turn: no longer than its span, if its schedule gives it one.
+/// Until when a run may wait for its turn: no longer than its span, if its schedule gives it one. What was granted while
+/// another configuration was in force stays granted, so that nobody waits for an instant that is past.
 fn queued_until(case: &Case<'_>) -> Timestamp {
     let (experiment, run) = (case.experiment, case.run);
     let span = match &run.trigger {
@@ -51,7 +52,7 @@ fn queued_until(case: &Case<'_>) -> Timestamp {
         Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => None,
     };
     let patience = after(run.not_before, experiment.limits.queue_for).max(run.deadline());
-    span.map_or(patience, |end| end.min(patience))
+    span.map_or(patience, |end| end.min(patience).max(run.deadline()))
 }
 
 /// Other runs that go on.

@@ -32,7 +32,10 @@ pub const LOST_AFTER: SignedDuration = SignedDuration::from_hours(13);
 /// How long FIS may deny that an experiment exists before it is lost.
 pub const NOT_FOUND_LOST_AFTER: SignedDuration = SignedDuration::from_mins(15);
 /// How many bad answers it takes besides: two with a night or a clock step between them prove nothing.
-pub(super) const LOST_AFTER_POLLS: u32 = 10;
+const LOST_AFTER_POLLS: u32 = 10;
+/// How many failures it takes besides to be lost without a word, at most one a minute: whatever the clock says, FIS was asked
+/// for [`LOST_AFTER`].
+pub const LOST_AFTER_FAILURES: u32 = 13 * 60;
 /// What was told to stop and is not stopping this long after is told again.
 const STOP_TAKES: SignedDuration = SignedDuration::from_mins(1);
 /// What is told to stop is given up no earlier than this after it was told to.
@@ -124,7 +127,7 @@ fn lost(run: &Run, since: Timestamp, watch: &Watch) -> Option<FailureClass> {
     let is_unread = match watch.failures {
         // What FIS says goes on is not lost, however long it takes.
         0 => watch.unknown >= LOST_AFTER_POLLS,
-        failures => failures >= LOST_AFTER_POLLS,
+        failures => failures >= LOST_AFTER_FAILURES,
     };
     let begun = fis.and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since);
     let is_overdue = asked.duration_since(begun) >= LOST_AFTER

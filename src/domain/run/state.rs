@@ -41,6 +41,9 @@ pub enum RunState {
         unclear_at: Option<Timestamp>,
         /// When the first such call was made.
         unclear_since: Option<Timestamp>,
+        /// Looks by tag that found nothing of the latest such call.
+        #[serde(default)]
+        looks: u32,
         /// What is known of the last call.
         doubt: Doubt,
     },
@@ -159,12 +162,16 @@ struct StartKnown {
     asked_at: Timestamp,
     unclear_at: Option<Timestamp>,
     unclear_since: Option<Timestamp>,
+    looks: u32,
     doubt: Doubt,
 }
 
 impl StartKnown {
     /// Notes that nobody can tell whether the last call had an effect.
     fn is_unclear(&mut self) {
+        if self.unclear_at != Some(self.asked_at) {
+            self.looks = 0;
+        }
         self.unclear_at = Some(self.asked_at);
         self.unclear_since.get_or_insert(self.asked_at);
     }
@@ -178,6 +185,10 @@ impl StartKnown {
 
     fn apply(mut self, observation: &Observation, at: Timestamp) -> Option<RunState> {
         use Observation as O;
+        if matches!((observation, &self.doubt), (O::NotFound, Doubt::Unanswered { .. })) {
+            self.is_unclear();
+        }
+        self.looks = self.looks.saturating_add(u32::from(*observation == O::NotFound));
         self.doubt = match (observation, &self.doubt) {
             (O::TemplateRead { .. }, doubt) => doubt.clone(),
             (O::StartAsked { .. }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
@@ -204,11 +215,7 @@ impl StartKnown {
                 Doubt::Refused { class, message, retry_at: *look_at, looked_at }
             }
             (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at, failed: 1 },
-            (O::NotFound, Doubt::Unanswered { .. }) => {
-                self.is_unclear();
-                Doubt::NotFound { looked_at: at }
-            }
-            (O::NotFound, Doubt::NotFound { .. }) => Doubt::NotFound { looked_at: at },
+            (O::NotFound, Doubt::Unanswered { .. } | Doubt::NotFound { .. }) => Doubt::NotFound { looked_at: at },
             // A look after a refusal is about an earlier call; the refusal stands.
             (O::NotFound, Doubt::Refused { class, message, retry_at, .. }) => {
                 Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at: Some(at) }
@@ -226,8 +233,8 @@ impl StartKnown {
             }
             _ => return None,
         };
-        let Self { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt } = self;
-        Some(RunState::Starting { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt })
+        let Self { place, template_id, attempt, asked_at, unclear_at, unclear_since, looks, doubt } = self;
+        Some(RunState::Starting { place, template_id, attempt, asked_at, unclear_at, unclear_since, looks, doubt })
     }
 }
 
@@ -273,14 +280,16 @@ impl RunState {
                     asked_at: at,
                     unclear_at: None,
                     unclear_since: None,
+                    looks: 0,
                     doubt: Doubt::Unanswered { look_at: at, failed: 0 },
                 }
             }
             (
-                Self::Starting { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt },
+                Self::Starting { place, template_id, attempt, asked_at, unclear_at, unclear_since, looks, doubt },
                 observation,
             ) => {
-                let known = StartKnown { place, template_id, attempt, asked_at, unclear_at, unclear_since, doubt };
+                let known =
+                    StartKnown { place, template_id, attempt, asked_at, unclear_at, unclear_since, looks, doubt };
                 return known.apply(observation, at);
             }
             (Self::Running { .. } | Self::Stopping { .. }, O::Finished { outcome }) => {

@@ -1,5 +1,6 @@
 //! SQLite: a file that one agent has for itself. Every transaction is durable when acknowledged (WAL, `synchronous=FULL`).
 
+pub(super) mod seat;
 pub(super) mod statements;
 
 use std::{future::ready, path::Path, time::Duration};

@@ -12,8 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firedrill::domain::run::Run;
-
 use super::{
     scene::{Scene, Schedules, StoreKind},
     size,
@@ -30,20 +28,26 @@ const HELD_US: u32 = 10_000;
 /// Time between two looks at the trace.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// After so long without a call the start may be over.
-const QUIET: Duration = Duration::from_millis(300);
-
 /// Agents side by side.
 const LANES: usize = 4;
 
-/// How many boundaries are tried in CI; all of them in a long run.
-const TRIED: u64 = 24;
+/// How many boundaries of each phase are tried in CI; a long run tries all.
+const TRIED: u64 = 4;
 
-/// Most boundaries that a start can have; it has about a hundred.
-const MOST: usize = 1_000;
+/// Most further tries for a phase that none of them hit: what else the agent does moves the boundaries a little.
+const FURTHER: usize = 16;
 
-/// How far a start had come when the agent was killed: in the store, and whether FIS has begun it.
+/// How far a start has come: what the store says, and whether FIS has begun an experiment.
 type Phase = (&'static str, bool);
+
+/// Those in which a kill counts, in their order.
+const PHASES: [Phase; 4] = [("unknown", false), ("requested", false), ("starting", false), ("starting", true)];
+
+/// The phase in which nothing is in doubt any more.
+const RECORDED: Phase = ("recorded", true);
+
+/// A start is not looked at more often than this to see whether it is recorded.
+const RECORDED_AFTER: Duration = Duration::from_millis(500);
 
 /// The calls in a trace, in the order in which they were begun.
 fn calls(trace: &Path) -> Vec<String> {
@@ -62,12 +66,10 @@ struct Lane {
     trace: PathBuf,
 }
 
-/// What became of a start.
+/// What became of a start: the calls that were begun, the last one not made, and how far it had come.
 struct Tried {
-    /// The calls from the asking to the end, the last one not made.
     calls: Vec<String>,
-    /// `None`: it went by without a kill.
-    phase: Option<Phase>,
+    phase: Phase,
 }
 
 impl Lane {
@@ -83,64 +85,100 @@ impl Lane {
         Self { scene, trace }
     }
 
-    /// Starts an agent, asks it for a run, and kills it before its n-th call since.
-    fn attempt(&mut self, n: usize) -> Tried {
+    /// Starts an agent, asks it for a run, and kills it when it is time: told of how many calls it has begun since, and of
+    /// how many experiments there were before.
+    fn watch(&mut self, mut is_time: impl FnMut(&Scene, usize, usize) -> bool) -> Tried {
         std::fs::write(&self.trace, "").expect("a trace");
         let agent = self.scene.home.agent();
         self.scene.comes_to_rest();
         let (before, from) = (self.scene.stage.experiments().len(), calls(&self.trace).len());
         let mut cli = self.scene.home.plain(&["start", "by-hand"]);
         let asked = cli.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
-        let is_hit = self.reaches(from + n, before);
+        let since = Instant::now();
+        while !is_time(&self.scene, calls(&self.trace).len() - from, before) {
+            assert!(since.elapsed() < PATIENCE, "neither recorded nor killed: {}", self.scene.home.log());
+            let_pass(LOOK);
+        }
         agent.kill_nine();
-        let killed = calls(&self.trace).split_off(from);
         self.scene.kills += 1;
+        let calls = calls(&self.trace).split_off(from);
         let output = asked.wait_with_output().expect("what it said");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let run = said.split_whitespace().nth(1).filter(|_| output.status.success()).map(str::to_owned);
         self.scene.promised.extend(run);
-        let phase = (is_hit && !self.is_recorded(before)).then(|| {
-            let open = self.scene.home.runs().into_iter().find(|run| !run.is_over());
-            let state = open.as_ref().map_or("unknown", |run| run.state.as_str());
-            (state, self.scene.stage.experiments().len() > before)
+        Tried { calls, phase: phase(&self.scene, before) }
+    }
+
+    /// Kills it before the n-th call, unless the start is recorded before that.
+    fn attempt(&mut self, n: usize) -> Tried {
+        let mut looked = Instant::now();
+        self.watch(|scene, begun, before| {
+            // A look at the store may take longer than a call is held.
+            let is_due = begun < n && looked.elapsed() > RECORDED_AFTER;
+            if is_due {
+                looked = Instant::now();
+            }
+            begun >= n || (is_due && phase(scene, before) == RECORDED)
+        })
+    }
+
+    /// Lets a start go by, and returns how many calls it had begun when each phase was first and last seen.
+    fn outline(&mut self) -> (BTreeMap<Phase, (usize, usize)>, Vec<String>) {
+        let mut seen: BTreeMap<Phase, (usize, usize)> = BTreeMap::new();
+        let tried = self.watch(|scene, begun, before| {
+            let phase = phase(scene, before);
+            seen.entry(phase).or_insert((begun, begun)).1 = begun;
+            phase == RECORDED
         });
-        Tried { calls: killed, phase }
-    }
-
-    /// Tells whether FIS began an experiment and the store knows of it.
-    fn is_recorded(&self, before: usize) -> bool {
-        let waits = |run: &Run| matches!(run.state.as_str(), "requested" | "held" | "starting");
-        self.scene.stage.experiments().len() > before && !self.scene.home.runs().iter().any(waits)
-    }
-
-    /// Waits until so many calls have been begun; `false` when the start is recorded before.
-    fn reaches(&self, count: usize, before: usize) -> bool {
-        let (mut seen, mut grown) = (0, Instant::now());
-        loop {
-            let begun = calls(&self.trace).len();
-            if begun >= count {
-                return true;
-            }
-            if begun > seen {
-                (seen, grown) = (begun, Instant::now());
-            } else if grown.elapsed() > QUIET && self.is_recorded(before) {
-                return false;
-            }
-            assert!(grown.elapsed() < PATIENCE, "neither recorded nor killed after {begun} calls");
-            let_pass(LOOK);
-        }
+        (seen, tried.calls)
     }
 }
 
-/// Tells which boundaries to try of a start that makes these calls: all, or so many evenly chosen and the first and last of
-/// each kind.
-fn chosen(calls: &[String], tried: usize) -> BTreeSet<usize> {
-    let mut chosen: BTreeSet<usize> = (0..tried).map(|n| 1 + n * calls.len() / tried).collect();
-    for kind in calls {
-        chosen.extend(calls.iter().position(|call| call == kind).map(|at| at + 1));
-        chosen.extend(calls.iter().rposition(|call| call == kind).map(|at| at + 1));
+/// How far the newest start has come; there were so many experiments before it.
+fn phase(scene: &Scene, before: usize) -> Phase {
+    let began = scene.stage.experiments().len() > before;
+    let open = scene.home.runs().into_iter().find(|run| !run.is_over());
+    match open.as_ref().map(|run| run.state.as_str()) {
+        Some("requested" | "held") => ("requested", began),
+        Some("starting") => ("starting", began),
+        None if !began => ("unknown", false),
+        _recorded => RECORDED,
     }
-    chosen
+}
+
+/// Tells which boundaries to try, given when each phase was seen: so many of each, evenly, and those around each change; or
+/// all there are.
+fn chosen(seen: &BTreeMap<Phase, (usize, usize)>, of_each: usize) -> BTreeSet<usize> {
+    let most = seen.get(&RECORDED).map_or(0, |(first, _)| *first);
+    if of_each >= most {
+        return (1..=most).collect();
+    }
+    let within = |(first, last): &(usize, usize)| {
+        let (first, length) = (*first, last - first + 1);
+        (0..of_each).map(move |n| first + n * length / of_each).chain([first + 1, first + 2])
+    };
+    PHASES.iter().filter_map(|phase| seen.get(phase)).flat_map(within).filter(|n| *n > 0).collect()
+}
+
+/// What is still to be tried, and what was hit.
+struct Plan {
+    seen: BTreeMap<Phase, (usize, usize)>,
+    targets: Vec<usize>,
+    further: usize,
+    hit: BTreeMap<Phase, BTreeMap<String, usize>>,
+}
+
+impl Plan {
+    fn next(&mut self) -> Option<usize> {
+        self.targets.pop().or_else(|| {
+            let (at, missing) = PHASES.iter().enumerate().find(|(_, phase)| !self.hit.contains_key(*phase))?;
+            self.further = self.further.checked_sub(1)?;
+            // It begins where the one after it does, or a little before.
+            let (first, _) =
+                self.seen.get(missing).or_else(|| self.seen.get(PHASES.get(at + 1).unwrap_or(&RECORDED)))?;
+            Some((first + self.further % 8).saturating_sub(2).max(1))
+        })
+    }
 }
 
 fn strace_works() {
@@ -152,19 +190,16 @@ fn strace_works() {
 fn kill_at_each_boundary_of_a_start_starts_nothing_twice() {
     strace_works();
     let mut first = Lane::new();
-    let whole = first.attempt(MOST);
-    assert!(whole.phase.is_none() && whole.calls.len() > 20, "a start makes more calls than {:?}", whole.calls);
-    let tried = usize::try_from(size("BOUNDARIES", TRIED)).expect("a number").min(whole.calls.len());
-    let targets = chosen(&whole.calls, tried);
-    println!("{} boundaries of a start, {} tried: {:?}", whole.calls.len(), targets.len(), whole.calls);
-    let left = Mutex::new(targets.into_iter().collect::<Vec<_>>());
-    let hit: Mutex<BTreeMap<Phase, BTreeMap<String, usize>>> = Mutex::default();
+    let (seen, whole) = first.outline();
+    let targets = chosen(&seen, usize::try_from(size("BOUNDARIES", TRIED)).expect("a number"));
+    println!("a start: {seen:?}\n{} boundaries, {} tried, of {whole:?}", whole.len(), targets.len());
+    let targets = targets.into_iter().collect();
+    let plan = Mutex::new(Plan { seen, targets, further: FURTHER, hit: BTreeMap::new() });
     let work = |mut lane: Lane| {
-        while let Some(n) = { left.lock().expect("no panic").pop() } {
-            let tried = lane.attempt(n);
-            let Some(phase) = tried.phase else { continue };
-            let kind = tried.calls.last().expect("a call").clone();
-            *hit.lock().expect("no panic").entry(phase).or_default().entry(kind).or_default() += 1;
+        while let Some(n) = { plan.lock().expect("no panic").next() } {
+            let Tried { calls, phase } = lane.attempt(n);
+            let kind = calls.last().cloned().unwrap_or_default();
+            *plan.lock().expect("no panic").hit.entry(phase).or_default().entry(kind).or_default() += 1;
         }
         lane.scene.home.wrap(&[]);
         let agent = lane.scene.home.agent();
@@ -174,12 +209,12 @@ fn kill_at_each_boundary_of_a_start_starts_nothing_twice() {
     };
     std::thread::scope(|scope| {
         for lane in std::iter::once(first).chain((1..LANES).map(|_| Lane::new())) {
-            scope.spawn(move || work(lane));
+            scope.spawn(|| work(lane));
         }
     });
-    let hit = hit.into_inner().expect("no panic");
-    println!("killed before: {hit:#?}");
-    for phase in [("unknown", false), ("starting", false), ("starting", true)] {
-        assert!(hit.contains_key(&phase), "no kill found the start {phase:?}: {hit:#?}");
+    let hit = plan.into_inner().expect("no panic").hit;
+    println!("killed before: {hit:?}");
+    for phase in PHASES {
+        assert!(hit.contains_key(&phase), "no kill found the start {phase:?}: {hit:?}");
     }
 }

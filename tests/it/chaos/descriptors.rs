@@ -13,7 +13,7 @@ use crate::support::{agent::Agent, within};
 const HELD: usize = 150;
 
 /// How long they are held.
-const STARVES: Duration = Duration::from_secs(4);
+const STARVES: Duration = Duration::from_secs(2);
 
 /// Events that come meanwhile.
 const EVENTS: usize = 40;

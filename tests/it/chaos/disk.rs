@@ -27,7 +27,7 @@ const DISK: &str = "size=8m";
 const READ_ONLY_FOR: Duration = Duration::from_secs(20);
 
 /// How long it is watched that nothing starts.
-const WATCHED: Duration = Duration::from_secs(3);
+const WATCHED: Duration = Duration::from_secs(2);
 
 /// The agent's state on a file system of its own, in a mount namespace that lives as long as this.
 struct SmallDisk {
@@ -220,6 +220,40 @@ fn a_disk_that_turns_read_only_starts_nothing_and_recovers() {
     assert_eq!(agent.terminate(), 0);
     scene.ends();
     scene.verdict("disk turns read-only");
+}
+
+/// Removes the store under the agent; what is known is gone, so that only FIS can tell of doubles afterwards.
+fn gone(experiment: &str, remove: impl FnOnce(&Home)) {
+    let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::On);
+    let agent = scene.home.agent();
+    scene.catches_up(Instant::now());
+    starts_again(&scene);
+    remove(&scene.home);
+    scene.home.wait_for_log("the store failed; nothing starts");
+    scene.send("event-that-cannot-be-kept", 1);
+    nothing_starts(&scene, "a start that only a deleted file knows of");
+    assert!(scene.stage.depth(&scene.queue) > 0, "an event was acknowledged that only a deleted file knows of");
+    agent.kill_nine();
+    // A new store begins: it does not make up for slots that it never knew.
+    scene.kills += 1;
+    let agent = scene.home.agent();
+    scene.catches_up(Instant::now());
+    assert_eq!(agent.terminate(), 0);
+    scene.verdict_of_fis(experiment);
+}
+
+#[test]
+fn a_store_deleted_under_the_agent_starts_nothing_more() {
+    gone("store deleted", |home| {
+        for file in ["firedrill.db", "firedrill.db-wal", "firedrill.db-shm"] {
+            std::fs::remove_file(home.state().join(file)).expect("a file");
+        }
+    });
+}
+
+#[test]
+fn a_state_directory_removed_under_the_agent_starts_nothing_more() {
+    gone("state removed", |home| std::fs::remove_dir_all(home.state()).expect("a folder"));
 }
 
 /// Overwrites the file behind its header.

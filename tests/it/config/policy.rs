@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::policy::{Demand, TemplatePolicy};
+use jiff::SignedDuration;
 
 use super::{GOOD, REFERENCE, loaded, refused};
 
@@ -43,4 +44,20 @@ fn exception_without_a_reason_is_refused_and_a_reason_without_an_exception_doubt
     }
     let idle = loaded(&[("a.toml", &format!("{GOOD}policy = {{ reason = \"none\" }}\n"))], &[]).warnings;
     assert!(idle.iter().any(|doubt| doubt.path == "experiments.checkout.policy.reason"), "{idle:?}");
+}
+
+#[test]
+fn longest_run_is_bounded_for_all_and_is_what_an_experiment_says_nothing_of() {
+    let policy = "[policy]\nmax_duration = \"2h\"\n";
+    let longest = |text: &str| {
+        let experiments = loaded(&[("a.toml", text)], &[]).settings.rules.experiments;
+        experiments.into_values().next().expect("one").max_duration
+    };
+    assert_eq!(longest(GOOD), SignedDuration::from_hours(12));
+    assert_eq!(longest(&format!("{policy}{GOOD}")), SignedDuration::from_hours(2));
+    assert_eq!(longest(&format!("{policy}{GOOD}max_duration = \"1h\"\n")), SignedDuration::from_hours(1));
+    let said = refused(&[("a.toml", &format!("{policy}{GOOD}max_duration = \"3h\"\n"))], &[]);
+    assert_eq!(said, "a.toml:5:16 experiments.checkout.max_duration: `3h` is out of range: from 1s to 2h is possible");
+    let said = refused(&[("a.toml", &format!("[policy]\nmax_duration = \"13h\"\n{GOOD}"))], &[]);
+    assert!(said.starts_with("a.toml:2:16 policy.max_duration: `13h` is out of range"), "{said}");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::{Experiment, Overlap, Place},
     fis::{CallFailure, FailureClass},
-    plan::Mode,
+    plan::{DOUBT_LOOKS, LOST_AFTER_FAILURES, Mode},
     react,
     run::{Observation, Run},
 };
@@ -32,6 +32,12 @@ fn failed(run: Run, at: &str, class: FailureClass) -> Run {
 
 fn not_found(run: Run, at: &str) -> Run {
     applied(run, &[(at, Observation::NotFound)])
+}
+
+/// Looks, each five seconds after the one before, the last of them at an instant, that found nothing for long enough.
+fn not_found_for_long(run: Run, at: &str) -> Run {
+    let pause = |n: u32| react::LOOK_INTERVAL * i32::try_from(n).expect("few");
+    (0..DOUBT_LOOKS).rev().fold(run, |run, n| run.apply(&Observation::NotFound, t(at) - pause(n)).expect("a look"))
 }
 
 #[test]
@@ -65,10 +71,13 @@ fn start_that_no_look_can_tell_of_is_lost_after_thirteen_hours() {
         let observed = react::look(&run, Err(failure), t(at));
         applied(run, &[(at, observed)])
     };
-    let nine = (0..9).fold(starting(), |run, _| look(run, "10:30:00"));
-    check(&world(look(nine.clone(), "22:58:00")), "22:59:00", &["A look"]);
+    let many = (1..LOST_AFTER_FAILURES).fold(starting(), |run, _| look(run, "10:30:00"));
+    check(&world(look(many.clone(), "22:58:00")), "22:59:00", &["A look"]);
     let lost = "A finished: FIS told nothing of it for too long (unreadable)";
-    check(&world(look(nine, "23:00:00")), "23:00:00", &[lost]);
+    check(&world(look(many, "23:00:00")), "23:00:00", &[lost]);
+    // Nor do as many as there are in some minutes after the clock was set.
+    let some = (0..30).fold(starting(), |run, _| look(run, "23:30:00"));
+    check(&world(some), "23:31:00", &["A look"]);
     // One look that fails after a night proves nothing.
     check(&world(look(starting(), "23:30:00")), "23:30:05", &["A look"]);
 }
@@ -97,27 +106,53 @@ fn blackout_opened_meanwhile_forbids_the_repetition() {
     check(&with(not_found(starting(), "10:00:10")), "10:00:14", &["wake 10:00:15"]);
     check(&with(not_found(starting(), "10:00:10")), "10:00:15", &["A look"]);
     check(&with(not_found(starting(), "10:01:59")), "10:02:10", &["A look"]);
-    check(&with(not_found(starting(), "10:02:00")), "10:02:00", &[closed]);
+    check(&with(not_found_for_long(starting(), "10:02:10")), "10:02:10", &[closed]);
+}
+
+#[test]
+fn clock_that_is_set_forward_proves_no_absence() {
+    let closed = "A skipped: window `freeze` forbids it until 12:00:00Z";
+    let with = |run: Run| world(run).with_window(blackout("10:00:05", "12:00:00"));
+    // By the clock the call was nine minutes ago; it may have been made just now.
+    check(&with(not_found(starting(), "10:09:00")), "10:09:05", &["A look"]);
+    let unclear = failed(starting(), "10:09:00", FailureClass::Timeout);
+    check(&with(not_found(unclear, "10:09:01")), "10:09:06", &["A look"]);
+    // A look that fails in between proves nothing either way.
+    let half = (0..DOUBT_LOOKS / 2).fold(starting(), |run, _| not_found(run, "10:09:00"));
+    let failure = CallFailure { class: FailureClass::Unavailable, message: String::new() };
+    let observed = react::look(&half, Err(failure), t("10:09:05"));
+    let half = applied(half, &[("10:09:05", observed)]);
+    let almost = (1..DOUBT_LOOKS / 2).fold(half, |run, _| not_found(run, "10:09:10"));
+    check(&with(almost.clone()), "10:09:15", &["A look"]);
+    check(&with(not_found(almost, "10:09:15")), "10:09:15", &[closed]);
+}
+
+#[test]
+fn further_call_without_an_answer_is_doubted_anew() {
+    let run = not_found_for_long(failed(starting(), "10:00:01", FailureClass::Timeout), "10:03:00");
+    let again = failed(asked(run, "10:03:05"), "10:03:50", FailureClass::Timeout);
+    let with = |run: Run| world(run).with_window(blackout("10:03:30", "12:00:00"));
+    check(&with(not_found(again, "10:03:50")), "10:03:55", &["A look"]);
 }
 
 #[test]
 fn other_guards_forbid_the_repetition_as_well() {
-    let run = not_found(starting(), "10:02:00");
+    let run = not_found_for_long(starting(), "10:02:10");
     let going = running(slot_run("09:50:00"), "09:50:00");
     let with_other = World::of(experiment(), vec![run.clone(), going.clone()]);
-    assert_eq!(with_other.says(t("10:02:05"))[0], "A skipped: run B of the same experiment is going on");
+    assert_eq!(with_other.says(t("10:02:15"))[0], "A skipped: run B of the same experiment is going on");
     let both = World::of(Experiment { overlap: Overlap::Allow, ..experiment() }, vec![run.clone(), going]);
-    assert_eq!(both.says(t("10:02:05"))[0], "A start EXT1");
-    check(&world(run.clone()).with_stop(), "10:02:05", &["A skipped: taken back by bob"]);
+    assert_eq!(both.says(t("10:02:15"))[0], "A start EXT1");
+    check(&world(run.clone()).with_stop(), "10:02:15", &["A skipped: taken back by bob"]);
     let halted = world(run.clone()).with_halt(firedrill::domain::plan::HaltRunning::Finish);
-    check(&halted, "10:02:05", &["A skipped: all chaos is halted by ann"]);
+    check(&halted, "10:02:15", &["A skipped: all chaos is halted by ann"]);
     check(&world(run.clone()), "10:10:00.1", &["A skipped: it could not start by 10:10:00Z"]);
     let mut gone = world(run.clone());
     gone.rules.experiments = BTreeMap::from([(name("other"), Experiment { name: name("other"), ..experiment() })]);
-    check(&gone, "10:02:05", &["A skipped: the experiment is no longer in the configuration"]);
+    check(&gone, "10:02:15", &["A skipped: the experiment is no longer in the configuration"]);
     let crossing = world(run).with_window(blackout("10:12:00", "13:00:00"));
-    let crossed = "A skipped: it could run until 10:12:05Z, but window `freeze` forbids it from 10:12:00Z";
-    check(&crossing, "10:02:05", &[crossed]);
+    let crossed = "A skipped: it could run until 10:12:15Z, but window `freeze` forbids it from 10:12:00Z";
+    check(&crossing, "10:02:15", &[crossed]);
 }
 
 #[test]
@@ -152,8 +187,8 @@ fn refusal_after_a_doubtful_call_waits_for_certainty_and_is_not_asked_again() {
     let run = not_found(run, "10:00:08");
     check(&world(run.clone()), "10:00:12", &["wake 10:00:13"]);
     check(&world(run.clone()), "10:00:13", &["A look"]);
-    let run = not_found(run, "10:02:00");
-    check(&world(run), "10:02:00", &["A finished: FIS refused to start it (denied): no"]);
+    let run = not_found_for_long(run, "10:02:15");
+    check(&world(run), "10:02:15", &["A finished: FIS refused to start it (denied): no"]);
 }
 
 #[test]

@@ -164,6 +164,25 @@ fn turn_inside_a_span_ends_with_the_span() {
 }
 
 #[test]
+fn span_that_a_reload_cut_short_takes_back_no_turn_that_was_granted() {
+    let mut schedule =
+        crate::support::world::schedule("nightly", "0 10 * * *", firedrill::domain::schedule::MissedPolicy::Latest);
+    schedule.spread = firedrill::domain::schedule::Spread::Within(SignedDuration::from_mins(1));
+    let mut world = met(Overlap::QueueOne);
+    let declared = Experiment { schedules: vec![schedule], overlap: Overlap::QueueOne, ..experiment() };
+    world = with_experiment(world, declared).with_cursor("nightly", "10:05:00");
+    let trigger = Trigger::Slot { schedule: name("nightly"), at: t("10:00:00") };
+    let times =
+        RunTimes { opened_at: t("10:00:00"), not_before: t("10:00:00"), start_by: t("10:15:00"), hold_until: None };
+    world.runs[0] = running_at("09:50:00");
+    world.runs[1] = read(Run::open(name("probe"), trigger, RunState::Requested, times), "10:05:00", 600);
+    // The span ended at 10:01; the run may start until 10:15, and is not asked to look again at once and for ever.
+    let said = world.says(t("10:05:00"));
+    let held = "B held: run A is going on and shares the same experiment with it; look 10:15:00.000000001";
+    assert!(said.contains(&held.to_owned()), "{said:?}");
+}
+
+#[test]
 fn run_that_stops_the_other_does_so_only_when_it_may_start_itself() {
     let mut world = met(Overlap::StopOther);
     let going = world.runs[0].clone();

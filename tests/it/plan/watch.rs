@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::Place,
     fis::{CallFailure, FailureClass, FisStatus},
-    plan::{HaltRunning, Mode},
+    plan::{HaltRunning, LOST_AFTER_FAILURES, Mode},
     react,
     run::{Adopted, Observation, Run, RunState, StopCause},
     window::{NameGlob, OnEntry, Scope, Window, WindowKind, Windows},
@@ -242,11 +242,15 @@ fn one_denial_after_an_outage_is_not_a_quarter_of_an_hour_of_denials() {
 #[test]
 fn experiment_that_fis_tells_nothing_of_is_stopped_and_lost_after_thirteen_hours() {
     let taken = |told: &str| applied(stopping(going(), told), &[(told, Observation::StopTaken)]);
-    let silent = |told, last| unseen(nine_times(taken(told), FailureClass::Timeout), last, FailureClass::Timeout);
+    let many = |run| (1..LOST_AFTER_FAILURES).fold(run, |run, _| unseen(run, "10:00:10", FailureClass::Timeout));
+    let silent = |told, last| unseen(many(taken(told)), last, FailureClass::Timeout);
     let lost = "A finished: FIS told nothing of it for too long (timeout)";
     check(&world(silent("22:00:00", "23:00:00")), "23:00:00", &[lost]);
     check(&world(silent("22:00:00", "22:59:59")), "22:59:59", &["wake 23:00:59"]);
     check(&world(silent("22:00:01", "23:00:00")), "23:00:00", &["wake 23:01:00"]);
+    // The clock was set forward: ten silences are some minutes, whatever it says.
+    let ten = unseen(nine_times(taken("22:00:00"), FailureClass::Timeout), "23:00:00", FailureClass::Timeout);
+    check(&world(ten), "23:00:00", &["wake 23:01:00"]);
     // One silence after many answers proves nothing, and what FIS says goes on is not lost.
     check(&world(unseen(taken("22:00:00"), "23:00:00", FailureClass::Timeout)), "23:00:00", &["wake 23:00:20"]);
     // It is told to stop again.

@@ -1,6 +1,8 @@
 //! `halt --lever` and `resume` through the real binary, two accounts beside each other: what we engaged is let go, what
 //! somebody else engaged never is, and what failed is told and can be asked for again.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -150,7 +152,7 @@ fn agent_killed_between_the_halt_and_its_levers_engages_them_after_its_start() {
     for town in [&towns.east, &towns.west] {
         town.fault("UpdateSafetyLeverState", "hang-before", 1);
     }
-    let mut asking = towns.home.command(HALT).spawn().expect("the command runs");
+    let mut asking = towns.home.command(HALT).stderr(Stdio::null()).spawn().expect("the command runs");
     towns.stand(&["asked", "asked"]);
     agent.kill_nine();
     assert!(!asking.wait().expect("an end").success());
@@ -162,6 +164,22 @@ fn agent_killed_between_the_halt_and_its_levers_engages_them_after_its_start() {
     towns.both_engaged();
     towns.stand(&["engaged", "engaged"]);
     exits(&towns.home.run(&["resume"]), 0, &["us-east-1: let go", "us-west-2: let go"]);
+}
+
+#[test]
+fn halt_that_is_lifted_while_its_levers_are_engaged_leaves_none_engaged() {
+    let towns = Towns::start();
+    let _agent = towns.home.agent();
+    for town in [&towns.east, &towns.west] {
+        town.fault("UpdateSafetyLeverState", "hang-after", 1);
+    }
+    let mut asking = towns.home.command(HALT).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    towns.both_engaged();
+    // As another replica would, which waits for nobody here.
+    exits(&towns.home.run(&["resume", "--keep-levers"]), 0, &["resumed"]);
+    asking.wait().expect("an end");
+    assert_eq!(towns.levers().map(|(status, _)| status), ["disengaged", "disengaged"]);
+    assert_eq!(towns.home.json(&["status"])["halt"], Value::Null);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, latest,
+    closing, latest, opened, replicas,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -38,12 +38,14 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     evidence.starts(&mut found);
     evidence.ends(&mut found);
     evidence.slots(&mut found);
+    opened::check(evidence, &mut found);
     evidence.events(&mut found);
     evidence.journal(&mut found);
     evidence.pace(&mut found);
     closing::stops(evidence, &mut found);
     turns::check(evidence, &mut found);
     latest::check(evidence, &mut found);
+    replicas::check(evidence, &mut found);
     found
 }
 
@@ -69,7 +71,7 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
         Observation::Finished { outcome } => format!("finished {}", outcome.as_str()),
         other => other.as_str().to_owned(),
     };
-    let besides = latest::seen(evidence).into_iter().map(str::to_owned);
+    let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).map(str::to_owned);
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {
             let trigger = tables.runs.get(&entry.run).map(|run| &run.trigger);
@@ -118,10 +120,17 @@ impl<'a> Evidence<'a> {
 
     /// The configurations that a pass which recorded something at a true time may have seen.
     pub fn rules_about(&self, ms: u64) -> Vec<&Rules> {
-        let history = &self.world.history;
+        self.rules_between(self.began(ms), ms)
+    }
+
+    /// The configurations that some replica may have had between two true times.
+    pub fn rules_between(&self, from: u64, to: u64) -> Vec<&Rules> {
+        let (history, spread) = (&self.world.history, self.world.reload_takes());
         let ends = |n: usize| history.get(n + 1).map_or(u64::MAX, |(since, _)| *since);
-        let about =
-            history.iter().enumerate().filter(|(n, (since, _))| *since <= ms && ends(*n).saturating_add(PASS_MS) >= ms);
+        let about = history
+            .iter()
+            .enumerate()
+            .filter(|(n, (since, _))| *since <= to && ends(*n).saturating_add(spread) >= from);
         about.map(|(_, (_, rules))| &**rules).collect()
     }
 
@@ -180,7 +189,7 @@ impl<'a> Evidence<'a> {
                         if *at < run.not_before && run.trigger.terms().settle_limit.is_none() {
                             found.push(format!("early: {id} is started at {at}, before {}", run.not_before));
                         }
-                        if self.is_halted_since(*ms) {
+                        if self.is_halted(self.began(*ms), *ms) {
                             found.push(format!("halt: {id} is started at {at}"));
                         }
                     }
@@ -190,18 +199,18 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Whether a halt has been durable for longer than a pass.
-    fn is_halted_since(&self, ms: u64) -> bool {
+    /// Whether a halt has been durable from a true time to another.
+    pub fn is_halted(&self, from: u64, to: u64) -> bool {
         self.world.store.with(|tables| {
             let mut halted = None;
-            for (when, what) in tables.log.iter().filter(|(when, _)| *when <= ms) {
+            for (when, what) in tables.log.iter().filter(|(when, _)| *when <= to) {
                 match what {
-                    Durable::Halted => halted = halted.or(Some(*when)),
+                    Durable::Halted { .. } => halted = halted.or(Some(*when)),
                     Durable::Resumed => halted = None,
-                    Durable::Opened { .. } | Durable::Paused { .. } | Durable::Arrived { .. } => {}
+                    _ => {}
                 }
             }
-            halted.is_some_and(|since| since + PASS_MS < ms)
+            halted.is_some_and(|since| since < from)
         })
     }
 
@@ -213,6 +222,9 @@ impl<'a> Evidence<'a> {
                 found.push(format!("lost: nobody knows {id} of {}", experiment.id));
                 continue;
             };
+            if let Some(fis) = run.fis.as_ref().filter(|fis| fis.id != experiment.id && !self.is_second(experiment)) {
+                found.push(format!("adopted: {id} has {} and watches {}", experiment.id, fis.id));
+            }
             let recorded_at = self.entries(&id).last().map_or(0, |(ms, ..)| *ms);
             match &run.state {
                 // What FIS denies and does not list cannot be known.
@@ -232,6 +244,11 @@ impl<'a> Evidence<'a> {
                 open => found.push(format!("lost: {id} is left {}", open.as_str())),
             }
         }
+    }
+
+    /// Whether a run has an earlier experiment, which is another promise.
+    fn is_second(&self, experiment: &Experiment) -> bool {
+        self.experiments.iter().take_while(|e| e.id != experiment.id).any(|e| e.run() == experiment.run())
     }
 
     /// Every slot that a cursor passed is a run, or inside a range that is said to be missed.
@@ -273,17 +290,19 @@ impl<'a> Evidence<'a> {
     /// Every event that the queue was told to delete is recorded.
     fn events(&self, found: &mut Vec<String>) {
         self.world.store.with(|tables| {
-            for event in &self.world.deleted {
-                let row = tables.events.iter().find(|((_, id), _)| *id == format!("e{event}"));
-                match row {
-                    None => found.push(format!("lost: event {event} was deleted and is not known")),
-                    Some((_, runs)) => {
+            for (source, event) in &self.world.deleted {
+                match tables.events.get(&((*source).to_owned(), format!("e{event}"))) {
+                    None => found.push(format!("lost: event {event} of {source} was deleted and is not known")),
+                    Some(runs) => {
                         for run in runs.iter().filter(|run| !self.runs.contains_key(run)) {
                             found.push(format!("lost: event {event} opened {run}, which is not there"));
                         }
                     }
                 }
             }
+            let is_kept = |id: &&String| tables.quarantined.keys().any(|(_, kept)| kept == *id);
+            let gone = self.world.unreadable.iter().filter(|id| !is_kept(id));
+            found.extend(gone.map(|id| format!("lost: unreadable message {id} was deleted and is not kept")));
         });
     }
 

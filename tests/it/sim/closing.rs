@@ -2,6 +2,7 @@
 
 use firedrill::domain::{
     experiment::{Experiment as Declared, FIS_MAX_DURATION, Rules},
+    plan::HaltRunning,
     run::{Observation, WindowRule},
     window::{OnEntry, Window, WindowKind},
 };
@@ -10,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     check::{Evidence, plus},
     scenario::SECOND_MS,
+    store::Durable,
     truth::Experiment,
 };
 
@@ -116,11 +118,15 @@ fn has_to_stop(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestam
 /// Finds the first true time, not before another, at which an experiment has to have been told to stop.
 type Due = fn(&Evidence<'_>, &Experiment, u64) -> Option<u64>;
 
+/// What makes that it has to, by promise.
+const DUES: [(&str, Due); 4] =
+    [("window", due_by_window), ("length", due_by_length), ("stop", due_by_wish), ("halted", due_by_halt)];
+
 /// Everyone who ran when it was closed, or for too long, was told to stop as soon as the agent was able to.
 pub fn stops(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     for experiment in evidence.experiments.iter().filter(|e| !e.is_forgotten) {
         let told = told_at(evidence, experiment).unwrap_or(u64::MAX).min(experiment.end());
-        for (why, due) in [("window", due_by_window as Due), ("length", due_by_length as Due)] {
+        for (why, due) in DUES {
             if let Some((due, latest)) = overdue(evidence, experiment, due, told) {
                 let (id, run) = (&experiment.id, experiment.run());
                 found.push(format!(
@@ -204,11 +210,33 @@ fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
     })
 }
 
+fn due_by_wish(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
+    let run = experiment.run();
+    let wish = evidence.world.stops_taken.iter().find(|(_, of)| *of == run)?;
+    Some(wish.0.max(from).max(experiment.created_at)).filter(|due| *due < experiment.end())
+}
+
+fn due_by_halt(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
+    let changes: Vec<(u64, bool)> = evidence.world.store.with(|tables| {
+        let changes = tables.log.iter().filter_map(|(ms, what)| match what {
+            Durable::Halted { running } => Some((*ms, *running == HaltRunning::Stop)),
+            Durable::Resumed => Some((*ms, false)),
+            _ => None,
+        });
+        changes.collect()
+    });
+    let ends = changes.iter().skip(1).map(|(ms, _)| *ms).chain([u64::MAX]);
+    let halts = changes.iter().zip(ends).filter(|((_, stops), _)| *stops);
+    let due =
+        halts.map(|((ms, _), end)| ((*ms).max(from).max(experiment.created_at), end)).find(|(due, end)| due < end);
+    due.map(|(due, _)| due).filter(|due| *due < experiment.end())
+}
+
 /// Grants the agent what kept it: each hindrance that begins before it could have acted moves that instant.
 fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) -> u64 {
     let world = evidence.world;
     let run = experiment.run();
-    let mut hindrances = world.absences.clone();
+    let mut hindrances = world.absences();
     // Nobody can stop what is not known to exist.
     let known = evidence
         .journal
@@ -218,7 +246,7 @@ fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) -> u64 {
         .find_map(|(ms, _, observation)| matches!(observation, Observation::Started { .. }).then_some(*ms));
     hindrances.push((0, known.unwrap_or(u64::MAX)));
     hindrances.extend(world.nature.steps().iter().map(|step| (step.at, step.at)));
-    hindrances.extend(world.history.iter().map(|(since, _)| (*since, *since)));
+    hindrances.extend(world.history.iter().map(|(since, _)| (*since, *since + world.reload_takes())));
     hindrances.extend(world.store_faults());
     // A call under way is waited for; one that begins later than the stop is due is no excuse.
     let calls = world.fis.with(|state| state.calls.clone());

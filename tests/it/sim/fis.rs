@@ -19,7 +19,9 @@ use firedrill::{
 };
 
 use super::{
+    lease::Seat,
     nature::Nature,
+    planted::Bug,
     truth::{Experiment, drawn},
 };
 
@@ -29,17 +31,10 @@ const ACTIVE_QUOTA: usize = 5;
 const FOREVER_MS: u64 = 3_600_000;
 /// How long the engine waits for an answer, in milliseconds.
 pub const TIMEOUT_MS: u64 = 45_000;
+/// Longest time until a request leaves, in milliseconds.
+const CONNECT_MS: u64 = 1_000;
 /// How long after the caller gave up a request may still take effect, in milliseconds.
 const LATE_MS: u64 = 60_000;
-
-/// What FIS does with client tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tokens {
-    /// It knows them again.
-    Honoured,
-    /// Planted bug: as if the agent made a new one for each call.
-    FromTheClock,
-}
 
 /// A request that changes something.
 #[derive(Debug, Clone)]
@@ -58,6 +53,8 @@ pub struct CallLog {
     pub until: u64,
     pub operation: &'static str,
     pub run: Option<RunId>,
+    /// Who made it.
+    pub seat: Seat,
 }
 
 #[derive(Debug, Default)]
@@ -72,10 +69,11 @@ pub struct State {
     next: u64,
 }
 
+/// FIS, as one process reaches it.
 pub struct Fis {
     nature: Arc<Nature>,
-    tokens: Tokens,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    seat: Seat,
 }
 
 /// How a call goes.
@@ -95,9 +93,15 @@ fn failure(class: FailureClass) -> CallFailure {
 }
 
 impl Fis {
-    pub fn new(nature: Arc<Nature>, tokens: Tokens, templates: Vec<(BTreeMap<String, String>, TemplateFacts)>) -> Self {
+    pub fn new(nature: Arc<Nature>, templates: Vec<(BTreeMap<String, String>, TemplateFacts)>) -> Self {
         let templates = templates.into_iter().map(|(tags, facts)| (facts.id.clone(), (tags, facts))).collect();
-        Self { nature, tokens, state: Mutex::new(State { templates, quota: ACTIVE_QUOTA, ..State::default() }) }
+        let state = State { templates, quota: ACTIVE_QUOTA, ..State::default() };
+        Self { nature, state: Arc::new(Mutex::new(state)), seat: Seat::default() }
+    }
+
+    /// The same FIS, for another process.
+    pub fn seat(&self, seat: Seat) -> Self {
+        Self { nature: self.nature.clone(), state: Arc::clone(&self.state), seat }
     }
 
     /// Looks at the truth as of now.
@@ -140,7 +144,7 @@ impl Fis {
         let known =
             state.experiments.iter().find(|e| e.place == place && e.request.client_token == request.client_token);
         if let Some(known) = known
-            && self.tokens == Tokens::Honoured
+            && self.nature.bug() != Bug::TokenFromTheClock
         {
             let same = known.request == request;
             return if same { Ok(known.shown(at, &self.nature)) } else { Err(failure(FailureClass::Conflict)) };
@@ -181,16 +185,24 @@ impl Fis {
         })
     }
 
-    /// Makes a call: what it changes takes effect at FIS's own time, also when the caller is gone.
+    /// Makes a call: what it changes takes effect at FIS's own time, also when the caller is gone. Returns when FIS saw it.
     async fn call(
         &self,
         operation: &'static str,
         run: Option<RunId>,
         request: Option<Request>,
-    ) -> Result<u64, CallFailure> {
+    ) -> Result<(u64, u64), CallFailure> {
+        if request.is_some() && self.nature.draw(|c| c.one_in(4)) {
+            // Credentials are fetched, a connection is made: nothing has left yet.
+            self.nature.let_pass(self.nature.draw(|c| c.between(0, CONNECT_MS))).await;
+        }
+        self.nature.say(|| format!("FIS: replica {} calls {operation} for {run:?}", self.seat.replica));
         let at = self.nature.elapsed();
         let latency = self.nature.draw(|c| c.between(20, 800));
-        let fate = self.fate();
+        let fate = match self.nature.cut(self.seat.replica).fis_until > at {
+            true => Fate::Unclear { effect: None, error: Some(FailureClass::Unavailable) },
+            false => self.fate(),
+        };
         let (effect, answered) = match &fate {
             Fate::Fine => (Some(latency / 2), latency),
             Fate::Refused(_) => (None, latency),
@@ -203,13 +215,19 @@ impl Fis {
                 state.queue.insert((at + effect, seq), request);
             }
             let until = at + answered.min(TIMEOUT_MS);
-            state.calls.push(CallLog { at, until, operation, run });
+            let of = run.as_ref().map(ToString::to_string).unwrap_or_default();
+            self.nature.say(|| format!("replica {}: {operation} {of}", self.seat.replica));
+            state.calls.push(CallLog { at, until, operation, run, seat: self.seat });
             seq
         });
         self.nature.let_pass(answered).await;
+        if self.nature.cut(self.seat.replica).fis_until > self.nature.elapsed() {
+            self.nature.let_pass(FOREVER_MS).await;
+        }
         let class = match fate {
-            Fate::Fine => return Ok(seq),
+            Fate::Fine => return Ok((seq, at + latency / 2)),
             Fate::Refused(class) => class,
+            Fate::Unclear { .. } if self.nature.bug() == Bug::SilenceIsRefusal => FailureClass::Throttled,
             Fate::Unclear { error, .. } => error.unwrap_or(FailureClass::Timeout),
         };
         self.nature.say(|| format!("FIS: {operation} answered {class}"));
@@ -243,25 +261,28 @@ impl FaultInjector for Fis {
     async fn start(&self, place: &Place, request: &StartRequest) -> Result<FisExperiment, CallFailure> {
         let run = request.tags.get(RUN_TAG).map(|id| RunId::from_text(id));
         let wanted = Request::Start { place: place.clone(), request: request.clone() };
-        let seq = self.call("StartExperiment", run, Some(wanted)).await?;
+        let (seq, _) = self.call("StartExperiment", run, Some(wanted)).await?;
         self.reply(seq)?.ok_or_else(|| failure(FailureClass::Unreadable))
     }
 
     async fn find(&self, place: &Place, template_id: &str, run: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
-        self.call("ListExperiments", Some(run.clone()), None).await?;
-        let now = self.nature.elapsed();
+        let (_, now) = self.call("ListExperiments", Some(run.clone()), None).await?;
+        let bug = self.nature.bug();
+        if bug == Bug::RetryWithoutLocate {
+            return Ok(None);
+        }
         Ok(self.with(|state| {
             let shown = |e: &&Experiment| {
-                let ours = e.place == *place && e.request.template_id == template_id && e.run() == *run;
-                ours && e.listed_at <= now && !e.is_forgotten
+                let is_tagged = bug == Bug::AdoptsAnothers || e.run() == *run;
+                let ours = e.place == *place && e.request.template_id == template_id && is_tagged;
+                ours && e.created_at <= now && e.listed_at <= now && !e.is_forgotten
             };
             state.experiments.iter().find(shown).map(|e| e.shown(now, &self.nature))
         }))
     }
 
     async fn get(&self, place: &Place, fis_id: &str) -> Result<FisExperiment, CallFailure> {
-        self.call("GetExperiment", self.run_of(fis_id), None).await?;
-        let now = self.nature.elapsed();
+        let (_, now) = self.call("GetExperiment", self.run_of(fis_id), None).await?;
         let rate = self.nature.weather().fis;
         let (is_missing, is_strange) = self.nature.draw(|c| (c.permille(rate / 5), c.permille(rate / 5)));
         self.with(|state| {
@@ -277,7 +298,7 @@ impl FaultInjector for Fis {
 
     async fn stop(&self, _place: &Place, fis_id: &str) -> Result<(), CallFailure> {
         let wanted = Request::Stop { fis_id: fis_id.to_owned() };
-        let seq = self.call("StopExperiment", self.run_of(fis_id), Some(wanted)).await?;
+        let (seq, _) = self.call("StopExperiment", self.run_of(fis_id), Some(wanted)).await?;
         self.reply(seq).map(|_| ())
     }
 }

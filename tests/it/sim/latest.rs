@@ -226,9 +226,9 @@ fn reasons(told: &Told<'_>, group: &Group<'_>, found: &mut Vec<String>) {
     }
 }
 
-/// The runs of a group that FIS ran, in the order in which they were begun.
+/// The runs of a group that FIS ran, also those that it denies, in the order in which they were begun.
 fn ran<'g, 'e>(group: &'g Group<'e>, evidence: &Evidence<'_>) -> Vec<&'g Told<'e>> {
-    let known: BTreeSet<RunId> = evidence.experiments.iter().filter(|e| !e.is_forgotten).map(|e| e.run()).collect();
+    let known: BTreeSet<RunId> = evidence.experiments.iter().map(|e| e.run()).collect();
     let mut ran: Vec<_> = group.iter().filter(|told| known.contains(&told.run.id)).collect();
     ran.sort_by_key(|told| told.begun());
     ran
@@ -236,8 +236,10 @@ fn ran<'g, 'e>(group: &'g Group<'e>, evidence: &Evidence<'_>) -> Vec<&'g Told<'e
 
 /// No version runs again unless another one ran in between.
 fn twice(group: &Group<'_>, evidence: &Evidence<'_>, found: &mut Vec<String>) {
+    let denied: BTreeSet<RunId> = evidence.experiments.iter().filter(|e| e.is_forgotten).map(|e| e.run()).collect();
     for pair in ran(group, evidence).windows(2) {
-        if pair[0].release.version == pair[1].release.version {
+        let is_denied = pair.iter().any(|told| denied.contains(&told.run.id));
+        if pair[0].release.version == pair[1].release.version && !is_denied {
             let (one, other) = (pair[0], pair[1]);
             found.push(format!("twice: {} and {} both ran for {:?}", one.run.id, other.run.id, other.release));
         }

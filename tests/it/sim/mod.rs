@@ -8,48 +8,106 @@ mod check;
 mod closing;
 mod fis;
 mod latest;
+mod lease;
 mod month;
 pub mod nature;
+mod opened;
+mod operators;
+mod planted;
 mod queue;
+mod recipe;
 mod releases;
+mod replica;
+mod replicas;
 mod scenario;
+mod shrink;
+mod standing;
 pub mod store;
 mod storm;
+mod told;
 mod truth;
 mod turns;
 mod windows;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nature::Timeline;
-use world::{Planted, SOUND, World};
+use recipe::Recipe;
+use replica::Why;
+use world::World;
 
-use self::{
-    check::Evidence,
-    fis::Tokens,
-    store::{Intent, Memory},
-};
+use self::check::Evidence;
 
-/// Names the seed that [`replay_one_seed`] runs.
+/// Names the world that [`replay_one_seed`] lives through: a seed, or all of a [`Recipe`].
 const SEED_VARIABLE: &str = "FIREDRILL_SIM_SEED";
+
+/// Names the seeds that [`soak`] runs: `FROM..TO`, the last one excluded.
+const SEEDS_VARIABLE: &str = "FIREDRILL_SIM_SEEDS";
+
+/// Worlds that are lived through twice.
+const TWICE: u64 = 200;
+
+/// How much happened.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    /// Experiments that FIS began.
+    starts: usize,
+    /// Processes that fell or ended.
+    falls: usize,
+    /// Terms of the lease after the first one.
+    takeovers: usize,
+    /// Entries of the journal.
+    entries: usize,
+}
 
 /// How a world went.
 struct Life {
     broken: Vec<String>,
     seen: BTreeSet<String>,
     timeline: Vec<String>,
+    counts: Counts,
+    /// A digest of the timeline, every row and every call, if one was asked for.
+    trace: Option<u64>,
 }
 
-fn live(seed: u64, planted: Planted, timeline: Timeline) -> Life {
+fn live(recipe: &Recipe, timeline: Timeline) -> Life {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let mut world = World::new(seed, planted, timeline);
+        let mut world = World::new(recipe, timeline);
         world.live().await;
         let evidence = Evidence::new(&world);
-        Life { broken: check::broken(&evidence), seen: check::seen(&evidence), timeline: world.nature.timeline() }
+        let trace = (timeline == Timeline::Hashed).then(|| {
+            world.store.with(|tables| world.nature.say(|| format!("{tables:?}")));
+            world.fis.with(|state| world.nature.say(|| format!("{state:?}")));
+            world.nature.digest()
+        });
+        let counts = Counts::of(&evidence);
+        let (broken, seen) = (check::broken(&evidence), check::seen(&evidence));
+        Life { broken, seen, timeline: world.nature.timeline(), counts, trace }
     })
+}
+
+impl Counts {
+    fn of(evidence: &Evidence<'_>) -> Self {
+        let outages = evidence.world.replicas.iter().flat_map(|replica| &replica.outages);
+        Self {
+            starts: evidence.experiments.len(),
+            falls: outages.filter(|outage| outage.why == Why::Down).count(),
+            takeovers: evidence.world.store.with(|tables| tables.lease.terms.len().saturating_sub(1)),
+            entries: evidence.journal.values().map(Vec::len).sum(),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            starts: self.starts + other.starts,
+            falls: self.falls + other.falls,
+            takeovers: self.takeovers + other.takeovers,
+            entries: self.entries + other.entries,
+        }
+    }
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
@@ -107,105 +165,122 @@ const HAPPENS: [&str; 51] = [
     "finished stopped",
 ];
 
+/// Tells of worlds that broke a promise; the first one is shrunk.
+fn told(broken: &[(u64, Vec<String>)]) -> String {
+    let of = |(n, (seed, broken)): (usize, &(u64, Vec<String>))| {
+        let whole = Recipe::of(*seed);
+        let mut text = format!("SEED={seed}\n  {}\n  replay: {}", broken.join("\n  "), shrink::command(&whole));
+        if n == 0 {
+            let least = shrink::shrink(whole, shrink::promise(&broken[0]));
+            text.push_str(&format!("\n  shrunk: {}", shrink::command(&least)));
+        }
+        text
+    };
+    broken.iter().enumerate().map(of).collect::<Vec<_>>().join("\n")
+}
+
 #[track_caller]
 fn check_seeds(seeds: std::ops::Range<u64>) {
     let count = seeds.end - seeds.start;
     let mut seen = BTreeSet::new();
     let mut broken: Vec<(u64, Vec<String>)> = Vec::new();
     for seed in seeds {
-        let life = live(seed, SOUND, Timeline::Dropped);
+        let life = live(&Recipe::of(seed), Timeline::Dropped);
         seen.extend(life.seen);
         if !life.broken.is_empty() {
             broken.push((seed, life.broken));
         }
     }
-    let told: Vec<String> = broken
-        .iter()
-        .map(|(seed, broken)| {
-            let command = format!("{SEED_VARIABLE}={seed} cargo test --test it sim::replay_one_seed -- --nocapture");
-            format!("SEED={seed}\n  replay: {command}\n  {}", broken.join("\n  "))
-        })
-        .collect();
-    assert!(broken.is_empty(), "{} of {count} worlds broke a promise:\n{}", broken.len(), told.join("\n"));
+    assert!(broken.is_empty(), "{} of {count} worlds broke a promise:\n{}", broken.len(), told(&broken));
     let unseen: Vec<&str> = HAPPENS.into_iter().filter(|what| !seen.contains(*what)).collect();
     assert!(unseen.is_empty(), "in {count} worlds this never happened: {unseen:?}");
 }
 
-/// Finds the first seed whose world breaks a promise.
-fn first_broken(planted: Planted, seeds: std::ops::Range<u64>) -> Option<(u64, Vec<String>)> {
-    seeds.map(|seed| (seed, live(seed, planted, Timeline::Dropped).broken)).find(|(_, broken)| !broken.is_empty())
+#[test]
+fn simulation_holds_for_five_thousand_seeds_1() {
+    check_seeds(0..625);
 }
 
 #[test]
-fn simulation_holds_for_a_thousand_seeds_1() {
-    check_seeds(0..250);
+fn simulation_holds_for_five_thousand_seeds_2() {
+    check_seeds(625..1_250);
 }
 
 #[test]
-fn simulation_holds_for_a_thousand_seeds_2() {
-    check_seeds(250..500);
+fn simulation_holds_for_five_thousand_seeds_3() {
+    check_seeds(1_250..1_875);
 }
 
 #[test]
-fn simulation_holds_for_a_thousand_seeds_3() {
-    check_seeds(500..750);
+fn simulation_holds_for_five_thousand_seeds_4() {
+    check_seeds(1_875..2_500);
 }
 
 #[test]
-fn simulation_holds_for_a_thousand_seeds_4() {
-    check_seeds(750..1_000);
+fn simulation_holds_for_five_thousand_seeds_5() {
+    check_seeds(2_500..3_125);
 }
 
 #[test]
-fn same_seed_twice_is_the_same_world() {
-    for seed in [7, 77, 777] {
-        let [once, again] = [(); 2].map(|()| live(seed, SOUND, Timeline::Kept).timeline);
-        assert!(once.len() > 10, "seed {seed} is a dull world");
-        assert_eq!(once, again, "seed {seed}");
+fn simulation_holds_for_five_thousand_seeds_6() {
+    check_seeds(3_125..3_750);
+}
+
+#[test]
+fn simulation_holds_for_five_thousand_seeds_7() {
+    check_seeds(3_750..4_375);
+}
+
+#[test]
+fn simulation_holds_for_five_thousand_seeds_8() {
+    check_seeds(4_375..5_000);
+}
+
+#[test]
+fn same_seed_twice_is_the_same_world_byte_for_byte() {
+    for seed in 0..TWICE {
+        let [once, again] = [(); 2].map(|()| live(&Recipe::of(seed), Timeline::Hashed).trace);
+        if once != again {
+            let [once, again] = [(); 2].map(|()| live(&Recipe::of(seed), Timeline::Kept).timeline);
+            assert_eq!(once, again, "seed {seed}");
+            panic!("seed {seed}: the rows differ, the timelines do not");
+        }
     }
+    let [one, other] = [7, 8].map(|seed| live(&Recipe::of(seed), Timeline::Hashed).trace);
+    assert_ne!(one, other, "traces tell nothing");
 }
 
+/// Lives through the worlds that [`SEEDS_VARIABLE`] names, and tells of each that breaks a promise as soon as it does.
 #[test]
-fn planted_bug_start_then_record_is_caught() {
-    let planted = Planted { intent: Intent::WithTheAnswer, ..SOUND };
-    let caught = first_broken(planted, 0..300);
-    assert!(caught.is_some(), "300 worlds did not notice that starts are recorded too late");
+fn soak() {
+    let text = std::env::var(SEEDS_VARIABLE).unwrap_or_else(|_| "0..3".to_owned());
+    let (from, to) = text.split_once("..").expect("FROM..TO");
+    let seeds = from.parse::<u64>().expect("a seed")..to.parse::<u64>().expect("a seed");
+    let worlds = seeds.end - seeds.start;
+    let (mut broken, mut counts, mut seen) = (0, Counts::default(), BTreeMap::<String, u64>::new());
+    for seed in seeds {
+        let life = live(&Recipe::of(seed), Timeline::Dropped);
+        counts = counts.and(life.counts);
+        life.seen.into_iter().for_each(|what| *seen.entry(what).or_default() += 1);
+        if !life.broken.is_empty() {
+            broken += 1;
+            println!("{}", told(&[(seed, life.broken)]));
+        }
+    }
+    let Counts { starts, falls, takeovers, entries } = counts;
+    println!("WORLDS {worlds} {broken} {starts} {falls} {takeovers} {entries}");
+    seen.iter().for_each(|(what, worlds)| println!("SEEN {worlds} {what}"));
+    assert_eq!(broken, 0, "worlds broke a promise");
 }
 
-#[test]
-fn planted_bug_token_from_the_clock_is_caught() {
-    let planted = Planted { tokens: Tokens::FromTheClock, ..SOUND };
-    let caught = first_broken(planted, 0..300);
-    assert!(caught.is_some(), "300 worlds did not notice that every call has a token of its own");
-}
-
-#[test]
-fn planted_bug_last_event_wins_is_caught() {
-    let planted = Planted { memory: Memory::LastIsNewest, ..SOUND };
-    let caught = first_broken(planted, 0..300);
-    assert!(caught.is_some(), "300 worlds did not notice that an older deployment wins when its event comes later");
-}
-
-#[test]
-fn planted_bug_settling_that_does_not_begin_anew_is_caught() {
-    let planted = Planted { memory: Memory::SettlesOnce, ..SOUND };
-    let caught = first_broken(planted, 0..300);
-    assert!(caught.is_some(), "300 worlds did not notice that further events postpone nothing");
-}
-
-#[test]
-fn planted_bug_deployments_noted_in_another_transaction_is_caught() {
-    let planted = Planted { memory: Memory::Afterwards, ..SOUND };
-    let caught = first_broken(planted, 0..300);
-    assert!(caught.is_some(), "300 worlds did not notice that rows of deployments are written too late");
-}
-
+/// Replays the world that [`SEED_VARIABLE`] names, and tells all that happened in it.
 #[test]
 fn replay_one_seed() {
-    let seed = std::env::var(SEED_VARIABLE).ok().map_or(1, |text| text.parse().expect("a seed is a number"));
-    let life = live(seed, SOUND, Timeline::Kept);
-    if !life.broken.is_empty() || std::env::var_os(SEED_VARIABLE).is_some() {
-        println!("{}", life.timeline.join("\n"));
+    let named = std::env::var(SEED_VARIABLE).ok();
+    let recipe = named.as_deref().map_or(Recipe::of(1), Recipe::parse);
+    let life = live(&recipe, Timeline::Kept);
+    if !life.broken.is_empty() || named.is_some() {
+        println!("{}", shrink::marked(&life.timeline, &life.broken));
     }
-    assert!(life.broken.is_empty(), "SEED={seed}\n{}", life.broken.join("\n"));
+    assert!(life.broken.is_empty(), "SEED={recipe}\n{}", life.broken.join("\n"));
 }

@@ -4,12 +4,17 @@
 //! time plus every step that was made to it. Waiting mirrors the daemon's heartbeat: a step is noticed within a second,
 //! and nothing else wakes the engine early.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hasher},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use firedrill::engine::ports::WakeSource;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::watch, time::Instant};
 
+use super::planted::Bug;
 use crate::support::chance::Chance;
 
 /// How often things go wrong, in a thousand.
@@ -25,10 +30,19 @@ pub struct Weather {
     pub store_out_until: u64,
 }
 
+/// Until when a replica does not reach others, who reach each other.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cut {
+    pub store_until: u64,
+    pub fis_until: u64,
+}
+
 /// Whether the timeline is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timeline {
     Kept,
+    /// Only a digest of it is.
+    Hashed,
     Dropped,
 }
 
@@ -48,8 +62,14 @@ pub struct Nature {
     weather: Mutex<Weather>,
     steps: Mutex<Vec<Step>>,
     stepped: watch::Sender<usize>,
-    timeline: Option<Mutex<Vec<String>>>,
+    /// How far each replica's clock is from the common one, in milliseconds.
+    skews: Mutex<Vec<i64>>,
+    cuts: Mutex<Vec<Cut>>,
+    timeline: Timeline,
+    lines: Mutex<Vec<String>>,
+    digest: Mutex<DefaultHasher>,
     pace: Pace,
+    bug: Bug,
 }
 
 /// Whether I/O takes time.
@@ -75,8 +95,55 @@ impl Nature {
             weather: Mutex::new(Weather::default()),
             steps: Mutex::new(Vec::new()),
             stepped: watch::Sender::new(0),
-            timeline: (timeline == Timeline::Kept).then(Mutex::default),
+            skews: Mutex::default(),
+            cuts: Mutex::default(),
+            timeline,
+            lines: Mutex::default(),
+            digest: Mutex::default(),
+            bug: Bug::None,
         }
+    }
+
+    /// The same with something built wrong.
+    pub fn planted(self, bug: Bug) -> Self {
+        Self { bug, ..self }
+    }
+
+    pub fn bug(&self) -> Bug {
+        self.bug
+    }
+
+    /// What the common clock shows.
+    pub fn now(&self) -> Timestamp {
+        self.wall_at(self.elapsed())
+    }
+
+    /// What a replica's clock shows.
+    pub fn clock(&self, replica: usize) -> Timestamp {
+        let skew = self.skews.lock().expect("one thread").get(replica).copied().unwrap_or_default();
+        self.now() + SignedDuration::from_millis(skew)
+    }
+
+    /// Sets a replica's clock apart from the common one.
+    pub fn set_apart(&self, replica: usize, by_ms: i64) {
+        let mut skews = self.skews.lock().expect("one thread");
+        let len = skews.len().max(replica + 1);
+        skews.resize(len, 0);
+        skews[replica] = by_ms;
+        self.stepped.send_modify(|count| *count += 1);
+    }
+
+    /// What a replica does not reach.
+    pub fn cut(&self, replica: usize) -> Cut {
+        self.cuts.lock().expect("one thread").get(replica).copied().unwrap_or_default()
+    }
+
+    /// Cuts a replica off.
+    pub fn cut_off(&self, replica: usize, cut: Cut) {
+        let mut cuts = self.cuts.lock().expect("one thread");
+        let len = cuts.len().max(replica + 1);
+        cuts.resize(len, Cut::default());
+        cuts[replica] = cut;
     }
 
     /// True time since the world began, in milliseconds.
@@ -117,17 +184,27 @@ impl Nature {
         change(&mut self.weather.lock().expect("one thread"));
     }
 
-    /// Adds a line to the timeline, if it is kept.
+    /// Adds a line to the timeline, if there is one.
     pub fn say(&self, line: impl FnOnce() -> String) {
-        if let Some(timeline) = &self.timeline {
-            let ms = self.elapsed();
-            let line = format!("{:>9.3} s  {}  {}", ms as f64 / 1_000.0, self.wall_at(ms), line());
-            timeline.lock().expect("one thread").push(line);
+        if self.timeline == Timeline::Dropped {
+            return;
+        }
+        let ms = self.elapsed();
+        let line = format!("{:>9.3} s  {}  {}", ms as f64 / 1_000.0, self.wall_at(ms), line());
+        if self.timeline == Timeline::Kept {
+            self.lines.lock().expect("one thread").push(line);
+        } else {
+            self.digest.lock().expect("one thread").write(line.as_bytes());
         }
     }
 
     pub fn timeline(&self) -> Vec<String> {
-        self.timeline.as_ref().map(|lines| lines.lock().expect("one thread").clone()).unwrap_or_default()
+        self.lines.lock().expect("one thread").clone()
+    }
+
+    /// A digest of everything that was said.
+    pub fn digest(&self) -> u64 {
+        self.digest.lock().expect("one thread").finish()
     }
 
     /// A pause as I/O has them: none, a turn of the scheduler, or some milliseconds.
@@ -152,14 +229,20 @@ impl Nature {
     }
 }
 
-impl WakeSource for Nature {
+/// The clock of one replica.
+pub struct Clock {
+    pub nature: Arc<Nature>,
+    pub replica: usize,
+}
+
+impl WakeSource for Clock {
     fn now(&self) -> Timestamp {
-        self.wall_at(self.elapsed())
+        self.nature.clock(self.replica)
     }
 
     async fn wait(&self, until: Option<Timestamp>) {
-        let begun = self.now();
-        let mut stepped = self.stepped.subscribe();
+        let (begun, nature) = (self.now(), &self.nature);
+        let mut stepped = nature.stepped.subscribe();
         loop {
             let now = self.now();
             if now < begun || until.is_some_and(|until| now >= until) {
@@ -168,7 +251,9 @@ impl WakeSource for Nature {
             let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO));
             tokio::select! {
                 biased;
-                _ = stepped.changed() => self.let_pass(self.draw(|c| c.between(0, 1_000))).await,
+                _ = stepped.changed(), if nature.bug() != Bug::StepsUnnoticed => {
+                    nature.let_pass(nature.draw(|c| c.between(0, 1_000))).await;
+                }
                 () = async {
                     match left {
                         Some(left) => tokio::time::sleep_until(Instant::now() + left).await,

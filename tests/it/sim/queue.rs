@@ -32,16 +32,24 @@ impl World {
         self.take_in(vec![message(&format!("m{now}"), body.to_string())]).await;
     }
 
+    /// A standard queue delivers what is no event.
+    pub async fn deliver_noise(&mut self, id: u64) {
+        let id = format!("n{id}");
+        if self.take_in(vec![message(&id, "no event at all".to_owned())]).await {
+            self.unreadable.insert(id);
+        }
+    }
+
     /// A standard queue delivers an event.
     pub async fn deliver(&mut self, event: u64, source: &'static str) {
         let body = serde_json::json!({
             "id": format!("e{event}"), "source": source, "detail-type": "Deployment", "time": "2026-03-01T02:00:00Z",
             "detail": {"state": if event % 5 == 4 { "begun" } else { "done" }},
         });
-        let is_taken = self.take_in(vec![message(&format!("m{event}"), body.to_string())]).await;
+        let is_taken = self.take_in(vec![message(&format!("m{event}-{source}"), body.to_string())]).await;
         let again = self.nature.draw(|c| c.one_in(4));
         if is_taken {
-            self.deleted.insert(event);
+            self.deleted.insert((source, event));
         }
         if !is_taken || again {
             // Not deleted, or delivered at least once more all the same.

@@ -46,6 +46,15 @@ const BASES: [&str; 8] = [
 /// Sources of events; triggers ask for one of them.
 pub const SOURCES: [&str; 3] = ["app.one", "app.two", "app.three"];
 
+/// Whom something happens to.
+#[derive(Debug, Clone, Copy)]
+pub enum Whom {
+    /// The replica that decides.
+    Active,
+    /// One by its number, counted round.
+    Number(usize),
+}
+
 /// Something that happens.
 #[derive(Debug, Clone)]
 pub enum Happening {
@@ -92,14 +101,38 @@ pub enum Happening {
     Step {
         by_ms: i64,
     },
-    /// The agent is gone after being polled so often, and back after so long.
+    /// A process is gone after being polled so often, and back after so long.
     Crash {
+        whom: Whom,
         polls: u64,
         down_ms: u64,
     },
-    /// The agent is told to end in good order.
+    /// A process is told to end in good order.
     Drain {
+        whom: Whom,
         down_ms: u64,
+    },
+    /// A process is not scheduled for so long, after being polled so often.
+    Stand {
+        whom: Whom,
+        polls: u64,
+        for_ms: u64,
+    },
+    /// A replica does not reach the store and FIS for so long.
+    Cut {
+        whom: Whom,
+        store_ms: u64,
+        fis_ms: u64,
+    },
+    /// A replica's clock is so far from the common one from now on.
+    SetApart {
+        replica: usize,
+        by_ms: i64,
+    },
+    /// A configuration reaches a replica.
+    RulesReach {
+        replica: usize,
+        entry: usize,
     },
     /// From now on nothing goes wrong.
     Calm,
@@ -316,12 +349,13 @@ pub fn changed(c: &mut Chance, rules: &Rules, now: Timestamp) -> Rules {
 }
 
 /// Draws what happens, by true time, within so long.
-pub fn happenings(c: &mut Chance, length_ms: u64) -> Vec<(u64, Happening)> {
+pub fn happenings(c: &mut Chance, length_ms: u64, replicas: u64) -> Vec<(u64, Happening)> {
     use Happening as H;
     let mut all = Vec::new();
-    for event in 0..c.between(0, 6) {
+    for _ in 0..c.between(0, 6) {
         let at = c.between(0, length_ms);
-        let source = c.pick(&SOURCES);
+        // Two sources may use the same id.
+        let (event, source) = (c.between(0, 5), c.pick(&SOURCES));
         for _ in 0..c.pick(&[1, 1, 2, 3]) {
             all.push((at + c.between(0, MINUTE_MS), H::Deliver { event, source }));
         }
@@ -367,12 +401,20 @@ pub fn happenings(c: &mut Chance, length_ms: u64) -> Vec<(u64, Happening)> {
     for _ in 0..c.pick(&[0, 0, 1, 2]) {
         all.push((when(c), H::Step { by_ms: step(c) }));
     }
+    faults(c, length_ms, replicas, &mut all);
+    all
+}
+
+/// Draws what goes wrong with processes, the store and FIS.
+fn faults(c: &mut Chance, length_ms: u64, replicas: u64, all: &mut Vec<(u64, Happening)>) {
+    use Happening as H;
+    let when = |c: &mut Chance| c.between(0, length_ms);
     for _ in 0..c.pick(&[0, 1, 3, 6]) {
         let down_ms = if c.one_in(5) { c.between(0, 2 * HOUR_MS) } else { c.between(0, MINUTE_MS) };
-        all.push((when(c), H::Crash { polls: c.between(0, 60), down_ms }));
+        all.push((when(c), H::Crash { whom: whom(c), polls: c.between(0, 60), down_ms }));
     }
     if c.one_in(4) {
-        all.push((when(c), H::Drain { down_ms: c.between(0, 10 * MINUTE_MS) }));
+        all.push((when(c), H::Drain { whom: whom(c), down_ms: c.between(0, 10 * MINUTE_MS) }));
     }
     if c.one_in(3) {
         all.push((when(c), H::ReadOnly { for_ms: c.between(SECOND_MS, 3 * MINUTE_MS) }));
@@ -384,8 +426,41 @@ pub fn happenings(c: &mut Chance, length_ms: u64) -> Vec<(u64, Happening)> {
         let (fis, store) = (c.pick(&[0, 50, 200, 600]), c.pick(&[0, 0, 10, 60]));
         all.push((when(c), H::Weather { fis, store }));
     }
-    all
+    for _ in 0..c.pick(&[0, 0, 1, 3]) {
+        all.push((when(c), H::Stand { whom: whom(c), polls: c.between(0, 60), for_ms: stands(c) }));
+    }
+    if replicas > 1 {
+        let hours = length_ms / HOUR_MS + 1;
+        all.extend((0..hours * c.pick(&[0, 2, 6])).map(|_| (when(c), several(c))));
+    }
 }
+
+fn whom(c: &mut Chance) -> Whom {
+    if c.one_in(2) { Whom::Active } else { Whom::Number(c.between(0, 2) as usize) }
+}
+
+/// Draws how long a process stands still.
+fn stands(c: &mut Chance) -> u64 {
+    let longest = c.pick(&[2, 10, 30, 120]);
+    c.between(SECOND_MS, longest * SECOND_MS)
+}
+
+/// Draws what happens to one of several replicas.
+fn several(c: &mut Chance) -> Happening {
+    use Happening as H;
+    let whom = whom(c);
+    match c.between(0, 6) {
+        0 | 1 => H::Stand { whom, polls: c.between(0, 60), for_ms: stands(c) },
+        2 => H::Cut { whom, store_ms: stands(c), fis_ms: 0 },
+        3 => H::Cut { whom, store_ms: 0, fis_ms: stands(c) },
+        4 => H::Cut { whom, store_ms: stands(c), fis_ms: stands(c) },
+        5 => H::Crash { whom, polls: c.between(0, 60), down_ms: c.between(0, MINUTE_MS) },
+        _ => H::SetApart { replica: c.between(0, 2) as usize, by_ms: c.between(0, 6_000) as i64 - APART_MS as i64 },
+    }
+}
+
+/// How far a replica's clock may be from the common one, in milliseconds.
+pub const APART_MS: u64 = 3_000;
 
 /// Draws a step of the clock: mostly small, up to three days forward and one hour back.
 fn step(c: &mut Chance) -> i64 {

@@ -13,8 +13,8 @@ use firedrill::{
         deployment::{Deployed, DeployedKey, Known},
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
-        plan::{Halt, PauseRow, Pausing, ScheduleKey, StopRequest},
-        run::{JournalEntry, Observation, Run, Trigger},
+        plan::{Halt, HaltRunning, PauseRow, Pausing, ScheduleKey, StopRequest},
+        run::{Adopted, JournalEntry, Observation, Run, RunState, Trigger},
     },
     engine::ports::{
         Arrival, Change, Committed, Found, Journaled, Lease, QuarantinedMessage, Recorded, Rows, Store, StoreError,
@@ -22,22 +22,30 @@ use firedrill::{
 };
 use jiff::Timestamp;
 
-use super::nature::Nature;
+use super::{
+    lease::{LeaseRow, Place},
+    nature::Nature,
+    planted::Bug,
+};
 
 /// Longest time that a slow query takes, in milliseconds.
 const SLOW_MS: u64 = 1_500;
 
+/// Planted: how long what was acknowledged is not on the disk yet, in milliseconds.
+const UNSYNCED_MS: u64 = 5_000;
+
 /// Something durable that is not in the rows of the end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Durable {
-    Opened { key: ScheduleKey, before: Option<Timestamp>, after: Timestamp },
-    Halted,
+    Adopted { key: ScheduleKey },
+    Opened { key: ScheduleKey, before: Option<Timestamp>, after: Timestamp, at: Timestamp },
+    Halted { running: HaltRunning },
     Resumed,
     Paused { experiment: ExperimentName, row: PauseRow },
     Arrived { event_id: String },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Tables {
     pub cursors: BTreeMap<ScheduleKey, Timestamp>,
     pub runs: BTreeMap<RunId, Run>,
@@ -60,39 +68,29 @@ pub struct Tables {
     pub broken: Vec<String>,
     /// Planted: intents that were acknowledged and are not written yet.
     unwritten: BTreeMap<RunId, Change>,
-    /// How deployments are remembered.
-    pub memory: Memory,
-    /// Planted: what is not noted in the rows of deployments yet.
-    unnoted: Vec<(Run, Observation, Timestamp)>,
+    /// Who may decide.
+    pub lease: LeaseRow,
+    /// What is built wrong.
+    bug: Bug,
+    /// Planted: what was left for the next transaction.
+    later: Vec<Later>,
 }
 
-/// How deployments are remembered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Memory {
-    /// As they must be.
-    #[default]
-    Sound,
-    /// Planted bug: the last one that came in is the newest.
-    LastIsNewest,
-    /// Planted bug: a key settles after the first of its events.
-    SettlesOnce,
-    /// Planted bug: in a transaction after the one that it follows from.
-    Afterwards,
+/// Planted: part of a transaction that is left for the next one.
+#[derive(Debug, Clone)]
+enum Later {
+    Deployed(Run, Observation, Timestamp),
+    Ledger(Run, Observation, Timestamp, Option<Definition>),
+    Opened(Run, Timestamp),
 }
 
-/// When the intent to start is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intent {
-    /// Before the call, as it must be.
-    First,
-    /// Planted bug: only with the answer to the call.
-    WithTheAnswer,
-}
-
+/// The rows, as one process sees them.
 pub struct MemoryStore {
-    nature: Arc<Nature>,
-    tables: Mutex<Tables>,
-    intent: Intent,
+    pub(super) nature: Arc<Nature>,
+    pub(super) tables: Arc<Mutex<Tables>>,
+    pub(super) place: Place,
+    /// Planted: the rows before the last write, as long as that is not on the disk.
+    pub(super) before: Arc<Mutex<Option<(u64, Tables)>>>,
 }
 
 fn failed(action: &'static str) -> StoreError {
@@ -100,26 +98,41 @@ fn failed(action: &'static str) -> StoreError {
 }
 
 impl MemoryStore {
-    pub fn new(nature: Arc<Nature>, intent: Intent) -> Self {
-        Self { nature, tables: Mutex::default(), intent }
+    pub fn new(nature: Arc<Nature>) -> Self {
+        let tables = Arc::new(Mutex::new(Tables { bug: nature.bug(), ..Tables::default() }));
+        Self { nature, tables, place: Place::default(), before: Arc::default() }
     }
 
     pub fn with<T>(&self, look: impl FnOnce(&mut Tables) -> T) -> T {
         look(&mut self.tables.lock().expect("one thread"))
     }
 
-    /// The agent is gone, and with it what was never written.
+    /// A process is gone, and with it what was never written.
     pub fn crash(&self) {
+        let before = self.before.lock().expect("one thread").take();
+        let now = self.nature.elapsed();
         self.with(|tables| {
             tables.unwritten.clear();
-            tables.unnoted.clear();
+            tables.later.clear();
+            match tables.bug {
+                Bug::AcknowledgedTooEarly => {
+                    if let Some((_, before)) = before.filter(|(at, _)| at + UNSYNCED_MS > now) {
+                        *tables = before;
+                    }
+                }
+                Bug::HaltForgotten => tables.halt = None,
+                Bug::PausesForgotten => tables.pauses.clear(),
+                Bug::CursorsForgotten => tables.cursors.clear(),
+                Bug::EventsForgotten => tables.events.clear(),
+                _ => {}
+            }
         });
     }
 
     fn make(&self, change: Change, tables: &mut Tables, nature: &Nature, ms: u64) -> Committed {
         if let Change::Advance { run, observation, journal, .. } = &change {
             let is_intent = matches!(observation, Observation::StartAsked { .. });
-            if self.intent == Intent::WithTheAnswer && is_intent {
+            if tables.bug == Bug::StartThenRecord && is_intent {
                 tables.unwritten.insert(run.id.clone(), change);
                 return Committed::Done;
             }
@@ -134,8 +147,9 @@ impl MemoryStore {
     }
 
     /// One transaction: it may fail before, or be done and not answered.
-    async fn write<T>(&self, change: impl FnOnce(&mut Tables, u64) -> T) -> Result<T, StoreError> {
+    pub(super) async fn write<T>(&self, change: impl FnOnce(&mut Tables, u64) -> T) -> Result<T, StoreError> {
         self.nature.pause().await;
+        self.reach("write").await?;
         let weather = self.nature.weather();
         if self.nature.draw(|c| c.permille(weather.store / 4)) {
             self.with(|tables| tables.faults.push(self.nature.elapsed()));
@@ -149,30 +163,47 @@ impl MemoryStore {
             return Err(failed("write"));
         }
         let done = self.with(|tables| {
-            tables.note_at_last();
+            if matches!(tables.bug, Bug::AcknowledgedTooEarly | Bug::StaleRevisionAccepted) {
+                *self.before.lock().expect("one thread") = Some((now, tables.clone()));
+            }
+            tables.make_up(now);
             change(tables, now)
         });
         self.nature.pause().await;
-        if self.nature.draw(|c| c.permille(weather.store)) {
+        if self.is_cut() || self.nature.draw(|c| c.permille(weather.store)) {
             self.with(|tables| tables.faults.push(now));
             self.nature.say(|| "store: written, answer lost".to_owned());
             return Err(failed("write"));
         }
         Ok(done)
     }
+
+    fn is_cut(&self) -> bool {
+        self.nature.cut(self.place.seat.replica).store_until > self.nature.elapsed()
+    }
+
+    /// Fails after a while where the replica is cut off from the store.
+    async fn reach(&self, action: &'static str) -> Result<(), StoreError> {
+        if self.is_cut() {
+            self.nature.let_pass(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
+            return Err(failed(action));
+        }
+        Ok(())
+    }
 }
 
 impl Store for MemoryStore {
     async fn hold(&self) -> Result<Lease, StoreError> {
-        Ok(Lease::Held { until: None })
+        self.hold_lease().await
     }
 
     async fn release(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.release_lease().await
     }
 
     async fn load(&self) -> Result<Rows, StoreError> {
         self.nature.pause().await;
+        self.reach("read").await?;
         let weather = self.nature.weather();
         let now = self.nature.elapsed();
         let out = now < weather.store_out_until;
@@ -180,15 +211,18 @@ impl Store for MemoryStore {
             self.with(|tables| tables.faults.push(now));
             return Err(failed("read"));
         }
-        let rows = self.with(|tables| Rows {
+        let read = |tables: &Tables| Rows {
             cursors: tables.cursors.clone(),
-            runs: tables.open.values().map(|id| tables.runs[id].clone()).collect(),
+            runs: tables.open.values().map(|id| tables.runs[id].clone()).filter(|run| tables.shows(run)).collect(),
             halt: tables.halt.clone(),
             stops: tables.stops.clone(),
             ledgers: tables.ledgers.clone(),
             pauses: tables.pauses.clone(),
             deployed: tables.deployed.clone(),
-        });
+        };
+        let late = self.before.lock().expect("one thread").clone();
+        let is_late = self.nature.bug() == Bug::StaleRevisionAccepted && self.nature.draw(|c| c.one_in(4));
+        let rows = late.filter(|_| is_late).map_or_else(|| self.with(|tables| read(tables)), |(_, late)| read(&late));
         self.nature.pause().await;
         Ok(rows)
     }
@@ -196,9 +230,13 @@ impl Store for MemoryStore {
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
         let nature = self.nature.clone();
         self.write(move |tables, ms| {
-            changes.iter().map(|change| self.make(change.clone(), tables, &nature, ms)).collect()
+            if self.is_fenced(tables) {
+                nature.say(|| format!("store: replica {} is fenced", self.place.seat.replica));
+                return Err(StoreError::Fenced);
+            }
+            Ok(changes.iter().map(|change| self.make(change.clone(), tables, &nature, ms)).collect())
         })
-        .await
+        .await?
     }
 
     async fn record_events(&self, arrivals: Vec<Arrival>) -> Result<Vec<Recorded>, StoreError> {
@@ -207,7 +245,8 @@ impl Store for MemoryStore {
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
         self.write(move |tables, _| {
-            for message in messages {
+            let is_kept = tables.bug != Bug::UnreadableForgotten;
+            for message in messages.into_iter().filter(|_| is_kept) {
                 let key = (message.queue.clone(), message.message_id.clone());
                 tables.quarantined.entry(key).or_insert(message);
             }
@@ -243,7 +282,9 @@ impl Store for MemoryStore {
             if tables.runs.get(&run).is_none_or(Run::is_over) {
                 return Found::No;
             }
-            tables.stops.entry(run).or_insert(request);
+            if tables.bug != Bug::StopForgotten {
+                tables.stops.entry(run).or_insert(request);
+            }
             Found::Yes
         })
         .await
@@ -251,7 +292,8 @@ impl Store for MemoryStore {
 
     async fn set_halt(&self, halt: Option<Halt>) -> Result<(), StoreError> {
         self.write(move |tables, ms| {
-            tables.log.push((ms, if halt.is_some() { Durable::Halted } else { Durable::Resumed }));
+            let halted = halt.as_ref().map(|halt| Durable::Halted { running: halt.running });
+            tables.log.push((ms, halted.unwrap_or(Durable::Resumed)));
             tables.halt = halt;
         })
         .await
@@ -273,7 +315,8 @@ impl Store for MemoryStore {
 impl Tables {
     fn arrive(&mut self, arrival: Arrival, ms: u64) -> Recorded {
         let Arrival { event, runs } = arrival;
-        let key = (event.source, event.event_id);
+        let source = if self.bug == Bug::EventKeyWithoutSource { String::new() } else { event.source };
+        let key = (source, event.event_id);
         let is_known = self.events.contains_key(&key);
         if !is_known {
             self.log.push((ms, Durable::Arrived { event_id: key.1.clone() }));
@@ -309,30 +352,44 @@ impl Tables {
     /// Notes what happened in the row of what the run is about.
     fn remember(&mut self, run: &Run, observation: &Observation, at: Timestamp) {
         let Some(key) = Deployed::key(run) else { return };
-        if self.memory == Memory::Afterwards {
-            return self.unnoted.push((run.clone(), observation.clone(), at));
+        if self.bug == Bug::DeploymentsNotedLater {
+            return self.later.push(Later::Deployed(run.clone(), observation.clone(), at));
         }
         let row = self.deployed.entry(key).or_default();
         let before = row.change.filter(|change| change.until > run.opened_at);
         row.note(run, observation, at);
-        match (self.memory, run.revision) {
-            (Memory::LastIsNewest, 0) => {
+        match (self.bug, run.revision) {
+            (Bug::LastEventWins, 0) => {
                 let order = row.newest.as_ref().map_or(at, |newest| newest.order);
                 let version = run.trigger.deployment().and_then(|deployment| deployment.version.clone());
                 row.newest = Some(Known { run: run.id.clone(), version, order, at });
             }
-            (Memory::SettlesOnce, 0) => row.change = before.or(row.change),
+            (Bug::SettlesOnce, 0) => row.change = before.or(row.change),
             _ => {}
         }
     }
 
-    /// Planted: notes what was not.
-    fn note_at_last(&mut self) {
-        for (run, observation, at) in std::mem::take(&mut self.unnoted) {
-            if let Some(key) = Deployed::key(&run) {
-                self.deployed.entry(key).or_default().note(&run, &observation, at);
+    /// Planted: makes up for what was left for later.
+    fn make_up(&mut self, ms: u64) {
+        for left in std::mem::take(&mut self.later) {
+            match left {
+                Later::Deployed(run, observation, at) => {
+                    if let Some(key) = Deployed::key(&run) {
+                        self.deployed.entry(key).or_default().note(&run, &observation, at);
+                    }
+                }
+                Later::Ledger(run, observation, at, definition) => {
+                    let ledger = self.ledgers.entry(run.experiment.clone()).or_default();
+                    ledger.note(&run, &observation, at, definition.as_ref());
+                }
+                Later::Opened(run, at) => _ = self.insert(run, at, ms),
             }
         }
+    }
+
+    /// Whether who loads the rows is shown a run.
+    fn shows(&self, run: &Run) -> bool {
+        self.bug != Bug::HoldNeverJudgedAgain || !matches!(run.state, RunState::Held { .. })
     }
 
     fn change(&mut self, change: Change, ms: u64) -> Committed {
@@ -341,6 +398,7 @@ impl Tables {
                 if self.cursors.contains_key(&schedule) {
                     return Committed::Stale;
                 }
+                self.log.push((ms, Durable::Adopted { key: schedule.clone() }));
                 self.cursors.insert(schedule, at);
                 Committed::Done
             }
@@ -353,7 +411,11 @@ impl Tables {
                 if let Some(known) = self.cursors.get_mut(&schedule) {
                     *known = cursor.max(*known);
                 }
-                self.log.push((ms, Durable::Opened { key: schedule, before, after: cursor }));
+                self.log.push((ms, Durable::Opened { key: schedule, before, after: cursor, at }));
+                if self.bug == Bug::CursorMovedAlone {
+                    self.later.extend(runs.into_iter().map(|run| Later::Opened(run, at)));
+                    return Committed::Done;
+                }
                 let new = runs.into_iter().filter(|run| self.insert(run.clone(), at, ms) == Recorded::New).count();
                 if new > 0 { Committed::Done } else { Committed::Stale }
             }
@@ -373,19 +435,26 @@ impl Tables {
         ms: u64,
     ) -> Committed {
         let Some(stored) = self.runs.get(&run.id) else { return Committed::Stale };
-        if stored.revision + 1 != run.revision {
+        if stored.revision + 1 != run.revision && self.bug != Bug::StaleRevisionAccepted {
             return Committed::Stale;
         }
         match stored.clone().apply(&entry.observation, entry.at) {
             Ok(expected) if expected == run => {}
-            other => self.broken.push(format!("run {} was written as {run:?}, not {other:?}", run.id)),
+            other => self.broken.push(format!("write: {} was written as {run:?}, not {other:?}", run.id)),
         }
         if journal == Journaled::Yes {
             let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
-            let ledger = self.ledgers.entry(run.experiment.clone()).or_default();
-            ledger.note(&run, &entry.observation, entry.at, definition);
+            let (experiment, observation, at) = (run.experiment.clone(), entry.observation.clone(), entry.at);
+            if self.bug == Bug::LedgerNotedLater {
+                self.later.push(Later::Ledger(run.clone(), observation, at, definition.cloned()));
+            } else {
+                self.ledgers.entry(experiment).or_default().note(&run, &observation, at, definition);
+            }
             self.remember(&run, &entry.observation, entry.at);
-            self.journal.push((ms, JournalEntry { seq, ..entry }));
+            let is_adopted = matches!(entry.observation, Observation::Started { adopted: Adopted::ByTag, .. });
+            if self.bug != Bug::AdoptionUnjournaled || !is_adopted {
+                self.journal.push((ms, JournalEntry { seq, ..entry }));
+            }
         }
         if run.is_over() {
             self.stops.remove(&run.id);

@@ -19,8 +19,8 @@ use super::{
     nature::{Nature, Timeline},
     queue::message,
     releases::{Release, Stamp},
-    scenario::{Happening, MINUTE_MS, SECOND_MS, experiment_name},
-    world::{SOUND, World},
+    scenario::{Happening, MINUTE_MS, SECOND_MS, Whom, experiment_name},
+    world::World,
 };
 use crate::support::chance::Chance;
 
@@ -99,7 +99,7 @@ fn world(seed: u64, trigger: EventTrigger) -> World {
     let actions = BTreeMap::from([("wait".to_owned(), action)]);
     let facts = TemplateFacts { id: "EXT0".to_owned(), actions, read_at: base, ..TemplateFacts::default() };
     let rules = Rules { experiments: BTreeMap::from([(declared.name.clone(), declared)]), ..Rules::default() };
-    let mut world = World::of(Nature::new(seed, base, Timeline::Dropped), rules, vec![(BTreeMap::new(), facts)], SOUND);
+    let mut world = World::of(Nature::new(seed, base, Timeline::Dropped), rules, vec![(BTreeMap::new(), facts)]);
     world.fis.with(|state| state.quota = usize::MAX);
     world.most_passes = MOST_PASSES;
     world
@@ -128,7 +128,8 @@ fn deployments(c: &mut Chance, services: u64) -> Queue {
 async fn live(world: &mut World, queue: &mut Queue, c: &mut Chance) {
     world.restart();
     for _ in 0..FALLS {
-        let crash = Happening::Crash { polls: c.between(0, 400), down_ms: c.between(100, 3 * SECOND_MS) };
+        let crash =
+            Happening::Crash { whom: Whom::Active, polls: c.between(0, 400), down_ms: c.between(100, 3 * SECOND_MS) };
         world.schedule(c.between(0, MINUTE_MS), crash);
     }
     while let Some(((at, _), _)) = queue.messages.first_key_value() {
@@ -169,7 +170,8 @@ fn pass(seed: u64, services: u64, trigger: EventTrigger) -> BTreeMap<&'static st
         let mut queue = deployments(&mut c, services);
         let events = u64::try_from(queue.messages.len()).expect("few");
         live(&mut world, &mut queue, &mut c).await;
-        assert!(world.absences.len() > 5, "the agent fell {} times", world.absences.len());
+        let falls = world.absences().len();
+        assert!(falls > 5, "the agent fell {falls} times");
         let evidence = Evidence::new(&world);
         assert_eq!(check::broken_by_events(&evidence), Vec::<String>::new(), "SEED={seed}");
         let known = world.store.with(|tables| tables.events.len() as u64);

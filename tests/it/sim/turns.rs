@@ -122,7 +122,7 @@ impl Evidence<'_> {
                     }
                 }
                 let Some((since, until)) = pause else { continue };
-                if since + PASS_MS < ms && until.is_none_or(|until| at < until) {
+                if since < self.began(ms) && until.is_none_or(|until| at < until) {
                     found.push(format!(
                         "pause: {} of {} is started at {at}, paused until {until:?}",
                         run.id, run.experiment

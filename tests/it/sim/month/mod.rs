@@ -37,7 +37,7 @@ use self::{
 };
 use super::{
     nature::{Nature, Pace, Timeline},
-    store::{Intent, MemoryStore},
+    store::MemoryStore,
 };
 use crate::support::chance::Chance;
 
@@ -153,7 +153,7 @@ fn absences(c: &mut Chance, month: &Month, runs: &[Expected]) -> Vec<(Timestamp,
 async fn live(told: &Told) -> Reality {
     let Month { from, to, rules, templates, pauses } = &told.month;
     let nature = Arc::new(Nature::with_pace(0, *from, Timeline::Dropped, Pace::Instant));
-    let store = Arc::new(MemoryStore::new(nature.clone(), Intent::First));
+    let store = Arc::new(MemoryStore::new(nature.clone()));
     store.with(|tables| tables.pauses.clone_from(pauses));
     let rules = Arc::new(rules.clone());
     let fis = Arc::new(Fis { nature: nature.clone(), templates: templates.clone(), played: Mutex::default() });

@@ -1,0 +1,64 @@
+//! The operators of a world: they start, stop, halt, pause and fill again, through any replica.
+
+use firedrill::{
+    domain::{plan::HaltRunning, run::Run},
+    ingest::manual::{Asker, Backfill, LeversOfHalt},
+};
+
+use super::{
+    check,
+    scenario::{self, Happening},
+    world::World,
+};
+
+impl World {
+    /// Asks a replica for something.
+    pub async fn operate(&mut self, replica: usize, happening: Happening) {
+        let Some(manual) = self.replicas[replica].agent.as_ref().map(|agent| agent.manual.clone()) else { return };
+        let asker = Asker { by: "somebody".to_owned(), reason: Some("because".to_owned()) };
+        let (now, of) = (self.nature.clock(replica), Some(replica));
+        let done = match happening {
+            Happening::StartByHand { request, experiment, windows } => {
+                let name = scenario::experiment_name(experiment);
+                self.beside(of, async move {
+                    manual.start(name, format!("r{request}"), asker, windows, now).await.map(|_| ())
+                })
+                .await
+            }
+            Happening::Backfill { request, experiment, minutes } => {
+                let experiment = scenario::experiment_name(experiment);
+                let declared = self.newest().experiments.get(&experiment).cloned();
+                let schedule = declared.and_then(|e| e.schedules.first().map(|schedule| schedule.name().clone()));
+                let from = now - scenario::minutes(minutes);
+                let wish = Backfill { experiment, schedule, from, to: now, request: format!("b{request}") };
+                self.beside(of, async move { manual.backfill(wish, asker, now).await.map(|_| ()) }).await
+            }
+            Happening::Pause { experiment, for_ms } => {
+                let name = scenario::experiment_name(experiment);
+                let until = for_ms.map(|ms| check::plus(now, ms));
+                self.beside(of, async move { manual.pause(name, asker, until, now).await }).await
+            }
+            Happening::Unpause { experiment } => {
+                let name = scenario::experiment_name(experiment);
+                self.beside(of, async move { manual.unpause(name, now).await }).await
+            }
+            Happening::StopByHand => {
+                let open: Vec<Run> =
+                    self.store.with(|tables| tables.runs.values().filter(|run| !run.is_over()).cloned().collect());
+                let Some(run) = open.first() else { return };
+                let id = run.id.clone();
+                let done = self.beside(of, async move { manual.stop(id, asker, now).await }).await;
+                if matches!(done, Some(Ok(_))) {
+                    self.stops_taken.push((self.nature.elapsed(), run.id.clone()));
+                }
+                done
+            }
+            Happening::Halt => {
+                let running = self.nature.draw(|c| c.pick(&[HaltRunning::Stop, HaltRunning::Finish]));
+                self.beside(of, async move { manual.halt(asker, running, LeversOfHalt::AsTheyAre, now).await }).await
+            }
+            _ => self.beside(of, async move { manual.resume().await }).await,
+        };
+        self.nature.say(|| format!("-- operator at replica {replica}: {done:?}"));
+    }
+}

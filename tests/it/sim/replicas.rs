@@ -1,0 +1,142 @@
+//! Replicas in a world: one decides at a time, and what another decided is not done any more.
+//!
+//! Judged by the terms that the store kept, by who wrote under which number, and by who asked FIS for what. Nothing is
+//! granted: a request leaves in the term of whoever makes it. What had left before takes effect whenever FIS likes, under
+//! the run's own token, and is looked for by tag for as long as it may appear.
+
+use std::collections::BTreeSet;
+
+use firedrill::domain::run::{Observation, WindowRule};
+use jiff::SignedDuration;
+
+use super::{
+    check::{Evidence, PASS_MS},
+    closing,
+    lease::Held,
+    replica::{Outage, Why},
+    scenario::{APART_MS, SECOND_MS},
+};
+
+/// Longest time from what a start rests on until its request leaves, in milliseconds: a pass, and the time that a process
+/// may be away without asking again, by clocks that are somewhat apart.
+const LEAVES_WITHIN_MS: u64 = PASS_MS + 20 * SECOND_MS;
+
+pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
+    evidence.fences(found);
+    evidence.callers(found);
+    evidence.sent_in_time(found);
+    evidence.ended_once(found);
+}
+
+/// Names what happened to replicas.
+pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
+    let mut seen = BTreeSet::new();
+    let lease = evidence.world.store.with(|tables| (tables.lease.ttl_ms, tables.lease.terms.clone()));
+    let (Some(_), terms) = lease else { return seen };
+    for pair in terms.windows(2) {
+        let (one, next) = (pair[0], pair[1]);
+        let is_there =
+            |outage: &&Outage| outage.replica == one.seat.replica && outage.from <= next.from && next.from <= outage.to;
+        let outages = evidence.world.replicas.iter().flat_map(|replica| &replica.outages);
+        let why = outages.filter(is_there).map(|outage| outage.why).next();
+        seen.insert(match (one.released, why) {
+            (Some(_), _) => "lease handed over",
+            (None, Some(Why::Down)) => "lease taken from the dead",
+            (None, Some(Why::Still)) => "lease taken from who stood still",
+            (None, Some(Why::Cut)) => "lease taken from who was cut off",
+            (None, None) => "lease taken",
+        });
+    }
+    seen
+}
+
+impl Evidence<'_> {
+    /// The earliest time at which a pass that recorded something at a true time may have begun: a process that stood still
+    /// meanwhile went on where it was.
+    pub fn began(&self, ms: u64) -> u64 {
+        let mut began = ms.saturating_sub(PASS_MS);
+        let stood = self.world.replicas.iter().flat_map(|replica| &replica.outages);
+        let stood: Vec<_> = stood.filter(|outage| outage.why == Why::Still && outage.from <= ms).collect();
+        loop {
+            let before = stood.iter().filter(|outage| outage.to >= began).map(|outage| outage.from);
+            let earlier = before.min().map_or(began, |from| from.saturating_sub(PASS_MS));
+            if earlier >= began {
+                return began;
+            }
+            began = earlier;
+        }
+    }
+
+    /// Numbers of terms never go back in what was written, and each belongs to whoever wrote.
+    fn fences(&self, found: &mut Vec<String>) {
+        self.world.store.with(|tables| {
+            for pair in tables.lease.writes.windows(2).filter(|pair| pair[0].fence > pair[1].fence) {
+                found.push(format!("fence: {:?} wrote after {:?}", pair[1], pair[0]));
+            }
+            for write in &tables.lease.writes {
+                let is_holders = tables.lease.terms.iter().any(|t| t.fence == write.fence && t.seat == write.seat);
+                if !is_holders {
+                    found.push(format!("fence: {write:?} is nobody's"));
+                }
+            }
+        });
+    }
+
+    /// Whoever asks FIS to start or to stop holds the lease.
+    fn callers(&self, found: &mut Vec<String>) {
+        let lease = self.world.store.with(|tables| (tables.lease.ttl_ms, tables.lease.terms.clone()));
+        let (Some(_), terms) = lease else { return };
+        let calls = self.world.fis.with(|state| state.calls.clone());
+        for call in calls.iter().filter(|call| ["StartExperiment", "StopExperiment"].contains(&call.operation)) {
+            let until = |n: usize| terms.get(n + 1).map_or(u64::MAX, |next: &Held| next.from);
+            let term = terms.iter().rev().find(|term| term.from <= call.at);
+            let holds = |(n, term): (usize, &Held)| {
+                let lasts = term.released.unwrap_or(u64::MAX).min(until(n));
+                term.seat == call.seat && (term.from..=lasts).contains(&call.at)
+            };
+            if !terms.iter().enumerate().any(holds) {
+                let (at, operation) = (call.at, call.operation);
+                found
+                    .push(format!("lease: {operation} of {:?} at {at} ms by {:?}, term {term:?}", call.run, call.seat));
+            }
+        }
+    }
+
+    /// No request to start leaves long after what it rests on has ceased to be so.
+    fn sent_in_time(&self, found: &mut Vec<String>) {
+        let calls = self.world.fis.with(|state| state.calls.clone());
+        for call in calls.iter().filter(|call| call.operation == "StartExperiment") {
+            let Some(run) = call.run.as_ref().and_then(|id| self.runs.get(id)) else { continue };
+            let before = call.at.saturating_sub(LEAVES_WITHIN_MS);
+            if self.is_halted(before, call.at) {
+                found.push(format!("halt: the start of {} leaves at {} ms", run.id, call.at));
+            }
+            let has_stepped = self.world.nature.steps().iter().any(|step| step.at >= before && step.at <= call.at);
+            if has_stepped || run.trigger.windows() == WindowRule::Overridden {
+                continue;
+            }
+            let open = self.rules_between(before, call.at).iter().any(|rules| {
+                rules.experiments.get(&run.experiment).is_some_and(|declared| {
+                    let mut at = [before.saturating_sub(APART_MS), call.at + APART_MS]
+                        .into_iter()
+                        .map(|ms| self.world.nature.wall_at(ms));
+                    at.any(|at| !closing::is_closed_within(rules, declared, at, at + SignedDuration::from_nanos(1)))
+                })
+            });
+            if !open {
+                found.push(format!("blackout: the start of {} leaves at {} ms", run.id, call.at));
+            }
+        }
+    }
+
+    /// Every run ends once in the journal, and with it its span: spans follow from those entries alone.
+    fn ended_once(&self, found: &mut Vec<String>) {
+        for (id, entries) in &self.journal {
+            let is_end = |o: &Observation| matches!(o, Observation::Finished { .. } | Observation::Skipped { .. });
+            let ends: Vec<usize> = (0..entries.len()).filter(|n| is_end(&entries[*n].2)).collect();
+            if ends.len() > 1 || ends.first().is_some_and(|end| end + 1 != entries.len()) {
+                found.push(format!("span: {id} ends at entries {ends:?} of {}", entries.len()));
+            }
+        }
+    }
+}
