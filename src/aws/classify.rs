@@ -29,9 +29,17 @@ where
     };
     let message = match error.message() {
         Some(message) => format!("{}: {message}", error.code().unwrap_or("error")),
-        None => causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": "),
+        None => without_output(&causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")),
     };
     CallFailure { class, message: message.chars().take(MAX_MESSAGE).collect() }
+}
+
+/// Leaves out what a credential process wrote, which the SDK repeats: a script that fails may have written anything.
+fn without_output(message: &str) -> String {
+    match message.split_once("Stderr:") {
+        Some((before, _)) => format!("{before}What it wrote is not repeated here; run it by hand."),
+        None => message.to_owned(),
+    }
 }
 
 /// An error and all that it was caused by.

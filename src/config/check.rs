@@ -28,7 +28,7 @@ use super::{
     path::{Index, KeyPath},
     problem::Problem,
     raw::{Raw, RawEventBus, RawLogFormat, RawOnShutdown, RawPlace, RawQueue, RawTelemetry},
-    settings::{EventBus, LogFormat, OnShutdown, Queue, Settings, State, Telemetry},
+    settings::{Endpoint, EventBus, LogFormat, OnShutdown, Queue, Settings, State, Telemetry},
     sources::Completeness,
 };
 use crate::domain::{
@@ -170,7 +170,10 @@ impl<'a> Check<'a> {
         }
         let interval = path.key("metric_interval");
         Telemetry {
-            otlp_endpoint: raw.otlp_endpoint.and_then(|url| self.url(&path.key("otlp_endpoint"), url)),
+            otlp_endpoint: raw
+                .otlp_endpoint
+                .and_then(|url| self.url(&path.key("otlp_endpoint"), url))
+                .map(Endpoint::new),
             log_format: match raw.log_format {
                 None | Some(RawLogFormat::Text) => LogFormat::Text,
                 Some(RawLogFormat::Json) => LogFormat::Json,

@@ -208,13 +208,43 @@ pub enum OnShutdown {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telemetry {
     /// OTLP base URL (`http://host:4318`); `None` leaves it to `OTEL_EXPORTER_OTLP_*`, and without those nothing is exported.
-    pub otlp_endpoint: Option<String>,
+    pub otlp_endpoint: Option<Endpoint>,
     /// Text or JSON lines.
     pub log_format: LogFormat,
     /// Filter directives, as `RUST_LOG` takes them.
     pub log_filter: String,
     /// Time between two metric exports.
     pub metric_interval: SignedDuration,
+}
+
+/// A URL whose path or query may hold a token: it is shown without them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(String);
+
+impl Endpoint {
+    /// Takes a URL.
+    pub fn new(url: String) -> Self {
+        Self(url)
+    }
+
+    /// Returns all of it, to call.
+    pub fn url(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns what of it may be shown: scheme, host and port.
+    pub fn origin(&self) -> String {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        format!("{scheme}://{host}")
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin())
+    }
 }
 
 /// Form of the log.

@@ -10,7 +10,7 @@ use opentelemetry::{
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use tracing::{
-    Dispatch, Event, Span, Subscriber,
+    Dispatch, Event, Level, Metadata, Span, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id},
 };
@@ -35,6 +35,9 @@ const DEFAULT_FILTER: &str = "info";
 /// [`super::outage`]; the scheduler logs each of its jobs.
 const LIMITS: &[(&str, &str)] = &[("opentelemetry", "off"), ("tokio_cron_scheduler", "warn")];
 
+/// Targets that may not even warn: the SDK's search for credentials repeats what a credential process wrote.
+const NO_WARNINGS: &str = "aws_config";
+
 /// Targets whose lines never go over OTLP, whatever the filter says: they arise while exporting, and exporting them would
 /// make more of them.
 const NEVER_BRIDGED: &[&str] = &["opentelemetry", "hyper", "h2", "reqwest", "rustls"];
@@ -53,6 +56,17 @@ pub(super) enum Colour {
     Ansi,
 }
 
+/// Tells whether a line may be written, whatever the filter says. Crates of others trace whole requests, with bearer tokens in
+/// their headers.
+fn is_harmless(line: &Metadata<'_>) -> bool {
+    let most = match line.target() {
+        ours if ours.starts_with("firedrill") => Level::TRACE,
+        search if search.starts_with(NO_WARNINGS) => Level::ERROR,
+        _ => Level::DEBUG,
+    };
+    *line.level() <= most
+}
+
 /// Builds the log.
 pub(super) fn dispatch(
     settings: &Telemetry,
@@ -69,11 +83,12 @@ pub(super) fn dispatch(
         Some(provider) => {
             let bridged = filter_fn(|line| !NEVER_BRIDGED.iter().any(|target| line.target().starts_with(target)));
             let bridge = Correlated { inner: OpenTelemetryTracingBridge::new(provider) };
-            Some(bridge.with_filter(filter(&settings.log_filter)?.and(bridged)))
+            Some(bridge.with_filter(filter(&settings.log_filter)?.and(filter_fn(is_harmless)).and(bridged)))
         }
         None => None,
     };
-    Ok(Dispatch::new(Registry::default().with(lines.with_filter(filter(&settings.log_filter)?)).with(bridge)))
+    let lines = lines.with_filter(filter(&settings.log_filter)?.and(filter_fn(is_harmless)));
+    Ok(Dispatch::new(Registry::default().with(lines).with(bridge)))
 }
 
 /// Reads a filter and adds the limits of the targets that it does not name.

@@ -19,7 +19,7 @@ use super::{
     outage::{Outage, Watched},
     traces::RunIds,
 };
-use crate::config::settings;
+use crate::config::settings::{self, Endpoint};
 
 /// Time limit of one export where the environment names none (OTLP exporter specification).
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,17 +55,18 @@ impl Signal {
     }
 
     /// Finds where this signal goes: our setting, then the signal's own variable (taken as it is), then the common one.
-    fn endpoint(self, settings: &settings::Telemetry, env: Env<'_>) -> Option<String> {
+    fn endpoint(self, settings: &settings::Telemetry, env: Env<'_>) -> Option<Endpoint> {
         let below = |base: &str| format!("{}/v1/{}", base.trim_end_matches('/'), self.name());
         if set(env, &format!("OTEL_{}_EXPORTER", self.name().to_uppercase())).as_deref() == Some("none") {
             return None;
         }
         settings
             .otlp_endpoint
-            .as_deref()
-            .map(below)
+            .as_ref()
+            .map(|base| below(base.url()))
             .or_else(|| self.own_variable(env, "ENDPOINT"))
             .or_else(|| set(env, "OTEL_EXPORTER_OTLP_ENDPOINT").map(|base| below(&base)))
+            .map(Endpoint::new)
     }
 
     fn timeout(self, env: Env<'_>) -> Duration {
@@ -112,32 +113,32 @@ impl Providers {
 /// Where a signal goes, and with what.
 struct Target {
     signal: Signal,
-    endpoint: String,
+    endpoint: Endpoint,
     timeout: Duration,
     client: reqwest::blocking::Client,
 }
 
 impl Target {
-    fn new(signal: Signal, endpoint: String, env: Env<'_>) -> Result<Self, InitError> {
+    fn new(signal: Signal, endpoint: Endpoint, env: Env<'_>) -> Result<Self, InitError> {
         let timeout = signal.timeout(env);
         let authorities = match signal.variable(env, "CERTIFICATE").map(PathBuf::from) {
             Some(path) => certificates(path)?,
             None => Vec::new(),
         };
-        let client = client(signal, &endpoint, timeout, authorities)?;
+        let client = client(signal, endpoint.url(), timeout, authorities)?;
         Ok(Self { signal, endpoint, timeout, client })
     }
 
     fn configure<B: WithExportConfig + WithHttpConfig>(&self, builder: B) -> B {
         builder
             .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(self.endpoint.as_str())
+            .with_endpoint(self.endpoint.url())
             .with_timeout(self.timeout)
             .with_http_client(self.client.clone())
     }
 
     fn watched<E>(&self, inner: E, outage: &Outage) -> Watched<E> {
-        outage.sends(self.signal, origin(&self.endpoint));
+        outage.sends(self.signal, self.endpoint.origin());
         Watched { inner, signal: self.signal, outage: outage.clone() }
     }
 
@@ -184,14 +185,6 @@ impl Target {
             .with_batch_exporter(self.watched(exporter, outage))
             .build())
     }
-}
-
-/// Cuts a URL down to what may be logged: neither credentials nor a path that may hold some.
-fn origin(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}")
 }
 
 /// Describes this process: the environment's words, with our defaults behind them.

@@ -9,6 +9,7 @@ mod config;
 mod deployment;
 mod event;
 mod forecast;
+mod fuzz;
 mod house;
 mod lever;
 mod moto;

@@ -1,8 +1,8 @@
 //! Event patterns: what is taken, what is refused, and where the refusal points.
 
-mod agree;
+pub mod agree;
 mod bad;
-mod generated;
+pub mod generated;
 mod many;
 mod naive;
 

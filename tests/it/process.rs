@@ -17,6 +17,7 @@ mod private;
 mod queue;
 mod replicas;
 mod schedule;
+mod secrets;
 mod service;
 mod simulator;
 mod store;

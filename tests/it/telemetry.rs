@@ -8,7 +8,7 @@ use std::{
 };
 
 use firedrill::{
-    config::settings::{self, LogFormat},
+    config::settings::{self, Endpoint, LogFormat},
     domain::{
         fis::{FailureClass, FisStatus},
         outcome::Outcome,
@@ -55,7 +55,7 @@ impl Write for Captured {
 
 fn settings(endpoint: Option<String>, log_format: LogFormat) -> settings::Telemetry {
     settings::Telemetry {
-        otlp_endpoint: endpoint,
+        otlp_endpoint: endpoint.map(Endpoint::new),
         log_format,
         log_filter: "info".to_owned(),
         metric_interval: SignedDuration::from_mins(10),

@@ -34,7 +34,8 @@ fn status(id: u64) -> String {
     .to_string()
 }
 
-fn sign(secret: &str, body: &str) -> String {
+/// Signs a body as GitHub and Flux do.
+pub fn sign(secret: &str, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key");
     mac.update(body.as_bytes());
     let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -125,6 +125,12 @@ impl Check<'_> {
 
     /// Reads an absolute URL of HTTP.
     pub fn url(&mut self, path: &KeyPath, text: String) -> Option<String> {
+        if text.contains('@') {
+            // What may be a password is not repeated.
+            let hint = "write `https://host/path`; credentials have places of their own".to_owned();
+            self.problem(path, "the URL names a user, or has an `@` elsewhere".to_owned(), Some(hint));
+            return None;
+        }
         let wrong = match reqwest::Url::parse(&text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => return Some(text),
             Ok(url) => format!("`{text}` has the scheme `{}`", url.scheme()),
