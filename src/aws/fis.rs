@@ -8,10 +8,7 @@ use std::{
 use aws_sdk_fis::{
     Client,
     primitives::DateTime,
-    types::{
-        ActionsMode, Experiment, ExperimentTemplate, ExperimentTemplateAction, ExperimentTemplateTarget,
-        SafetyLeverStatus,
-    },
+    types::{ActionsMode, Experiment, ExperimentTemplate, ExperimentTemplateAction, ExperimentTemplateTarget},
 };
 use jiff::Timestamp;
 use tokio::sync::Mutex;
@@ -19,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     classify::failure,
+    lever, place,
     sdk::{CallKind, Places},
 };
 use crate::{
@@ -26,6 +24,8 @@ use crate::{
         experiment::{Place, TemplateSelector},
         fis::{CallFailure, FailureClass, FisAction, FisError, FisExperiment, FisStatus},
         ids::{RUN_TAG, RunId},
+        lever::Stands,
+        place::{PlaceFacts, Wanted},
         policy::Safeguards,
         template::{TargetFacts, TemplateAction, TemplateFacts},
     },
@@ -33,17 +33,14 @@ use crate::{
 };
 
 /// Pages read of one list (each of [`PAGE_SIZE`]); FIS keeps finished experiments for 120 days.
-const MAX_PAGES: usize = 100;
+pub(super) const MAX_PAGES: usize = 100;
 /// Entries of one page, the most FIS gives.
-const PAGE_SIZE: i32 = 100;
+pub(super) const PAGE_SIZE: i32 = 100;
 
 /// Source of a stop condition that is none (AWS FIS user guide, stop-conditions).
 const NO_SOURCE: &str = "none";
 /// Selection mode of a target that takes every resource (AWS FIS user guide, targets).
 const SELECT_ALL: &str = "ALL";
-
-/// The id of the one safety lever that an account has in a Region (AWS FIS user guide, safety-lever).
-const SAFETY_LEVER: &str = "default";
 
 /// FIS behind the SDK.
 #[derive(Debug, Clone)]
@@ -90,6 +87,13 @@ impl FaultInjector for AwsFis {
         };
         let answer = client.get_experiment_template().id(id).send().await.map_err(|e| failure(&e))?;
         answer.experiment_template.map(facts).ok_or_else(|| unreadable("the answer holds no template"))
+    }
+
+    async fn probe(&self, place: &Place, wanted: &Wanted) -> Result<PlaceFacts, CallFailure> {
+        let client = self.client(place).await;
+        let config = self.places.config(place, CallKind::Short).await;
+        let (place, wanted) = (place.clone(), wanted.clone());
+        aside(async move { place::probe(&client, &config, &place, &wanted).await }).await
     }
 
     async fn start(&self, place: &Place, request: &StartRequest) -> Result<FisExperiment, CallFailure> {
@@ -148,7 +152,8 @@ impl FaultInjector for AwsFis {
     }
 }
 
-fn unreadable(message: &str) -> CallFailure {
+/// The failure of an answer that cannot be used.
+pub(super) fn unreadable(message: &str) -> CallFailure {
     CallFailure { class: FailureClass::Unreadable, message: message.to_owned() }
 }
 
@@ -183,16 +188,15 @@ async fn template_by_tags(client: &Client, tags: &BTreeMap<String, String>) -> R
 
 /// Asks for the safety lever; `None` when it does not answer, which only leaves a stop's cause open.
 async fn lever_engaged(client: &Client) -> Option<bool> {
-    let answer = client.get_safety_lever().id(SAFETY_LEVER).send().await;
-    let lever = match answer {
-        Ok(answer) => answer.safety_lever?,
+    match lever::read(client).await.map(|lever| lever.stands) {
+        Ok(Stands::Engaged | Stands::Engaging) => Some(true),
+        Ok(Stands::Disengaged) => Some(false),
+        Ok(Stands::Unknown(_)) => None,
         Err(error) => {
-            tracing::debug!(error = %failure(&error), "could not read the safety lever");
-            return None;
+            tracing::debug!(%error, "could not read the safety lever");
+            None
         }
-    };
-    let status = lever.state?.status?;
-    Some(matches!(status, SafetyLeverStatus::Engaged | SafetyLeverStatus::Engaging))
+    }
 }
 
 fn facts(template: ExperimentTemplate) -> TemplateFacts {

@@ -50,9 +50,7 @@ impl Levers {
     /// # Errors
     /// [`CallFailure`]; nothing is known then.
     pub async fn read(&self, place: &Place) -> Result<Found, CallFailure> {
-        let call = self.client(place).await.get_safety_lever().id(SAFETY_LEVER);
-        let answer = call.send().await.map_err(|error| failure(&error))?;
-        Ok(found(answer.safety_lever.and_then(|lever| lever.state)))
+        read(&self.client(place).await).await
     }
 
     /// Moves the lever of a place and leaves a reason beside it.
@@ -69,6 +67,12 @@ impl Levers {
         let call = self.client(place).await.update_safety_lever_state().id(SAFETY_LEVER).state(state);
         call.send().await.map(|_| ()).map_err(|error| failure(&error))
     }
+}
+
+/// Reads the lever of a client's place.
+pub(super) async fn read(client: &Client) -> Result<Found, CallFailure> {
+    let answer = client.get_safety_lever().id(SAFETY_LEVER).send().await.map_err(|error| failure(&error))?;
+    Ok(found(answer.safety_lever.and_then(|lever| lever.state)))
 }
 
 fn found(state: Option<SafetyLeverState>) -> Found {

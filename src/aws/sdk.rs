@@ -1,13 +1,14 @@
 //! Clients: one configuration a place (Region, endpoint, role), with a timeout on every call.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::PoisonError, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
+use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_fis::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_http_client::tls;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::domain::experiment::Place;
 
@@ -34,12 +35,48 @@ pub struct Places {
     loaded: Mutex<HashMap<(Place, CallKind), SdkConfig>>,
     /// Credentials instead of those that the usual chain finds.
     credentials: Option<Credentials>,
+    /// Counts the times at which a place got other credentials than before.
+    renewed: watch::Sender<u64>,
+}
+
+/// Credentials of a place; tells when they are others than before.
+#[derive(Debug)]
+struct Watched {
+    of: SharedCredentialsProvider,
+    /// Access key of the last ones.
+    last: std::sync::Mutex<Option<String>>,
+    renewed: watch::Sender<u64>,
+}
+
+impl ProvideCredentials for Watched {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let credentials = self.of.provide_credentials().await?;
+            let key = Some(credentials.access_key_id().to_owned());
+            let before = {
+                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::replace(&mut *last, key.clone())
+            };
+            if before.is_some() && before != key {
+                self.renewed.send_modify(|count| *count += 1);
+            }
+            Ok(credentials)
+        })
+    }
 }
 
 impl Places {
     /// Uses fixed credentials everywhere, for a simulator.
     pub fn with_credentials(credentials: Credentials) -> Self {
         Self { credentials: Some(credentials), ..Self::default() }
+    }
+
+    /// Tells when the credentials of a place are others than before.
+    pub fn renewed(&self) -> watch::Receiver<u64> {
+        self.renewed.subscribe()
     }
 
     /// Returns the configuration for a place. Credentials and Region come from the usual chain where the place does not
@@ -51,11 +88,21 @@ impl Places {
         }
         // Loaded outside the lock: two loads of one place do no harm, a slow one must not hold up others.
         let config = load(place, kind, self.credentials.clone()).await;
+        let config = self.watched(config);
         if config.region().is_none() {
             // The source of the Region (the instance's metadata, say) was not there yet: ask again next time.
             return config;
         }
         self.loaded.lock().await.entry(key).or_insert(config).clone()
+    }
+}
+
+impl Places {
+    /// Makes a configuration tell when its credentials are others than before.
+    fn watched(&self, config: SdkConfig) -> SdkConfig {
+        let Some(of) = config.credentials_provider() else { return config };
+        let watched = Watched { of, last: std::sync::Mutex::default(), renewed: self.renewed.clone() };
+        config.into_builder().credentials_provider(SharedCredentialsProvider::new(watched)).build()
     }
 }
 

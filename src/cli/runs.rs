@@ -114,6 +114,7 @@ fn told(observation: &Observation) -> String {
     match observation {
         Observation::Opened | Observation::NotFound | Observation::StopTaken => String::new(),
         Observation::TemplateRead { facts } => format!("{}: {}", facts.id, facts.description),
+        Observation::Probed { facts } => format!("safety lever {}", facts.lever.stands.as_str()),
         Observation::Held { reason, look_at } => format!("{reason}; judged again at {}", render::instant(*look_at)),
         Observation::Skipped { reason } => reason.to_string(),
         Observation::StartAsked { template_id, .. } => format!("StartExperiment of {template_id}"),

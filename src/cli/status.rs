@@ -44,6 +44,9 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     for (experiment, why) in &status.paused {
         render::line(&format!("waits       {experiment}: {why}"))?;
     }
+    for (place, said) in &status.identities {
+        render::line(&format!("identity    {place}: {said}"))?;
+    }
     for (queue, health) in &status.queues {
         render::line(&format!("queue       {queue}: {health}"))?;
     }

@@ -7,6 +7,7 @@ mod calendars;
 mod experiments;
 mod limits;
 mod mappings;
+mod places;
 mod policy;
 mod provision;
 mod schedules;
@@ -93,7 +94,7 @@ impl<'a> Check<'a> {
     /// Checks everything.
     pub fn settings(&mut self, raw: Raw, env: &[(String, String)]) -> Settings {
         let root = KeyPath::default();
-        let aws = self.place(&root.key("aws"), raw.aws, &Place::default());
+        let (aws, limits) = self.aws(raw.aws);
         self.declared_sources = raw.queues.keys().cloned().collect();
         let queues = raw.queues.into_iter().filter_map(|(name, queue)| self.queue(&name, queue, &aws)).collect();
         let listens = raw.http.listen.is_some();
@@ -104,7 +105,7 @@ impl<'a> Check<'a> {
         let groups = self.groups(raw.groups);
         let mappings = self.mappings(raw.mappings, &raw.experiments);
         let policy = self.policy(raw.policy);
-        let experiments = self.experiments(raw.experiments, &aws, &policy);
+        let experiments = self.experiments(raw.experiments, &aws, &policy, &limits);
         let calendars = self.calendars(raw.calendars, &aws);
         let windows = self.windows(raw.windows, &experiments);
         let agent = root.key("agent");
@@ -122,6 +123,7 @@ impl<'a> Check<'a> {
                 windows,
                 groups,
                 budget: self.budget(raw.budget),
+                limits,
                 mappings,
                 ..Rules::default()
             },

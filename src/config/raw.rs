@@ -2,6 +2,7 @@
 //!
 //! The doc comments are the descriptions of the published schema. What the values mean is decided in `check`.
 
+mod place;
 mod triggers;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use place::{RawAws, RawHealth, RawPlace};
 pub use triggers::{RawMapping, RawRollbacks, RawSupersede, RawTexts, RawTrigger};
 
 /// Configuration of Firedrill.
@@ -29,7 +31,7 @@ pub struct Raw {
     /// Most finished runs that are kept: 1000 to 100000000. Default 200000.
     pub history_runs: Option<i64>,
     /// Where AWS is called when nothing else is said.
-    pub aws: RawPlace,
+    pub aws: RawAws,
     /// The agent itself.
     pub agent: RawAgent,
     /// Listener for health and read-only status.
@@ -62,18 +64,6 @@ pub struct Raw {
 pub struct RawGroup {
     /// Least time from the end of a run to the start of the next one of the group. Default `0s`.
     pub min_gap: Option<String>,
-}
-
-/// Where AWS is called.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawPlace {
-    /// AWS Region, such as `eu-west-1`. Default: the SDK's own search.
-    pub region: Option<String>,
-    /// Endpoint URL that replaces AWS's.
-    pub endpoint_url: Option<String>,
-    /// IAM role to assume.
-    pub role_arn: Option<String>,
 }
 
 /// The agent itself.
@@ -356,6 +346,8 @@ pub struct RawExperiment {
     pub account: Option<String>,
     /// Environment that it is about; windows select by it. Default: none.
     pub environment: Option<String>,
+    /// What has to be well before it starts.
+    pub health: Option<RawHealth>,
     /// Labels: windows select by them, and the FIS experiment carries them.
     pub tags: BTreeMap<String, String>,
     /// What happens to a run that is due while another is going on. Default `skip`.

@@ -22,6 +22,7 @@ use super::{
     courier::{Courier, Load},
     directory::{self, DirectoryError},
     heartbeat::{self, Heartbeat},
+    identities::Identities,
     levers::LeverKeeper,
     reload::Reloader,
     witness::{Teller, chain},
@@ -173,6 +174,12 @@ impl Agent {
         let (webhooks, status_to) = (shared.webhooks.clone(), shared.status.clone());
         let reloader = Reloader { path, env, started: settings, calendars, webhooks, status: status_to };
         tasks.spawn(answer_reloads(reloader, reloads));
+        let identities =
+            Identities { places: shared.places.clone(), rules: shared.rules.clone(), status: shared.status.clone() };
+        tasks.spawn(async move {
+            identities.run().await;
+            "identities"
+        });
         let (engine, engine_done) = spawn_engine(&mut tasks, shared, heartbeat);
         Ok(Self {
             tasks,
@@ -263,6 +270,7 @@ fn first_status(settings: &Settings, now: Timestamp) -> Status {
         next_slots: BTreeMap::new(),
         closed_by: Vec::new(),
         calendars: BTreeMap::new(),
+        identities: BTreeMap::new(),
         queues: settings.queues.iter().map(|queue| (queue.name.to_string(), "unknown".to_owned())).collect(),
         config_loaded_at: now,
         config_refused: None,

@@ -9,6 +9,7 @@ pub mod calendars;
 pub mod courier;
 pub mod directory;
 pub mod heartbeat;
+mod identities;
 mod levers;
 mod life;
 pub mod reload;

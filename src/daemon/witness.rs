@@ -315,6 +315,9 @@ fn say(run: &Run, observation: &Observation) {
         Observation::TemplateRead { facts } => {
             tracing::debug!(experiment, template = facts.id, "template read");
         }
+        Observation::Probed { facts } => {
+            tracing::debug!(experiment, lever = facts.lever.stands.as_str(), "place asked");
+        }
         Observation::Held { reason, .. } => tracing::info!(experiment, reason = ?reason, "run held"),
         Observation::Skipped { reason } => {
             tracing::info!(experiment, reason = reason.as_str(), detail = %reason, "run skipped");

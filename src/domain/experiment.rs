@@ -14,6 +14,7 @@ use super::{
     event::mapping::Mapping,
     ids::{ExperimentName, Name},
     pattern::{Matcher, Pattern, UnreadableText},
+    place::{Health, PlaceLimits},
     policy::TemplatePolicy,
     schedule::Schedule,
     window::Windows,
@@ -33,6 +34,8 @@ pub struct Rules {
     pub groups: BTreeMap<Name, Group>,
     /// What runs may cost.
     pub budget: Budget,
+    /// Which places may be used, and how much may go on in one.
+    pub limits: PlaceLimits,
     /// How bodies of other shapes become events; the first that takes a body counts.
     pub mappings: Vec<Mapping>,
     /// What [`Rules::triggered_by`] compiles of the experiments' triggers; they must not change behind it.
@@ -110,6 +113,8 @@ pub struct Experiment {
     pub limits: Limits,
     /// What is demanded of its template.
     pub policy: TemplatePolicy,
+    /// What has to be well before a run starts; `None` when nothing is asked.
+    pub health: Option<Health>,
     /// A run is stopped after this time since its start, and never expected to last longer. More than zero, at most
     /// [`FIS_MAX_DURATION`].
     pub max_duration: SignedDuration,
@@ -136,6 +141,7 @@ impl Experiment {
             overlap: Overlap::Skip,
             limits: Limits::default(),
             policy: TemplatePolicy::default(),
+            health: None,
             max_duration: FIS_MAX_DURATION,
             estimate: EstimateKind::Ceiling,
             schedules: Vec::new(),

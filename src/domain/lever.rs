@@ -49,7 +49,7 @@ pub enum Standing {
 }
 
 /// Where a lever was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Where it stands.
     pub stands: Stands,
@@ -58,7 +58,8 @@ pub struct Found {
 }
 
 /// Where a lever stands (AWS FIS user guide, safety-lever).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stands {
     /// Experiments may run.
     Disengaged,
@@ -67,6 +68,7 @@ pub enum Stands {
     /// Nothing may run.
     Engaged,
     /// What this version does not know, as AWS wrote it, or nothing.
+    #[serde(untagged)]
     Unknown(String),
 }
 
@@ -153,6 +155,17 @@ impl Stands {
             "engaging" => Self::Engaging,
             "engaged" => Self::Engaged,
             other => Self::Unknown(other.to_owned()),
+        }
+    }
+
+    /// Returns AWS's text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Disengaged => "disengaged",
+            Self::Engaging => "engaging",
+            Self::Engaged => "engaged",
+            Self::Unknown(text) if text.is_empty() => "unknown",
+            Self::Unknown(text) => text,
         }
     }
 }

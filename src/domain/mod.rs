@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod lever;
 pub mod outcome;
 pub mod pattern;
+pub mod place;
 pub mod plan;
 pub mod policy;
 pub mod provision;

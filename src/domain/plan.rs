@@ -6,6 +6,7 @@
 
 mod deploy;
 mod guards;
+mod place;
 mod slots;
 mod start;
 mod turn;
@@ -14,7 +15,8 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
-    guards::{Explained, explain, explain_beside, standing},
+    guards::{Beside, Explained, explain, explain_beside, standing},
+    place::{PLACE_FACTS_MAX_AGE, Places},
     slots::MISSED_COUNT_LIMIT,
     start::{DOUBT_LOOKS, FACTS_MAX_AGE},
     watch::{LOST_AFTER, LOST_AFTER_FAILURES, NOT_FOUND_LOST_AFTER},
@@ -28,6 +30,7 @@ use super::{
     ids::{ExperimentName, RunId, ScheduleName},
     ledger::Ledger,
     lever::HeldLever,
+    place::{PlaceFacts, Wanted},
     run::{Observation, Run, RunState, StopCause},
     template::TemplateFacts,
 };
@@ -60,6 +63,8 @@ pub struct Snapshot<'a> {
     pub hints: BTreeMap<String, Timestamp>,
     /// Runs with a call under way: nothing else is done to them meanwhile.
     pub busy: BTreeSet<RunId>,
+    /// Whether places are read before something starts in them.
+    pub places: Places,
 }
 
 /// All chaos is halted: nothing starts, and what runs is stopped unless told otherwise.
@@ -202,6 +207,15 @@ pub enum Effect {
         /// Which template.
         template: TemplateSelector,
     },
+    /// Ask AWS what a start wants to know of its place.
+    Probe {
+        /// For which run.
+        run: RunId,
+        /// Which place.
+        place: Place,
+        /// What.
+        wanted: Wanted,
+    },
     /// Record the intent, then call StartExperiment.
     Start {
         /// Which run.
@@ -214,6 +228,8 @@ pub enum Effect {
         tags: BTreeMap<String, String>,
         /// What was read of the template for another run of the experiment, where this one is judged by it.
         facts: Option<TemplateFacts>,
+        /// What was read of the place, by which it is judged; `None` when places are assumed to be fine.
+        place_facts: Option<Box<PlaceFacts>>,
     },
     /// Look for the run's FIS experiment by tag.
     Look {
@@ -239,6 +255,7 @@ impl Effect {
     pub fn call_for(&self) -> Option<&RunId> {
         match self {
             Self::ReadTemplate { run, .. }
+            | Self::Probe { run, .. }
             | Self::Start { run, .. }
             | Self::Look { run }
             | Self::Poll { run }
@@ -281,6 +298,8 @@ struct Survey {
     wake: Option<Timestamp>,
     /// When FIS is asked next.
     poll: Option<Timestamp>,
+    /// What is to be known of places.
+    asks: place::Asks,
 }
 
 impl Survey {
@@ -307,25 +326,26 @@ pub fn going<'a>(snapshot: &'a Snapshot<'_>) -> Vec<&'a Run> {
 fn survey(snapshot: &Snapshot<'_>, now: Timestamp) -> Survey {
     let mut survey = Survey::default();
     // Runs that begin in this very pass count as going on for those behind them.
-    let mut going = going(snapshot);
-    let lately = start::read_lately(snapshot.runs.iter(), now);
-    let informed: Vec<_> = snapshot.runs.iter().map(|run| start::informed(snapshot, run, &lately, now)).collect();
+    let mut beside = Beside::of(snapshot, now);
+    let informed: Vec<_> = snapshot.runs.iter().map(|run| beside.informed(snapshot, run, now)).collect();
     let judged = snapshot.runs.iter().zip(&informed).map(|(run, informed)| informed.as_ref().unwrap_or(run));
     let held: Vec<&Run> = judged.filter(|run| matches!(run.state, RunState::Held { .. })).collect();
     for (run, informed) in snapshot.runs.iter().zip(&informed).filter(|(run, _)| !snapshot.busy.contains(&run.id)) {
         match &run.state {
             RunState::Requested | RunState::Settling | RunState::Held { .. } => {
-                if start::survey(snapshot, run, informed.as_ref(), &going, now, &mut survey) == start::Begins::Now {
-                    going.push(informed.as_ref().unwrap_or(run));
+                if start::survey(snapshot, run, informed.as_ref(), &beside, now, &mut survey) == start::Begins::Now {
+                    beside.going.push(informed.as_ref().unwrap_or(run));
                 }
             }
-            RunState::Starting { .. } => start::survey_again(snapshot, run, now, &mut survey),
+            RunState::Starting { .. } => start::survey_again(snapshot, run, &beside, now, &mut survey),
             RunState::Running { .. } | RunState::Stopping { .. } => {
                 watch::survey(snapshot, &held, run, now, &mut survey)
             }
             RunState::Finished { .. } | RunState::Skipped { .. } => {}
         }
     }
+    let asks = std::mem::take(&mut survey.asks);
+    survey.effects.extend(asks.effects(snapshot, now));
     // Nothing is to be done when a pause ends, but it is to be told.
     let pauses = snapshot.pauses.values().filter_map(|row| row.in_force(now)?.until);
     pauses.for_each(|until| survey.wake_at(until));

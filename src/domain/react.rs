@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     civil::later,
     fis::{CallFailure, FailureClass, FisExperiment},
+    place::PlaceFacts,
     run::{Adopted, Doubt, HoldReason, Observation, Run, RunState, SkipReason, StopRequestState},
     template::TemplateFacts,
 };
@@ -43,6 +44,26 @@ pub fn template(run: &Run, answer: Result<TemplateFacts, CallFailure>, at: Times
     };
     let reason = HoldReason::TemplateUnread { class, message, failures };
     Observation::Held { reason, look_at: later(at, backoff(failures)) }
+}
+
+/// What asking of a place means. Whatever the failure is, the run waits: somebody may mend it in time.
+pub fn place(run: &Run, answer: Result<PlaceFacts, CallFailure>, at: Timestamp) -> Observation {
+    let CallFailure { class, message } = match answer {
+        Ok(facts) => return Observation::Probed { facts: Box::new(facts) },
+        Err(failure) => failure,
+    };
+    if let RunState::Starting { .. } = run.state {
+        // As with the template: it must first be known what that start did.
+        return Observation::LookFailed { class, look_at: later(at, LOOK_INTERVAL) };
+    }
+    let failures = match &run.state {
+        RunState::Held { reason: HoldReason::PlaceUnread { failures, .. }, .. } => failures.saturating_add(1),
+        _ => 1,
+    };
+    Observation::Held {
+        reason: HoldReason::PlaceUnread { class, message, failures },
+        look_at: later(at, backoff(failures)),
+    }
 }
 
 /// What the answer to StartExperiment means.

@@ -20,6 +20,7 @@ pub use self::{
 use super::{
     fis::FisExperiment,
     ids::{ExperimentName, RunId},
+    place::PlaceFacts,
     template::TemplateFacts,
 };
 
@@ -45,6 +46,9 @@ pub struct Run {
     pub waited_until: Option<Timestamp>,
     /// What is known of its template.
     pub facts: Option<TemplateFacts>,
+    /// What is known of the place that it starts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place_facts: Option<Box<PlaceFacts>>,
     /// The FIS experiment inside it as last seen.
     pub fis: Option<FisExperiment>,
     /// Where it stands.
@@ -79,6 +83,7 @@ impl Run {
             hold_until,
             waited_until: None,
             facts: None,
+            place_facts: None,
             fis: None,
             state,
             revision: 0,
@@ -105,7 +110,12 @@ impl Run {
             return Err(InvalidTransition { run: self.id.clone(), state, observation });
         };
         match observation {
-            O::TemplateRead { facts } | O::StartAsked { facts: Some(facts), .. } => self.facts = Some(facts.clone()),
+            O::TemplateRead { facts } => self.facts = Some(facts.clone()),
+            O::Probed { facts } => self.place_facts = Some(facts.clone()),
+            O::StartAsked { facts, place_facts, .. } => {
+                self.facts = facts.clone().or(self.facts.take());
+                self.place_facts = place_facts.clone().or(self.place_facts.take());
+            }
             O::Started { fis, .. } | O::Polled { fis } => self.fis = Some(fis.clone()),
             O::Held { reason, .. } => self.waited_until = self.waited_until.max(self.granted(reason)),
             _ => {}
@@ -119,8 +129,10 @@ impl Run {
     fn granted(&self, reason: &HoldReason) -> Option<Timestamp> {
         match reason {
             HoldReason::Closed { .. } => self.hold_until,
-            HoldReason::Busy { give_up_at, .. } | HoldReason::Gap { give_up_at, .. } => Some(*give_up_at),
-            HoldReason::TemplateUnread { .. } => None,
+            HoldReason::Crowded { give_up_at, .. }
+            | HoldReason::Busy { give_up_at, .. }
+            | HoldReason::Gap { give_up_at, .. } => Some(*give_up_at),
+            HoldReason::TemplateUnread { .. } | HoldReason::PlaceUnread { .. } | HoldReason::Unwell { .. } => None,
         }
     }
 

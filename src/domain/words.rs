@@ -116,6 +116,11 @@ impl fmt::Display for SkipReason {
                 write!(f, "schedule `{schedule}` has begun all {limit} runs that it may")
             }
             Self::Template { class, message } => write!(f, "the template cannot be used ({class}): {message}"),
+            Self::NotAllowed { identity } => write!(f, "{identity}: nothing may start there"),
+            Self::SafetyLever { found } => {
+                write!(f, "the safety lever is {}", found.stands.as_str())?;
+                because(f, Some(&found.reason).filter(|reason| !reason.is_empty()))
+            }
             Self::Policy { breach } => write!(f, "the template breaks a policy: {breach}"),
             Self::Removed => write!(f, "the experiment is no longer in the configuration"),
             Self::Withdrawn { by, reason } => {
@@ -136,6 +141,16 @@ impl fmt::Display for HoldReason {
             }
             Self::TemplateUnread { class, message, failures } => {
                 write!(f, "the template could not be read ({class}, {failures} times): {message}")
+            }
+            Self::PlaceUnread { class, message, failures } => {
+                write!(f, "AWS did not tell what the place is like ({class}, {failures} times): {message}")
+            }
+            Self::Crowded { active, limit, .. } => {
+                write!(f, "{active} of at most {limit} experiments are active in its account and Region")
+            }
+            Self::Unwell { alarm, state, until: None } => write!(f, "alarm `{alarm}` is {}", state.as_str()),
+            Self::Unwell { alarm, state, until: Some(end) } => {
+                write!(f, "alarm `{alarm}` is {}, but long enough only at {}", state.as_str(), second(*end))
             }
             Self::Busy { with, conflict, .. } => write!(f, "run {with} is going on and shares {conflict} with it"),
             Self::Gap { until: end, group, .. } => gap(f, group.as_ref(), *end),

@@ -14,6 +14,7 @@ use crate::domain::{
     fis::{CallFailure, FailureClass, FisExperiment},
     ids::{EXPERIMENT_TAG, RUN_TAG},
     ledger::Definition,
+    place::{PlaceFacts, Wanted},
     plan::Effect,
     react,
     run::{Observation, Run, RunState},
@@ -23,6 +24,8 @@ use crate::domain::{
 /// Longest time one call may take, the search for credentials included; after it the answer counts as lost.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// Longest time that asking of a place may take: less than what is told is good for.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest time between what a start rests on and its steps, by the wall clock, and age of an answer that says what is so
 /// now. A process that was away for longer asks again.
 const AWAY: SignedDuration = SignedDuration::from_secs(10);
@@ -34,6 +37,7 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) enum Call {
     ReadTemplate { place: Place, template: TemplateSelector },
+    Probe { place: Place, wanted: Wanted },
     Start { place: Place, request: StartRequest },
     Find { place: Place, template_id: String },
     Get { place: Place, fis_id: String },
@@ -43,6 +47,7 @@ pub(super) enum Call {
 /// What came back.
 pub(super) enum Answer {
     Template(Result<TemplateFacts, CallFailure>),
+    Place(Result<PlaceFacts, CallFailure>),
     Start(Result<FisExperiment, CallFailure>),
     Find(Result<Option<FisExperiment>, CallFailure>),
     Get(Result<FisExperiment, CallFailure>),
@@ -60,10 +65,11 @@ pub(super) struct Done {
 }
 
 impl Call {
-    /// Returns AWS's name of the operation.
+    /// Returns AWS's name of the operation, or ours for several.
     pub(super) fn operation(&self) -> &'static str {
         match self {
             Self::ReadTemplate { .. } => "GetExperimentTemplate",
+            Self::Probe { .. } => "Probe",
             Self::Start { .. } => "StartExperiment",
             Self::Find { .. } => "ListExperiments",
             Self::Get { .. } => "GetExperiment",
@@ -78,6 +84,7 @@ impl Answer {
         let class = |failure: &CallFailure| failure.class.as_str();
         match self {
             Self::Template(answer) => answer.as_ref().map_or_else(class, |_| "ok"),
+            Self::Place(answer) => answer.as_ref().map_or_else(class, |_| "ok"),
             Self::Start(answer) | Self::Get(answer) => answer.as_ref().map_or_else(class, |_| "ok"),
             Self::Find(answer) => answer.as_ref().map_or_else(class, |_| "ok"),
             Self::Stop(answer) => answer.as_ref().map_or_else(class, |()| "ok"),
@@ -89,6 +96,7 @@ impl Answer {
 pub(super) fn call(run: &Run, effect: Effect) -> Option<Call> {
     match effect {
         Effect::ReadTemplate { place, template, .. } => Some(Call::ReadTemplate { place, template }),
+        Effect::Probe { place, wanted, .. } => Some(Call::Probe { place, wanted }),
         Effect::Look { .. } => match &run.state {
             RunState::Starting { place, template_id, .. } => {
                 Some(Call::Find { place: place.clone(), template_id: template_id.clone() })
@@ -137,6 +145,10 @@ pub(super) fn make<F: FaultInjector, W: WakeSource>(
                 let read_by = Some(Box::new(Definition { template, place }));
                 Answer::Template(answer.map(|facts| TemplateFacts { read_by, ..facts }))
             }
+            Call::Probe { place, wanted } => {
+                let answer = within(PROBE_TIMEOUT, injector.probe(&place, &wanted)).await;
+                Answer::Place(answer.map(|facts| PlaceFacts { place, ..facts }))
+            }
             Call::Start { place, request } => {
                 let start = bounded(injector.start(&place, &request));
                 Answer::Start(term.bounds(awake(&*time, asked_at, start)).await)
@@ -152,9 +164,13 @@ pub(super) fn make<F: FaultInjector, W: WakeSource>(
 }
 
 async fn bounded<T>(call: impl Future<Output = Result<T, CallFailure>>) -> Result<T, CallFailure> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+    within(CALL_TIMEOUT, call).await
+}
+
+async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, CallFailure>>) -> Result<T, CallFailure> {
+    match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer,
-        Err(_elapsed) => Err(late(format!("no answer within {} s", CALL_TIMEOUT.as_secs()))),
+        Err(_elapsed) => Err(late(format!("no answer within {} s", limit.as_secs()))),
     }
 }
 
@@ -189,6 +205,7 @@ pub(super) fn observe(run: &Run, answer: Answer, asked_at: Timestamp, at: Timest
         Answer::Template(answer) => {
             react::template(run, answer.map(|facts| TemplateFacts { read_at: asked_at, ..facts }), at)
         }
+        Answer::Place(answer) => react::place(run, answer.map(|facts| PlaceFacts { read_at: asked_at, ..facts }), at),
         Answer::Start(answer) => react::start(run, answer, at),
         // That there was none some time ago says nothing of now.
         Answer::Find(Ok(None)) if at.duration_since(asked_at).abs() > AWAY => {

@@ -16,6 +16,7 @@ use crate::domain::{
     fis::{CallFailure, FisExperiment},
     ids::{ExperimentName, RunId},
     ledger::{Definition, Ledger},
+    place::{PlaceFacts, Wanted},
     plan::{Explained, Halt, PauseRow, Pausing, ScheduleKey, Snapshot, StopRequest},
     run::{Observation, Run},
     template::TemplateFacts,
@@ -333,6 +334,9 @@ pub trait FaultInjector: Send + Sync + 'static {
         place: &Place,
         template: &TemplateSelector,
     ) -> impl Future<Output = Result<TemplateFacts, CallFailure>> + Send;
+
+    /// Asks what a start wants to know of a place. When that is read and of which place the caller notes.
+    fn probe(&self, place: &Place, wanted: &Wanted) -> impl Future<Output = Result<PlaceFacts, CallFailure>> + Send;
 
     /// Calls StartExperiment.
     fn start(

@@ -29,7 +29,7 @@ use crate::domain::{
     experiment::Rules,
     ids::RunId,
     ledger::Definition,
-    plan::{self, Effect, Explained, Mode, Snapshot},
+    plan::{self, Beside, Effect, Explained, Mode, Places, Snapshot},
     run::{Doubt, Observation, Run, RunState},
 };
 
@@ -211,6 +211,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             mode,
             hints,
             busy: calls.busy.clone(),
+            places: Places::Read,
         };
         let (effects, wake) = plan::plan_and_wake(&snapshot, now);
         let (wanted, decided): (Vec<Effect>, Vec<Effect>) =
@@ -258,14 +259,14 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             return Ok(());
         }
         let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
-        let going = plan::going(snapshot);
+        let beside = Beside::of(snapshot, now);
         let (mut intents, mut tagged, mut stops, mut failed) = (Vec::new(), Vec::new(), Vec::new(), None);
         for effect in effects.into_iter().take(MAX_CALLS.saturating_sub(calls.pending.len())) {
             let Some(run) = effect.call_for().and_then(|id| runs.get(id)).map(|run| (*run).clone()) else { continue };
             let (observation, tags, explained) = match effect {
-                Effect::Start { place, template_id, tags, facts, .. } => {
-                    let explained = plan::explain_beside(snapshot, &going, &run, now);
-                    (Observation::StartAsked { place, template_id, facts }, tags, explained)
+                Effect::Start { place, template_id, tags, facts, place_facts, .. } => {
+                    let explained = plan::explain_beside(snapshot, &beside, &run, now);
+                    (Observation::StartAsked { place, template_id, facts, place_facts }, tags, explained)
                 }
                 Effect::Stop { cause, .. } if matches!(run.state, RunState::Running { .. }) => {
                     stops.push(run.clone());
@@ -315,8 +316,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
-        let mut going = plan::going(snapshot);
-        going.extend(begun);
+        let mut beside = Beside::of(snapshot, now);
+        beside.going.extend(begun);
         let (mut changed, mut failed) = (false, None);
         let mut effects = effects.into_iter().peekable();
         while effects.peek().is_some() {
@@ -334,7 +335,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                         let Some(run) = runs.get(&run).map(|run| (*run).clone()) else { continue };
                         let explained = match &observation {
                             Observation::Held { .. } | Observation::Skipped { .. } => {
-                                plan::explain_beside(snapshot, &going, &run, now)
+                                plan::explain_beside(snapshot, &beside, &run, now)
                             }
                             _ => Vec::new(),
                         };
@@ -389,6 +390,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     ) -> Result<Change, StoreError> {
         let journal = match &observation {
             Observation::Polled { fis } if run.fis.as_ref() == Some(fis) => Journaled::No,
+            Observation::Probed { facts } if run.place_facts.as_ref().is_some_and(|known| known.is_as(facts)) => {
+                Journaled::No
+            }
             _ => Journaled::Yes,
         };
         let applied = run.apply(&observation, at);

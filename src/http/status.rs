@@ -37,6 +37,9 @@ pub struct Status {
     /// Calendars by name.
     #[serde(default)]
     pub calendars: BTreeMap<String, CalendarStatus>,
+    /// Whose the credentials are, by place, where accounts or Regions are restricted.
+    #[serde(default)]
+    pub identities: BTreeMap<String, String>,
     /// When the configuration in force was loaded.
     pub config_loaded_at: Timestamp,
     /// Why the last reload was refused, if it was.

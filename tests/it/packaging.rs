@@ -14,7 +14,8 @@ use firedrill::domain::{
 use serde_json::Value;
 
 /// Every action that the agent calls, or that AWS asks for when it does.
-const ACTIONS: [&str; 15] = [
+const ACTIONS: [&str; 16] = [
+    "cloudwatch:DescribeAlarms",
     "events:PutEvents",
     "fis:GetExperiment",
     "fis:GetExperimentTemplate",
@@ -148,8 +149,9 @@ fn statements(name: &str) -> Vec<(Vec<String>, Value)> {
 fn policy_allows_exactly_what_the_agent_calls() {
     let mut allowed = BTreeSet::new();
     for (actions, statement) in statements("deploy/iam-policy.json") {
-        // The list operations of FIS have no resource (service authorization reference).
-        let lists = actions.iter().all(|action| action.starts_with("fis:List"));
+        // The list operations of FIS have no resource (service authorization reference), and composite alarms are shown to
+        // who may see all of them only (CloudWatch API reference, DescribeAlarms).
+        let lists = actions.iter().all(|a| a.starts_with("fis:List") || a == "cloudwatch:DescribeAlarms");
         assert_eq!(statement["Resource"] == "*", lists, "{statement}");
         allowed.extend(actions);
     }

@@ -1,6 +1,7 @@
 //! The planner: each rule as a named case, rows and an instant in, effects and the next wake-up out.
 
 mod deployment;
+mod place;
 mod quiet;
 mod retry;
 mod slots;

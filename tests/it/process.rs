@@ -12,6 +12,7 @@ mod faults;
 mod levers;
 mod life;
 mod matching;
+mod places;
 mod plan;
 mod private;
 mod queue;
@@ -42,7 +43,8 @@ pub fn deployment(id: &str) -> String {
 /// The run as its journal tells it, from the opening on.
 pub fn retold(run: &Run, journal: &[JournalEntry]) -> Run {
     let first = journal.first().expect("a run's journal begins with its opening");
-    let mut told = Run { facts: None, fis: None, state: opening(run, first), revision: 0, ..run.clone() };
+    let mut told =
+        Run { facts: None, place_facts: None, fis: None, state: opening(run, first), revision: 0, ..run.clone() };
     for entry in &journal[1..] {
         told = told.apply(&entry.observation, entry.at).expect("an entry that can follow the ones before");
     }

@@ -160,8 +160,12 @@ fn waits(mut run: Run, mut answer: impl FnMut(&Run) -> (Observation, Option<Obse
 fn waits_double_up_to_a_minute_for_every_call() {
     let expected = [2, 4, 8, 16, 32, 60, 60, 60];
     let throttled = || failure(FailureClass::Throttled);
-    let asked_again =
-        || Observation::StartAsked { place: Default::default(), template_id: "EXT1".to_owned(), facts: None };
+    let asked_again = || Observation::StartAsked {
+        place: Default::default(),
+        template_id: "EXT1".to_owned(),
+        facts: None,
+        place_facts: None,
+    };
     let start = |run: &Run| (react::start(run, Err(throttled()), t(AT)), Some(asked_again()));
     assert_eq!(waits(asked(slot_run(AT), AT), start), expected);
     assert_eq!(waits(stopping(), |run| (react::stop(run, Err(throttled()), t(AT)), None)), expected);

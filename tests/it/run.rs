@@ -45,7 +45,7 @@ fn observations() -> Vec<Observation> {
         O::TemplateRead { facts: facts(60, t(AT)) },
         held(),
         O::Skipped { reason: SkipReason::Removed },
-        O::StartAsked { place: Place::default(), template_id: "EXT1".to_owned(), facts: None },
+        O::StartAsked { place: Place::default(), template_id: "EXT1".to_owned(), facts: None, place_facts: None },
         refused(),
         O::StartUnclear { class, message: message(), look_at: t(AT) },
         O::NotFound,

@@ -15,6 +15,7 @@ mod inputs;
 mod life;
 mod messages;
 mod operations;
+mod places;
 mod queues;
 mod random;
 mod resolution;

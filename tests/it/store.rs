@@ -192,8 +192,10 @@ async fn slots_are_opened_once_whoever_asks_again(store: &impl Store) {
 async fn run_advances_from_its_own_revision_only(store: &impl Store) {
     let run = slot_run(AT);
     store.request_runs(vec![run.clone()]).await.expect("a write");
-    let (asked, start) =
-        advance(&run, Observation::StartAsked { place: Default::default(), template_id: "E".into(), facts: None });
+    let (asked, start) = advance(
+        &run,
+        Observation::StartAsked { place: Default::default(), template_id: "E".into(), facts: None, place_facts: None },
+    );
     let (_, skipped) = advance(&run, skip());
     assert_eq!(commit(store, start.clone()).await, Committed::Done);
     assert_eq!(commit(store, skipped).await, Committed::Stale, "computed from an older row");
@@ -243,8 +245,10 @@ async fn pause_is_set_replaced_and_lifted_with_the_failures_of_before(store: &im
 async fn changes_of_one_transaction_are_each_made_or_stale(store: &impl Store) {
     let known = slot_run("09:00:00");
     store.request_runs(vec![known.clone()]).await.expect("a write");
-    let (asked, start) =
-        advance(&known, Observation::StartAsked { place: Default::default(), template_id: "E".into(), facts: None });
+    let (asked, start) = advance(
+        &known,
+        Observation::StartAsked { place: Default::default(), template_id: "E".into(), facts: None, place_facts: None },
+    );
     let (_, opened_and_over) = advance(&slot_run("10:00:00"), skip());
     let (_, unknown) = advance(&slot_run("08:00:00"), skip());
     let opened = vec![known.clone(), slot_run("10:00:00"), slot_run("11:00:00")];

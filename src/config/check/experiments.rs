@@ -16,6 +16,7 @@ use crate::domain::{
     deployment::PLACEHOLDERS,
     experiment::{EstimateKind, Experiment, Labels, Overlap, Place, TemplateSelector},
     ids::ExperimentName,
+    place::PlaceLimits,
 };
 
 /// Longest key and value of a tag, in characters (AWS general reference, tag naming limits).
@@ -28,10 +29,12 @@ impl Check<'_> {
         raw: BTreeMap<String, RawExperiment>,
         aws: &Place,
         policy: &Policy,
+        limits: &PlaceLimits,
     ) -> BTreeMap<ExperimentName, Experiment> {
         raw.into_iter()
             .filter_map(|(name, raw)| {
                 let experiment = self.experiment(&name, raw, aws, policy)?;
+                self.allows(&KeyPath::default().key("experiments").key(&name), &experiment, limits);
                 Some((experiment.name.clone(), experiment))
             })
             .collect()
@@ -63,6 +66,7 @@ impl Check<'_> {
             on_failure: raw.on_failure,
         };
         let limits = self.limits(&path, overlap, written);
+        let health = self.health(&path.key("health"), raw.health);
         let policy = self.own_policy(&path.key("policy"), raw.policy, &policy.template);
         let schedules = self.schedules(&path.key("schedules"), name, overlap, raw.schedules);
         let triggers = raw.triggers.into_iter().enumerate();
@@ -79,6 +83,7 @@ impl Check<'_> {
             overlap,
             limits,
             policy,
+            health,
             max_duration,
             estimate: match raw.estimate {
                 None | Some(RawEstimate::Ceiling) => EstimateKind::Ceiling,

@@ -15,7 +15,7 @@ use crate::domain::{
     fis::{FisAction, FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     ledger::Definition,
-    plan::{self, Effect, Explained, Mode, Snapshot},
+    plan::{self, Effect, Explained, Mode, Places, Snapshot},
     run::{Adopted, HoldReason, Observation, Run, RunState, StopRequestState, Trigger},
     template::{TemplateAction, TemplateFacts},
 };
@@ -75,6 +75,7 @@ impl<'a> World<'a> {
             mode: Mode::Active,
             hints: BTreeMap::new(),
             busy: BTreeSet::new(),
+            places: Places::AssumedFine,
         };
         let mut world = Self {
             snapshot,
@@ -223,8 +224,11 @@ impl<'a> World<'a> {
                 let facts = self.facts_of(&run, &template);
                 self.apply(&run, &[Observation::TemplateRead { facts }]);
             }
-            Effect::Start { run, place, template_id, facts, .. } => {
-                self.apply(&run, &[Observation::StartAsked { place, template_id: template_id.clone(), facts }]);
+            // Places are assumed to be fine, so nobody asks.
+            Effect::Probe { .. } => {}
+            Effect::Start { run, place, template_id, facts, place_facts, .. } => {
+                let asked = Observation::StartAsked { place, template_id: template_id.clone(), facts, place_facts };
+                self.apply(&run, &[asked]);
                 let fis = self.begin(&run, &template_id);
                 self.apply(&run, &[Observation::Started { fis, adopted: Adopted::No }]);
             }

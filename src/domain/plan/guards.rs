@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     PauseRow, Snapshot, deploy,
+    place::{self, Around},
     start::{after, has_fresh_facts, informed, longest_lead, read_lately},
     turn,
 };
@@ -43,8 +44,38 @@ pub(super) struct Case<'a> {
     pub(super) run: &'a Run,
     /// Runs that go on, those that begin in this very pass among them.
     pub(super) going: &'a [&'a Run],
+    /// What is known of places.
+    pub(super) around: &'a Around<'a>,
     /// The time.
     pub(super) now: Timestamp,
+}
+
+/// What a run is judged beside: gathered once for all that are judged at one instant.
+#[derive(Debug)]
+pub struct Beside<'a> {
+    /// Runs that go on; those that begin in this very pass are to be added.
+    pub going: Vec<&'a Run>,
+    /// What was read of templates lately.
+    templates: BTreeMap<&'a ExperimentName, &'a TemplateFacts>,
+    /// What was read of places lately.
+    pub(super) around: Around<'a>,
+}
+
+impl<'a> Beside<'a> {
+    /// Gathers it from the rows.
+    pub fn of(snapshot: &'a Snapshot<'_>, now: Timestamp) -> Self {
+        Self {
+            going: super::going(snapshot),
+            templates: read_lately(snapshot.runs.iter(), now),
+            around: Around::of(snapshot, now),
+        }
+    }
+
+    /// A run that waits, with what was read lately of its template for another one; `None` when it has or needs nothing
+    /// of it.
+    pub(super) fn informed(&self, snapshot: &Snapshot<'_>, run: &Run, now: Timestamp) -> Option<Run> {
+        informed(snapshot, run, &self.templates, now)
+    }
 }
 
 /// The answer of a guard.
@@ -60,6 +91,8 @@ pub(super) enum Judgement {
     Skip(SkipReason),
     /// The template has to be read first.
     NeedsTemplate,
+    /// The place has to be asked first.
+    NeedsPlace,
 }
 
 /// One rule with what it looked at and what it answered, in words.
@@ -82,7 +115,7 @@ struct Guard {
 }
 
 /// All guards, in the order in which they are asked.
-const GUARDS: [Guard; 17] = [
+const GUARDS: [Guard; 21] = [
     Guard {
         rule: "withdrawn",
         ask: withdrawn,
@@ -109,6 +142,10 @@ const GUARDS: [Guard; 17] = [
     Guard { rule: "look-ahead", ask: ahead, input: ahead_input },
     Guard { rule: "budget", ask: budget, input: budget_input },
     Guard { rule: "targets", ask: turn::targets, input: turn::targets_input },
+    Guard { rule: "lever", ask: place::lever, input: place::lever_input },
+    Guard { rule: "account", ask: place::account, input: place::account_input },
+    Guard { rule: "active-experiments", ask: place::crowd, input: place::crowd_input },
+    Guard { rule: "health", ask: place::health, input: place::health_input },
     Guard { rule: "replace", ask: turn::replace, input: |case| format!("overlap {:?}", turn::policy(case)) },
 ];
 
@@ -119,19 +156,19 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
 
 /// Asks every guard about a run that has not been started, as [`super::plan`] would now.
 pub fn explain(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp) -> Vec<Explained> {
-    explain_beside(snapshot, &super::going(snapshot), run, now)
+    explain_beside(snapshot, &Beside::of(snapshot, now), run, now)
 }
 
-/// As [`explain`], for someone who asks about many runs and has listed those that are [`going`](super::going).
-pub fn explain_beside(snapshot: &Snapshot<'_>, going: &[&Run], run: &Run, now: Timestamp) -> Vec<Explained> {
+/// As [`explain`], for someone who asks about many runs.
+pub fn explain_beside(snapshot: &Snapshot<'_>, beside: &Beside<'_>, run: &Run, now: Timestamp) -> Vec<Explained> {
     let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
         let answer = format!("refuses: {}", SkipReason::Removed);
         let input = format!("there is no experiment `{}`", run.experiment);
         return vec![Explained { rule: "configuration".to_owned(), input, answer, passes: false }];
     };
-    let lately = read_lately(snapshot.runs.iter().filter(|other| other.experiment == run.experiment), now);
-    let informed = informed(snapshot, run, &lately, now);
-    let case = Case { snapshot, experiment, run: informed.as_ref().unwrap_or(run), going, now };
+    let informed = beside.informed(snapshot, run, now);
+    let run = informed.as_ref().unwrap_or(run);
+    let case = Case { snapshot, experiment, run, going: &beside.going, around: &beside.around, now };
     let told = |guard: &Guard| {
         let judgement = (guard.ask)(&case);
         let answer = match &judgement {
@@ -140,6 +177,7 @@ pub fn explain_beside(snapshot: &Snapshot<'_>, going: &[&Run], run: &Run, now: T
             Judgement::Hold(reason, _) => format!("holds: {reason}"),
             Judgement::Skip(reason) => format!("refuses: {reason}"),
             Judgement::NeedsTemplate => "reads the template first".to_owned(),
+            Judgement::NeedsPlace => "asks AWS first".to_owned(),
         };
         let passes = judgement == Judgement::Clear;
         Explained { rule: guard.rule.to_owned(), input: (guard.input)(&case), answer, passes }

@@ -8,12 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Effect, HaltRunning, Mode, Snapshot, Survey,
-    guards::{self, Case, Judgement},
+    guards::{self, Beside, Case, Judgement},
+    place::{self, Around},
     watch::{LOST_AFTER, LOST_AFTER_FAILURES},
 };
 use crate::domain::{
     deployment::filled_in,
-    experiment::{Experiment, Place, TemplateSelector},
+    experiment::{Experiment, TemplateSelector},
     fis::FailureClass,
     ids::ExperimentName,
     ledger::Definition,
@@ -83,7 +84,7 @@ pub(super) fn survey(
     snapshot: &Snapshot<'_>,
     run: &Run,
     informed: Option<&Run>,
-    going: &[&Run],
+    beside: &Beside<'_>,
     now: Timestamp,
     survey: &mut Survey,
 ) -> Begins {
@@ -94,11 +95,13 @@ pub(super) fn survey(
         survey.record(run, Observation::Skipped { reason: SkipReason::Removed });
         return Begins::NotNow;
     };
-    match judge(&Case { snapshot, experiment, run: informed.unwrap_or(run), going, now }) {
+    let (going, around) = (&beside.going, &beside.around);
+    let case = Case { snapshot, experiment, run: informed.unwrap_or(run), going, around, now };
+    match judge(&case) {
         Judgement::Clear => {
             let lent = informed.and_then(|informed| informed.facts.clone());
             if let Some(facts) = lent.as_ref().or(run.facts.as_ref()) {
-                survey.effects.push(start(experiment, run, experiment.place.clone(), facts.id.clone(), lent.clone()));
+                survey.effects.push(start(&case, facts.id.clone(), lent.clone()));
                 return Begins::Now;
             }
         }
@@ -121,13 +124,20 @@ pub(super) fn survey(
             place: experiment.place.clone(),
             template: experiment.template.clone(),
         }),
+        Judgement::NeedsPlace => survey.asks.note(&case),
     }
     Begins::NotNow
 }
 
 /// Surveys a run whose start was asked for: it is looked for by tag before anything else, judged anew before the same
 /// token is used again, and given up only when certainly no experiment exists.
-pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, survey: &mut Survey) {
+pub(super) fn survey_again(
+    snapshot: &Snapshot<'_>,
+    run: &Run,
+    beside: &Beside<'_>,
+    now: Timestamp,
+    survey: &mut Survey,
+) {
     let RunState::Starting { place, template_id, asked_at, unclear_at, looks, doubt, .. } = &run.state else { return };
     let (next_at, looked_at) = match doubt {
         // The last look failed so long after the call that nothing of it can be running any more.
@@ -144,21 +154,23 @@ pub(super) fn survey_again(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp, s
         Doubt::NotFound { looked_at } => (after(*looked_at, LOOK_INTERVAL), Some(*looked_at)),
         Doubt::Refused { retry_at, looked_at, .. } => (*retry_at, *looked_at),
     };
-    let ending = match judge_again(snapshot, run, doubt, now) {
+    let (going, around) = (&Vec::new(), &beside.around);
+    let case = |experiment| Case { snapshot, experiment, run, going, around, now };
+    let ending = match judge_again(snapshot, run, around, doubt, now) {
+        // While shutting down nothing is begun, not even again.
+        Again::Clear(_) | Again::NeedsPlace(_) if snapshot.mode != Mode::Active => return,
+        Again::Clear(_) | Again::NeedsPlace(_) if !is_due(next_at, BACKOFF_LIMIT, now) => {
+            return survey.wake_at(next_at);
+        }
         // What it was first judged by may have aged meanwhile.
-        Again::Clear(_) if is_due(next_at, BACKOFF_LIMIT, now) && !has_fresh_facts(run, now) => {
+        Again::Clear(_) | Again::NeedsPlace(_) if !has_fresh_facts(run, now) => {
             let template = TemplateSelector::Id(template_id.clone());
             return survey.effects.push(Effect::ReadTemplate { run: run.id.clone(), place: place.clone(), template });
         }
-        Again::Clear(experiment) if is_due(next_at, BACKOFF_LIMIT, now) => {
-            // While shutting down nothing is begun, not even again. The place is that of the first call, where an
-            // experiment may exist and the token is known, whatever the configuration says by now.
-            if snapshot.mode == Mode::Active {
-                survey.effects.push(start(experiment, run, place.clone(), template_id.clone(), None));
-            }
-            return;
+        Again::NeedsPlace(experiment) => return survey.asks.note(&case(experiment)),
+        Again::Clear(experiment) => {
+            return survey.effects.push(start(&case(experiment), template_id.clone(), None));
         }
-        Again::Clear(_) => return survey.wake_at(next_at),
         Again::Wait(until) => {
             survey.wake_at(until);
             None
@@ -189,6 +201,8 @@ pub(super) fn is_due(at: Timestamp, longest: SignedDuration, now: Timestamp) -> 
 enum Again<'a> {
     /// It may.
     Clear(&'a Experiment),
+    /// The place has to be asked first.
+    NeedsPlace(&'a Experiment),
     /// Not now; ask again then.
     Wait(Timestamp),
     /// Never; this is how the run ends if no experiment exists.
@@ -196,7 +210,13 @@ enum Again<'a> {
 }
 
 /// Asks every guard again before the same token is used again.
-fn judge_again<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Timestamp) -> Again<'a> {
+fn judge_again<'a>(
+    snapshot: &'a Snapshot<'_>,
+    run: &Run,
+    around: &Around<'_>,
+    doubt: &Doubt,
+    now: Timestamp,
+) -> Again<'a> {
     if let Doubt::Refused { class, message, .. } = doubt
         && !class.is_transient()
     {
@@ -208,8 +228,9 @@ fn judge_again<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Ti
         return skipped(SkipReason::Removed);
     };
     let going: Vec<&Run> = snapshot.runs.iter().filter(|other| other.may_be_running() && other.id != run.id).collect();
-    match guards::judge(&Case { snapshot, experiment, run, going: &going, now }) {
+    match guards::judge(&Case { snapshot, experiment, run, going: &going, around, now }) {
         Judgement::Clear => Again::Clear(experiment),
+        Judgement::NeedsPlace => Again::NeedsPlace(experiment),
         Judgement::Skip(reason) => skipped(reason),
         Judgement::Hold(HoldReason::Closed { window, until, unknown }, _) => {
             skipped(SkipReason::Closed { window, until, unknown })
@@ -220,14 +241,17 @@ fn judge_again<'a>(snapshot: &'a Snapshot<'_>, run: &Run, doubt: &Doubt, now: Ti
     }
 }
 
-fn start(
-    experiment: &Experiment,
-    run: &Run,
-    place: Place,
-    template_id: String,
-    facts: Option<TemplateFacts>,
-) -> Effect {
-    Effect::Start { run: run.id.clone(), place, template_id, tags: filled_in(&experiment.tags, run), facts }
+/// Starts a run. The place is that of the first call, where an experiment may exist and the token is known, whatever the
+/// configuration says by now.
+fn start(case: &Case<'_>, template_id: String, facts: Option<TemplateFacts>) -> Effect {
+    Effect::Start {
+        run: case.run.id.clone(),
+        place: place::of(case).clone(),
+        template_id,
+        tags: filled_in(&case.experiment.tags, case.run),
+        facts,
+        place_facts: place::read(case).cloned().map(Box::new),
+    }
 }
 
 /// Tells whether the template was read not too long ago.
@@ -237,7 +261,7 @@ pub(super) fn has_fresh_facts(run: &Run, now: Timestamp) -> bool {
 }
 
 /// Tells whether the template that the configuration names was read for a run, not too long ago.
-fn has_facts(experiment: &Experiment, run: &Run, now: Timestamp) -> bool {
+pub(super) fn has_facts(experiment: &Experiment, run: &Run, now: Timestamp) -> bool {
     has_fresh_facts(run, now) && run.facts.as_ref().is_some_and(|facts| are_of(experiment, facts))
 }
 
@@ -253,8 +277,8 @@ fn are_of(experiment: &Experiment, facts: &TemplateFacts) -> bool {
 /// Asks every guard, and then whether the template was read lately.
 fn judge(case: &Case<'_>) -> Judgement {
     match guards::judge(case) {
-        Judgement::Clear if has_facts(case.experiment, case.run, case.now) => Judgement::Clear,
-        Judgement::Clear | Judgement::NeedsTemplate => match &case.run.state {
+        answer @ (Judgement::Clear | Judgement::NeedsPlace) if has_facts(case.experiment, case.run, case.now) => answer,
+        Judgement::Clear | Judgement::NeedsPlace | Judgement::NeedsTemplate => match &case.run.state {
             // A read that failed is tried again at its own time only.
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }
                 if !is_due(*look_at, BACKOFF_LIMIT, case.now) =>

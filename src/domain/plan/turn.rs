@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Snapshot, deploy,
-    guards::{self, Case, Judgement},
+    guards::{self, Beside, Case, Judgement},
     start::after,
 };
 use crate::domain::{
@@ -53,6 +53,14 @@ fn queued_until(case: &Case<'_>) -> Timestamp {
     };
     let patience = after(run.not_before, experiment.limits.queue_for).max(run.deadline());
     span.map_or(patience, |end| end.min(patience).max(run.deadline()))
+}
+
+/// Until when a run may wait for others that are no run of ours: as for its turn, if its experiment queues runs.
+pub(super) fn patience(case: &Case<'_>) -> Timestamp {
+    match policy(case) {
+        Overlap::Skip | Overlap::Allow => case.run.deadline(),
+        Overlap::QueueOne | Overlap::QueueAll | Overlap::StopOther => queued_until(case),
+    }
 }
 
 /// Other runs that go on.
@@ -247,8 +255,8 @@ pub(super) fn replaced_by(
         let RunState::Held { reason, .. } = &other.state else { return false };
         let is_meant = !matches!(other.trigger, Trigger::Backfill { .. }) && waits_for_it(reason);
         is_meant && {
-            let going = super::going(snapshot);
-            let case = Case { snapshot, experiment, run: other, going: &going, now };
+            let Beside { going, around, .. } = &Beside::of(snapshot, now);
+            let case = Case { snapshot, experiment, run: other, going, around, now };
             policy(&case) == Overlap::StopOther
                 && matches!(guards::judge(&case), Judgement::Hold(reason, _) if waits_for_it(&reason))
         }

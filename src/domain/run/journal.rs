@@ -11,6 +11,7 @@ use crate::domain::{
     fis::{FailureClass, FisExperiment},
     ids::RunId,
     outcome::Outcome,
+    place::PlaceFacts,
     plan::Explained,
     template::TemplateFacts,
 };
@@ -25,6 +26,11 @@ pub enum Observation {
     TemplateRead {
         /// What it says.
         facts: TemplateFacts,
+    },
+    /// AWS told what was asked of the place.
+    Probed {
+        /// What.
+        facts: Box<PlaceFacts>,
     },
     /// It was judged and waits.
     Held {
@@ -47,6 +53,9 @@ pub enum Observation {
         /// What was read of the template for another run of the experiment, where this one is judged by it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         facts: Option<TemplateFacts>,
+        /// What was read of the place, for this or another run, by which it is judged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place_facts: Option<Box<PlaceFacts>>,
     },
     /// StartExperiment was refused and may be tried again.
     StartRefused {
@@ -133,6 +142,7 @@ impl Observation {
         match self {
             Self::Opened => "opened",
             Self::TemplateRead { .. } => "template-read",
+            Self::Probed { .. } => "probed",
             Self::Held { .. } => "held",
             Self::Skipped { .. } => "skipped",
             Self::StartAsked { .. } => "start-asked",

@@ -10,6 +10,8 @@ use crate::domain::{
     fis::FailureClass,
     ids::{Name, RunId, ScheduleName, WindowName},
     ledger::Trouble,
+    lever::Found,
+    place::{AlarmState, Identity},
     policy::Breach,
 };
 
@@ -35,6 +37,33 @@ pub enum HoldReason {
         message: String,
         /// Reads that failed in a row, counting this one.
         failures: u32,
+    },
+    /// AWS could not be asked what its place is like.
+    PlaceUnread {
+        /// Kind of failure.
+        class: FailureClass,
+        /// The failure's own words.
+        message: String,
+        /// Tries that failed in a row, counting this one.
+        failures: u32,
+    },
+    /// As many FIS experiments are active in its place as may be.
+    Crowded {
+        /// How many, those of others among them.
+        active: u32,
+        /// How many may be.
+        limit: u32,
+        /// Until when it waits at most.
+        give_up_at: Timestamp,
+    },
+    /// An alarm is not OK, or not for long enough.
+    Unwell {
+        /// Which, by name or ARN.
+        alarm: String,
+        /// How it is.
+        state: AlarmState,
+        /// When it will have been OK for long enough; `None` when it is not.
+        until: Option<Timestamp>,
     },
     /// It waits for its turn: another run is in the way.
     Busy {
@@ -258,6 +287,16 @@ pub enum SkipReason {
         /// The failure's own words.
         message: String,
     },
+    /// Its account or Region is not allowed.
+    NotAllowed {
+        /// Which.
+        identity: Identity,
+    },
+    /// FIS's safety lever is not disengaged.
+    SafetyLever {
+        /// How it was found.
+        found: Found,
+    },
     /// The template breaks a policy.
     Policy {
         /// By what.
@@ -292,7 +331,15 @@ macro_rules! named {
     };
 }
 
-named!(HoldReason { Closed => "closed", TemplateUnread => "template-unread", Busy => "busy", Gap => "gap" });
+named!(HoldReason {
+    Closed => "closed",
+    TemplateUnread => "template-unread",
+    PlaceUnread => "place-unread",
+    Crowded => "active-experiments",
+    Unwell => "health",
+    Busy => "busy",
+    Gap => "gap",
+});
 
 named!(SkipReason {
     Missed => "missed",
@@ -315,6 +362,8 @@ named!(SkipReason {
     Budget => "budget",
     RunsUsedUp => "runs-used-up",
     Template => "template",
+    NotAllowed => "not-allowed",
+    SafetyLever => "safety-lever",
     Policy => "policy",
     Removed => "removed",
     Withdrawn => "withdrawn",

@@ -190,7 +190,7 @@ impl StartKnown {
         }
         self.looks = self.looks.saturating_add(u32::from(*observation == O::NotFound));
         self.doubt = match (observation, &self.doubt) {
-            (O::TemplateRead { .. }, doubt) => doubt.clone(),
+            (O::TemplateRead { .. } | O::Probed { .. }, doubt) => doubt.clone(),
             (O::StartAsked { .. }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 self.attempt = self.attempt.saturating_add(1);
                 self.asked_at = at;
@@ -265,7 +265,10 @@ impl RunState {
     pub(super) fn after(self, observation: &Observation, at: Timestamp) -> Option<Self> {
         use Observation as O;
         Some(match (self, observation) {
-            (state @ (Self::Requested | Self::Settling | Self::Held { .. }), O::TemplateRead { .. }) => state,
+            (
+                state @ (Self::Requested | Self::Settling | Self::Held { .. }),
+                O::TemplateRead { .. } | O::Probed { .. },
+            ) => state,
             (Self::Requested | Self::Settling | Self::Held { .. }, O::Held { reason, look_at }) => {
                 Self::Held { reason: reason.clone(), look_at: *look_at }
             }

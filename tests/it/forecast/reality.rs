@@ -11,7 +11,7 @@ use firedrill::domain::{
     forecast::Outlook,
     ids::{ExperimentName, RunId},
     ledger::{Definition, Ledger},
-    plan::{self, Effect, Mode, PauseRow, ScheduleKey, Snapshot},
+    plan::{self, Effect, Mode, PauseRow, Places, ScheduleKey, Snapshot},
     run::{Adopted, HoldReason, Observation, Run, RunState, SkipReason, Trigger},
     template::TemplateFacts,
 };
@@ -83,6 +83,7 @@ impl Reality {
                 mode: Mode::Active,
                 hints: BTreeMap::new(),
                 busy: BTreeSet::new(),
+                places: Places::AssumedFine,
             };
             let effects = plan::plan(&snapshot, self.now);
             let wake = if effects.is_empty() { plan::next_wake(&snapshot, self.now) } else { None };
@@ -122,8 +123,9 @@ impl Reality {
                 let facts = self.template();
                 self.observe(rules, &run, &Observation::TemplateRead { facts });
             }
-            Effect::Start { run, place, template_id, facts, .. } => {
-                self.observe(rules, &run, &Observation::StartAsked { place, template_id, facts });
+            Effect::Probe { .. } => panic!("places are assumed to be fine"),
+            Effect::Start { run, place, template_id, facts, place_facts, .. } => {
+                self.observe(rules, &run, &Observation::StartAsked { place, template_id, facts, place_facts });
                 self.ends.insert(run.clone(), self.now + SignedDuration::from_secs(self.takes_s));
                 let fis = fis(FisStatus::Running, self.now);
                 self.observe(rules, &run, &Observation::Started { fis, adopted: Adopted::No });

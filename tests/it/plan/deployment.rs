@@ -165,8 +165,8 @@ impl Town {
                         changed = true;
                         continue;
                     }
-                    Effect::Start { place, template_id, facts, .. } => {
-                        ("starts".to_owned(), Observation::StartAsked { place, template_id, facts })
+                    Effect::Start { place, template_id, facts, place_facts, .. } => {
+                        ("starts".to_owned(), Observation::StartAsked { place, template_id, facts, place_facts })
                     }
                     Effect::Stop { cause, .. } => {
                         let told = format!("is stopped: {cause}");

@@ -198,7 +198,12 @@ fn schedule_begins_as_many_runs_as_it_may() {
     check(&many, "10:00:00", &["A start EXT1", "B skipped: schedule `nightly` has begun all 3 runs that it may"]);
     let mut ledger = begun(2);
     let run = asked(read(slot_run("10:00:00"), "10:00:00", 600), "10:00:00");
-    let again = Observation::StartAsked { place: Place::default(), template_id: "EXT1".to_owned(), facts: None };
+    let again = Observation::StartAsked {
+        place: Place::default(),
+        template_id: "EXT1".to_owned(),
+        facts: None,
+        place_facts: None,
+    };
     assert_eq!(ledger.note(&run, &again, t("10:00:00"), None), Noted::Changed);
     assert_eq!(ledger.begun[&name("nightly")], 3);
 }
@@ -258,7 +263,7 @@ fn every_guard_says_what_it_looked_at_and_the_first_that_refuses_is_the_decision
     let mut world = due().with_window(blackout("09:00:00", "11:00:00"));
     world.pauses.insert(name("probe"), paused(None));
     let said = explain(&world.snapshot(), &world.runs[0], t("10:00:00"));
-    assert_eq!(said.len(), 17);
+    assert_eq!(said.len(), 21);
     assert!(said.iter().all(|rule| !rule.input.is_empty() && !rule.answer.is_empty()), "{said:?}");
     let refusing: Vec<(&str, &str)> =
         said.iter().filter(|rule| !rule.passes).map(|rule| (rule.rule.as_str(), rule.answer.as_str())).collect();

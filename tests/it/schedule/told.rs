@@ -52,6 +52,7 @@ fn teller(rules: Rules) -> Teller {
         closed_by: Vec::new(),
         queues: Default::default(),
         calendars: Default::default(),
+        identities: Default::default(),
         config_loaded_at: at("2011-12-01T00:00:00Z"),
         config_refused: None,
     };

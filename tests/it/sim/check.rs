@@ -16,7 +16,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, latest, opened, replicas,
+    closing, latest, opened, places, replicas,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -45,6 +45,7 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     closing::stops(evidence, &mut found);
     turns::check(evidence, &mut found);
     latest::check(evidence, &mut found);
+    places::check(evidence, &mut found);
     replicas::check(evidence, &mut found);
     found
 }

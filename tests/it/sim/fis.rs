@@ -13,6 +13,7 @@ use firedrill::{
         experiment::{Place, TemplateSelector},
         fis::{CallFailure, FailureClass, FisExperiment, FisStatus},
         ids::{RUN_TAG, RunId},
+        place::{PlaceFacts, Wanted},
         template::TemplateFacts,
     },
     engine::ports::{FaultInjector, StartRequest},
@@ -21,6 +22,7 @@ use firedrill::{
 use super::{
     lease::Seat,
     nature::Nature,
+    places,
     planted::Bug,
     truth::{Experiment, drawn},
 };
@@ -63,6 +65,10 @@ pub struct State {
     pub quota: usize,
     pub experiments: Vec<Experiment>,
     pub calls: Vec<CallLog>,
+    /// When the safety lever of every place is engaged, from and until.
+    pub engaged: Vec<(u64, u64)>,
+    /// When the alarm is not OK, from and until, earliest first.
+    pub alarmed: Vec<(u64, u64)>,
     pub templates: BTreeMap<String, (BTreeMap<String, String>, TemplateFacts)>,
     queue: BTreeMap<(u64, u64), Request>,
     replies: BTreeMap<u64, Reply>,
@@ -255,6 +261,12 @@ impl FaultInjector for Fis {
             };
             found.map(|(_, facts)| facts.clone()).ok_or_else(|| failure(FailureClass::NotFound))
         })
+    }
+
+    async fn probe(&self, place: &Place, wanted: &Wanted) -> Result<PlaceFacts, CallFailure> {
+        self.call("Probe", None, None).await?;
+        let now = self.nature.elapsed();
+        Ok(self.with(|state| places::facts(state, place, wanted, now, &self.nature)))
     }
 
     async fn start(&self, place: &Place, request: &StartRequest) -> Result<FisExperiment, CallFailure> {

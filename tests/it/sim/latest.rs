@@ -75,7 +75,10 @@ impl<'e> Told<'e> {
     /// Whether it waited for a blackout or its turn before a true time.
     fn was_held(&self, before: u64) -> bool {
         self.entries.iter().any(|(ms, _, seen)| {
-            let template = matches!(seen, Observation::Held { reason: HoldReason::TemplateUnread { .. }, .. });
+            let template = matches!(
+                seen,
+                Observation::Held { reason: HoldReason::TemplateUnread { .. } | HoldReason::PlaceUnread { .. }, .. }
+            );
             *ms < before && matches!(seen, Observation::Held { .. }) && !template
         })
     }

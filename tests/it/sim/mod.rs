@@ -13,6 +13,7 @@ mod month;
 pub mod nature;
 mod opened;
 mod operators;
+mod places;
 mod planted;
 mod queue;
 mod recipe;
@@ -111,7 +112,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 51] = [
+const HAPPENS: [&str; 55] = [
     "started",
     "adopted",
     "start-refused",
@@ -123,6 +124,9 @@ const HAPPENS: [&str; 51] = [
     "held busy",
     "held closed",
     "held gap",
+    "held active-experiments",
+    "held health",
+    "held place-unread",
     "held template-unread",
     "started again",
     "started over windows",
@@ -150,6 +154,7 @@ const HAPPENS: [&str; 51] = [
     "skipped repeated",
     "skipped rollback",
     "skipped runs-used-up",
+    "skipped safety-lever",
     "skipped stale",
     "skipped superseded",
     "skipped template",

@@ -9,6 +9,7 @@ use firedrill::domain::experiment::Rules;
 use jiff::Timestamp;
 
 use super::{
+    places,
     planted::Bug,
     scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
 };
@@ -44,6 +45,8 @@ pub struct Drawn {
     pub ttl_ms: u64,
     /// What chance begins with.
     pub chance: u64,
+    /// When the safety lever is engaged, and when an alarm is on.
+    pub amiss: [Vec<(u64, u64)>; 2],
 }
 
 impl Recipe {
@@ -80,6 +83,7 @@ impl Recipe {
         let replicas = c.pick(&[1, 1, 2, 3]);
         let length = if replicas == 1 { c.between(HOUR_MS / 2, 3 * HOUR_MS) } else { c.between(HOUR_MS / 6, HOUR_MS) };
         let happenings = scenario::happenings(&mut c, length, replicas).into_iter().enumerate();
+        let amiss = places::amiss(self.seed, length, &mut rules);
         let ttl_ms = c.pick(&[5, 5, 15, 60]) * SECOND_MS;
         if let Some(kept) = &self.experiments {
             rules.experiments.retain(|name, _| kept.contains(name.as_str()));
@@ -98,6 +102,7 @@ impl Recipe {
             replicas: self.replicas.unwrap_or(replicas),
             ttl_ms,
             chance: c.between(0, u64::MAX - 1),
+            amiss,
         }
     }
 

@@ -236,6 +236,7 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Experiment {
         overlap: overlap(c),
         limits: limits(c),
         policy: firedrill::domain::policy::TemplatePolicy::default(),
+        health: None,
         max_duration: max_duration(c),
         estimate: c.pick(&[EstimateKind::Ceiling, EstimateKind::Nominal, EstimateKind::Learned]),
         schedules,

@@ -226,7 +226,7 @@ impl Evidence<'_> {
                         Observation::Held { reason: HoldReason::Busy { .. } | HoldReason::Gap { .. }, .. } => {
                             changes.push((*ms, n, id, true));
                         }
-                        Observation::TemplateRead { .. } => {}
+                        Observation::TemplateRead { .. } | Observation::Probed { .. } => {}
                         _ => changes.push((*ms, n, id, false)),
                     }
                 }
@@ -315,12 +315,9 @@ impl Evidence<'_> {
             for (ms, at, observation) in entries {
                 let Observation::StopAsked { cause: StopCause::Replaced { by } } = observation else { continue };
                 let run = &self.runs[id];
-                let waits = self
-                    .journal
-                    .get(by)
-                    .into_iter()
-                    .flatten()
-                    .rfind(|(when, _, o)| when <= ms && !matches!(o, Observation::TemplateRead { .. }));
+                let waits = self.journal.get(by).into_iter().flatten().rfind(|(when, _, o)| {
+                    when <= ms && !matches!(o, Observation::TemplateRead { .. } | Observation::Probed { .. })
+                });
                 let waits = waits.map(|(.., observation)| observation);
                 let for_it = matches!(waits, Some(Observation::Held { reason: HoldReason::Busy { with, conflict: Conflict::Experiment, .. }, .. }) if with == id);
                 if self.runs.get(by).is_none_or(|by| by.experiment != run.experiment) || !for_it {

@@ -79,6 +79,7 @@ impl World {
         let drawn = recipe.draw();
         let nature = Nature::new(drawn.chance, drawn.base, timeline).planted(recipe.bug);
         let mut world = Self::of(nature, drawn.rules, drawn.templates);
+        world.fis.with(|state| [state.engaged, state.alarmed] = drawn.amiss);
         if drawn.replicas > 1 {
             world.several(drawn.replicas, drawn.ttl_ms);
         }

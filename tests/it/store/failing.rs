@@ -14,6 +14,7 @@ use firedrill::{
         experiment::{Experiment, Overlap, Place, Rules, TemplateSelector},
         fis::{CallFailure, FisExperiment, FisStatus},
         ids::RunId,
+        place::{PlaceFacts, Wanted},
         plan::{Mode, Snapshot},
         run::{Observation, Run},
         template::TemplateFacts,
@@ -35,7 +36,7 @@ use tokio::{
 use super::{AT, adopt, advance, arrival, commit, empty, open_slots, opening::connect, record, rows, skip};
 use crate::support::{
     soon,
-    world::{blackout, event_run, experiment, facts, fis, read, running, slot_run, t, trigger},
+    world::{blackout, event_run, experiment, facts, fine, fis, read, running, slot_run, t, trigger},
 };
 
 /// FIS, which accepts everything and counts.
@@ -48,6 +49,10 @@ struct Counting {
 impl FaultInjector for Counting {
     async fn read_template(&self, _: &Place, _: &TemplateSelector) -> Result<TemplateFacts, CallFailure> {
         Ok(facts(600, t(AT)))
+    }
+
+    async fn probe(&self, place: &Place, _: &Wanted) -> Result<PlaceFacts, CallFailure> {
+        Ok(fine(place))
     }
 
     async fn start(&self, _: &Place, _: &StartRequest) -> Result<FisExperiment, CallFailure> {

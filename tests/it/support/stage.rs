@@ -68,6 +68,12 @@ impl Stage {
         self.runtime.block_on(self.wire.template(body))
     }
 
+    /// Starts an experiment as nobody of ours would.
+    pub fn start_as_somebody_else(&self, template: &str) {
+        let body = json!({"clientToken": "somebody-else", "experimentTemplateId": template});
+        self.wait(self.wire.call("POST", "/experiments", &body)).good();
+    }
+
     /// Creates a queue whose messages come again soon, and returns its URL.
     pub fn queue(&self, name: &str) -> String {
         let made =

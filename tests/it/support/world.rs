@@ -11,8 +11,10 @@ use firedrill::domain::{
     fis::{FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     ledger::{Definition, Ledger},
+    lever::{Found, Stands},
     pattern::Pattern,
-    plan::{self, Effect, Halt, HaltRunning, Mode, PauseRow, ScheduleKey, Snapshot, StopRequest},
+    place::PlaceFacts,
+    plan::{self, Effect, Halt, HaltRunning, Mode, PauseRow, Places, ScheduleKey, Snapshot, StopRequest},
     run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, TraceParent, Trigger},
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
@@ -46,6 +48,8 @@ pub struct World {
     /// When FIS told of an experiment.
     pub hints: BTreeMap<String, Timestamp>,
     pub busy: BTreeSet<RunId>,
+    /// Whether places are read; they are assumed to be fine unless this says so.
+    pub places: Option<Places>,
 }
 
 /// An experiment `probe` without triggers, at most an hour long.
@@ -112,6 +116,19 @@ pub fn facts(takes_s: i64, read_at: Timestamp) -> TemplateFacts {
     }
 }
 
+/// What is read of a place where everything may start.
+pub fn fine(place: &Place) -> PlaceFacts {
+    let lever = Found { stands: Stands::Disengaged, reason: String::new() };
+    PlaceFacts {
+        read_at: Timestamp::UNIX_EPOCH,
+        place: place.clone(),
+        lever,
+        identity: None,
+        active: None,
+        alarms: BTreeMap::new(),
+    }
+}
+
 /// A FIS experiment without actions.
 pub fn fis(status: FisStatus, started_at: Timestamp) -> FisExperiment {
     FisExperiment {
@@ -168,7 +185,10 @@ pub fn read(run: Run, at: &str, takes_s: i64) -> Run {
 /// The run after StartExperiment was asked for.
 pub fn asked(run: Run, at: &str) -> Run {
     let template_id = "EXT1".to_owned();
-    applied(run, &[(at, Observation::StartAsked { place: Place::default(), template_id, facts: None })])
+    applied(
+        run,
+        &[(at, Observation::StartAsked { place: Place::default(), template_id, facts: None, place_facts: None })],
+    )
 }
 
 /// The run after its experiment was seen running.
@@ -243,6 +263,7 @@ impl World {
             mode: self.mode,
             hints: self.hints.clone(),
             busy: self.busy.clone(),
+            places: self.places.unwrap_or(Places::AssumedFine),
         }
     }
 
@@ -266,6 +287,9 @@ impl World {
             }
             Effect::Record { run, observation } => format!("{run} {}", recorded(observation)),
             Effect::ReadTemplate { run, .. } => format!("{run} read template"),
+            Effect::Probe { run, place, .. } => {
+                format!("{run} ask of {}", place.region.as_deref().unwrap_or("the place"))
+            }
             Effect::Start { run, place, template_id, .. } => {
                 let place = place.region.as_ref().map_or_else(String::new, |region| format!(" in {region}"));
                 format!("{run} start {template_id}{place}")

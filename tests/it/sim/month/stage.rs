@@ -15,7 +15,8 @@ use firedrill::{
         experiment::{Place, Rules, TemplateSelector},
         fis::{CallFailure, FailureClass, FisAction, FisExperiment, FisStatus},
         ids::{RUN_TAG, RunId},
-        plan::{self, Mode, Snapshot},
+        place::{PlaceFacts, Wanted},
+        plan::{self, Mode, Places, Snapshot},
         run::{Observation, Run},
         template::TemplateFacts,
     },
@@ -23,7 +24,10 @@ use firedrill::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::sim::{nature::Nature, store::MemoryStore};
+use crate::{
+    sim::{nature::Nature, store::MemoryStore},
+    support::world::fine,
+};
 
 /// An experiment as it was and will be.
 #[derive(Debug, Clone)]
@@ -100,6 +104,10 @@ impl FaultInjector for Fis {
         self.templates.get(id).cloned().ok_or_else(not_found)
     }
 
+    async fn probe(&self, place: &Place, _wanted: &Wanted) -> Result<PlaceFacts, CallFailure> {
+        Ok(fine(place))
+    }
+
     async fn start(&self, _place: &Place, request: &StartRequest) -> Result<FisExperiment, CallFailure> {
         let begun = self.now();
         let run = request.tags.get(RUN_TAG).map_or("", String::as_str);
@@ -167,6 +175,7 @@ impl Clock {
             mode: Mode::Active,
             hints: BTreeMap::new(),
             busy: std::collections::BTreeSet::new(),
+            places: Places::Read,
         };
         let (_, wake) = plan::look(&snapshot, now);
         let end = snapshot.runs.iter().filter_map(|run| ends.get(&run.id)).min();
