@@ -28,13 +28,14 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 /// Who may run a server in place of root: the first of them that there is.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
-/// Starts the server and ends it, when the standard input ends, at once.
+/// Starts the server and ends it, when the standard input ends, at once. A shell's background has SIGQUIT ignored until the
+/// server says otherwise, so that one signal may be one too few.
 const SUPERVISE: &str = "\
 exec 3<&0
 \"$@\" </dev/null 3<&- &
 server=$!
 cat <&3 >/dev/null
-kill -s CONT $server; kill -s QUIT $server
+while kill -s CONT $server && kill -s QUIT $server; do sleep 0.1; done 2>/dev/null
 wait $server";
 
 /// A running server; it is stopped and removed when dropped.
