@@ -13,7 +13,10 @@ use tokio::time::Instant;
 use super::{Postgres, Tx, answer};
 use crate::{
     engine::ports::{Lease, StoreError},
-    store::{rows::write_failed, schema},
+    store::{
+        rows::write_failed,
+        schema::{self, SCHEMA},
+    },
 };
 
 /// How long a lease lasts after it was renewed.
@@ -24,15 +27,19 @@ const MARGIN: Duration = Duration::from_millis(500);
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 
 /// Takes the lease when it is ours, given back or run out: by the server's clock, or because it was seen to stay the same for
-/// as long as it lasts (`$4`, `$5`), should that clock have been set back. Returns its number and what the schema asks for.
+/// as long as it lasts (`$4`, `$5`), should that clock have been set back. Not by a program that knows too old a schema (`$6`): it would keep the
+/// lease from one that could work. Returns its number.
 const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(),
          fence = CASE WHEN fence = $2 AND holder IS NOT NULL THEN fence ELSE fence + 1 END
-     WHERE holder IS NULL OR fence = $2 OR renewed_at <= clock_timestamp() - make_interval(secs => $3)
-         OR (fence = $4 AND (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint = $5)
-     RETURNING fence, (SELECT oldest FROM schema)";
+     WHERE (holder IS NULL OR fence = $2 OR renewed_at <= clock_timestamp() - make_interval(secs => $3)
+            OR (fence = $4 AND (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint = $5))
+         AND $6 >= (SELECT oldest FROM schema)
+     RETURNING fence";
 
-/// Who has it, and what tells whether it is renewed.
-const LOOK: &str = "SELECT COALESCE(holder, ''), fence, (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint FROM lease";
+/// Who has it, what tells whether it is renewed, and what the schema asks for.
+const LOOK: &str = "SELECT COALESCE(holder, ''), fence, (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint,
+         (SELECT oldest FROM schema)
+     FROM lease";
 
 /// Renews the lease if it is still ours.
 const RENEW: &str = "UPDATE lease SET renewed_at = clock_timestamp() WHERE fence = $1 AND holder IS NOT NULL
@@ -133,20 +140,20 @@ impl Postgres {
         };
         let mut connection = self.connection().await.map_err(write_failed)?;
         let query = sqlx::query_as(HOLD).bind(&self.seat.replica).bind(fence).bind(LEASE.as_secs_f64());
-        let query = query.bind(still.0).bind(still.1);
-        let taken: Result<Option<(i64, i64)>, _> =
+        let query = query.bind(still.0).bind(still.1).bind(SCHEMA);
+        let taken: Result<Option<(i64,)>, _> =
             answer(query.fetch_optional(connection.get().map_err(write_failed)?)).await;
-        if let Ok(Some((fence, oldest))) = taken {
+        if let Ok(Some((fence,))) = taken {
             connection.after(&taken);
-            schema::allows(oldest)?;
             *self.seat.known() = Known::Held { fence, asked };
             return Ok(held(asked));
         }
         taken.map_err(write_failed)?;
-        let looked: Result<(String, i64, i64), _> =
+        let looked: Result<(String, i64, i64, i64), _> =
             answer(sqlx::query_as(LOOK).fetch_one(connection.get().map_err(write_failed)?)).await;
         connection.after(&looked);
-        let (holder, fence, renewed_at_us) = looked.map_err(write_failed)?;
+        let (holder, fence, renewed_at_us, oldest) = looked.map_err(write_failed)?;
+        schema::allows(oldest)?;
         let now = match known {
             Known::Elsewhere { fence: f, renewed_at_us: us, .. } if (f, us) == (fence, renewed_at_us) => known,
             _ => Known::Elsewhere { fence, renewed_at_us, since: Instant::now() },

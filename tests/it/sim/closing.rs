@@ -15,8 +15,8 @@ use super::{
     truth::Experiment,
 };
 
-/// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for.
-const PROMPT_MS: u64 = 5 * SECOND_MS;
+/// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for, a connection is made.
+const PROMPT_MS: u64 = 6 * SECOND_MS;
 
 /// Clocks may be apart by less than this, so that what was read may seem to lie ahead.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
@@ -189,7 +189,13 @@ fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
         let declared = declared_in(evidence, rules, experiment)?;
         let nature = &evidence.world.nature;
         let (opens, closes) = (nature.wall_at(begin), plus(nature.wall_at(begin), end - begin));
-        let due = has_to_stop(rules, declared, opens, closes)?;
+        // It has to by the clock of whoever decides.
+        let apart = nature.apart();
+        let by_clock = |by_ms: i64| {
+            let by = SignedDuration::from_millis(by_ms);
+            Some(has_to_stop(rules, declared, opens + by, closes + by)? - by)
+        };
+        let due = [-apart, 0, apart].map(by_clock).into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()?;
         Some(begin + u64::try_from(due.duration_since(opens).as_millis()).expect("after the beginning"))
     })
 }

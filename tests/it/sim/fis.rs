@@ -196,7 +196,6 @@ impl Fis {
             // Credentials are fetched, a connection is made: nothing has left yet.
             self.nature.let_pass(self.nature.draw(|c| c.between(0, CONNECT_MS))).await;
         }
-        self.nature.say(|| format!("FIS: replica {} calls {operation} for {run:?}", self.seat.replica));
         let at = self.nature.elapsed();
         let latency = self.nature.draw(|c| c.between(20, 800));
         let fate = match self.nature.cut(self.seat.replica).fis_until > at {

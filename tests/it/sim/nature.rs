@@ -14,7 +14,7 @@ use firedrill::engine::ports::WakeSource;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::watch, time::Instant};
 
-use super::planted::Bug;
+use super::{planted::Bug, scenario::APART_MS};
 use crate::support::chance::Chance;
 
 /// How often things go wrong, in a thousand.
@@ -160,6 +160,11 @@ impl Nature {
     /// What a clock without steps shows at a true time: FIS's own.
     pub fn true_wall_at(&self, ms: u64) -> Timestamp {
         self.base + SignedDuration::from_millis(i64::try_from(ms).expect("a world ends"))
+    }
+
+    /// How far the clocks of replicas may be from the common one, in milliseconds.
+    pub fn apart(&self) -> i64 {
+        if self.skews.lock().expect("one thread").is_empty() { 0 } else { APART_MS as i64 }
     }
 
     pub fn steps(&self) -> Vec<Step> {

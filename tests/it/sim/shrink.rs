@@ -118,7 +118,7 @@ fn failing_seed_shrinks_to_what_matters_and_its_command_replays_it() {
     let life = live(&Recipe::parse(inputs), Timeline::Kept);
     assert!(life.broken.iter().any(|told| promise(told) == "halt"), "{command}: {:?}", life.broken);
     let told = marked(&life.timeline, &life.broken);
-    for what in ["-- Halt", "-- the agent is gone", ">> ", "StartAsked"] {
+    for what in ["-- Halt", " is gone", ">> ", "StartAsked"] {
         assert!(told.contains(what), "no {what:?} in\n{told}");
     }
     let sound = Recipe { bug: Bug::None, ..least };

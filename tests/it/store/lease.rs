@@ -133,6 +133,10 @@ async fn older_program_works_on_beside_what_was_added_and_is_cut_off_by_what_was
         let Err(StoreError::Query { source, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!(source.to_string(), said);
     }
+    server.sql("two", "UPDATE lease SET renewed_at = renewed_at - interval '6 s'");
+    let Err(StoreError::Query { source, .. }) = two.hold().await else { panic!("a lease that it cannot use") };
+    assert_eq!(source.to_string(), said);
+    assert_eq!(server.sql("two", "SELECT holder, fence FROM lease"), "one|1", "it is left to one that can work");
     let refused = SqlStore::open_at(&at(&url, "three").1).await.expect_err("a refusal");
     assert_eq!(std::error::Error::source(&refused).expect("a source").to_string(), said);
     assert_eq!(rows(&one).await.runs, [slot_run(AT)], "nothing was written");
