@@ -55,7 +55,12 @@ fn start() -> Vec<Observation> {
     let fis = fis(FisStatus::Running, t(AT));
     vec![
         Observation::TemplateRead { facts: facts(60, t(AT)) },
-        Observation::StartAsked { place: Default::default(), template_id: "EXT1".into(), facts: None },
+        Observation::StartAsked {
+            place: Default::default(),
+            template_id: "EXT1".into(),
+            facts: None,
+            place_facts: None,
+        },
         Observation::Started { fis: fis.clone(), adopted: Adopted::No },
         Observation::Polled { fis },
     ]
