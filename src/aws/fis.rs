@@ -39,8 +39,8 @@ pub(super) const PAGE_SIZE: i32 = 100;
 
 /// Source of a stop condition that is none (AWS FIS user guide, stop-conditions).
 const NO_SOURCE: &str = "none";
-/// Selection mode of a target that takes every resource (AWS FIS user guide, targets).
-const SELECT_ALL: &str = "ALL";
+/// Selection modes of a target that takes every resource (AWS FIS user guide, targets).
+const SELECT_ALL: [&str; 2] = ["ALL", "PERCENT(100)"];
 
 /// FIS behind the SDK.
 #[derive(Debug, Clone)]
@@ -103,11 +103,9 @@ impl FaultInjector for AwsFis {
             .client_token(&request.client_token)
             .experiment_template_id(&request.template_id)
             .set_tags(Some(request.tags.clone().into_iter().collect()));
-        aside(async move {
-            let answer = call.send().await.map_err(|e| failure(&e))?;
-            answer.experiment.and_then(experiment).ok_or_else(|| unreadable("the answer holds no experiment"))
-        })
-        .await
+        // Not aside: what polls this knows whether the request may still leave, and nothing else may send it.
+        let answer = call.send().await.map_err(|e| failure(&e))?;
+        answer.experiment.and_then(experiment).ok_or_else(|| unreadable("the answer holds no experiment"))
     }
 
     async fn find(&self, place: &Place, template_id: &str, run: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
@@ -240,7 +238,7 @@ fn facts(template: ExperimentTemplate) -> TemplateFacts {
 fn safeguards(template: &ExperimentTemplate) -> Safeguards {
     let targets = template.targets.iter().flatten();
     let all = |target: &ExperimentTemplateTarget| {
-        target.resource_arns().is_empty() && target.selection_mode() == Some(SELECT_ALL)
+        target.resource_arns().is_empty() && target.selection_mode().is_some_and(|mode| SELECT_ALL.contains(&mode))
     };
     let mut all_of: Vec<String> = targets.filter(|(_, target)| all(target)).map(|(name, _)| name.clone()).collect();
     all_of.sort();

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, future::pending, stream};
+use futures_util::{StreamExt, stream};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout_at},
@@ -30,7 +30,7 @@ const AT_ONCE: usize = 16;
 /// Longest time that all levers of a wish may take together; whoever asks waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Time between two tries to engage what could not be engaged.
+/// Time between two looks at what is to be engaged and is not, whoever asked for it and wherever.
 const RETRY: Duration = Duration::from_secs(30);
 
 /// Moves levers for whoever asks.
@@ -45,23 +45,16 @@ impl<S: Store> LeverKeeper<S> {
     /// Takes wishes until nobody can ask any more.
     pub async fn run(self, mut wishes: mpsc::Receiver<LeverWish>) {
         let unsettled = |held: &HeldLever| matches!(held.standing, Standing::Asked | Standing::Failed { .. });
-        let mut retry_at = Some(Instant::now());
+        let mut look_at = Instant::now();
         loop {
-            let again = async {
-                match retry_at {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
             let wish = tokio::select! {
                 biased;
                 wish = wishes.recv() => wish,
-                () = again => {
-                    let done = self.engage(unsettled).await;
-                    if let Err(error) = &done {
-                        tracing::error!(error = chain(error), "safety levers of the halt could not be looked after");
+                () = sleep_until(look_at) => {
+                    if let Err(error) = self.engage(unsettled).await {
+                        tracing::error!(error = chain(&error), "safety levers of the halt could not be looked after");
                     }
-                    retry_at = retry_of(&done);
+                    look_at = Instant::now() + RETRY;
                     continue;
                 }
             };
@@ -70,8 +63,9 @@ impl<S: Store> LeverKeeper<S> {
                 LeverJob::Engage => self.engage(|held| held.standing != Standing::Engaged).await,
                 LeverJob::Release => self.release().await,
             };
-            // What is not let go is not engaged either by itself.
-            retry_at = if job == LeverJob::Engage { retry_of(&done) } else { None };
+            // Of a halt that was made meanwhile some may have been let go.
+            let wait = if matches!(done, Err(ManualError::HaltedAgain)) { Duration::ZERO } else { RETRY };
+            look_at = Instant::now() + wait;
             // Whoever asked may have gone; the row and the log say it too.
             let _gone = answer.send(done);
         }
@@ -125,16 +119,10 @@ impl<S: Store> LeverKeeper<S> {
     /// Lets go every lever of the halt that is still ours, and lifts the halt if none is left that could not be let go.
     async fn release(&self) -> Result<Vec<LeverReport>, ManualError> {
         let Some(halt) = self.manual.halted().await? else { return Ok(Vec::new()) };
-        let before = halt.levers.clone();
-        let all = self.let_all_go(halt.levers).await;
+        let all = self.let_all_go(halt.levers.clone()).await;
         let (reports, left): (Vec<_>, Vec<_>) =
             all.into_iter().map(|(held, report)| (report.clone(), (!report.done).then_some(held))).unzip();
-        let left: Vec<HeldLever> = left.into_iter().flatten().collect();
-        if left.is_empty() {
-            self.manual.resume().await?;
-        } else {
-            self.manual.note_levers(&before, left).await?;
-        }
+        self.manual.lift(&halt, left.into_iter().flatten().collect()).await?;
         Ok(reports)
     }
 
@@ -167,12 +155,6 @@ impl<S: Store> LeverKeeper<S> {
             }
         }
     }
-}
-
-/// When levers are looked after again by themselves: while any of them is not engaged that should be.
-fn retry_of(done: &Result<Vec<LeverReport>, ManualError>) -> Option<Instant> {
-    let is_settled = done.as_ref().is_ok_and(|reports| reports.iter().all(|report| report.done));
-    (!is_settled).then(|| Instant::now() + RETRY)
 }
 
 fn late() -> CallFailure {

@@ -154,9 +154,12 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
 
     /// Says that the store failed. It has not where the lease is another's: then calls under way are forgotten.
     fn failed(&self, error: &StoreError, calls: &mut Calls) {
-        match error {
-            StoreError::Fenced => *calls = Calls::default(),
-            error => self.witness.store_failed(error),
+        // What was called in a term that has ended is forgotten, whatever it was that failed: another may act by now.
+        if matches!(error, StoreError::Fenced) || calls.term.is_over() {
+            *calls = Calls::default();
+        }
+        if !matches!(error, StoreError::Fenced) {
+            self.witness.store_failed(error);
         }
     }
 

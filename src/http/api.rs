@@ -420,6 +420,7 @@ fn refused(error: &ManualError) -> Response {
         | ManualError::TooManySlots { .. }
         | ManualError::NoReason
         | ManualError::PauseOver => StatusCode::BAD_REQUEST,
+        ManualError::HaltedAgain => StatusCode::CONFLICT,
         ManualError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, "the agent did not do it", &error.to_string())

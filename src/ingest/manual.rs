@@ -10,7 +10,7 @@ use crate::{
     domain::{
         experiment::{Experiment, MAX_QUEUED, Rules},
         ids::{ExperimentName, RunId, ScheduleName},
-        lever::{self, HeldLever},
+        lever::{self, HeldLever, Standing},
         plan::{Halt, HaltRunning, Pause, Pausing, StopRequest},
         run::{Run, RunState, RunTimes, Trigger, WindowRule},
     },
@@ -64,6 +64,9 @@ pub enum ManualError {
     /// The pause would be over already.
     #[error("the end of a pause lies in the future")]
     PauseOver,
+    /// Somebody halted while the levers of the halt before were let go.
+    #[error("somebody halted again meanwhile, and that halt stands; resume again to lift it")]
+    HaltedAgain,
     /// The store failed.
     #[error("could not record it")]
     Store(#[from] StoreError),
@@ -326,6 +329,30 @@ impl<S: Store> ManualIngest<S> {
         self.store.set_halt(Some(Halt { levers: after, ..halt })).await?;
         self.poke.notify_one();
         Ok(Found::Yes)
+    }
+
+    /// Lifts a halt whose levers were let go, up to those that are `left`. One that somebody made meanwhile stands, and what
+    /// was let go of its levers is asked for again.
+    ///
+    /// # Errors
+    /// [`ManualError::HaltedAgain`] then; [`ManualError::Store`], and the row is as it was.
+    pub async fn lift(&self, seen: &Halt, left: Vec<HeldLever>) -> Result<(), ManualError> {
+        let _alone = self.halting.lock().await;
+        let Some(halt) = self.store.load().await?.halt else { return Ok(()) };
+        let was_seen = |held: &HeldLever| seen.levers.iter().any(|known| known.place == held.place);
+        let is_same = halt.at == seen.at;
+        let levers: Vec<HeldLever> = if is_same {
+            left.into_iter().chain(halt.levers.into_iter().filter(|held| !was_seen(held))).collect()
+        } else {
+            let again = |held: HeldLever| {
+                if was_seen(&held) { HeldLever { standing: Standing::Asked, ..held } } else { held }
+            };
+            halt.levers.into_iter().map(again).collect()
+        };
+        let is_lifted = is_same && levers.is_empty();
+        self.store.set_halt((!is_lifted).then_some(Halt { levers, ..halt })).await?;
+        self.poke.notify_one();
+        if is_same { Ok(()) } else { Err(ManualError::HaltedAgain) }
     }
 
     /// Lifts the halt, and forgets which levers it holds.

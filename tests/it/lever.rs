@@ -1,9 +1,45 @@
 //! Whose the safety lever is: a model of everybody who moves it, in any order, with lost answers and crashes between.
 
-use firedrill::domain::lever::{Found, Move, Stands, mark, to_engage, to_release};
-use proptest::prelude::*;
+use std::sync::Arc;
 
-use crate::support::{chance::cases, runs::instant};
+use firedrill::{
+    domain::{
+        experiment::{Experiment, Rules},
+        lever::{Found, Move, Standing, Stands, mark, to_engage, to_release},
+        plan::HaltRunning,
+    },
+    ingest::manual::{Asker, LeversOfHalt, ManualError, ManualIngest},
+};
+use proptest::prelude::*;
+use tokio::sync::{Notify, watch};
+
+use crate::support::{
+    chance::cases,
+    runs::{instant, name},
+    world::t,
+};
+
+/// Levers take seconds to be let go, and somebody may halt again meanwhile.
+#[tokio::test]
+async fn halt_that_was_made_while_levers_were_let_go_stands() {
+    let mut rules = Rules::default();
+    rules.experiments.insert(name("e"), Experiment::gone(name("e")));
+    let (_rules, rules) = watch::channel(Arc::new(rules));
+    let manual = ManualIngest::new(Arc::new(crate::store::simulated()), rules, Arc::new(Notify::new()));
+    let by = |by: &str| Asker { by: by.to_owned(), reason: None };
+    manual.halt(by("ann"), HaltRunning::Stop, LeversOfHalt::Engaged, t("09:00:00")).await.expect("a halt");
+    let mut seen = manual.halted().await.expect("rows").expect("a halt");
+    assert_eq!(seen.levers.len(), 1);
+    seen.levers[0].standing = Standing::Engaged;
+    manual.note_levers(&seen.levers.clone(), seen.levers.clone()).await.expect("a note");
+    manual.halt(by("bob"), HaltRunning::Stop, LeversOfHalt::AsTheyAre, t("09:00:05")).await.expect("another halt");
+    let lifted = manual.lift(&seen, Vec::new()).await;
+    assert!(matches!(lifted, Err(ManualError::HaltedAgain)), "{lifted:?}");
+    let stands = manual.halted().await.expect("rows").expect("the other halt");
+    assert_eq!((stands.by.as_str(), &stands.levers[0].standing), ("bob", &Standing::Asked));
+    manual.lift(&stands, Vec::new()).await.expect("an end");
+    assert_eq!(manual.halted().await.expect("rows"), None);
+}
 
 /// What happens to a lever.
 #[derive(Debug, Clone, Copy)]

@@ -106,13 +106,15 @@ fn policies_hold_by_default_and_an_exception_is_recorded_with_its_reason() {
     let found = json!({"resourceTags": {"team": "drill"}});
     let listed = json!({"resourceArns": [LISTED]});
     let some = template(&stage, "some", json!({"targets": aim("COUNT(1)", found.clone())}));
-    let all = template(&stage, "all", json!({"targets": aim("ALL", found)}));
+    let all = template(&stage, "all", json!({"targets": aim("ALL", found.clone())}));
+    let whole = template(&stage, "whole", json!({"targets": aim("PERCENT(100)", found)}));
     let list = template(&stage, "list", json!({"targets": aim("ALL", listed.clone())}));
     let untagged = template(&stage, "untagged", json!({"targets": aim("ALL", listed), "tags": {}}));
     let waived = "policy = { require_stop_condition = false, reason = \"an idle host\" }";
     let tables = format!(
         "[experiments.bare]\ntemplate = \"{some}\"\n\
          [experiments.broad]\ntemplate = \"{all}\"\n{waived}\n\
+         [experiments.whole]\ntemplate = \"{whole}\"\n{waived}\n\
          [experiments.untagged]\ntemplate = \"{untagged}\"\n{waived}\n\
          [experiments.listed]\ntemplate = \"{list}\"\n{waived}\n"
     );
@@ -122,6 +124,7 @@ fn policies_hold_by_default_and_an_exception_is_recorded_with_its_reason() {
     for (experiment, words) in [
         ("bare", "it has no stop condition"),
         ("broad", "its target `nodes` selects ALL of whatever is found"),
+        ("whole", "its target `nodes` selects ALL of whatever is found"),
         ("untagged", "it does not carry the tag firedrill=allowed"),
     ] {
         let said = home.run(&["start", experiment, "--wait"]);

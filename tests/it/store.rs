@@ -109,7 +109,7 @@ pub fn at(url: &str, replica: &str) -> (TempDir, State) {
 }
 
 /// A simulated store without faults.
-fn simulated() -> MemoryStore {
+pub fn simulated() -> MemoryStore {
     let nature = Nature::with_pace(1, t("09:00:00"), Timeline::Dropped, Pace::Instant);
     MemoryStore::new(Arc::new(nature))
 }

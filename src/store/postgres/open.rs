@@ -24,7 +24,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// What the server is told of each connection, in milliseconds where it is a time: who is paused or cut off must not hold up
 /// others for longer. Rows come in the order in which they are asked for, without workers beside each other; what was
 /// acknowledged is on disk.
-const SESSION: [(&str, &str); 5] = [
+const SESSION: [(&str, &str); 6] = [
+    // Writers wait for their turn inside of a transaction, and must then see what was written before it.
+    ("default_transaction_isolation", "read committed"),
     ("lock_timeout", "3000"),
     ("statement_timeout", "6000"),
     ("idle_in_transaction_session_timeout", "2000"),
