@@ -104,8 +104,12 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
     }
 }
 
+/// Stack of a worker, in bytes. A call of AWS whose credentials take calls of their own is polled in more than the usual
+/// 2 MiB where nothing is optimized.
+const WORKER_STACK: usize = 8 << 20;
+
 /// Runs a command that waits for others.
 fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(WORKER_STACK).enable_all().build();
     runtime.map_err(|error| Failure::internal(error.into()))?.block_on(command)
 }
