@@ -125,6 +125,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     }
                 },
             };
+            // A clock that was set back meanwhile makes an instant that was near a far one.
+            let wake = if self.time.now() < now { Some(self.time.now()) } else { wake };
             // Many rows take long to look at: what happens in as long a time after that is looked at together.
             let took = begun.elapsed();
             let look_at = Instant::now() + took.min(LONGEST_GATHERING);

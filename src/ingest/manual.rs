@@ -304,9 +304,10 @@ impl<S: Store> ManualIngest<S> {
         let mark = lever::mark(&asker.by, asker.reason.as_deref(), now);
         let levers = lever::asked(known, places, &mark);
         let halt = Halt { at: now, by: asker.by, reason: asker.reason, running, levers };
-        self.store.set_halt(Some(halt)).await?;
+        let done = self.store.set_halt(Some(halt)).await;
+        // It may be on the disk though the answer was lost, and then nothing waits for the next look.
         self.poke.notify_one();
-        Ok(())
+        Ok(done?)
     }
 
     /// Returns the halt that is on.

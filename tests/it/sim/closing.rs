@@ -221,7 +221,7 @@ fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
 fn due_by_wish(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
     let run = experiment.run();
     let wish = evidence.world.stops_taken.iter().find(|(_, of)| *of == run)?;
-    Some(wish.0.max(from).max(experiment.created_at)).filter(|due| *due < experiment.end())
+    Some((wish.0 + evidence.world.news_ms).max(from).max(experiment.created_at)).filter(|due| *due < experiment.end())
 }
 
 fn due_by_halt(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
@@ -235,8 +235,9 @@ fn due_by_halt(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> O
     });
     let ends = changes.iter().skip(1).map(|(ms, _)| *ms).chain([u64::MAX]);
     let halts = changes.iter().zip(ends).filter(|((_, stops), _)| *stops);
-    let due =
-        halts.map(|((ms, _), end)| ((*ms).max(from).max(experiment.created_at), end)).find(|(due, end)| due < end);
+    let due = halts
+        .map(|((ms, _), end)| ((*ms + evidence.world.news_ms).max(from).max(experiment.created_at), end))
+        .find(|(due, end)| due < end);
     due.map(|(due, _)| due).filter(|due| *due < experiment.end())
 }
 

@@ -376,6 +376,9 @@ impl Evidence<'_> {
 
     /// Whether a run may be stopped for another one because that is about a newer version of the same.
     pub fn is_for_a_newer_version(&self, id: &RunId, by: &RunId) -> bool {
+        if self.runs[id].trigger.deployment().is_none() {
+            return false;
+        }
         let groups = self.groups();
         groups.values().any(|group| {
             let find = |id: &RunId| group.iter().find(|told| told.run.id == *id);
@@ -388,6 +391,9 @@ impl Evidence<'_> {
 
     /// Whether a run waits for the end of another that is about an older version, whatever the overlap of its experiment.
     pub fn takes_over(&self, run: &Run) -> bool {
+        if run.trigger.deployment().is_none() {
+            return false;
+        }
         let groups = self.groups();
         let all = groups.values().flatten().filter(|told| told.run.id == run.id);
         all.into_iter().any(|told| told.some(|trigger| trigger.supersede == Supersede::Running))

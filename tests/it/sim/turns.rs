@@ -266,7 +266,9 @@ impl Evidence<'_> {
                 let queued = queues.map(|declared| run.not_before + declared.limits.queue_for);
                 run.hold_until.into_iter().chain(queued).filter(|_| was_held).fold(run.start_by, Timestamp::max)
             };
-            let last = self.rules_about(ms).iter().map(last).max();
+            // What was granted under an earlier configuration stays granted.
+            let opened = self.journal[&run.id][0].0;
+            let last = self.rules_between(opened, ms).iter().map(last).max();
             if last.is_some_and(|last| at > last) {
                 found.push(format!("late: {} is started at {at}, later than {last:?}", run.id));
             }

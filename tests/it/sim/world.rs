@@ -68,6 +68,8 @@ pub struct World {
     pub released: BTreeSet<u64>,
     /// What the FIFO queue holds.
     pub in_order: VecDeque<Release>,
+    /// How long what one replica writes may take to be seen by another.
+    pub news_ms: u64,
     /// Promises broken on the way.
     pub broken: Vec<String>,
     /// Most passes of an engine in one second.
@@ -113,6 +115,7 @@ impl World {
             releases: BTreeMap::new(),
             released: BTreeSet::new(),
             in_order: VecDeque::new(),
+            news_ms: 0,
             broken: Vec::new(),
             most_passes: MAX_PASSES_A_SECOND,
         }
@@ -124,6 +127,7 @@ impl World {
         let rules = self.history[0].1.clone();
         self.replicas = (0..count).map(|n| Replica::new(n as usize, &self.nature, &rules)).collect();
         self.store.with(|tables| tables.lease.ttl_ms = Some(ttl_ms));
+        self.news_ms = ttl_ms / 3;
     }
 
     pub fn passes(&self) -> Passes {
