@@ -1,4 +1,4 @@
-//! PostgreSQL: a server that several replicas share. One of them is active (see [`lease`]); all write one after the other.
+//! PostgreSQL: a server that several replicas share. One of them is active (see `lease`); all write one after the other.
 //!
 //! A replica that is paused or cut off must not hold up the others: the server ends what waits or idles too long, and a
 //! connection whose transaction did not come to its end is closed and never used again.

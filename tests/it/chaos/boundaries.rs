@@ -122,6 +122,11 @@ impl Lane {
         })
     }
 
+    /// Kills it as soon as the start has come so far, or is recorded.
+    fn catch(&mut self, wanted: Phase) -> Tried {
+        self.watch(|scene, _, before| [wanted, RECORDED].contains(&phase(scene, before)))
+    }
+
     /// Lets a start go by, and returns how many calls it had begun when each phase was first and last seen.
     fn outline(&mut self) -> (BTreeMap<Phase, (usize, usize)>, Vec<String>) {
         let mut seen: BTreeMap<Phase, (usize, usize)> = BTreeMap::new();
@@ -162,23 +167,28 @@ fn chosen(seen: &BTreeMap<Phase, (usize, usize)>, of_each: usize) -> BTreeSet<us
 
 /// What is still to be tried, and what was hit.
 struct Plan {
-    seen: BTreeMap<Phase, (usize, usize)>,
     targets: Vec<usize>,
     further: usize,
     hit: BTreeMap<Phase, BTreeMap<String, usize>>,
 }
 
 impl Plan {
-    fn next(&mut self) -> Option<usize> {
-        self.targets.pop().or_else(|| {
-            let (at, missing) = PHASES.iter().enumerate().find(|(_, phase)| !self.hit.contains_key(*phase))?;
+    fn next(&mut self) -> Option<Aim> {
+        self.targets.pop().map(Aim::Before).or_else(|| {
+            let missing = PHASES.iter().find(|phase| !self.hit.contains_key(*phase))?;
             self.further = self.further.checked_sub(1)?;
-            // It begins where the one after it does, or a little before.
-            let (first, _) =
-                self.seen.get(missing).or_else(|| self.seen.get(PHASES.get(at + 1).unwrap_or(&RECORDED)))?;
-            Some((first + self.further % 8).saturating_sub(2).max(1))
+            Some(Aim::In(*missing))
         })
     }
+}
+
+/// When an agent is killed.
+#[derive(Debug, Clone, Copy)]
+enum Aim {
+    /// Before the n-th call.
+    Before(usize),
+    /// As soon as the start is seen to have come so far.
+    In(Phase),
 }
 
 fn strace_works() {
@@ -194,10 +204,13 @@ fn kill_at_each_boundary_of_a_start_starts_nothing_twice() {
     let targets = chosen(&seen, usize::try_from(size("BOUNDARIES", TRIED)).expect("a number"));
     println!("a start: {seen:?}\n{} boundaries, {} tried, of {whole:?}", whole.len(), targets.len());
     let targets = targets.into_iter().collect();
-    let plan = Mutex::new(Plan { seen, targets, further: FURTHER, hit: BTreeMap::new() });
+    let plan = Mutex::new(Plan { targets, further: FURTHER, hit: BTreeMap::new() });
     let work = |mut lane: Lane| {
-        while let Some(n) = { plan.lock().expect("no panic").next() } {
-            let Tried { calls, phase } = lane.attempt(n);
+        while let Some(aim) = { plan.lock().expect("no panic").next() } {
+            let Tried { calls, phase } = match aim {
+                Aim::Before(n) => lane.attempt(n),
+                Aim::In(phase) => lane.catch(phase),
+            };
             let kind = calls.last().cloned().unwrap_or_default();
             *plan.lock().expect("no panic").hit.entry(phase).or_default().entry(kind).or_default() += 1;
         }

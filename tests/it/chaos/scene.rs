@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Longest time until everything has come to rest: a start in doubt is looked for, and tried again after seconds.
-pub const SETTLES: Duration = Duration::from_secs(90);
+pub const SETTLES: Duration = Duration::from_secs(240);
 
 /// A call that was decided before a window closed, or before the clock was set, may arrive so long after.
 pub const UNDER_WAY: SignedDuration = SignedDuration::from_secs(1);
