@@ -160,8 +160,11 @@ fn readme_configuration_is_one_that_loads() {
         let block = rest.split("```").next().expect("a TOML block");
         // Later ones are about triggers of what the first one declares.
         let declared = if number == 0 { "" } else { "[experiments.checkout]\ntemplate = \"EXT1a2b3c4d5e6f7\"\n" };
-        let block = block.replace("/etc/firedrill/github.secret", &secret.display().to_string());
-        std::fs::write(&path, format!("{declared}{block}")).expect("a file");
+        let files = ["/etc/firedrill/github.secret", "/run/credentials/firedrill.service/database"];
+        let block = files.iter().fold(block.to_owned(), |b, file| b.replace(file, &secret.display().to_string()));
+        // Keys of the file itself stand before its tables.
+        let text = if block.starts_with('[') { declared.to_owned() + &block } else { block + declared };
+        std::fs::write(&path, text).expect("a file");
         if let Err(problems) = firedrill::config::load(&path, []) {
             panic!("{problems}");
         }

@@ -42,7 +42,13 @@ pub(super) async fn open(path: &Path) -> Result<SqlitePool, OpenError> {
 pub(super) async fn open_to_read(path: &Path) -> Result<SqlitePool, OpenError> {
     let pool = connect(reading(path), path).await?;
     allow_all(&pool, path).await?;
-    Ok(pool)
+    let mut connection = pool.acquire().await.map_err(failed(path))?;
+    // An agent that ended in its first moment has made a file and nothing in it.
+    if has_table(&mut connection, "runs", path).await? {
+        Ok(pool)
+    } else {
+        Err(OpenError::Missing { store: path.display().to_string() })
+    }
 }
 
 fn reading(path: &Path) -> SqliteConnectOptions {

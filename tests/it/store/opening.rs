@@ -84,6 +84,10 @@ async fn reader_without_a_store_is_told_so() {
     let refused = SqlStore::open_to_read(folder.path()).await.expect_err("nothing there");
     assert!(matches!(refused, OpenError::Missing { .. }), "{refused:?}");
     assert!(!folder.path().join(DATABASE_FILE).exists(), "reading makes nothing");
+    // As an agent leaves it that was killed in its first moment.
+    std::fs::write(folder.path().join(DATABASE_FILE), "").expect("a file");
+    let refused = SqlStore::open_to_read(folder.path()).await.expect_err("an empty file");
+    assert!(matches!(refused, OpenError::Missing { .. }), "{refused:?}");
 }
 
 #[tokio::test]
