@@ -115,8 +115,7 @@ impl MemoryStore {
         Ok(match taken {
             Ok(fence) => {
                 *self.place.fence.lock().expect("one thread") = fence;
-                let from = if bug == Bug::LeaseFromTheAnswer { Instant::now() } else { asked };
-                Lease::Held { until: Some(from + ttl) }
+                Lease::Held { until: Some(asked + ttl) }
             }
             Err(_) if bug == Bug::StandbyActs => Lease::Held { until: Some(asked + ttl) },
             Err(holder) => Lease::Elsewhere { holder: format!("replica-{}", holder.replica) },
@@ -127,9 +126,7 @@ impl MemoryStore {
         let seat = self.place.seat;
         let nature = self.nature.clone();
         self.write(move |tables, now| {
-            if let Some(term) =
-                tables.lease.terms.last_mut().filter(|term| term.seat == seat || nature.bug() == Bug::ReleaseNotFenced)
-            {
+            if let Some(term) = tables.lease.terms.last_mut().filter(|term| term.seat == seat) {
                 nature.say(|| format!("store: replica {} gives the lease back", seat.replica));
                 term.released.get_or_insert(now);
             }
@@ -144,10 +141,10 @@ impl MemoryStore {
         }
         let fence = *self.place.fence.lock().expect("one thread");
         let is_mine = tables.lease.holder().is_some_and(|term| term.fence == fence && term.seat == self.place.seat);
-        if is_mine || self.nature.bug() == Bug::LeaseNotFenced {
+        if is_mine {
             tables.lease.writes.push(Written { fence, seat: self.place.seat });
         }
-        !is_mine && self.nature.bug() != Bug::LeaseNotFenced
+        !is_mine
     }
 }
 

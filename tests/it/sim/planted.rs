@@ -86,20 +86,14 @@ pub enum Bug {
     ExclusionsForgotten,
     /// Rows are loaded as they were before the last write, and what is made of them is written all the same.
     StaleRevisionAccepted,
-    /// Whoever held the lease once may write.
-    LeaseNotFenced,
     /// Whoever is told that another holds the lease acts all the same.
     StandbyActs,
     /// The lease of a process that is gone never runs out.
     DeadHoldLease,
-    /// Whoever ends gives the lease back, whosever it is.
-    ReleaseNotFenced,
-    /// A lease is counted from the answer on.
-    LeaseFromTheAnswer,
 }
 
 /// Every bug, and how the promises that it breaks begin.
-const PLANTS: [(Bug, &[&str]); 34] = [
+const PLANTS: [(Bug, &[&str]); 31] = [
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
@@ -129,11 +123,8 @@ const PLANTS: [(Bug, &[&str]); 34] = [
     (Bug::MissedFiredAgain, &["missed"]),
     (Bug::ExclusionsForgotten, &["beside"]),
     (Bug::StaleRevisionAccepted, &["write", "journal"]),
-    (Bug::LeaseNotFenced, &["fence"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
-    (Bug::ReleaseNotFenced, &["lease", "takeover"]),
-    (Bug::LeaseFromTheAnswer, &["lease"]),
 ];
 
 impl Bug {
