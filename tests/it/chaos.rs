@@ -10,6 +10,7 @@ mod descriptors;
 mod disk;
 mod holes;
 mod kills;
+mod replicas;
 mod scene;
 mod signals;
 mod verdict;
