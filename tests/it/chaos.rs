@@ -12,6 +12,7 @@ mod holes;
 mod kills;
 mod replicas;
 mod scene;
+mod servers;
 mod signals;
 mod verdict;
 

@@ -122,7 +122,8 @@ impl Scene {
         let (server, home) = match store {
             StoreKind::Sqlite => (None, Home::new(&stage.url(), "")),
             StoreKind::Postgres => {
-                let server = Postgres::start();
+                // Commits are waited for on disk, and may be told to take long.
+                let server = Postgres::with(&["commit_siblings=0"], None);
                 let home = Home::on(&stage.url(), "", &server.database(DATABASE), "one");
                 (Some(server), home)
             }

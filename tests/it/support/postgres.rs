@@ -39,6 +39,14 @@ cat <&3 >/dev/null
 while kill -s CONT $server && kill -s QUIT $server; do sleep 0.1; done 2>/dev/null
 wait $server";
 
+/// Waits until a client of the database commits.
+const COMMITS: &str = "DO $$ BEGIN
+    WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'
+                      AND query LIKE '%COMMIT' AND pid <> pg_backend_pid()) LOOP
+        PERFORM pg_stat_clear_snapshot();
+    END LOOP;
+END $$";
+
 /// A running server; it is stopped and removed when dropped.
 pub struct Postgres {
     folder: TempDir,
@@ -159,6 +167,19 @@ impl Postgres {
             true => Ok(String::from_utf8_lossy(&said.stdout).trim_end().to_owned()),
             false => Err(String::from_utf8_lossy(&said.stderr).into_owned()),
         }
+    }
+
+    /// Waits until a commit is under way in a database, which takes long from now on.
+    pub fn commits(&self, database: &str) {
+        self.sql("postgres", "ALTER SYSTEM SET commit_delay = 100000");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        self.sql(database, COMMITS);
+    }
+
+    /// Lets commits take no longer than they do.
+    pub fn commits_at_once(&self) {
+        self.sql("postgres", "ALTER SYSTEM RESET commit_delay");
+        self.sql("postgres", "SELECT pg_reload_conf()");
     }
 
     /// Who holds the lease of a database with rows, and its number; nobody and 0 before there is one.
