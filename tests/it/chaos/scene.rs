@@ -46,6 +46,8 @@ pub enum StoreKind {
     Sqlite,
     /// A server of the scene's own.
     Postgres,
+    /// Two of them, one of which follows the other.
+    Followed,
 }
 
 impl StoreKind {
@@ -72,6 +74,8 @@ pub struct Scene {
     pub stage: Stage,
     /// Where the rows are, if not in a file.
     pub server: Option<Postgres>,
+    /// What follows it.
+    pub standby: Option<Postgres>,
     pub home: Home,
     /// The home of a second replica.
     pub other: Option<Home>,
@@ -119,18 +123,21 @@ impl Scene {
             (from, from + SignedDuration::from_secs(CLOSED_FOR))
         };
         let closed = steps.iter().flat_map(|&ahead| (1..=windows).map(move |n| window(ahead, n))).collect();
-        let (server, home) = match store {
-            StoreKind::Sqlite => (None, Home::new(&stage.url(), "")),
-            StoreKind::Postgres => {
+        let (server, standby, home) = match store {
+            StoreKind::Sqlite => (None, None, Home::new(&stage.url(), "")),
+            StoreKind::Postgres | StoreKind::Followed => {
                 // Commits are waited for on disk, and may be told to take long.
                 let server = Postgres::with(&["commit_siblings=0"], None);
-                let home = Home::on(&stage.url(), "", &server.database(DATABASE), "one");
-                (Some(server), home)
+                server.database(DATABASE);
+                let standby = (store == StoreKind::Followed).then(|| Postgres::following(&server));
+                let home = Home::on(&stage.url(), "", &url(&server, standby.as_ref()), "one");
+                (Some(server), standby, home)
             }
         };
         let scene = Self {
             store,
             server,
+            standby,
             home,
             other: None,
             stage,
@@ -153,7 +160,7 @@ impl Scene {
 
     /// Adds a second replica; it does not run yet.
     pub fn with_a_second_replica(mut self) -> Self {
-        let url = self.server().url(DATABASE);
+        let url = url(self.server(), self.standby.as_ref());
         self.other = Some(Home::on(&self.stage.url(), "", &url, "two"));
         self.configure(Schedules::On);
         self
@@ -269,6 +276,12 @@ impl Scene {
             (over && self.stage.depth(&self.queue) == 0).then_some(())
         });
     }
+}
+
+/// Where the rows are: on a server, or on the one of two that takes writes.
+fn url(server: &Postgres, standby: Option<&Postgres>) -> String {
+    let folders = [server].into_iter().chain(standby).map(|server| server.folder().display().to_string());
+    format!("postgres:///{DATABASE}?host={}&user=postgres", folders.collect::<Vec<_>>().join(","))
 }
 
 /// The event that opened a run.

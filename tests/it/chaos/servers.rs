@@ -21,6 +21,9 @@ const STOPPED: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(12)]
 /// So long after the last answer of a server a lease is over, and what was under way has arrived.
 const TERM: Duration = Duration::from_secs(6);
 
+/// What a server logs when it acknowledges what its standby does not have.
+const UNSAFE: &str = "canceling wait for synchronous replication";
+
 /// How many replicas there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Replicas {
@@ -35,8 +38,8 @@ struct Drill {
 }
 
 impl Drill {
-    fn start(replicas: Replicas) -> Self {
-        let mut scene = Scene::new(StoreKind::Postgres, 1_500.0, Schedules::On);
+    fn start(store: StoreKind, replicas: Replicas) -> Self {
+        let mut scene = Scene::new(store, 1_500.0, Schedules::On);
         if replicas == Replicas::Two {
             scene = scene.with_a_second_replica();
         }
@@ -75,6 +78,32 @@ impl Drill {
         eventually("a store that is used again", || said().contains("store       ok").then_some(()));
     }
 
+    /// Kills the server in the middle of a commit and lets its standby take over, which was not there for a time.
+    fn fails_over(&mut self, away: Duration) {
+        self.asks();
+        let mut standby = self.scene.standby.take().expect("a standby");
+        let server = self.scene.server.as_mut().expect("a server");
+        if away.is_zero() {
+            server.commits(DATABASE);
+        } else {
+            standby.stop("QUIT");
+        }
+        self.asks();
+        let_pass(away);
+        let mut server = self.scene.server.take().expect("a server");
+        server.kill_nine();
+        assert!(!server.log().contains(UNSAFE), "an answer for what only one server has: {}", server.log());
+        let harmed = Instant::now();
+        self.scene.kills += 1;
+        if !away.is_zero() {
+            standby.run();
+        }
+        standby.promote();
+        self.scene.server = Some(standby);
+        self.asks();
+        self.scene.catches_up(harmed);
+    }
+
     /// Waits until each agent says what is wrong to whoever asks for its status.
     fn is_told(&self, harmed: Instant) {
         for home in self.scene.homes() {
@@ -106,14 +135,16 @@ impl Drill {
 }
 
 /// Tries it with one replica and with two, side by side.
-fn with_one_and_two(experiment: &str, what: impl Fn(&mut Drill) + Sync) {
+fn with_one_and_two(experiment: &str, store: StoreKind, what: impl Fn(&mut Drill) + Sync) {
     std::thread::scope(|scope| {
         for replicas in [Replicas::One, Replicas::Two] {
             let what = &what;
             scope.spawn(move || {
-                let mut drill = Drill::start(replicas);
-                (0..size("ROUNDS", ROUNDS)).for_each(|_| what(&mut drill));
-                drill.ends(&format!("{experiment}, {replicas:?}"));
+                for _ in 0..size("ROUNDS", ROUNDS) {
+                    let mut drill = Drill::start(store, replicas);
+                    what(&mut drill);
+                    drill.ends(&format!("{experiment}, {replicas:?}"));
+                }
             });
         }
     });
@@ -121,7 +152,7 @@ fn with_one_and_two(experiment: &str, what: impl Fn(&mut Drill) + Sync) {
 
 #[test]
 fn a_server_that_is_restarted_or_killed_in_a_commit_loses_nothing() {
-    with_one_and_two("PostgreSQL restarted", |drill| {
+    with_one_and_two("PostgreSQL restarted", StoreKind::Postgres, |drill| {
         drill.survives(Duration::ZERO, |server| server.stop("INT"), Postgres::run);
         drill.survives(GONE, |server| server.stop("QUIT"), Postgres::run);
         drill.survives(GONE, Postgres::kill_nine, Postgres::run);
@@ -130,9 +161,20 @@ fn a_server_that_is_restarted_or_killed_in_a_commit_loses_nothing() {
 
 #[test]
 fn a_server_that_stands_still_in_a_commit_loses_nothing_and_starts_nothing() {
-    with_one_and_two("PostgreSQL stopped", |drill| {
+    with_one_and_two("PostgreSQL stopped", StoreKind::Postgres, |drill| {
         for time in STOPPED {
             drill.survives(time, |server| server.signal("STOP"), |server| server.signal("CONT"));
         }
     });
+}
+
+#[test]
+fn a_failover_in_a_commit_loses_nothing() {
+    with_one_and_two("failover", StoreKind::Followed, |drill| drill.fails_over(Duration::ZERO));
+}
+
+/// Nothing is acknowledged that only one server has, for however long the other one is away.
+#[test]
+fn a_failover_to_a_server_that_was_away_loses_nothing() {
+    with_one_and_two("failover, behind", StoreKind::Followed, |drill| drill.fails_over(STOPPED[1]));
 }
