@@ -15,6 +15,7 @@ mod opened;
 mod operators;
 mod places;
 mod planted;
+mod policies;
 mod queue;
 mod recipe;
 mod releases;
@@ -112,7 +113,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 55] = [
+const HAPPENS: [&str; 58] = [
     "started",
     "adopted",
     "start-refused",
@@ -129,6 +130,7 @@ const HAPPENS: [&str; 55] = [
     "held place-unread",
     "held template-unread",
     "started again",
+    "started by an exception",
     "started over windows",
     "deployment late",
     "deployment not drawn",
@@ -149,7 +151,9 @@ const HAPPENS: [&str; 55] = [
     "skipped missed",
     "skipped not-drawn",
     "skipped overlap",
+    "skipped not-allowed",
     "skipped paused",
+    "skipped policy",
     "skipped queue-full",
     "skipped repeated",
     "skipped rollback",
