@@ -10,13 +10,13 @@ use firedrill::domain::{
     experiment::Rules,
     ids::RunId,
     outcome::Outcome,
-    plan::FACTS_MAX_AGE,
+    plan::{Explained, FACTS_MAX_AGE},
     run::{Adopted, Observation, Run, RunState, SkipReason, StopCause, Trigger, WindowRule},
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, halts, latest, opened, places, replicas,
+    closing, halts, latest, opened, places, policies, replicas,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -46,6 +46,7 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     turns::check(evidence, &mut found);
     latest::check(evidence, &mut found);
     places::check(evidence, &mut found);
+    policies::check(evidence, &mut found);
     replicas::check(evidence, &mut found);
     halts::check(evidence.world, &mut found);
     found
@@ -77,7 +78,11 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {
             let trigger = tables.runs.get(&entry.run).map(|run| &run.trigger);
+            let is_excepted = |told: &Explained| told.rule == "policy" && told.input.contains("; exception: ");
             let special = match (&entry.observation, trigger) {
+                (Observation::StartAsked { .. }, _) if entry.explained.iter().any(is_excepted) => {
+                    Some("started by an exception")
+                }
                 (Observation::Started { .. }, Some(Trigger::Backfill { .. })) => Some("started again"),
                 (Observation::Started { .. }, Some(Trigger::Manual { windows: WindowRule::Overridden, .. })) => {
                     Some("started over windows")
