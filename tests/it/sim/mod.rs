@@ -31,6 +31,7 @@ mod truth;
 mod turns;
 mod windows;
 mod world;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
