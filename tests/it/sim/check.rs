@@ -16,7 +16,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, latest, opened, places, policies, replicas,
+    closing, halts, latest, opened, places, policies, replicas,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -48,6 +48,7 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     places::check(evidence, &mut found);
     policies::check(evidence, &mut found);
     replicas::check(evidence, &mut found);
+    halts::check(evidence.world, &mut found);
     found
 }
 
@@ -207,17 +208,11 @@ impl<'a> Evidence<'a> {
 
     /// Whether a halt has been durable from a true time to another.
     pub fn is_halted(&self, from: u64, to: u64) -> bool {
-        self.world.store.with(|tables| {
-            let mut halted = None;
-            for (when, what) in tables.log.iter().filter(|(when, _)| *when <= to) {
-                match what {
-                    Durable::Halted { .. } => halted = halted.or(Some(*when)),
-                    Durable::Resumed => halted = None,
-                    _ => {}
-                }
-            }
-            halted.is_some_and(|since| since < from)
-        })
+        let mut halted = None;
+        for (when, running) in halts::changes(self.world).into_iter().filter(|(when, _)| *when <= to) {
+            halted = running.and(halted.or(Some(when)));
+        }
+        halted.is_some_and(|since| since < from)
     }
 
     /// Every experiment belongs to a run that knew of it and recorded its end, and its end was not made up.

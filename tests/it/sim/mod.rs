@@ -7,6 +7,7 @@
 mod check;
 mod closing;
 mod fis;
+mod halts;
 mod latest;
 mod lease;
 mod month;

@@ -65,6 +65,8 @@ pub enum Bug {
     PausesForgotten,
     CursorsForgotten,
     EventsForgotten,
+    /// What becomes of a halt's levers is made of the halt as it was when they were looked at.
+    HaltWrittenBack,
     /// A stop is promised and not written down.
     StopForgotten,
     /// A message that cannot be read is deleted and not kept.
@@ -109,7 +111,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin.
-const PLANTS: [(Bug, &[&str]); 39] = [
+const PLANTS: [(Bug, &[&str]); 40] = [
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
@@ -125,6 +127,7 @@ const PLANTS: [(Bug, &[&str]); 39] = [
     (Bug::HoldNeverJudgedAgain, &["lost"]),
     (Bug::EventKeyWithoutSource, &["lost"]),
     (Bug::HaltForgotten, &["halt"]),
+    (Bug::HaltWrittenBack, &["halt", "halted"]),
     (Bug::PausesForgotten, &["pause"]),
     (Bug::CursorsForgotten, &["lost"]),
     (Bug::EventsForgotten, &["lost"]),

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use firedrill::{
-    domain::plan::HaltRunning,
+    domain::plan::{HaltRunning, Halting},
     engine::ports::{Committed, Found, Lease, Recorded, Store, StoreError},
     store::SqlStore,
 };
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
-use super::{AT, adopt, advance, arrival, at, commit, quarantined, record, rows, skip, stop_request};
+use super::{AT, adopt, advance, arrival, at, commit, halt_at_once, quarantined, record, rows, skip, stop_request};
 use crate::support::{
     postgres::Postgres,
     runs::name,
     soon,
-    world::{halt, slot_run, t},
+    world::{halting, slot_run, t},
 };
 
 /// How long a lease lasts, as a test may rely on it.
@@ -48,7 +48,7 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
     assert_eq!(record(&two, arrival("s", "e-1", vec![slot_run(AT)])).await.expect("a write"), Recorded::New);
     assert_eq!(record(&one, arrival("s", "e-1", vec![slot_run(AT)])).await.expect("a write"), Recorded::Known);
     two.quarantine(vec![quarantined("q", "m-1", "bad")]).await.expect("a write");
-    two.set_halt(halt(HaltRunning::Stop)).await.expect("a write");
+    two.set_halt(halting(HaltRunning::Stop)).await.expect("a write");
     assert_eq!(two.request_stop(slot_run(AT).id, stop_request("ann")).await.expect("a write"), Found::Yes);
     assert_eq!(format!("{:?}", rows(&one).await), format!("{:?}", rows(&two).await));
 
@@ -65,6 +65,13 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
     assert_eq!(before, after);
     assert_eq!(commit(&two, advance(&slot_run(AT), skip()).1).await, Committed::Done);
     assert_eq!(server.sql("two", "SELECT fence FROM lease"), "2");
+}
+
+#[tokio::test]
+async fn halts_at_two_replicas_at_once_are_all_heard() {
+    let server = Postgres::start();
+    let url = server.database("two");
+    halt_at_once(&[&replica(&url, "one").await, &replica(&url, "two").await]).await;
 }
 
 #[tokio::test]
@@ -133,7 +140,7 @@ async fn older_program_works_on_beside_what_was_added_and_is_cut_off_by_what_was
     for refused in [
         one.commit(&[adopt("08:00:00")]).await.map(|_| ()),
         one.request_runs(vec![slot_run("11:00:00")]).await.map(|_| ()),
-        two.set_halt(None).await,
+        two.set_halt(Halting::Resume).await.map(|_| ()),
     ] {
         let Err(StoreError::Query { source, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!(source.to_string(), said);
