@@ -58,7 +58,7 @@ fn file_of(c: &mut Chance, base: Timestamp) -> Value {
     let mut file = json!({
         "queues": { "deployments": { "url": "https://sqs.eu-west-1.amazonaws.com/111111111111/deployments" } },
         "groups": { "db": {}, "cache": { "min_gap": "2m" } },
-        "policy": { "max_duration": c.pick(&["12h", "1h", "20m", "5m"]) },
+        "policy": { "max_duration": c.pick(&["12h", "1h", "30m"]) },
         "budget": { "on_exceeded": c.pick(&["refuse", "warn"]) },
         "aws": {}, "windows": {}, "experiments": {},
     });
@@ -169,7 +169,9 @@ fn experiment(c: &mut Chance, n: u64, base: Timestamp) -> Value {
     some(c, &mut experiment, 4, "region", |c| json!(c.pick(&["eu-west-1", "us-east-1"])));
     some(c, &mut experiment, 3, "account", |c| json!(c.pick(&["111111111111", "222222222222"])));
     some(c, &mut experiment, 3, "environment", |c| json!(c.pick(&["prod-eu", "test"])));
-    some(c, &mut experiment, 4, "min_gap", |c| duration(c, &["1m", "15m"]));
+    if overlap != "allow" {
+        some(c, &mut experiment, 3, "min_gap", |c| duration(c, &["1m", "15m"]));
+    }
     some(c, &mut experiment, 3, "groups", |c| if c.one_in(2) { json!(["db"]) } else { json!(["cache", "db"]) });
     experiment["schedules"] = (0..c.between(0, 2)).map(|_| schedule(c, base)).collect();
     experiment["triggers"] = (0..c.between(0, 2)).map(|_| trigger(c)).collect();
@@ -244,7 +246,7 @@ fn trigger(c: &mut Chance) -> Value {
     trigger["version"] = json!(["/detail/version"]);
     trigger["rollback"] = json!({ "detail": { "rollback": [true] } });
     some(c, &mut trigger, 3, "rollbacks", |_| json!("skip"));
-    some(c, &mut trigger, 2, "settle_limit", |c| duration(c, &["1m", "2m", "6m"]));
+    some(c, &mut trigger, 2, "settle_limit", |c| duration(c, &["5m", "6m"]));
     some(c, &mut trigger, 3, "min_age", |c| duration(c, &["2m", "10m"]));
     some(c, &mut trigger, 2, "supersede", |_| json!("running"));
     some(c, &mut trigger, 3, "cool_down", |c| duration(c, &["3m", "30m"]));
