@@ -4,7 +4,7 @@ use firedrill::domain::{
     experiment::{Experiment as Declared, FIS_MAX_DURATION, Rules},
     plan::HaltRunning,
     run::{Observation, WindowRule},
-    window::{Membership, OnEntry, Window, WindowKind},
+    window::{OnEntry, Window, WindowKind},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -38,9 +38,7 @@ fn covers(window: &Window, at: Timestamp) -> bool {
 
 fn is_outside_allowed(rules: &Rules, declared: &Declared, at: Timestamp) -> bool {
     let mut allowed = in_scope(rules, declared, WindowKind::Allowed).peekable();
-    // What is perhaps another's opens no time.
-    let opens = |window: &Window| window.scope.membership(declared) == Some(Membership::Sure) && covers(window, at);
-    allowed.peek().is_some() && !allowed.any(opens)
+    allowed.peek().is_some() && !allowed.any(|window| covers(window, at))
 }
 
 /// Whether nobody knows at an instant what a window's calendar says.

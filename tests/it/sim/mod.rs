@@ -32,7 +32,6 @@ mod truth;
 mod turns;
 mod windows;
 mod world;
-mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
