@@ -174,6 +174,9 @@ impl World {
         self.nature.change_weather(|weather| *weather = Weather::default());
         self.nature.say(|| "-- calm".to_owned());
         self.agenda.clear();
+        // What is on its way arrives, and not later than it would have.
+        let newest = self.history.len() - 1;
+        (0..self.replicas.len()).for_each(|replica| self.rules_reach(replica, newest));
         // A process that is told to end, or about to fall, does so first.
         self.until(self.nature.elapsed() + MINUTE_MS).await;
         self.all_well();
@@ -209,8 +212,6 @@ impl World {
                 (agent.polls_left, agent.stands) = (None, None);
             }
         }
-        let newest = self.history.len() - 1;
-        (0..self.replicas.len()).for_each(|replica| self.rules_reach(replica, newest));
     }
 
     /// Whoever decides is gone, and then one ends in good order: another decides soon. After that the last one is alone.
