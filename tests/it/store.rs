@@ -10,6 +10,7 @@ mod history;
 mod lease;
 mod opening;
 mod server;
+mod unreadable;
 mod upkeep;
 
 use std::{
