@@ -19,7 +19,7 @@ use crate::{
         fis::{CallFailure, FailureClass},
         lever::{self, HeldLever, LeverReport, Move, Standing},
     },
-    engine::ports::{Found, Store},
+    engine::ports::Store,
     http::api::{LeverJob, LeverWish},
     ingest::manual::{ManualError, ManualIngest},
 };
@@ -74,8 +74,7 @@ impl<S: Store> LeverKeeper<S> {
     /// Engages what the halt's row asks for and is `wanted`, and notes how far each has come; tells of all of them.
     async fn engage(&self, wanted: impl Fn(&HeldLever) -> bool) -> Result<Vec<LeverReport>, ManualError> {
         let Some(halt) = self.manual.halted().await? else { return Ok(Vec::new()) };
-        let before = halt.levers.clone();
-        let (wanted, settled): (Vec<_>, Vec<_>) = halt.levers.into_iter().partition(wanted);
+        let (wanted, settled): (Vec<_>, Vec<_>) = halt.levers.iter().cloned().partition(wanted);
         if wanted.is_empty() {
             return Ok(settled.iter().map(HeldLever::report).collect());
         }
@@ -90,13 +89,11 @@ impl<S: Store> LeverKeeper<S> {
             }
             HeldLever { standing, ..held }
         });
-        let mut after = settled;
-        after.extend(pulled.buffered(AT_ONCE).collect::<Vec<_>>().await);
-        let reports = after.iter().map(HeldLever::report).collect();
-        if self.manual.note_levers(&before, after.clone()).await? == Found::No {
-            // It was lifted meanwhile, by somebody who could not see yet what was engaged here.
-            return Ok(self.let_all_go(after).await.into_iter().map(|(_, report)| report).collect());
-        }
+        let pulled: Vec<_> = pulled.buffered(AT_ONCE).collect().await;
+        let gone = self.manual.note_levers(halt, pulled.clone()).await?;
+        let is_held = |held: &&HeldLever| !gone.contains(held);
+        let mut reports: Vec<_> = settled.iter().chain(&pulled).filter(is_held).map(HeldLever::report).collect();
+        reports.extend(self.let_all_go(gone.clone()).await.into_iter().map(|(_, report)| report));
         Ok(reports)
     }
 
@@ -122,7 +119,7 @@ impl<S: Store> LeverKeeper<S> {
         let all = self.let_all_go(halt.levers.clone()).await;
         let (reports, left): (Vec<_>, Vec<_>) =
             all.into_iter().map(|(held, report)| (report.clone(), (!report.done).then_some(held))).unzip();
-        self.manual.lift(&halt, left.into_iter().flatten().collect()).await?;
+        self.manual.lift(halt, left.into_iter().flatten().collect()).await?;
         Ok(reports)
     }
 

@@ -108,15 +108,15 @@ pub fn mark(by: &str, reason: Option<&str>, at: Timestamp) -> String {
     format!("firedrill halt of {at} by {by}{why}").chars().take(MAX_MARK).collect()
 }
 
-/// Returns the levers of a halt that is to engage those of `places` too: known ones keep their mark, under which they may
-/// have been engaged already.
-pub fn asked(mut known: Vec<HeldLever>, places: BTreeSet<Place>, mark: &str) -> Vec<HeldLever> {
-    for place in places {
-        if !known.iter().any(|held| held.place == place) {
-            known.push(HeldLever { place, mark: mark.to_owned(), standing: Standing::Asked });
-        }
-    }
-    known
+/// Returns the levers that a halt is to engage in `places`.
+pub fn asked(places: BTreeSet<Place>, mark: &str) -> Vec<HeldLever> {
+    let asked = |place| HeldLever { place, mark: mark.to_owned(), standing: Standing::Asked };
+    places.into_iter().map(asked).collect()
+}
+
+/// Tells whether a lever of that place is among some.
+pub(super) fn holds(levers: &[HeldLever], place: &Place) -> bool {
+    levers.iter().any(|held| held.place == *place)
 }
 
 /// Says what is to be done with a lever that is to be engaged under a mark.

@@ -29,7 +29,7 @@ use super::{
     experiment::{Place, Rules, TemplateSelector},
     ids::{ExperimentName, RunId, ScheduleName},
     ledger::Ledger,
-    lever::HeldLever,
+    lever::{self, HeldLever, Standing},
     place::{PlaceFacts, Wanted},
     run::{Observation, Run, RunState, StopCause},
     template::TemplateFacts,
@@ -92,6 +92,64 @@ pub enum HaltRunning {
     Stop,
     /// They may finish.
     Finish,
+}
+
+/// A change of the halt's row. It is made of what the row is by then, whoever changed it since anybody looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Halting {
+    /// All is halted anew. Levers of a halt that is on stay its own, under their mark.
+    Halt(Halt),
+    /// How far the halt that was `seen` has come with some of its levers.
+    Note {
+        /// The halt, as it was before they were moved.
+        seen: Halt,
+        /// Those that were.
+        moved: Vec<HeldLever>,
+    },
+    /// The halt that was `seen` is lifted.
+    Lift {
+        /// The halt, as it was before its levers were let go.
+        seen: Halt,
+        /// Those that could not be let go: with one of them it stands.
+        left: Vec<HeldLever>,
+    },
+    /// Any halt is lifted, whatever levers it holds.
+    Resume,
+}
+
+impl Halting {
+    /// Returns the row after the change.
+    pub fn after(self, row: Option<Halt>) -> Option<Halt> {
+        match (self, row) {
+            (Self::Resume | Self::Note { .. } | Self::Lift { .. }, None) | (Self::Resume, Some(_)) => None,
+            (Self::Halt(mut halt), row) => {
+                let mut levers = row.map(|row| row.levers).unwrap_or_default();
+                halt.levers.retain(|asked| !lever::holds(&levers, &asked.place));
+                levers.append(&mut halt.levers);
+                Some(Halt { levers, ..halt })
+            }
+            (Self::Note { seen, moved }, Some(mut row)) => {
+                for held in row.levers.iter_mut().filter(|held| row.at == seen.at && seen.levers.contains(held)) {
+                    *held = moved.iter().find(|moved| moved.place == held.place).unwrap_or(held).clone();
+                }
+                Some(row)
+            }
+            (Self::Lift { seen, left }, Some(mut row)) if row.at == seen.at => {
+                // What somebody asked for or noted meanwhile was not let go.
+                row.levers.retain(|held| !seen.levers.contains(held));
+                let left = left.into_iter().filter(|left| !lever::holds(&row.levers, &left.place)).collect::<Vec<_>>();
+                row.levers.extend(left);
+                (!row.levers.is_empty()).then_some(row)
+            }
+            // Somebody halted anew meanwhile, and what was let go of its levers is asked for again.
+            (Self::Lift { seen, .. }, Some(mut row)) => {
+                for held in row.levers.iter_mut().filter(|held| lever::holds(&seen.levers, &held.place)) {
+                    held.standing = Standing::Asked;
+                }
+                Some(row)
+            }
+        }
+    }
 }
 
 /// An experiment's row of pauses.

@@ -17,7 +17,7 @@ use crate::domain::{
     ids::{ExperimentName, RunId},
     ledger::{Definition, Ledger},
     place::{PlaceFacts, Wanted},
-    plan::{Explained, Halt, PauseRow, Pausing, ScheduleKey, Snapshot, StopRequest},
+    plan::{Explained, Halt, Halting, PauseRow, Pausing, ScheduleKey, Snapshot, StopRequest},
     run::{Observation, Run},
     template::TemplateFacts,
 };
@@ -71,8 +71,11 @@ pub trait Store: Send + Sync + 'static {
     /// Records that a run is to be stopped; tells whether that run exists and is not over.
     fn request_stop(&self, run: RunId, request: StopRequest) -> impl Future<Output = Result<Found, StoreError>> + Send;
 
-    /// Sets or lifts the global halt.
-    fn set_halt(&self, halt: Option<Halt>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Returns the global halt, if it is on, without a look at any other row.
+    fn halted(&self) -> impl Future<Output = Result<Option<Halt>, StoreError>> + Send;
+
+    /// Changes the global halt in one transaction, without a look at any other row; returns what it is then.
+    fn set_halt(&self, change: Halting) -> impl Future<Output = Result<Option<Halt>, StoreError>> + Send;
 
     /// Pauses an experiment, or resumes it at an instant, which also forgives its failures up to then.
     fn set_pause(

@@ -4,14 +4,14 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::{
     domain::{
         experiment::{Experiment, MAX_QUEUED, Rules},
         ids::{ExperimentName, RunId, ScheduleName},
-        lever::{self, HeldLever, Standing},
-        plan::{Halt, HaltRunning, Pause, Pausing, StopRequest},
+        lever::{self, HeldLever},
+        plan::{Halt, HaltRunning, Halting, Pause, Pausing, StopRequest},
         run::{Run, RunState, RunTimes, Trigger, WindowRule},
     },
     engine::ports::{Found, Recorded, Store, StoreError},
@@ -64,8 +64,8 @@ pub enum ManualError {
     /// The pause would be over already.
     #[error("the end of a pause lies in the future")]
     PauseOver,
-    /// Somebody halted while the levers of the halt before were let go.
-    #[error("somebody halted again meanwhile, and that halt stands; resume again to lift it")]
+    /// Somebody halted or engaged levers while those of the halt were let go.
+    #[error("somebody halted or engaged levers meanwhile, and that halt stands; resume again to lift it")]
     HaltedAgain,
     /// The store failed.
     #[error("could not record it")]
@@ -166,25 +166,18 @@ pub struct ManualIngest<S> {
     store: Arc<S>,
     rules: watch::Receiver<Arc<Rules>>,
     poke: Arc<Notify>,
-    /// Held while the halt's row is read and written.
-    halting: Arc<Mutex<()>>,
 }
 
 impl<S> Clone for ManualIngest<S> {
     fn clone(&self) -> Self {
-        Self {
-            store: self.store.clone(),
-            rules: self.rules.clone(),
-            poke: self.poke.clone(),
-            halting: self.halting.clone(),
-        }
+        Self { store: self.store.clone(), rules: self.rules.clone(), poke: self.poke.clone() }
     }
 }
 
 impl<S: Store> ManualIngest<S> {
     /// Makes an ingest that pokes the engine after each row.
     pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Notify>) -> Self {
-        Self { store, rules, poke, halting: Arc::default() }
+        Self { store, rules, poke }
     }
 
     /// Records that an experiment is to run now. A repeated request (same `request`) is the same run.
@@ -291,9 +284,6 @@ impl<S: Store> ManualIngest<S> {
         levers: LeversOfHalt,
         now: Timestamp,
     ) -> Result<(), ManualError> {
-        let _alone = self.halting.lock().await;
-        // Levers of a halt that is on stay its own, whoever halts again.
-        let known = self.store.load().await?.halt.map(|halt| halt.levers).unwrap_or_default();
         let places = match levers {
             LeversOfHalt::AsTheyAre => BTreeSet::new(),
             LeversOfHalt::Engaged => {
@@ -301,13 +291,16 @@ impl<S: Store> ManualIngest<S> {
                 rules.experiments.values().map(|experiment| experiment.place.clone()).collect()
             }
         };
-        let mark = lever::mark(&asker.by, asker.reason.as_deref(), now);
-        let levers = lever::asked(known, places, &mark);
-        let halt = Halt { at: now, by: asker.by, reason: asker.reason, running, levers };
-        let done = self.store.set_halt(Some(halt)).await;
+        let levers = lever::asked(places, &lever::mark(&asker.by, asker.reason.as_deref(), now));
+        self.change_halt(Halting::Halt(Halt { at: now, by: asker.by, reason: asker.reason, running, levers })).await?;
+        Ok(())
+    }
+
+    async fn change_halt(&self, change: Halting) -> Result<Option<Halt>, StoreError> {
+        let done = self.store.set_halt(change).await;
         // It may be on the disk though the answer was lost, and then nothing waits for the next look.
         self.poke.notify_one();
-        Ok(done?)
+        done
     }
 
     /// Returns the halt that is on.
@@ -315,45 +308,33 @@ impl<S: Store> ManualIngest<S> {
     /// # Errors
     /// [`ManualError::Store`] when it cannot be read.
     pub async fn halted(&self) -> Result<Option<Halt>, ManualError> {
-        Ok(self.store.load().await?.halt)
+        Ok(self.store.halted().await?)
     }
 
-    /// Notes what became of levers of the halt that is on, `before` of which are `after` now; tells whether one is on at all.
+    /// Notes what became of levers of the halt that was `seen`. Returns those of them that are no longer a halt's: somebody let
+    /// them go meanwhile who could not see yet what was engaged here.
     ///
     /// # Errors
     /// [`ManualError::Store`]; the row is as it was then.
-    pub async fn note_levers(&self, before: &[HeldLever], mut after: Vec<HeldLever>) -> Result<Found, ManualError> {
-        let _alone = self.halting.lock().await;
-        let Some(halt) = self.store.load().await?.halt else { return Ok(Found::No) };
-        // Levers that somebody asked for meanwhile are looked after next.
-        after.extend(halt.levers.into_iter().filter(|held| !before.iter().any(|known| known.place == held.place)));
-        self.store.set_halt(Some(Halt { levers: after, ..halt })).await?;
-        self.poke.notify_one();
-        Ok(Found::Yes)
+    pub async fn note_levers(&self, seen: Halt, moved: Vec<HeldLever>) -> Result<Vec<HeldLever>, ManualError> {
+        let row = self.change_halt(Halting::Note { seen, moved: moved.clone() }).await?;
+        let held = row.map(|halt| halt.levers).unwrap_or_default();
+        let is_held =
+            |moved: &HeldLever| held.iter().any(|held| (&held.place, &held.mark) == (&moved.place, &moved.mark));
+        Ok(moved.into_iter().filter(|moved| !is_held(moved)).collect())
     }
 
     /// Lifts a halt whose levers were let go, up to those that are `left`. One that somebody made meanwhile stands, and what
-    /// was let go of its levers is asked for again.
+    /// was let go of its levers is asked for again; so does one of which somebody engaged levers meanwhile.
     ///
     /// # Errors
     /// [`ManualError::HaltedAgain`] then; [`ManualError::Store`], and the row is as it was.
-    pub async fn lift(&self, seen: &Halt, left: Vec<HeldLever>) -> Result<(), ManualError> {
-        let _alone = self.halting.lock().await;
-        let Some(halt) = self.store.load().await?.halt else { return Ok(()) };
-        let was_seen = |held: &HeldLever| seen.levers.iter().any(|known| known.place == held.place);
-        let is_same = halt.at == seen.at;
-        let levers: Vec<HeldLever> = if is_same {
-            left.into_iter().chain(halt.levers.into_iter().filter(|held| !was_seen(held))).collect()
-        } else {
-            let again = |held: HeldLever| {
-                if was_seen(&held) { HeldLever { standing: Standing::Asked, ..held } } else { held }
-            };
-            halt.levers.into_iter().map(again).collect()
-        };
-        let is_lifted = is_same && levers.is_empty();
-        self.store.set_halt((!is_lifted).then_some(Halt { levers, ..halt })).await?;
-        self.poke.notify_one();
-        if is_same { Ok(()) } else { Err(ManualError::HaltedAgain) }
+    pub async fn lift(&self, seen: Halt, left: Vec<HeldLever>) -> Result<(), ManualError> {
+        let (at, expected) = (seen.at, left.clone());
+        match self.change_halt(Halting::Lift { seen, left }).await? {
+            Some(halt) if halt.at != at || halt.levers != expected => Err(ManualError::HaltedAgain),
+            _ => Ok(()),
+        }
     }
 
     /// Lifts the halt, and forgets which levers it holds.
@@ -361,9 +342,7 @@ impl<S: Store> ManualIngest<S> {
     /// # Errors
     /// [`ManualError::Store`]; it is still on then.
     pub async fn resume(&self) -> Result<(), ManualError> {
-        let _alone = self.halting.lock().await;
-        self.store.set_halt(None).await?;
-        self.poke.notify_one();
+        self.change_halt(Halting::Resume).await?;
         Ok(())
     }
 }

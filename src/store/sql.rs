@@ -19,7 +19,7 @@ use crate::{
     domain::{
         ids::{ExperimentName, RunId},
         ledger::Ledger,
-        plan::{Halt, PauseRow, Pausing, StopRequest},
+        plan::{Halt, Halting, PauseRow, Pausing, StopRequest},
         run::Run,
     },
     engine::ports::{
@@ -156,12 +156,26 @@ impl Store for SqlStore {
         Ok(if asked == 0 { Found::No } else { Found::Yes })
     }
 
-    async fn set_halt(&self, halt: Option<Halt>) -> Result<(), StoreError> {
-        let done = match halt {
-            Some(halt) => self.write_one(Writer::Anyone, Statement::Halt, &[to_json("halt", &halt)?]).await,
-            None => self.write_one(Writer::Anyone, Statement::Unhalt, &[(); 0]).await,
+    async fn halted(&self) -> Result<Option<Halt>, StoreError> {
+        let row: Option<(Text,)> = self.database.first(Statement::Halted, &[(); 0]).await?;
+        row.map(|(body,)| from_json("halt", &body)).transpose()
+    }
+
+    async fn set_halt(&self, change: Halting) -> Result<Option<Halt>, StoreError> {
+        let mut tx = self.write(Writer::Anyone).await?;
+        let row: Vec<(Text,)> = match change {
+            // Also one that cannot be read.
+            Halting::Resume => Vec::new(),
+            _ => tx.rows(Statement::Halted, &[()]).await?,
         };
-        done.map(|_| ())
+        let row = row.first().map(|(body,)| from_json("halt", body)).transpose()?;
+        let halt = change.after(row);
+        match &halt {
+            Some(halt) => tx.run(Statement::Halt, &[to_json("halt", halt)?]).await?,
+            None => tx.run(Statement::Unhalt, &[(); 0]).await?,
+        };
+        tx.commit().await?;
+        Ok(halt)
     }
 
     async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {

@@ -46,6 +46,8 @@ pub enum Statement {
     ForgetQuarantined,
     /// `run, at, body`.
     AskStop,
+    /// Nothing; returns the body.
+    Halted,
     /// `body`.
     Halt,
     /// Nothing.

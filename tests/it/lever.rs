@@ -5,40 +5,74 @@ use std::sync::Arc;
 use firedrill::{
     domain::{
         experiment::{Experiment, Rules},
-        lever::{Found, Move, Standing, Stands, mark, to_engage, to_release},
-        plan::HaltRunning,
+        lever::{Found, HeldLever, Move, Standing, Stands, mark, to_engage, to_release},
+        plan::{Halt, HaltRunning},
     },
     ingest::manual::{Asker, LeversOfHalt, ManualError, ManualIngest},
 };
 use proptest::prelude::*;
 use tokio::sync::{Notify, watch};
 
-use crate::support::{
-    chance::cases,
-    runs::{instant, name},
-    world::t,
+use crate::{
+    sim::store::MemoryStore,
+    support::{
+        chance::cases,
+        runs::{instant, name},
+        world::t,
+    },
 };
+
+/// An ingest of an agent with one experiment, and who asks it.
+fn agent() -> (ManualIngest<MemoryStore>, impl Fn(&str) -> Asker) {
+    let mut rules = Rules::default();
+    rules.experiments.insert(name("e"), Experiment::gone(name("e")));
+    let rules = watch::Sender::new(Arc::new(rules)).subscribe();
+    let manual = ManualIngest::new(Arc::new(crate::store::simulated()), rules, Arc::new(Notify::new()));
+    (manual, |by| Asker { by: by.to_owned(), reason: None })
+}
 
 /// Levers take seconds to be let go, and somebody may halt again meanwhile.
 #[tokio::test]
 async fn halt_that_was_made_while_levers_were_let_go_stands() {
-    let mut rules = Rules::default();
-    rules.experiments.insert(name("e"), Experiment::gone(name("e")));
-    let (_rules, rules) = watch::channel(Arc::new(rules));
-    let manual = ManualIngest::new(Arc::new(crate::store::simulated()), rules, Arc::new(Notify::new()));
-    let by = |by: &str| Asker { by: by.to_owned(), reason: None };
+    let (manual, by) = agent();
     manual.halt(by("ann"), HaltRunning::Stop, LeversOfHalt::Engaged, t("09:00:00")).await.expect("a halt");
-    let mut seen = manual.halted().await.expect("rows").expect("a halt");
-    assert_eq!(seen.levers.len(), 1);
-    seen.levers[0].standing = Standing::Engaged;
-    manual.note_levers(&seen.levers.clone(), seen.levers.clone()).await.expect("a note");
+    let asked = manual.halted().await.expect("rows").expect("a halt");
+    assert_eq!(asked.levers.len(), 1);
+    assert_eq!(manual.note_levers(asked.clone(), engaged(&asked)).await.expect("a note"), []);
+    let seen = manual.halted().await.expect("rows").expect("a halt");
+    assert_eq!(seen.levers, engaged(&asked));
     manual.halt(by("bob"), HaltRunning::Stop, LeversOfHalt::AsTheyAre, t("09:00:05")).await.expect("another halt");
-    let lifted = manual.lift(&seen, Vec::new()).await;
+    let lifted = manual.lift(seen, Vec::new()).await;
     assert!(matches!(lifted, Err(ManualError::HaltedAgain)), "{lifted:?}");
     let stands = manual.halted().await.expect("rows").expect("the other halt");
     assert_eq!((stands.by.as_str(), &stands.levers[0].standing), ("bob", &Standing::Asked));
-    manual.lift(&stands, Vec::new()).await.expect("an end");
+    manual.lift(stands, Vec::new()).await.expect("an end");
     assert_eq!(manual.halted().await.expect("rows"), None);
+}
+
+fn engaged(halt: &Halt) -> Vec<HeldLever> {
+    halt.levers.iter().map(|held| HeldLever { standing: Standing::Engaged, ..held.clone() }).collect()
+}
+
+/// One replica engages levers, and another has lifted the halt or lets its levers go.
+#[tokio::test]
+async fn lever_that_is_engaged_while_its_halt_is_lifted_is_let_go_or_stays_the_halts() {
+    let (manual, by) = agent();
+    let halted = async || {
+        manual.halt(by("ann"), HaltRunning::Stop, LeversOfHalt::Engaged, t("09:00:00")).await.expect("a halt");
+        manual.halted().await.expect("rows").expect("a halt")
+    };
+    // Lifted before it is noted: whoever engaged it lets it go, and the halt does not come back.
+    let seen = halted().await;
+    manual.lift(seen.clone(), Vec::new()).await.expect("an end");
+    assert_eq!(manual.note_levers(seen.clone(), engaged(&seen)).await.expect("a note"), engaged(&seen));
+    assert_eq!(manual.halted().await.expect("rows"), None);
+    // Noted before it is lifted: whoever lifts it has not let it go.
+    let seen = halted().await;
+    assert_eq!(manual.note_levers(seen.clone(), engaged(&seen)).await.expect("a note"), []);
+    let lifted = manual.lift(seen.clone(), Vec::new()).await;
+    assert!(matches!(lifted, Err(ManualError::HaltedAgain)), "{lifted:?}");
+    assert_eq!(manual.halted().await.expect("rows").expect("a halt").levers, engaged(&seen));
 }
 
 /// What happens to a lever.

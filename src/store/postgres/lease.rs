@@ -1,7 +1,10 @@
-//! The lease: one row that says which replica is active. It is the active one's as long as it renews it, by the clock of
-//! the server; its number, the fence, rises with each change of hands.
+//! The lease: one row that says which replica is active. It is the active one's as long as it renews it; its number, the
+//! fence, rises with each change of hands.
 //!
-//! Nobody trusts a clock alone: every write of the active replica finds its own number in the row, in the same transaction.
+//! No wall clock has a say, the server's least of all: whoever stands by takes the lease after it has seen it stay the same
+//! for as long as it lasts, by a clock that is never set. The holder counts from before it asked for the renewal that was
+//! seen, so its term ends first. And every write of the active replica finds its own number in the row, in the same
+//! transaction.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -19,21 +22,21 @@ use crate::{
     },
 };
 
-/// How long a lease lasts after it was renewed.
+/// How long a lease lasts after it was renewed, or was first seen as it is.
 pub const LEASE: Duration = Duration::from_secs(5);
-/// So much of it is not relied on: the server's clock and ours do not run alike.
+/// So much of it is not relied on: two clocks do not run alike.
 const MARGIN: Duration = Duration::from_millis(500);
 /// A younger lease is not renewed for its own sake.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 
-/// Takes the lease when it is ours, given back or run out: by the server's clock, or because it was seen to stay the same for
-/// as long as it lasts (`$4`, `$5`), should that clock have been set back. Not by a program that knows too old a schema (`$6`): it would keep the
-/// lease from one that could work. Returns its number.
+/// Takes the lease when it is ours, given back, or still as it was seen (`$3`, `$4`). The time in the row is only what tells
+/// one renewal from the next. Not by a program that knows too old a schema (`$5`): it would keep the lease from one that could
+/// work. Returns its number.
 const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(),
          fence = CASE WHEN fence = $2 AND holder IS NOT NULL THEN fence ELSE fence + 1 END
-     WHERE (holder IS NULL OR fence = $2 OR renewed_at <= clock_timestamp() - make_interval(secs => $3)
-            OR (fence = $4 AND (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint = $5))
-         AND $6 >= (SELECT oldest FROM schema)
+     WHERE (holder IS NULL OR fence = $2
+            OR (fence = $3 AND (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint = $4))
+         AND $5 >= (SELECT oldest FROM schema)
      RETURNING fence";
 
 /// Who has it, what tells whether it is renewed, and what the schema asks for.
@@ -139,7 +142,7 @@ impl Postgres {
             Known::Elsewhere { .. } | Known::Nothing => (NONE, (NONE, 0)),
         };
         let mut connection = self.connection().await.map_err(write_failed)?;
-        let query = sqlx::query_as(HOLD).bind(&self.seat.replica).bind(fence).bind(LEASE.as_secs_f64());
+        let query = sqlx::query_as(HOLD).bind(&self.seat.replica).bind(fence);
         let query = query.bind(still.0).bind(still.1).bind(SCHEMA);
         let taken: Result<Option<(i64,)>, _> =
             answer(query.fetch_optional(connection.get().map_err(write_failed)?)).await;

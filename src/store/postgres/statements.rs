@@ -80,6 +80,7 @@ given! {
          ON CONFLICT (run) DO UPDATE SET body = stop_requests.body",
     Halt => "INSERT INTO halt (id, body) VALUES (1, $1::jsonb ->> 0)
          ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+    Halted => "SELECT body FROM halt",
     Unhalt => "DELETE FROM halt",
     Pauses => "SELECT body FROM pauses WHERE experiment = $1::jsonb ->> 0",
     Pause => "INSERT INTO pauses (experiment, body) VALUES ($1::jsonb ->> 0, $1::jsonb ->> 1)

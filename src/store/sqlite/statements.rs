@@ -64,6 +64,7 @@ given! {
          SELECT id, ?1 ->> 1, ?1 ->> 2 FROM runs WHERE id = ?1 ->> 0 AND is_open = 1
          ON CONFLICT DO UPDATE SET body = body",
     Halt => "INSERT INTO halt (id, body) VALUES (1, ?1 ->> 0) ON CONFLICT DO UPDATE SET body = excluded.body",
+    Halted => "SELECT body FROM halt",
     Unhalt => "DELETE FROM halt",
     Pauses => "SELECT body FROM pauses WHERE experiment = ?1 ->> 0",
     Pause => "INSERT INTO pauses (experiment, body) VALUES (?1 ->> 0, ?1 ->> 1)

@@ -10,13 +10,13 @@ use firedrill::domain::{
     experiment::Rules,
     ids::RunId,
     outcome::Outcome,
-    plan::FACTS_MAX_AGE,
+    plan::{Explained, FACTS_MAX_AGE},
     run::{Adopted, Observation, Run, RunState, SkipReason, StopCause, Trigger, WindowRule},
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, latest, opened, places, replicas,
+    closing, halts, latest, opened, places, policies, replicas,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -46,7 +46,9 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     turns::check(evidence, &mut found);
     latest::check(evidence, &mut found);
     places::check(evidence, &mut found);
+    policies::check(evidence, &mut found);
     replicas::check(evidence, &mut found);
+    halts::check(evidence.world, &mut found);
     found
 }
 
@@ -76,7 +78,11 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {
             let trigger = tables.runs.get(&entry.run).map(|run| &run.trigger);
+            let is_excepted = |told: &Explained| told.rule == "policy" && told.input.contains("; exception: ");
             let special = match (&entry.observation, trigger) {
+                (Observation::StartAsked { .. }, _) if entry.explained.iter().any(is_excepted) => {
+                    Some("started by an exception")
+                }
                 (Observation::Started { .. }, Some(Trigger::Backfill { .. })) => Some("started again"),
                 (Observation::Started { .. }, Some(Trigger::Manual { windows: WindowRule::Overridden, .. })) => {
                     Some("started over windows")
@@ -202,17 +208,11 @@ impl<'a> Evidence<'a> {
 
     /// Whether a halt has been durable from a true time to another.
     pub fn is_halted(&self, from: u64, to: u64) -> bool {
-        self.world.store.with(|tables| {
-            let mut halted = None;
-            for (when, what) in tables.log.iter().filter(|(when, _)| *when <= to) {
-                match what {
-                    Durable::Halted { .. } => halted = halted.or(Some(*when)),
-                    Durable::Resumed => halted = None,
-                    _ => {}
-                }
-            }
-            halted.is_some_and(|since| since < from)
-        })
+        let mut halted = None;
+        for (when, running) in halts::changes(self.world).into_iter().filter(|(when, _)| *when <= to) {
+            halted = running.and(halted.or(Some(when)));
+        }
+        halted.is_some_and(|since| since < from)
     }
 
     /// Every experiment belongs to a run that knew of it and recorded its end, and its end was not made up.

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     check::{Evidence, plus},
+    halts,
     scenario::SECOND_MS,
-    store::Durable,
     truth::Experiment,
 };
 
@@ -225,14 +225,8 @@ fn due_by_wish(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> O
 }
 
 fn due_by_halt(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
-    let changes: Vec<(u64, bool)> = evidence.world.store.with(|tables| {
-        let changes = tables.log.iter().filter_map(|(ms, what)| match what {
-            Durable::Halted { running } => Some((*ms, *running == HaltRunning::Stop)),
-            Durable::Resumed => Some((*ms, false)),
-            _ => None,
-        });
-        changes.collect()
-    });
+    let changes = halts::changes(evidence.world).into_iter();
+    let changes: Vec<(u64, bool)> = changes.map(|(ms, running)| (ms, running == Some(HaltRunning::Stop))).collect();
     let ends = changes.iter().skip(1).map(|(ms, _)| *ms).chain([u64::MAX]);
     let halts = changes.iter().zip(ends).filter(|((_, stops), _)| *stops);
     let due = halts

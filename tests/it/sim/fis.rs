@@ -22,8 +22,9 @@ use firedrill::{
 use super::{
     lease::Seat,
     nature::Nature,
-    places,
+    places::{self, Amiss},
     planted::Bug,
+    policies::{self, Served},
     truth::{Experiment, drawn},
 };
 
@@ -65,10 +66,10 @@ pub struct State {
     pub quota: usize,
     pub experiments: Vec<Experiment>,
     pub calls: Vec<CallLog>,
-    /// When the safety lever of every place is engaged, from and until.
-    pub engaged: Vec<(u64, u64)>,
-    /// When the alarm is not OK, from and until, earliest first.
-    pub alarmed: Vec<(u64, u64)>,
+    /// When something is amiss with every place.
+    pub amiss: Amiss,
+    /// What templates say for their own safety, by id; of one that is not here, nothing.
+    pub served: BTreeMap<String, Served>,
     pub templates: BTreeMap<String, (BTreeMap<String, String>, TemplateFacts)>,
     queue: BTreeMap<(u64, u64), Request>,
     replies: BTreeMap<u64, Reply>,
@@ -259,7 +260,15 @@ impl FaultInjector for Fis {
                     .values()
                     .find(|(tags, _)| wanted.iter().all(|(key, value)| tags.get(key) == Some(value))),
             };
-            found.map(|(_, facts)| facts.clone()).ok_or_else(|| failure(FailureClass::NotFound))
+            let (_, facts) = found.ok_or_else(|| failure(FailureClass::NotFound))?;
+            let Some(served) = state.served.get(&facts.id) else { return Ok(facts.clone()) };
+            let now = self.nature.elapsed();
+            let safeguards = match self.nature.bug() {
+                Bug::TemplateToldLate => policies::served(served, now.saturating_sub(policies::STALE_MS)),
+                _ => policies::served(served, now),
+            };
+            let safeguards = Some(safeguards.cloned().ok_or_else(|| failure(FailureClass::Credentials))?);
+            Ok(TemplateFacts { safeguards, ..facts.clone() })
         })
     }
 

@@ -1,6 +1,7 @@
 //! The lease of a world and the seats at its store: who may decide, in which term, and who did.
 //!
-//! Times are those of the store's own clock, which is true time.
+//! Times are true time: nobody looks at a clock that is set. Whoever stands by takes the lease after it has seen it stay
+//! the same for as long as it lasts.
 
 use std::sync::{Arc, Mutex};
 
@@ -46,6 +47,8 @@ pub struct LeaseRow {
     /// How long it lasts without a renewal, in milliseconds; `None` when the lock of a file is the lease.
     pub ttl_ms: Option<u64>,
     renewed_at: u64,
+    /// Counts renewals.
+    renewals: u64,
     /// Every term there was; the last one goes on unless it was given back.
     pub terms: Vec<Held>,
     /// Every write that only the holder may make.
@@ -65,25 +68,48 @@ impl LeaseRow {
     }
 
     /// Takes or keeps the lease; tells the number of the term, or whose it is.
-    fn hold(&mut self, seat: Seat, now: u64, bug: Bug) -> Result<u64, Seat> {
+    fn hold(&mut self, seat: Seat, seen: &mut Option<Seen>, now: u64, bug: Bug) -> Result<u64, Seat> {
         let fence = match self.terms.last().copied() {
             Some(term) if term.seat == seat && term.released.is_none() => {
-                self.renewed_at = now;
+                self.renew(now);
                 return Ok(term.fence);
             }
             Some(term) => {
-                let lasts = self.ttl_ms.is_some_and(|ttl| now < self.renewed_at + ttl) || bug == Bug::DeadHoldLease;
-                if term.released.is_none() && lasts {
+                let is_held = self.ttl_ms.is_some_and(|ttl| !self.was_seen_for(ttl, seen, now));
+                if term.released.is_none() && (is_held || bug == Bug::DeadHoldLease) {
                     return Err(term.seat);
                 }
                 term.fence + 1
             }
             None => 1,
         };
-        self.renewed_at = now;
+        self.renew(now);
         self.terms.push(Held { from: now, fence, seat, released: None });
         Ok(fence)
     }
+
+    fn renew(&mut self, now: u64) {
+        self.renewed_at = now;
+        self.renewals += 1;
+    }
+
+    /// Tells whether somebody has seen it stay the same for so long, and notes what is seen.
+    fn was_seen_for(&self, ttl_ms: u64, seen: &mut Option<Seen>, now: u64) -> bool {
+        match seen {
+            Some(seen) if seen.renewals == self.renewals => now >= seen.since + ttl_ms,
+            _ => {
+                *seen = Some(Seen { renewals: self.renewals, since: now });
+                false
+            }
+        }
+    }
+}
+
+/// What one process saw of another's lease, and since when it has been so.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    renewals: u64,
+    since: u64,
 }
 
 /// What one process knows of its place at the store.
@@ -92,25 +118,27 @@ pub struct Place {
     pub seat: Seat,
     /// The number of the term in which it last held the lease.
     fence: Mutex<u64>,
+    seen: Arc<Mutex<Option<Seen>>>,
 }
 
 impl MemoryStore {
     /// The same rows, as another process sees them.
     pub fn seat(&self, seat: Seat) -> Self {
-        let place = Place { seat, fence: Mutex::default() };
+        let place = Place { seat, ..Place::default() };
         Self { nature: self.nature.clone(), tables: Arc::clone(&self.tables), before: Arc::clone(&self.before), place }
     }
 
     pub(super) async fn hold_lease(&self) -> Result<Lease, StoreError> {
         let seat = self.place.seat;
         let Some(ttl) = self.with(|tables| tables.lease.ttl_ms) else {
-            let taken = self.with(|tables| tables.lease.hold(seat, self.nature.elapsed(), self.nature.bug()));
+            let now = self.nature.elapsed();
+            let taken = self.with(|tables| tables.lease.hold(seat, &mut None, now, self.nature.bug()));
             *self.place.fence.lock().expect("one thread") = taken.unwrap_or_default();
             return Ok(Lease::Held { until: None });
         };
         let asked = Instant::now();
-        let nature = self.nature.clone();
-        let taken = self.write(move |tables, now| tables.take_lease(seat, now, &nature)).await?;
+        let (nature, seen) = (self.nature.clone(), Arc::clone(&self.place.seen));
+        let taken = self.write(move |tables, now| tables.take_lease(seat, &seen, now, &nature)).await?;
         let (bug, ttl) = (self.nature.bug(), std::time::Duration::from_millis(ttl));
         Ok(match taken {
             Ok(fence) => {
@@ -149,9 +177,9 @@ impl MemoryStore {
 }
 
 impl Tables {
-    fn take_lease(&mut self, seat: Seat, now: u64, nature: &Nature) -> Result<u64, Seat> {
+    fn take_lease(&mut self, seat: Seat, seen: &Mutex<Option<Seen>>, now: u64, nature: &Nature) -> Result<u64, Seat> {
         let before = self.lease.terms.len();
-        let taken = self.lease.hold(seat, now, nature.bug());
+        let taken = self.lease.hold(seat, &mut seen.lock().expect("one thread"), now, nature.bug());
         if self.lease.terms.len() > before {
             nature.say(|| format!("store: replica {} takes the lease, {taken:?}", seat.replica));
         }

@@ -7,6 +7,7 @@
 mod check;
 mod closing;
 mod fis;
+mod halts;
 mod latest;
 mod lease;
 mod month;
@@ -15,6 +16,7 @@ mod opened;
 mod operators;
 mod places;
 mod planted;
+mod policies;
 mod queue;
 mod recipe;
 mod releases;
@@ -112,7 +114,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 55] = [
+const HAPPENS: [&str; 58] = [
     "started",
     "adopted",
     "start-refused",
@@ -129,6 +131,7 @@ const HAPPENS: [&str; 55] = [
     "held place-unread",
     "held template-unread",
     "started again",
+    "started by an exception",
     "started over windows",
     "deployment late",
     "deployment not drawn",
@@ -149,7 +152,9 @@ const HAPPENS: [&str; 55] = [
     "skipped missed",
     "skipped not-drawn",
     "skipped overlap",
+    "skipped not-allowed",
     "skipped paused",
+    "skipped policy",
     "skipped queue-full",
     "skipped repeated",
     "skipped rollback",

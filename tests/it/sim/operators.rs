@@ -1,13 +1,15 @@
 //! The operators of a world: they start, stop, halt, pause and fill again, through any replica.
 
 use firedrill::{
-    domain::{plan::HaltRunning, run::Run},
-    ingest::manual::{Asker, Backfill, LeversOfHalt},
+    domain::run::Run,
+    ingest::manual::{Asker, Backfill, ManualIngest},
 };
 
 use super::{
     check,
-    scenario::{self, Happening},
+    halts::{self, Wish},
+    scenario::{self, Happening, SECOND_MS},
+    store::MemoryStore,
     world::World,
 };
 
@@ -53,12 +55,26 @@ impl World {
                 }
                 done
             }
-            Happening::Halt => {
-                let running = self.nature.draw(|c| c.pick(&[HaltRunning::Stop, HaltRunning::Finish]));
-                self.beside(of, async move { manual.halt(asker, running, LeversOfHalt::AsTheyAre, now).await }).await
+            happening => {
+                let wish = if let Happening::Halt = happening { Wish::Halt } else { Wish::Resume };
+                let nature = self.nature.clone();
+                let other = self.somebody_else(replica);
+                let this = async { halts::operate(&nature, manual, wish, now).await };
+                let that = async {
+                    let Some((other, wish)) = other else { return Ok(()) };
+                    nature.let_pass(nature.draw(|c| c.between(0, 20 * SECOND_MS))).await;
+                    halts::operate(&nature, other, wish, nature.clock(replica)).await
+                };
+                self.beside(of, async { tokio::join!(this, that).0 }).await
             }
-            _ => self.beside(of, async move { manual.resume().await }).await,
         };
         self.nature.say(|| format!("-- operator at replica {replica}: {done:?}"));
+    }
+
+    /// Draws somebody who halts or resumes at another replica while an operator does at this one.
+    fn somebody_else(&self, replica: usize) -> Option<(ManualIngest<MemoryStore>, Wish)> {
+        let other = &self.replicas[self.anybody()];
+        let manual = other.agent.as_ref().filter(|_| other.number != replica)?.manual.clone();
+        Some((manual, self.nature.draw(|c| c.pick(&[Wish::Halt, Wish::Resume]))))
     }
 }

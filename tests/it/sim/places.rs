@@ -15,27 +15,58 @@ use super::{
     check::{Evidence, PASS_MS},
     fis::State,
     nature::Nature,
-    scenario::{MINUTE_MS, SECOND_MS},
+    planted::Bug,
+    scenario::{APART_MS, MINUTE_MS, SECOND_MS},
 };
 use crate::support::{chance::Chance, world::fine};
 
 const ACCOUNT: &str = "111111111111";
 const ALARM: &str = "errors";
 
-/// How long after it was decided on a start may be called for, in milliseconds.
-const AWAY_MS: u64 = 10 * SECOND_MS;
+/// Who else has credentials.
+const STRANGER: &str = "999999999999";
 
-/// Draws what a world demands of its places, and when its lever is engaged and its alarm on; with a chance of its own, so
-/// that nothing else of the world depends on it.
-pub fn amiss(seed: u64, length: u64, rules: &mut Rules) -> [Vec<(u64, u64)>; 2] {
-    let mut c = Chance::new(!seed);
-    demand(&mut c, rules);
-    [times(&mut c, length), times(&mut c, length)]
+/// How long after it was decided on a start may be called for, in milliseconds.
+pub const AWAY_MS: u64 = 10 * SECOND_MS;
+
+/// Times in true milliseconds, each from and until (exclusive), earliest first.
+pub type Times = Vec<(u64, u64)>;
+
+/// When something is amiss with every place.
+#[derive(Debug, Clone, Default)]
+pub struct Amiss {
+    /// The safety lever is engaged.
+    pub engaged: Times,
+    /// The alarm is not OK.
+    pub alarmed: Times,
+    /// The credentials are of another account.
+    pub strange: Times,
+    /// Somebody else has an experiment there.
+    pub others: Times,
 }
 
-/// Draws when something is amiss in a world of so many milliseconds: in one of five worlds, once or twice.
-fn times(c: &mut Chance, length: u64) -> Vec<(u64, u64)> {
-    if !c.one_in(5) {
+/// Draws what a world demands of its places, and when something is amiss with them; with a chance of its own, so that nothing
+/// else of the world depends on it.
+pub fn amiss(seed: u64, length: u64, rules: &mut Rules) -> Amiss {
+    let mut c = Chance::new(!seed);
+    demand(&mut c, rules);
+    let mut amiss = Amiss { engaged: times(&mut c, length, 5), alarmed: times(&mut c, length, 5), ..Amiss::default() };
+    if rules.experiments.values().any(|declared| declared.health.is_some()) {
+        amiss.alarmed.extend(times(&mut c, length, 1));
+        amiss.alarmed.sort_unstable();
+    }
+    if rules.limits.restrict() {
+        amiss.strange = times(&mut c, length, 2);
+    }
+    if rules.limits.max_active.is_some() {
+        amiss.others = times(&mut c, length, 1);
+    }
+    amiss
+}
+
+/// Draws when something is amiss in a world of so many milliseconds: in one of so many worlds, once or twice.
+fn times(c: &mut Chance, length: u64, one_in: u64) -> Times {
+    if !c.one_in(one_in) {
         return Vec::new();
     }
     let drawn = |c: &mut Chance| {
@@ -64,26 +95,43 @@ fn demand(c: &mut Chance, rules: &mut Rules) {
     }
 }
 
+fn is_within(times: &Times, at: u64) -> bool {
+    times.iter().any(|(from, until)| (*from..*until).contains(&at))
+}
+
 /// What is told of a place at a true time.
 pub fn facts(state: &State, place: &Place, wanted: &Wanted, now: u64, nature: &Nature) -> PlaceFacts {
-    let is_within = |times: &[(u64, u64)]| times.iter().any(|(from, until)| (*from..*until).contains(&now));
-    let mut facts = fine(place);
-    if is_within(&state.engaged) {
+    let (mut facts, amiss, bug) = (fine(place), &state.amiss, nature.bug());
+    let now = if bug == Bug::PlaceToldLate { now.saturating_sub(4 * MINUTE_MS) } else { now };
+    if is_within(&amiss.engaged, now) && bug != Bug::LeverUnseen {
         facts.lever = Found { stands: Stands::Engaged, reason: "simulated".to_owned() };
     }
-    let identity = || Identity { account: ACCOUNT.to_owned(), region: place.region.clone() };
-    facts.identity = wanted.identity.then(identity);
+    let is_strange = is_within(&amiss.strange, now) && bug != Bug::AccountUnchecked;
+    let account = if is_strange { STRANGER } else { ACCOUNT }.to_owned();
+    facts.identity = wanted.identity.then(|| Identity { account, region: place.region.clone() });
     facts.active = wanted.active.then(|| {
         let active = state.experiments.iter().filter(|e| e.place == *place && e.listed_at <= now && !e.has_ended(now));
-        active.map(|e| (e.id.clone(), Some(e.run()))).collect()
+        let others = amiss.others.iter().filter(|(from, until)| (*from..*until).contains(&now));
+        let others = others.filter(|_| bug != Bug::OthersUncounted).map(|(from, _)| (format!("OTHER{from}"), None));
+        active.map(|e| (e.id.clone(), Some(e.run()))).chain(others).collect()
     });
-    let ok_since = state.alarmed.iter().map(|(_, until)| *until).filter(|until| *until <= now).max().unwrap_or(0);
-    let alarm = match is_within(&state.alarmed) {
-        true => Alarm { state: AlarmState::Alarm, since: None },
-        false => Alarm { state: AlarmState::Ok, since: Some(nature.true_wall_at(ok_since)) },
-    };
-    facts.alarms = wanted.alarms.iter().map(|name| (name.clone(), alarm.clone())).collect();
+    let ok_since = amiss.alarmed.iter().map(|(_, until)| *until).filter(|until| *until <= now).max().unwrap_or(0);
+    let on_since = amiss.alarmed.iter().find(|(from, until)| (*from..*until).contains(&now)).map(|(from, _)| *from);
+    let alarm = on_since.map_or(AlarmState::Ok, alarm_state);
+    let alarm = if bug == Bug::AlarmUnknownIsOk && alarm != AlarmState::Alarm { AlarmState::Ok } else { alarm };
+    let since = (alarm == AlarmState::Ok).then(|| nature.true_wall_at(ok_since));
+    facts.alarms = wanted.alarms.iter().map(|name| (name.clone(), Alarm { state: alarm.clone(), since })).collect();
     facts
+}
+
+/// How an alarm is that is not OK from a true time on: any way that is not.
+fn alarm_state(from: u64) -> AlarmState {
+    match from % 4 {
+        0 => AlarmState::Missing,
+        1 => AlarmState::Unknown("NEW".to_owned()),
+        2 => AlarmState::InsufficientData,
+        _ => AlarmState::Alarm,
+    }
 }
 
 /// Checks every start against what was read of its place, and against what the place was like in truth.
@@ -129,26 +177,43 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     in_truth(evidence, found);
 }
 
-/// No start is called for while the lever has been engaged for longer than what was read of it is good for, as far as an
-/// agent can know whose clock steps; nor while an alarm has not been OK for as long.
+/// How long something may have been so until a start that it forbids is not called for any more, in milliseconds, where what is
+/// read of it is good for so long.
+pub fn known_for(good_for: SignedDuration) -> u64 {
+    u64::try_from(good_for.as_millis()).expect("a length") + PASS_MS + AWAY_MS + 2 * APART_MS
+}
+
+/// Whether no clock was set between two true times: then an agent knows how old is what it read.
+pub fn is_steady(evidence: &Evidence<'_>, since: u64, at: u64) -> bool {
+    !evidence.world.nature.steps().iter().any(|step| (since..=at).contains(&step.at))
+}
+
+/// No start is called for while something has been amiss for longer than what was read of it is good for, as far as an agent
+/// can know whose clock steps.
 fn in_truth(evidence: &Evidence<'_>, found: &mut Vec<String>) {
-    let age = u64::try_from(PLACE_FACTS_MAX_AGE.as_millis()).expect("a length") + PASS_MS + AWAY_MS;
-    let steps = evidence.world.nature.steps();
+    let age = known_for(PLACE_FACTS_MAX_AGE);
     evidence.world.fis.with(|state| {
         for call in state.calls.iter().filter(|call| call.operation == "StartExperiment") {
             let since = call.at.saturating_sub(age);
-            if steps.iter().any(|step| (since..=call.at).contains(&step.at)) {
+            let Some(run) = call.run.as_ref().and_then(|run| evidence.runs.get(run)) else { continue };
+            if !is_steady(evidence, since, call.at) {
                 continue;
             }
-            let lasted = |times: &[(u64, u64)]| times.iter().any(|(from, until)| *from < since && call.at < *until);
-            if lasted(&state.engaged) {
-                found.push(format!("lever: {:?} is started at {} ms while it is engaged", call.run, call.at));
-            }
-            let Some(run) = call.run.as_ref().and_then(|run| evidence.runs.get(run)) else { continue };
-            let asks = |rules: &&Rules| rules.experiments.get(&run.experiment).is_some_and(|e| e.health.is_some());
-            if lasted(&state.alarmed) && evidence.rules_about(call.at).iter().all(asks) {
-                found.push(format!("health: {:?} is started at {} ms while an alarm is on", call.run, call.at));
-            }
+            let lasted = |times: &Times| times.iter().filter(|(from, until)| *from < since && call.at < *until).count();
+            let about = evidence.rules_between(evidence.began(since), call.at);
+            let mut forbids = |promise, is_amiss: bool, asks: &dyn Fn(&Rules) -> bool| {
+                if is_amiss && about.iter().all(|rules| asks(rules)) {
+                    found.push(format!("{promise}: {} is started at {} ms against the truth", run.id, call.at));
+                }
+            };
+            let amiss = &state.amiss;
+            forbids("lever", lasted(&amiss.engaged) > 0, &|_| true);
+            forbids("account", lasted(&amiss.strange) > 0, &|rules| rules.limits.restrict());
+            let has_health = |rules: &Rules| rules.experiments.get(&run.experiment).is_some_and(|e| e.health.is_some());
+            forbids("health", lasted(&amiss.alarmed) > 0, &has_health);
+            let active = lasted(&amiss.others);
+            let is_full = |rules: &Rules| rules.limits.max_active.is_some_and(|limit| active >= limit as usize);
+            forbids("crowd", active > 0, &is_full);
         }
     });
 }

@@ -13,6 +13,7 @@ use std::{
 
 use firedrill::domain::{
     experiment::{Experiment, Limits, Overlap, Rules, Targets},
+    policy::TemplatePolicy,
     schedule::MissedPolicy,
     window::{OnEntry, Span, Window, WindowKind},
 };
@@ -64,6 +65,8 @@ pub enum Bug {
     PausesForgotten,
     CursorsForgotten,
     EventsForgotten,
+    /// What becomes of a halt's levers is made of the halt as it was when they were looked at.
+    HaltWrittenBack,
     /// A stop is promised and not written down.
     StopForgotten,
     /// A message that cannot be read is deleted and not kept.
@@ -90,10 +93,25 @@ pub enum Bug {
     StandbyActs,
     /// The lease of a process that is gone never runs out.
     DeadHoldLease,
+    /// An engaged safety lever is told as disengaged.
+    LeverUnseen,
+    /// The account of the credentials is not looked at.
+    AccountUnchecked,
+    /// What others have active in a place does not count.
+    OthersUncounted,
+    /// An alarm is OK unless it is on.
+    AlarmUnknownIsOk,
+    /// What is told of a place was so minutes ago; below, of a template.
+    PlaceToldLate,
+    TemplateToldLate,
+    /// Nothing is demanded of templates.
+    PolicyForgotten,
+    /// Less is demanded of a template, and the reason is not told.
+    ExceptionUntold,
 }
 
 /// Every bug, and how the promises that it breaks begin.
-const PLANTS: [(Bug, &[&str]); 31] = [
+const PLANTS: [(Bug, &[&str]); 40] = [
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
@@ -109,6 +127,7 @@ const PLANTS: [(Bug, &[&str]); 31] = [
     (Bug::HoldNeverJudgedAgain, &["lost"]),
     (Bug::EventKeyWithoutSource, &["lost"]),
     (Bug::HaltForgotten, &["halt"]),
+    (Bug::HaltWrittenBack, &["halt", "halted"]),
     (Bug::PausesForgotten, &["pause"]),
     (Bug::CursorsForgotten, &["lost"]),
     (Bug::EventsForgotten, &["lost"]),
@@ -125,6 +144,14 @@ const PLANTS: [(Bug, &[&str]); 31] = [
     (Bug::StaleRevisionAccepted, &["write", "journal"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
+    (Bug::LeverUnseen, &["lever"]),
+    (Bug::AccountUnchecked, &["account"]),
+    (Bug::OthersUncounted, &["crowd"]),
+    (Bug::AlarmUnknownIsOk, &["health"]),
+    (Bug::PlaceToldLate, &["lever", "account", "health", "crowd"]),
+    (Bug::TemplateToldLate, &["policy", "unknown"]),
+    (Bug::PolicyForgotten, &["policy"]),
+    (Bug::ExceptionUntold, &["untold"]),
 ];
 
 impl Bug {
@@ -147,6 +174,8 @@ pub fn misread(nature: &Nature, rules: &Rules) -> Rules {
                 let limits = Limits { groups: Vec::new(), targets: Targets::Shared, ..experiment.limits.clone() };
                 *experiment = Experiment { overlap: Overlap::Allow, limits, ..experiment.clone() };
             }
+            Bug::PolicyForgotten => experiment.policy = TemplatePolicy::default(),
+            Bug::ExceptionUntold => experiment.policy.exception = None,
             _ => {}
         }
     }

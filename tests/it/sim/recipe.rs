@@ -3,14 +3,18 @@
 //! `3430` is the whole world. `3430 happenings=2,17 until=5400000 windows=` leaves out all other happenings and every
 //! window, and calms after so many milliseconds.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use firedrill::domain::experiment::Rules;
 use jiff::Timestamp;
 
 use super::{
-    places,
+    places::{self, Amiss},
     planted::Bug,
+    policies::{self, Served},
     scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
 };
 use crate::support::chance::Chance;
@@ -45,8 +49,10 @@ pub struct Drawn {
     pub ttl_ms: u64,
     /// What chance begins with.
     pub chance: u64,
-    /// When the safety lever is engaged, and when an alarm is on.
-    pub amiss: [Vec<(u64, u64)>; 2],
+    /// When something is amiss with places.
+    pub amiss: Amiss,
+    /// What templates say for their own safety when, by id.
+    pub served: BTreeMap<String, Served>,
 }
 
 impl Recipe {
@@ -84,6 +90,7 @@ impl Recipe {
         let length = if replicas == 1 { c.between(HOUR_MS / 2, 3 * HOUR_MS) } else { c.between(HOUR_MS / 6, HOUR_MS) };
         let happenings = scenario::happenings(&mut c, length, replicas).into_iter().enumerate();
         let amiss = places::amiss(self.seed, length, &mut rules);
+        let served = policies::draw(self.seed, length, &mut rules, &templates);
         let ttl_ms = c.pick(&[5, 5, 15, 60]) * SECOND_MS;
         if let Some(kept) = &self.experiments {
             rules.experiments.retain(|name, _| kept.contains(name.as_str()));
@@ -103,6 +110,7 @@ impl Recipe {
             ttl_ms,
             chance: c.between(0, u64::MAX - 1),
             amiss,
+            served,
         }
     }
 

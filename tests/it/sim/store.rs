@@ -13,7 +13,7 @@ use firedrill::{
         deployment::{Deployed, DeployedKey, Known},
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
-        plan::{Halt, HaltRunning, PauseRow, Pausing, ScheduleKey, StopRequest},
+        plan::{Halt, Halting, PauseRow, Pausing, ScheduleKey, StopRequest},
         run::{Adopted, JournalEntry, Observation, Run, RunState, Trigger},
     },
     engine::ports::{
@@ -23,6 +23,7 @@ use firedrill::{
 use jiff::Timestamp;
 
 use super::{
+    halts::Halts,
     lease::{LeaseRow, Place},
     nature::Nature,
     planted::Bug,
@@ -39,8 +40,7 @@ const UNSYNCED_MS: u64 = 5_000;
 pub enum Durable {
     Adopted { key: ScheduleKey },
     Opened { key: ScheduleKey, before: Option<Timestamp>, after: Timestamp, at: Timestamp },
-    Halted { running: HaltRunning },
-    Resumed,
+    Halts { asked: Halts, row: Option<Timestamp> },
     Paused { experiment: ExperimentName, row: PauseRow },
     Arrived { event_id: String },
 }
@@ -290,11 +290,23 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn set_halt(&self, halt: Option<Halt>) -> Result<(), StoreError> {
+    async fn halted(&self) -> Result<Option<Halt>, StoreError> {
+        self.nature.pause().await;
+        self.reach("read").await?;
+        Ok(self.with(|tables| tables.halt.clone()))
+    }
+
+    async fn set_halt(&self, change: Halting) -> Result<Option<Halt>, StoreError> {
         self.write(move |tables, ms| {
-            let halted = halt.as_ref().map(|halt| Durable::Halted { running: halt.running });
-            tables.log.push((ms, halted.unwrap_or(Durable::Resumed)));
-            tables.halt = halt;
+            let (asked, row) = (Halts::of(&change), tables.halt.take());
+            tables.halt = match (tables.bug, change) {
+                (Bug::HaltWrittenBack, Halting::Note { seen, .. }) => Some(seen),
+                (Bug::HaltWrittenBack, Halting::Lift { .. }) => None,
+                (_, change) => change.after(row),
+            };
+            let row = tables.halt.as_ref().map(|halt| halt.at);
+            tables.log.push((ms, Durable::Halts { asked, row }));
+            tables.halt.clone()
         })
         .await
     }

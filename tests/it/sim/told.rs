@@ -24,14 +24,14 @@ fn lines(rules: &Rules) -> Vec<String> {
         )
     }));
     lines.extend(rules.groups.iter().map(|(name, group)| format!("group {name}: {group:?}")));
-    lines.push(format!("budget: {:?}", rules.budget));
+    lines.push(format!("budget: {:?}, {:?}", rules.budget, rules.limits));
     lines
 }
 
 fn of_experiment(e: &Experiment) -> Vec<String> {
     let mut lines = vec![format!(
-        "{}: {:?} in {:?}, tags {:?}, {:?}, {:?}, at most {:?}, by {:?}",
-        e.name, e.template, e.place.region, e.tags, e.overlap, e.limits, e.max_duration, e.estimate
+        "{}: {:?} in {:?}, tags {:?}, {:?}, {:?}, at most {:?}, by {:?}, demands {}, {:?}",
+        e.name, e.template, e.place.region, e.tags, e.overlap, e.limits, e.max_duration, e.estimate, e.policy, e.health
     )];
     lines.extend(e.schedules.iter().map(|s| {
         format!(

@@ -16,6 +16,7 @@ use super::{
     fis::Fis,
     nature::{Cut, Nature, Timeline, Weather},
     planted::Bug,
+    policies,
     recipe::Recipe,
     releases::Release,
     replica::{Passes, Replica},
@@ -81,7 +82,7 @@ impl World {
         let drawn = recipe.draw();
         let nature = Nature::new(drawn.chance, drawn.base, timeline).planted(recipe.bug);
         let mut world = Self::of(nature, drawn.rules, drawn.templates);
-        world.fis.with(|state| [state.engaged, state.alarmed] = drawn.amiss);
+        world.fis.with(|state| (state.amiss, state.served) = (drawn.amiss, drawn.served));
         if drawn.replicas > 1 {
             world.several(drawn.replicas, drawn.ttl_ms);
         }
@@ -348,7 +349,10 @@ impl World {
             Happening::Reload => {
                 let rules = self.newest().clone();
                 let at = self.nature.now();
-                let changed = self.nature.draw(|c| scenario::changed(c, &rules, at));
+                let mut changed = self.nature.draw(|c| scenario::changed(c, &rules, at));
+                if self.fis.with(|state| !state.served.is_empty()) && self.nature.draw(|c| c.one_in(2)) {
+                    self.nature.draw(|c| policies::demanded(c, &mut changed));
+                }
                 self.reload(changed);
             }
             Happening::ReadCalendar => {

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use firedrill::{
-    domain::plan::HaltRunning,
+    domain::plan::{HaltRunning, Halting},
     engine::ports::{Committed, Found, Lease, Recorded, Store, StoreError},
     store::SqlStore,
 };
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
-use super::{AT, adopt, advance, arrival, at, commit, quarantined, record, rows, skip, stop_request};
+use super::{AT, adopt, advance, arrival, at, commit, halt_at_once, quarantined, record, rows, skip, stop_request};
 use crate::support::{
     postgres::Postgres,
     runs::name,
     soon,
-    world::{halt, slot_run, t},
+    world::{halting, slot_run, t},
 };
 
 /// How long a lease lasts, as a test may rely on it.
@@ -48,7 +48,7 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
     assert_eq!(record(&two, arrival("s", "e-1", vec![slot_run(AT)])).await.expect("a write"), Recorded::New);
     assert_eq!(record(&one, arrival("s", "e-1", vec![slot_run(AT)])).await.expect("a write"), Recorded::Known);
     two.quarantine(vec![quarantined("q", "m-1", "bad")]).await.expect("a write");
-    two.set_halt(halt(HaltRunning::Stop)).await.expect("a write");
+    two.set_halt(halting(HaltRunning::Stop)).await.expect("a write");
     assert_eq!(two.request_stop(slot_run(AT).id, stop_request("ann")).await.expect("a write"), Found::Yes);
     assert_eq!(format!("{:?}", rows(&one).await), format!("{:?}", rows(&two).await));
 
@@ -68,24 +68,27 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
 }
 
 #[tokio::test]
-async fn lease_is_taken_when_it_has_run_out_and_the_old_holder_is_fenced() {
+async fn halts_at_two_replicas_at_once_are_all_heard() {
+    let server = Postgres::start();
+    let url = server.database("two");
+    halt_at_once(&[&replica(&url, "one").await, &replica(&url, "two").await]).await;
+}
+
+#[tokio::test]
+async fn lease_is_taken_when_it_was_seen_to_run_out_and_the_old_holder_is_fenced() {
     let server = Postgres::start();
     let url = server.database("two");
     let (one, two) = (replica(&url, "one").await, replica(&url, "two").await);
     let asked = Instant::now();
     let Lease::Held { until: Some(until) } = one.hold().await.expect("an answer") else { panic!("not held") };
     assert!(until > asked && until < asked + LEASE, "nobody else can have it before");
-    let age = |seconds: u32| {
-        server.sql("two", &format!("UPDATE lease SET renewed_at = renewed_at - interval '{seconds} s'"));
-    };
-    // A commit renews it, and one that is refused does not.
-    age(4);
-    commit(&one, adopt("09:00:00")).await;
-    age(4);
     assert_eq!(two.hold().await.expect("an answer"), elsewhere("one"));
-    age(2);
-    assert!(holds(&two).await, "it has run out");
-    assert!(holds(&one).await, "it has not looked since");
+    // A commit renews it: what was seen before says nothing any more.
+    commit(&one, adopt("09:00:00")).await;
+    let renewed = Instant::now();
+    soon("a lease that nobody renews", async || holds(&two).await.then_some(())).await;
+    assert!(renewed.elapsed() >= LEASE, "after {:?}: the old holder may still act", renewed.elapsed());
+    assert!(holds(&two).await);
     assert!(matches!(one.commit(&[adopt("08:00:00")]).await, Err(StoreError::Fenced)));
     assert_eq!(one.hold().await.expect("an answer"), elsewhere("two"), "it has heard of it");
     assert_eq!(rows(&two).await.cursors[&(name("probe"), name("nightly"))], t("09:00:00"));
@@ -96,16 +99,25 @@ async fn lease_is_taken_when_it_has_run_out_and_the_old_holder_is_fenced() {
 }
 
 #[tokio::test]
-async fn clock_of_the_server_that_is_set_back_keeps_no_lease_alive() {
+async fn clock_of_the_server_that_is_set_hands_nobody_the_lease_and_keeps_none_alive() {
     let server = Postgres::start();
     let url = server.database("two");
     let (one, two) = (replica(&url, "one").await, replica(&url, "two").await);
-    assert!(holds(&one).await);
-    server.sql("two", "UPDATE lease SET renewed_at = renewed_at + interval '1 h'");
-    let seen = Instant::now();
-    assert_eq!(two.hold().await.expect("an answer"), elsewhere("one"));
-    soon("a lease that nobody renews", async || holds(&two).await.then_some(())).await;
-    assert!(seen.elapsed() >= LEASE, "after {:?}: it might still be renewed", seen.elapsed());
+    for set in ["- interval '1 h'", "+ interval '1 h'"] {
+        assert!(holds(&one).await);
+        let Lease::Held { until: Some(until) } = one.hold().await.expect("an answer") else { panic!("not held") };
+        // What was written an hour ago by the clock of the server, or will be.
+        server.sql("two", &format!("UPDATE lease SET renewed_at = renewed_at {set}"));
+        soon("a lease that nobody renews", async || {
+            let is_taken = holds(&two).await;
+            assert!(!is_taken || Instant::now() > until, "the old holder may still act");
+            is_taken.then_some(())
+        })
+        .await;
+        two.release().await.expect("a write");
+        assert!(matches!(one.commit(&[adopt("08:00:00")]).await, Err(StoreError::Fenced)));
+        assert!(holds(&one).await);
+    }
 }
 
 #[tokio::test]
@@ -128,15 +140,19 @@ async fn older_program_works_on_beside_what_was_added_and_is_cut_off_by_what_was
     for refused in [
         one.commit(&[adopt("08:00:00")]).await.map(|_| ()),
         one.request_runs(vec![slot_run("11:00:00")]).await.map(|_| ()),
-        two.set_halt(None).await,
+        two.set_halt(Halting::Resume).await.map(|_| ()),
     ] {
         let Err(StoreError::Query { source, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!(source.to_string(), said);
     }
-    server.sql("two", "UPDATE lease SET renewed_at = renewed_at - interval '6 s'");
+    server.sql("two", "UPDATE lease SET holder = NULL");
     let Err(StoreError::Query { source, .. }) = two.hold().await else { panic!("a lease that it cannot use") };
     assert_eq!(source.to_string(), said);
-    assert_eq!(server.sql("two", "SELECT holder, fence FROM lease"), "one|1", "it is left to one that can work");
+    assert_eq!(
+        server.sql("two", "SELECT fence FROM lease WHERE holder IS NULL"),
+        "1",
+        "it is left to one that can work"
+    );
     let refused = SqlStore::open_at(&at(&url, "three").1).await.expect_err("a refusal");
     assert_eq!(std::error::Error::source(&refused).expect("a source").to_string(), said);
     assert_eq!(rows(&one).await.runs, [slot_run(AT)], "nothing was written");

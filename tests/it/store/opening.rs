@@ -7,7 +7,7 @@ use std::{
 };
 
 use firedrill::{
-    domain::plan::HaltRunning,
+    domain::plan::{HaltRunning, Halting},
     engine::ports::{Store, StoreError},
     store::{
         OpenError, SqlStore,
@@ -17,7 +17,7 @@ use firedrill::{
 use sqlx::{Connection, SqliteConnection};
 
 use super::{AT, advance, commit, empty, rows, stored};
-use crate::support::world::{facts, halt, slot_run, t};
+use crate::support::world::{facts, halt, halting, slot_run, t};
 
 /// Checks that a folder is not opened, and why.
 async fn check(folder: &Path, expected: fn(&OpenError) -> bool) {
@@ -33,7 +33,7 @@ pub async fn connect(folder: &Path) -> SqliteConnection {
 #[tokio::test]
 async fn folder_and_files_are_private() {
     let (folder, store) = empty().await;
-    store.set_halt(halt(HaltRunning::Stop)).await.expect("a write");
+    store.set_halt(halting(HaltRunning::Stop)).await.expect("a write");
     let state = folder.path().join("state");
     let mode = |path: &Path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o777;
     assert_eq!(mode(&state), 0o700);
@@ -55,7 +55,7 @@ async fn second_writer_is_refused_and_readers_are_not() {
     check(&state, |refused| matches!(refused, OpenError::InUse { .. })).await;
     let reader = SqlStore::open_to_read(&state).await.expect("a reader");
     assert_eq!(rows(&reader).await.runs, [slot_run(AT)]);
-    let refused = reader.set_halt(None).await.expect_err("read only");
+    let refused = reader.set_halt(Halting::Resume).await.expect_err("read only");
     assert!(matches!(refused, StoreError::Query { action: "write", .. }), "{refused:?}");
     store.close().await;
     drop(store);
@@ -70,7 +70,7 @@ async fn everything_survives_a_reopening() {
     let (run, change) =
         advance(&slot_run(AT), firedrill::domain::run::Observation::TemplateRead { facts: facts(60, t(AT)) });
     commit(&store, change).await;
-    store.set_halt(halt(HaltRunning::Finish)).await.expect("a write");
+    store.set_halt(halting(HaltRunning::Finish)).await.expect("a write");
     // Not closed: as after a crash, what was acknowledged is on disk.
     drop(store);
     let again = SqlStore::open(&state).await.expect("a store");

@@ -3,6 +3,7 @@
 use std::fs;
 
 use firedrill::{
+    domain::plan::Halting,
     engine::ports::{Committed, Lease, Store, StoreError},
     store::{OpenError, SqlStore},
 };
@@ -36,7 +37,7 @@ async fn replicas_that_open_an_empty_server_at_once_make_one_store() {
     assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
     let reader = SqlStore::read_at(&states[0].1).await.expect("a reader");
     assert_eq!(rows(&reader).await.runs, [slot_run(AT)]);
-    let refused = reader.set_halt(None).await.expect_err("read only");
+    let refused = reader.set_halt(Halting::Resume).await.expect_err("read only");
     assert!(matches!(refused, StoreError::Query { action: "write", .. }), "{refused:?}");
 }
 
@@ -190,5 +191,5 @@ async fn connections_are_encrypted_verified_and_have_a_password_that_may_change(
     server.sql("postgres", &format!("ALTER ROLE drill PASSWORD '{}'", PASSWORDS[1]));
     fs::write(&password, PASSWORDS[1]).expect("a file");
     server.sql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'drill'");
-    soon("a new connection", async || store.set_halt(None).await.ok()).await;
+    soon("a new connection", async || store.set_halt(Halting::Resume).await.ok()).await;
 }

@@ -34,7 +34,7 @@ use super::{open_slots, stop_request};
 use crate::support::{
     postgres::Postgres,
     runs::name,
-    world::{facts, fis, halt, slot_run, t},
+    world::{facts, fis, halting, slot_run, t},
 };
 
 fn on_disk(folder: &Path) -> State {
@@ -90,7 +90,7 @@ async fn fill(store: &SqlStore) {
         .quarantine(vec![quarantined("q", "b\0", "no JSON"), quarantined("q", "a", "no JSON")])
         .await
         .expect("a write");
-    store.set_halt(halt(HaltRunning::Finish)).await.expect("a write");
+    store.set_halt(halting(HaltRunning::Finish)).await.expect("a write");
     let pause = Pause { at: t(AT), by: "ann".to_owned(), reason: None, until: None };
     store.set_pause(name("probe"), Pausing::Pause(pause)).await.expect("a write");
     store.keep_calendar(&calendars::row("holidays")).await.expect("a write");

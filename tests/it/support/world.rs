@@ -14,7 +14,7 @@ use firedrill::domain::{
     lever::{Found, Stands},
     pattern::Pattern,
     place::PlaceFacts,
-    plan::{self, Effect, Halt, HaltRunning, Mode, PauseRow, Places, ScheduleKey, Snapshot, StopRequest},
+    plan::{self, Effect, Halt, HaltRunning, Halting, Mode, PauseRow, Places, ScheduleKey, Snapshot, StopRequest},
     run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, TraceParent, Trigger},
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
@@ -217,6 +217,11 @@ pub fn opened_at(world: &mut World, now: &str) -> Vec<Run> {
 
 pub fn halt(running: HaltRunning) -> Option<Halt> {
     Some(Halt { at: t("00:00:00"), by: "ann".to_owned(), reason: None, running, levers: Vec::new() })
+}
+
+/// The change that makes [`halt`].
+pub fn halting(running: HaltRunning) -> Halting {
+    Halting::Halt(halt(running).expect("a halt"))
 }
 
 impl World {

@@ -1,0 +1,123 @@
+//! The halt in a world: operators at any replica make and lift it, also two of them at once, and levers take their time.
+//!
+//! Judged by what became durable in which order: a halt that nobody lifted stands, and one that somebody lifted does not
+//! come back.
+
+use firedrill::{
+    domain::{
+        lever::{HeldLever, Standing},
+        plan::{Halt, HaltRunning, Halting},
+    },
+    ingest::manual::{Asker, LeversOfHalt, ManualError, ManualIngest},
+};
+use jiff::Timestamp;
+
+use super::{
+    nature::Nature,
+    scenario::SECOND_MS,
+    store::{Durable, MemoryStore},
+    world::World,
+};
+
+/// Longest time that levers take to be moved, in milliseconds.
+const MOVES_MS: u64 = 20 * SECOND_MS;
+
+/// What an operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    Halt,
+    Resume,
+}
+
+/// What was asked of the halt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halts {
+    Made { at: Timestamp, running: HaltRunning },
+    Noted,
+    Lifted { seen: Timestamp },
+    Resumed,
+}
+
+impl Halts {
+    pub fn of(change: &Halting) -> Self {
+        match change {
+            Halting::Halt(halt) => Self::Made { at: halt.at, running: halt.running },
+            Halting::Note { .. } => Self::Noted,
+            Halting::Lift { seen, .. } => Self::Lifted { seen: seen.at },
+            Halting::Resume => Self::Resumed,
+        }
+    }
+}
+
+/// What was asked, and the halt that stood afterwards.
+fn asked(world: &World) -> Vec<(u64, Halts, Option<Timestamp>)> {
+    world.store.with(|tables| {
+        let asked = tables.log.iter().filter_map(|(ms, what)| match what {
+            Durable::Halts { asked, row } => Some((*ms, *asked, *row)),
+            _ => None,
+        });
+        asked.collect()
+    })
+}
+
+/// The halt as it has to stand from true times on. That it is to be lifted is taken for its end, whatever levers it has left.
+pub fn changes(world: &World) -> Vec<(u64, Option<HaltRunning>)> {
+    let mut made = None;
+    let changes = asked(world).into_iter().map(|(ms, asked, _)| {
+        match asked {
+            Halts::Made { at, running } => made = Some((at, running)),
+            Halts::Lifted { seen } if made.is_some_and(|(at, _)| at == seen) => made = None,
+            Halts::Resumed => made = None,
+            Halts::Lifted { .. } | Halts::Noted => {}
+        }
+        (ms, made.map(|(_, running)| running))
+    });
+    changes.collect()
+}
+
+pub fn check(world: &World, found: &mut Vec<String>) {
+    let (mut last, mut may_be_lifted) = (None, true);
+    for (ms, asked, row) in asked(world) {
+        match asked {
+            Halts::Made { at, .. } => (last, may_be_lifted) = (Some(at), false),
+            Halts::Lifted { seen } => may_be_lifted |= last == Some(seen),
+            Halts::Resumed => (last, may_be_lifted) = (None, true),
+            Halts::Noted => {}
+        }
+        match row {
+            None if !may_be_lifted => found.push(format!("halted: {last:?} is gone at {ms} ms, and nobody lifted it")),
+            Some(at) if last != Some(at) => found.push(format!("halted: the halt of {at} is back at {ms} ms")),
+            _ => {}
+        }
+    }
+}
+
+/// An operator who halts or resumes, and all that his agent does about it.
+pub async fn operate(
+    nature: &Nature,
+    manual: ManualIngest<MemoryStore>,
+    wish: Wish,
+    now: Timestamp,
+) -> Result<(), ManualError> {
+    let with_levers = nature.draw(|c| c.one_in(2));
+    match wish {
+        Wish::Halt => {
+            let running = nature.draw(|c| c.pick(&[HaltRunning::Stop, HaltRunning::Finish]));
+            let levers = if with_levers { LeversOfHalt::Engaged } else { LeversOfHalt::AsTheyAre };
+            let asker = Asker { by: "somebody".to_owned(), reason: Some("because".to_owned()) };
+            manual.halt(asker, running, levers, now).await?;
+        }
+        Wish::Resume if !with_levers => return manual.resume().await,
+        Wish::Resume => {}
+    }
+    let Some(seen) = manual.halted().await?.filter(|_| with_levers) else { return Ok(()) };
+    nature.let_pass(nature.draw(|c| c.between(0, MOVES_MS))).await;
+    match wish {
+        Wish::Halt => manual.note_levers(seen.clone(), engaged(&seen)).await.map(|_| ()),
+        Wish::Resume => manual.lift(seen, Vec::new()).await,
+    }
+}
+
+fn engaged(halt: &Halt) -> Vec<HeldLever> {
+    halt.levers.iter().map(|held| HeldLever { standing: Standing::Engaged, ..held.clone() }).collect()
+}
