@@ -93,6 +93,10 @@ pub enum Bug {
     StandbyActs,
     /// The lease of a process that is gone never runs out.
     DeadHoldLease,
+    /// What must not go on is stopped when the store is back.
+    StopWaitsForTheStore,
+    /// What must not go on is stopped when a poll of it has its answer.
+    StopWaitsForAPoll,
     /// An engaged safety lever is told as disengaged.
     LeverUnseen,
     /// The account of the credentials is not looked at.
@@ -111,7 +115,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin.
-const PLANTS: [(Bug, &[&str]); 40] = [
+const PLANTS: [(Bug, &[&str]); 42] = [
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
@@ -144,6 +148,8 @@ const PLANTS: [(Bug, &[&str]); 40] = [
     (Bug::StaleRevisionAccepted, &["write", "journal"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
+    (Bug::StopWaitsForTheStore, &["window", "length"]),
+    (Bug::StopWaitsForAPoll, &["window", "length", "stop", "halted"]),
     (Bug::LeverUnseen, &["lever"]),
     (Bug::AccountUnchecked, &["account"]),
     (Bug::OthersUncounted, &["crowd"]),

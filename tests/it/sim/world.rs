@@ -366,7 +366,7 @@ impl World {
             Happening::Cut { whom, store_ms, fis_ms } => {
                 let replica = self.number(whom);
                 self.nature.cut_off(replica, Cut { store_until: now + store_ms, fis_until: now + fis_ms });
-                self.replicas[replica].cut_off(now, store_ms.max(fis_ms));
+                self.replicas[replica].cut_off(now, store_ms, fis_ms);
             }
             Happening::SetApart { replica, by_ms } => self.nature.set_apart(replica % self.replicas.len(), by_ms),
             Happening::RulesReach { replica, entry } => self.rules_reach(replica, entry),
