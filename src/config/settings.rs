@@ -52,6 +52,9 @@ pub struct State {
     pub postgres: Option<Postgres>,
 }
 
+/// Most hosts of a store.
+pub const MAX_HOSTS: usize = 8;
+
 /// A store on a server that several replicas may share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Postgres {
@@ -64,6 +67,31 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// The URL of each host, in the order in which they are tried: several stand with commas in the place of one, or of
+    /// `host` and `port`.
+    pub fn hosts(&self) -> Vec<String> {
+        let (place, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
+        let (scheme, rest) = place.split_once("://").unwrap_or(("postgres", place));
+        let (account, rest) = rest.rsplit_once('@').map_or((String::new(), rest), |(a, rest)| (format!("{a}@"), rest));
+        let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let parameters: Vec<_> = query.split('&').map(|text| text.split_once('=').unwrap_or((text, ""))).collect();
+        let listed = |key: &str| ["host", "port"].contains(&key);
+        let values = parameters.iter().filter(|(key, _)| listed(key)).map(|(_, value)| *value).chain([hosts]);
+        let count = values.map(|list| list.split(',').count()).max().unwrap_or(1);
+        // One port may be that of all.
+        let nth = |list: &str, n| list.split(',').nth(n).or(list.split(',').next()).unwrap_or_default().to_owned();
+        let url = |n| {
+            let one = |(key, value): &(&str, &str)| match (listed(key), value.is_empty()) {
+                (true, _) => format!("{key}={}", nth(value, n)),
+                (false, true) => (*key).to_owned(),
+                (false, false) => format!("{key}={value}"),
+            };
+            let query = parameters.iter().map(one).collect::<Vec<_>>().join("&");
+            format!("{scheme}://{account}{}/{database}?{query}", nth(hosts, n))
+        };
+        (0..count.min(MAX_HOSTS)).map(url).collect()
+    }
+
     /// Returns host and database, for people.
     pub fn shown(&self) -> String {
         let place = self.url.split('?').next().unwrap_or(&self.url);

@@ -32,8 +32,9 @@ use crate::{
 const DEFAULT_FILTER: &str = "info";
 
 /// Targets that are quieter than the filter says unless it names them. The SDK's failures are told by
-/// [`super::outage`]; the scheduler logs each of its jobs.
-const LIMITS: &[(&str, &str)] = &[("opentelemetry", "off"), ("tokio_cron_scheduler", "warn")];
+/// [`super::outage`]; the scheduler logs each of its jobs; a pool repeats for each try what the store's failure says.
+const LIMITS: &[(&str, &str)] =
+    &[("opentelemetry", "off"), ("tokio_cron_scheduler", "warn"), ("sqlx_core::pool::inner", "off")];
 
 /// Targets that may not even warn: the SDK's search for credentials repeats what a credential process wrote.
 const NO_WARNINGS: &str = "aws_config";

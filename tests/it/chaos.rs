@@ -10,7 +10,9 @@ mod descriptors;
 mod disk;
 mod holes;
 mod kills;
+mod replicas;
 mod scene;
+mod servers;
 mod signals;
 mod verdict;
 

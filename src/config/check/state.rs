@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 use super::{
     super::{
         path::KeyPath,
-        settings::{Postgres, State},
+        settings::{MAX_HOSTS, Postgres, State},
     },
     Check,
 };
@@ -104,6 +104,16 @@ impl Check<'_> {
             && !parameters.iter().any(|(key, _)| *key == "dbname")
         {
             self.problem(path, "names no database".to_owned(), example());
+        }
+        let authority = place.rsplit_once('@').map_or(place, |(_, authority)| authority);
+        let lists = [Some(authority.split('/').next().unwrap_or_default())].into_iter().chain(
+            ["host", "port"].map(|key| parameters.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)),
+        );
+        let counts: Vec<usize> =
+            lists.flatten().map(|list| list.split(',').count()).filter(|count| *count > 1).collect();
+        if counts.iter().any(|count| *count != counts[0] || *count > MAX_HOSTS) {
+            let hint = format!("name up to {MAX_HOSTS} hosts, and one port or one for each of them");
+            self.problem(path, "has lists of hosts and ports that do not fit each other".to_owned(), Some(hint));
         }
         for (key, value) in parameters {
             if !PARAMETERS.contains(&key) {

@@ -33,7 +33,7 @@ pub(super) const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(723514298055
 pub struct Postgres {
     pool: PgPool,
     seat: Seat,
-    password: Option<open::Password>,
+    hosts: open::Hosts,
 }
 
 /// A connection that is closed unless it is given back: in the middle of something it is of no use to anybody.
@@ -79,13 +79,13 @@ impl Postgres {
     }
 
     async fn connection(&self) -> Result<Connection, sqlx::Error> {
-        let acquired = match (self.pool.acquire().await, &self.password) {
-            // The password may be another by now.
-            (Err(error), Some(password)) if open::is_denied(&error) => {
-                self.pool.set_connect_options(password.options()?);
+        let acquired = match self.pool.acquire().await {
+            Err(error) if self.hosts.may_differ(&error) => {
+                let (options, _found) = self.hosts.primary(&[]).await?;
+                self.pool.set_connect_options(options);
                 self.pool.acquire().await
             }
-            (acquired, _) => acquired,
+            acquired => acquired,
         };
         acquired.map(|connection| Connection(Some(connection)))
     }

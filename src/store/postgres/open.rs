@@ -44,71 +44,123 @@ const UPKEEP: [(&str, &str); 3] =
 /// What reads only.
 const READING: [(&str, &str); 1] = [("default_transaction_read_only", "on")];
 
-/// Where the password is.
-pub(super) struct Password {
-    file: PathBuf,
-    options: PgConnectOptions,
+/// The hosts of a store, of which one takes writes, and where the password for them is.
+pub(super) struct Hosts {
+    hosts: Vec<PgConnectOptions>,
+    password_file: Option<PathBuf>,
 }
 
-impl fmt::Debug for Password {
+impl fmt::Debug for Hosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Password").field(&self.file).finish()
+        f.debug_tuple("Hosts").field(&self.hosts.len()).field(&self.password_file).finish()
     }
 }
 
-impl Password {
-    /// Reads the password anew.
-    pub(super) fn options(&self) -> Result<PgConnectOptions, sqlx::Error> {
-        let text = std::fs::read_to_string(&self.file)?;
-        Ok(self.options.clone().password(text.trim_end_matches(['\r', '\n'])))
+impl Hosts {
+    fn of(at: &settings::Postgres, more: &[(&str, &str)]) -> Result<Self, sqlx::Error> {
+        let host = |url: &String| {
+            let mut options = PgConnectOptions::from_str(url)?.application_name("firedrill");
+            let is_local = options.get_socket().is_some() || options.get_host().starts_with('/');
+            if !url.contains("sslmode=") && !is_local {
+                options = options.ssl_mode(PgSslMode::VerifyFull);
+            }
+            Ok(options.options(SESSION).options(more.iter().copied()))
+        };
+        let hosts = at.hosts().iter().map(host).collect::<Result<_, sqlx::Error>>()?;
+        Ok(Self { hosts, password_file: at.password_file.clone() })
+    }
+
+    /// Tells whether to look for the host that takes writes anew: it may be another by now, and so may the password.
+    pub(super) fn may_differ(&self, error: &sqlx::Error) -> bool {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        self.hosts.len() > 1 || (self.password_file.is_some() && code.is_some_and(|code| code.starts_with("28")))
+    }
+
+    /// Connects to the first host that takes writes, with the password as it is now; returns how, and the connection, which
+    /// has some more settings.
+    ///
+    /// # Errors
+    /// What each of them said.
+    pub(super) async fn primary(&self, more: &[(&str, &str)]) -> Result<(PgConnectOptions, PgConnection), sqlx::Error> {
+        let password = self.password_file.as_ref().map(std::fs::read_to_string).transpose()?;
+        let mut refusals = Vec::new();
+        for host in &self.hosts {
+            let host = match &password {
+                Some(text) => host.clone().password(text.trim_end_matches(['\r', '\n'])),
+                None => host.clone(),
+            };
+            match tokio::time::timeout(CONNECT_TIMEOUT, connect_to(&host, more)).await {
+                Ok(Ok(connection)) => return Ok((host, connection)),
+                Ok(Err(error)) => refusals.push((host, error)),
+                Err(_elapsed) => refusals.push((host, sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
+            }
+        }
+        if let [(_, error)] = &mut refusals[..] {
+            return Err(std::mem::replace(error, sqlx::Error::PoolClosed));
+        }
+        let said = |(host, error): &(PgConnectOptions, sqlx::Error)| format!("{}: {error}", shown(host));
+        Err(sqlx::Error::Io(std::io::Error::other(refusals.iter().map(said).collect::<Vec<_>>().join("; "))))
     }
 }
 
-/// Tells whether the server does not take who we are.
-pub(super) fn is_denied(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("28"))
+async fn connect_to(host: &PgConnectOptions, more: &[(&str, &str)]) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(&host.clone().options(more.iter().copied())).await?;
+    takes_writes(&mut connection).await?;
+    Ok(connection)
+}
+
+/// Refuses a server that only follows another one: its rows may be old, and what it is told is refused.
+async fn takes_writes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let follows: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await?;
+    if follows { Err(sqlx::Error::Io(std::io::Error::other("the server only follows another one"))) } else { Ok(()) }
+}
+
+/// Names a host, for people.
+fn shown(host: &PgConnectOptions) -> String {
+    let socket = host.get_socket().map(|path| path.display().to_string());
+    socket.unwrap_or_else(|| format!("{}:{}", host.get_host(), host.get_port()))
 }
 
 impl Postgres {
     /// Opens a store for the agent, and brings it up to date; replicas that do so at once wait for each other.
     pub(in crate::store) async fn open(at: &settings::Postgres) -> Result<Self, OpenError> {
-        let (options, password) = options(at)?;
+        let hosts = hosts(at, &[])?;
         let failed = |source| OpenError::Database { store: at.shown(), source };
-        let mut connection = PgConnection::connect_with(&options.clone().options(MIGRATING)).await.map_err(failed)?;
+        let (options, mut connection) = hosts.primary(&MIGRATING).await.map_err(failed)?;
         allow(&mut connection, at).await?;
         let migrated = schema::postgres().run_direct(None, &mut connection, false).await;
         migrated.map_err(|source| OpenError::Migrate { store: at.shown(), source })?;
         connection.close().await.map_err(failed)?;
-        Ok(Self::on(options, password, at))
+        Ok(Self::on(options, hosts, at))
     }
 
     /// Opens a store to read from it.
     pub(in crate::store) async fn open_to_read(at: &settings::Postgres) -> Result<Self, OpenError> {
-        let (options, password) = options(at)?;
-        let options = options.options(READING);
+        let hosts = hosts(at, &READING)?;
         let failed = |source| OpenError::Database { store: at.shown(), source };
-        let mut connection = PgConnection::connect_with(&options).await.map_err(failed)?;
+        let (options, mut connection) = hosts.primary(&[]).await.map_err(failed)?;
         allow(&mut connection, at).await?.ok_or_else(|| OpenError::Missing { store: at.shown() })?;
         connection.close().await.map_err(failed)?;
-        Ok(Self::on(options, password, at))
+        Ok(Self::on(options, hosts, at))
     }
 
-    fn on(options: PgConnectOptions, password: Option<Password>, at: &settings::Postgres) -> Self {
+    fn on(options: PgConnectOptions, hosts: Hosts, at: &settings::Postgres) -> Self {
         let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(CONNECT_TIMEOUT);
+        // A name may lead to another server by now.
+        let pool = pool.after_connect(|connection, _| Box::pin(takes_writes(connection)));
         let pool: PgPool = pool.connect_lazy_with(options);
         let replica = at.replica.clone().unwrap_or_else(|| {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             format!("{}/{}", host.trim(), std::process::id())
         });
-        Self { pool, seat: Seat::new(replica), password }
+        Self { pool, seat: Seat::new(replica), hosts }
     }
 }
 
 /// Opens one connection for work on a store as a whole.
 pub(in crate::store) async fn connect(at: &settings::Postgres) -> Result<PgConnection, OpenError> {
-    let (options, _) = options(at)?;
-    let failed = |source| OpenError::Database { store: at.shown(), source };
-    PgConnection::connect_with(&options.options(UPKEEP)).await.map_err(failed)
+    let opened = hosts(at, &[])?.primary(&UPKEEP).await;
+    opened.map(|(_, connection)| connection).map_err(|source| OpenError::Database { store: at.shown(), source })
 }
 
 /// Returns the newest migration that a store has seen.
@@ -128,21 +180,12 @@ pub(in crate::store) async fn migrated(
     newest.fetch_one(connection).await.map_err(failed)
 }
 
-fn options(at: &settings::Postgres) -> Result<(PgConnectOptions, Option<Password>), OpenError> {
-    let failed = |source| OpenError::Database { store: at.shown(), source };
-    let mut options = PgConnectOptions::from_str(&at.url).map_err(failed)?.application_name("firedrill");
-    let is_local = options.get_socket().is_some() || options.get_host().starts_with('/');
-    if !at.url.contains("sslmode=") && !is_local {
-        options = options.ssl_mode(PgSslMode::VerifyFull);
+fn hosts(at: &settings::Postgres, more: &[(&str, &str)]) -> Result<Hosts, OpenError> {
+    let unreadable = |path: &PathBuf| std::fs::read_to_string(path).err().map(|source| (path.clone(), source));
+    if let Some((path, source)) = at.password_file.as_ref().and_then(unreadable) {
+        return Err(OpenError::File { path, source });
     }
-    options = options.options(SESSION);
-    let Some(file) = at.password_file.clone() else { return Ok((options, None)) };
-    let password = Password { file, options };
-    let unreadable = |error: sqlx::Error| match error {
-        sqlx::Error::Io(source) => OpenError::File { path: password.file.clone(), source },
-        source => failed(source),
-    };
-    Ok((password.options().map_err(unreadable)?, Some(password)))
+    Hosts::of(at, more).map_err(|source| OpenError::Database { store: at.shown(), source })
 }
 
 /// Returns the schema of a store, if there is one, and refuses rows that a newer program has changed beyond what this one

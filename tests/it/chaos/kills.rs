@@ -26,7 +26,7 @@ const LONGEST_LIFE_MS: u64 = 700;
 const LIVES_ON: u64 = 8;
 
 /// What may go wrong with a call: nothing that ends a run for good.
-const FAULTS: [(&str, &str); 12] = [
+pub const FAULTS: [(&str, &str); 12] = [
     ("StartExperiment", "throttle"),
     ("StartExperiment", "500-after"),
     ("StartExperiment", "reset-after"),
@@ -75,7 +75,7 @@ fn lane(number: u64, kills: u64) {
 }
 
 /// The end of every run reaches the bus, at least once.
-fn every_end_is_told(scene: &Scene) {
+pub fn every_end_is_told(scene: &Scene) {
     let mut told = BTreeSet::new();
     let runs = scene.home.runs();
     within(SETTLES, "every end on the bus", || {
@@ -90,12 +90,13 @@ fn every_end_is_told(scene: &Scene) {
 }
 
 /// Kills that hit nothing would show nothing.
-fn something_was_tried(scene: &Scene) {
+pub fn something_was_tried(scene: &Scene) {
     let runs = scene.home.runs();
     let started = |kind| runs.iter().filter(|run| run.fis.is_some() && run.trigger.kind() == kind).count();
     assert!(started("slot") > 0 && started("event") > 0, "nothing was tried: {runs:#?}");
-    let doubts = |run| scene.home.journal(run).iter().any(|entry| is_doubt(&entry.observation));
-    println!("{} runs, {} starts in doubt", runs.len(), runs.iter().filter(|run| doubts(run)).count());
+    let journals = scene.home.journals(runs.iter());
+    let doubts = journals.iter().filter(|journal| journal.iter().any(|entry| is_doubt(&entry.observation)));
+    println!("{} runs, {} starts in doubt", runs.len(), doubts.count());
 }
 
 /// Tells whether an observation is only made after a start whose answer was not recorded.

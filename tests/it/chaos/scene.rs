@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::{
     process::deployment,
-    support::{agent::Home, eventually, stage::Stage, within},
+    support::{agent::Home, eventually, postgres::Postgres, stage::Stage, within},
 };
 
 /// Longest time until everything has come to rest: a start in doubt is looked for, and tried again after seconds.
@@ -36,11 +36,18 @@ const WINDOWS_AROUND: i64 = 18;
 /// What has slots, and the time between two of them.
 pub const SCHEDULED: [(&str, i64); 3] = [("in-the-gaps", 1), ("side-by-side", 2), ("one-by-one", 2)];
 
+/// The database on the server.
+pub const DATABASE: &str = "drills";
+
 /// Where the agent keeps its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreKind {
     /// A file in the state directory.
     Sqlite,
+    /// A server of the scene's own.
+    Postgres,
+    /// Two of them, one of which follows the other.
+    Followed,
 }
 
 impl StoreKind {
@@ -48,7 +55,8 @@ impl StoreKind {
     pub fn asked() -> Self {
         match std::env::var("FIREDRILL_CHAOS_STORE").as_deref() {
             Err(_) | Ok("sqlite") => Self::Sqlite,
-            Ok(other) => panic!("chaos knows no store `{other}`; there is `sqlite`"),
+            Ok("postgres") => Self::Postgres,
+            Ok(other) => panic!("chaos knows no store `{other}`; there are `sqlite` and `postgres`"),
         }
     }
 }
@@ -64,7 +72,13 @@ pub enum Schedules {
 pub struct Scene {
     pub store: StoreKind,
     pub stage: Stage,
+    /// Where the rows are, if not in a file.
+    pub server: Option<Postgres>,
+    /// What follows it.
+    pub standby: Option<Postgres>,
     pub home: Home,
+    /// The home of a second replica.
+    pub other: Option<Home>,
     pub queue: String,
     /// Where the agent's own events arrive.
     pub heard: String,
@@ -82,6 +96,8 @@ pub struct Scene {
     pub kills: u64,
     pub takeovers: u64,
     pub longest_recovery: Duration,
+    /// Longest time without an active replica after one was killed.
+    pub longest_gap: Duration,
 }
 
 impl Scene {
@@ -107,9 +123,23 @@ impl Scene {
             (from, from + SignedDuration::from_secs(CLOSED_FOR))
         };
         let closed = steps.iter().flat_map(|&ahead| (1..=windows).map(move |n| window(ahead, n))).collect();
+        let (server, standby, home) = match store {
+            StoreKind::Sqlite => (None, None, Home::new(&stage.url(), "")),
+            StoreKind::Postgres | StoreKind::Followed => {
+                // Commits are waited for on disk, and may be told to take long.
+                let server = Postgres::with(&["commit_siblings=0"], None);
+                server.database(DATABASE);
+                let standby = (store == StoreKind::Followed).then(|| Postgres::following(&server));
+                let home = Home::on(&stage.url(), "", &url(&server, standby.as_ref()), "one");
+                (Some(server), standby, home)
+            }
+        };
         let scene = Self {
             store,
-            home: Home::new(&stage.url(), ""),
+            server,
+            standby,
+            home,
+            other: None,
             stage,
             queue,
             heard,
@@ -122,9 +152,29 @@ impl Scene {
             kills: 0,
             takeovers: 0,
             longest_recovery: Duration::ZERO,
+            longest_gap: Duration::ZERO,
         };
         scene.configure(schedules);
         scene
+    }
+
+    /// Adds a second replica; it does not run yet.
+    pub fn with_a_second_replica(mut self) -> Self {
+        let url = url(self.server(), self.standby.as_ref());
+        self.other = Some(Home::on(&self.stage.url(), "", &url, "two"));
+        self.configure(Schedules::On);
+        self
+    }
+
+    /// The server that the rows are on.
+    #[track_caller]
+    pub fn server(&self) -> &Postgres {
+        self.server.as_ref().expect("a server")
+    }
+
+    /// The homes of all replicas.
+    pub fn homes(&self) -> impl Iterator<Item = &Home> {
+        [&self.home].into_iter().chain(&self.other)
     }
 
     /// Writes the configuration; an agent reads it at its start, or when it is told to.
@@ -150,7 +200,7 @@ impl Scene {
         let trigger =
             "triggers = [{ pattern = { source = [\"com.example.ci\"] }, max_age = \"none\", settle = \"1s\" }]";
         tables += &experiment("after-deployment", trigger);
-        self.home.configure(&tables);
+        self.homes().for_each(|home| home.configure(&tables));
     }
 
     /// Puts an event into the queue, so often.
@@ -226,6 +276,12 @@ impl Scene {
             (over && self.stage.depth(&self.queue) == 0).then_some(())
         });
     }
+}
+
+/// Where the rows are: on a server, or on the one of two that takes writes.
+fn url(server: &Postgres, standby: Option<&Postgres>) -> String {
+    let folders = [server].into_iter().chain(standby).map(|server| server.folder().display().to_string());
+    format!("postgres:///{DATABASE}?host={}&user=postgres", folders.collect::<Vec<_>>().join(","))
 }
 
 /// The event that opened a run.

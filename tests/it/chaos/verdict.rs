@@ -106,8 +106,14 @@ impl Scene {
 
     fn lost(&self, runs: &BTreeMap<String, Run>) -> Vec<String> {
         let mut lost = Vec::new();
-        for id in &self.sent {
-            let events = self.home.read(async |store| store.events(id).await.expect("events")).unwrap_or_default();
+        let arrived = self.home.read(async |store| {
+            let mut arrived = Vec::new();
+            for id in &self.sent {
+                arrived.push(store.events(id).await.expect("events"));
+            }
+            arrived
+        });
+        for (id, events) in self.sent.iter().zip(arrived.expect("a store")) {
             let opened: Vec<_> = events.iter().map(|event| event.runs.len()).collect();
             let decided = runs.values().filter(|run| event(run) == Some(id)).count();
             if (opened.as_slice(), decided) != (&[1], 1) {
@@ -133,19 +139,22 @@ impl Scene {
         starts: &BTreeMap<&str, Vec<&ExperimentRecord>>,
     ) -> Vec<String> {
         let mut found = Vec::new();
-        for (id, run) in runs {
+        let journals = self.home.journals(runs.values());
+        for ((id, run), journal) in runs.iter().zip(&journals) {
             if run.fis.is_some() && !starts.contains_key(id.as_str()) {
                 found.push(format!("{run:?} owns an experiment that there is not"));
             }
-            let told = retold(run, &self.home.journal(run));
+            let told = retold(run, journal);
             if (ending(&told), &told.fis) != (ending(run), &run.fis) {
                 found.push(format!("the journal of {id} tells another story: {told:?}, not {run:?}"));
             }
         }
-        let integrity = match self.store {
-            StoreKind::Sqlite => disk::integrity(&self.home),
-        };
-        found.extend((integrity != "ok").then_some(integrity));
+        if self.store == StoreKind::Sqlite {
+            let integrity = disk::integrity(&self.home);
+            found.extend((integrity != "ok").then_some(integrity));
+        }
+        let checked = self.home.run(&["store", "check"]);
+        found.extend((checked.code != 0).then(|| format!("{checked:?}")));
         found
     }
 
@@ -165,12 +174,12 @@ impl Scene {
     #[track_caller]
     fn conclude(&self, experiment: &str, runs: usize, findings: &Findings) {
         let starts = self.stage.experiments().len();
-        let recovery = self.longest_recovery.as_millis();
+        let (recovery, gap) = (self.longest_recovery.as_millis(), self.longest_gap.as_millis());
         let mut row = format!("{experiment}\t{}\t{starts}\t{runs}", self.kills);
         for (_, list) in findings.lists() {
             let _written = write!(row, "\t{}", list.len());
         }
-        let _written = writeln!(row, "\t{}\t{recovery}", self.takeovers);
+        let _written = writeln!(row, "\t{}\t{gap}\t{recovery}", self.takeovers);
         println!("{row}");
         if let Ok(path) = std::env::var("FIREDRILL_CHAOS_TALLY") {
             let mut tally = File::options().create(true).append(true).open(path).expect("a file");

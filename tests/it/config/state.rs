@@ -37,6 +37,9 @@ fn url_that_says_what_is_not_understood_is_refused() {
         ("postgres://drill@db.example/drills?ssl=true", "unknown parameter `ssl`"),
         ("postgres://drill@db.example/drills?sslmode=prefer", "`sslmode=prefer`"),
         ("postgres://drill@db.example/dri lls", "is not a URL"),
+        ("postgres://drill@/drills?host=a,b&port=1,2,3", "do not fit each other"),
+        ("postgres://drill@a,b,c/drills?port=1,2", "do not fit each other"),
+        ("postgres://drill@a,b,c,d,e,f,g,h,i/drills", "do not fit each other"),
     ] {
         let said = said(url);
         assert!(said.contains(expected) && said.contains("hint: "), "{url}: {said}");
@@ -48,6 +51,27 @@ fn url_that_says_what_is_not_understood_is_refused() {
     for replica in ["", "a\\nb", &"a".repeat(129)] {
         let text = format!("state = \"postgres:///drills?host=/run/postgresql\"\nreplica = \"{replica}\"\n{GOOD}");
         assert!(refused(&[("a.toml", &text)], &[]).contains("replica: "), "{replica}");
+    }
+}
+
+#[test]
+fn each_of_several_hosts_has_a_url() {
+    for (url, expected) in [
+        ("postgres://drill@db/drills", vec!["postgres://drill@db/drills?"]),
+        (
+            "postgres://drill@a:1,b:2/drills?user=x",
+            vec!["postgres://drill@a:1/drills?user=x", "postgres://drill@b:2/drills?user=x"],
+        ),
+        ("postgres://a,b/drills?port=1", vec!["postgres://a/drills?port=1", "postgres://b/drills?port=1"]),
+        (
+            "postgres:///drills?host=/a,/b&port=1,2",
+            vec!["postgres:///drills?host=/a&port=1", "postgres:///drills?host=/b&port=2"],
+        ),
+    ] {
+        with_files(&[("a.toml", &format!("state = \"{url}\"\n{GOOD}"))], |folder| {
+            let loaded = load(folder, []).expect("a good configuration");
+            assert_eq!(loaded.settings.state.postgres.expect("a server").hosts(), expected);
+        });
     }
 }
 

@@ -234,6 +234,18 @@ impl Home {
         self.read(async |store| store.journal(&run.id).await.expect("a journal")).unwrap_or_default()
     }
 
+    /// The journals of runs, in their order.
+    pub fn journals<'a>(&self, runs: impl Iterator<Item = &'a Run>) -> Vec<Vec<JournalEntry>> {
+        let read = self.read(async |store| {
+            let mut journals = Vec::new();
+            for run in runs {
+                journals.push(store.journal(&run.id).await.expect("a journal"));
+            }
+            journals
+        });
+        read.unwrap_or_default()
+    }
+
     /// Waits until there is a run of which something holds.
     #[track_caller]
     pub fn wait_for(&self, what: &str, holds: impl Fn(&Run) -> bool) -> Run {

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
 use super::{agent::send_signal, within};
@@ -38,6 +39,14 @@ cat <&3 >/dev/null
 while kill -s CONT $server && kill -s QUIT $server; do sleep 0.1; done 2>/dev/null
 wait $server";
 
+/// Waits until a client of the database commits.
+const COMMITS: &str = "DO $$ BEGIN
+    WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'
+                      AND query LIKE '%COMMIT' AND pid <> pg_backend_pid()) LOOP
+        PERFORM pg_stat_clear_snapshot();
+    END LOOP;
+END $$";
+
 /// A running server; it is stopped and removed when dropped.
 pub struct Postgres {
     folder: TempDir,
@@ -54,19 +63,40 @@ impl Postgres {
 
     /// Starts a server with settings such as `fsync=off`, on a port too if one is given.
     pub fn with(settings: &[&str], port: Option<u16>) -> Self {
+        let mut server = Self::empty(settings.iter().map(|&setting| setting.to_owned()).collect(), port);
+        let data = server.data().display().to_string();
+        let arguments = ["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"];
+        done(program("initdb").args(arguments));
+        server.run();
+        server
+    }
+
+    /// Starts a standby of a server, which from now on acknowledges nothing that this one does not have.
+    pub fn following(primary: &Self) -> Self {
+        let mut standby = Self::empty(primary.settings.clone(), None);
+        let (data, from) = (standby.data().display().to_string(), primary.folder.path().display().to_string());
+        let arguments = ["-D", &data, "-h", &from, "-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        done(program("pg_basebackup").args(arguments));
+        standby.run();
+        primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        primary.sql("postgres", "SELECT pg_reload_conf()");
+        let state = "SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'";
+        within(PATIENCE, "a standby that is waited for", || (primary.sql("postgres", state) == "sync").then_some(()));
+        standby
+    }
+
+    /// Lets a standby take over for good; the server that it followed is gone.
+    pub fn promote(&self) {
+        assert_eq!(self.sql("postgres", "SELECT pg_promote()"), "t");
+    }
+
+    fn empty(settings: Vec<String>, port: Option<u16>) -> Self {
         let folder = tempfile::Builder::new().prefix("firedrill-pg-").tempdir().expect("a folder");
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("a mode");
         if let Some((uid, gid)) = stand_in() {
             chown(folder.path(), Some(uid), Some(gid)).expect("root may");
         }
-        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let mut server = Self { folder, port, settings, supervisor: None };
-        let data = server.data().display().to_string();
-        let arguments = ["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"];
-        let made = program("initdb").args(arguments).output().expect("initdb runs");
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        server.run();
-        server
+        Self { folder, port, settings, supervisor: None }
     }
 
     /// A port that was free a moment ago: the server cannot choose one itself.
@@ -139,6 +169,29 @@ impl Postgres {
         }
     }
 
+    /// Waits until a commit is under way in a database, which takes long from now on.
+    pub fn commits(&self, database: &str) {
+        self.sql("postgres", "ALTER SYSTEM SET commit_delay = 100000");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        self.sql(database, COMMITS);
+    }
+
+    /// Lets commits take no longer than they do.
+    pub fn commits_at_once(&self) {
+        self.sql("postgres", "ALTER SYSTEM RESET commit_delay");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+    }
+
+    /// Who holds the lease of a database with rows, and its number; nobody and 0 before there is one.
+    pub fn lease(&self, database: &str) -> (String, i64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let looked = runtime.block_on(async {
+            let mut connection = PgConnection::connect(&self.url(database)).await?;
+            sqlx::query_as("SELECT COALESCE(holder, ''), fence FROM lease").fetch_one(&mut connection).await
+        });
+        looked.unwrap_or_default()
+    }
+
     /// What the server has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -152,14 +205,43 @@ impl Postgres {
 
     /// Sends a signal by name, such as `STOP`, to the server and all that it has forked.
     pub fn signal(&self, name: &str) {
+        send_signal(name, &self.pid().to_string());
+        signal_all(name, &self.processes());
+    }
+
+    /// The server and all that it has forked.
+    fn processes(&self) -> Vec<String> {
         let server = self.pid().to_string();
-        send_signal(name, &server);
         let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
-        for process in children.split_whitespace() {
-            let mut sent = Command::new("sh");
-            sent.args(["-c", "kill -s \"$0\" \"$1\"", name, process]).stderr(Stdio::null());
-            // It may have ended meanwhile.
-            let _sent_or_gone = sent.status().expect("a shell");
+        children.split_whitespace().map(str::to_owned).chain([server]).collect()
+    }
+
+    /// Kills it and all that it has forked in one moment, whatever they are at.
+    pub fn kill_nine(&mut self) {
+        // What stands still forks nothing more.
+        self.signal("STOP");
+        let all = self.processes();
+        signal_all("KILL", &all);
+        self.is_gone(&all);
+    }
+
+    /// Ends it by a signal: `INT` cuts off its clients and writes everything down, `QUIT` ends it as it stands.
+    pub fn stop(&mut self, signal: &str) {
+        let all = self.processes();
+        send_signal(signal, &self.pid().to_string());
+        self.is_gone(&all);
+    }
+
+    /// Waits until none of its processes is left, so that it can be started again.
+    fn is_gone(&mut self, all: &[String]) {
+        let runs = |process: &String| {
+            let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
+        };
+        within(PATIENCE, "a server that is gone", || (!all.iter().any(runs)).then_some(()));
+        if let Some(mut supervisor) = self.supervisor.take() {
+            drop(supervisor.stdin.take());
+            supervisor.wait().expect("an end");
         }
     }
 
@@ -173,6 +255,13 @@ impl Postgres {
         drop(supervisor.stdin.take());
         supervisor.wait().expect("an end");
     }
+}
+
+/// Signals processes of which some may have ended meanwhile.
+fn signal_all(name: &str, processes: &[String]) {
+    let mut sent = Command::new("sh");
+    sent.args(["-c", "name=$1; shift; kill -s \"$name\" -- \"$@\"", "sh", name]).args(processes).stderr(Stdio::null());
+    let _sent_or_gone = sent.status().expect("a shell");
 }
 
 impl Drop for Postgres {
@@ -200,6 +289,13 @@ fn program(name: &str) -> Command {
     command.stdin(Stdio::null()).current_dir("/");
     as_stand_in(&mut command);
     command
+}
+
+/// Runs a program to its good end.
+#[track_caller]
+fn done(command: &mut Command) {
+    let said = command.output().expect("a program of PostgreSQL runs");
+    assert!(said.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said.stderr));
 }
 
 fn as_stand_in(command: &mut Command) {
