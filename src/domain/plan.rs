@@ -365,6 +365,7 @@ pub fn stops(snapshot: &Snapshot<'_>, now: Timestamp) -> Vec<(RunId, StopCause)>
         watch::survey(snapshot, &[], run, now, &mut survey);
     }
     let stop = |effect| match effect {
+        Effect::Stop { cause: StopCause::Replaced { .. }, .. } => None,
         Effect::Stop { run, cause } => Some((run, cause)),
         _ => None,
     };

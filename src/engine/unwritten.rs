@@ -23,6 +23,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{
     calls::Calls,
@@ -64,11 +65,17 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     ) -> T {
         let mut asks = pin!(asks);
         loop {
+            let since = Instant::now();
             tokio::select! {
                 biased;
                 answer = &mut asks => return answer,
                 done = unwritten.answered() => self.answered_unwritten(known, done),
-                () = tokio::time::sleep(STORE_PATIENCE) => self.stop_unwritten(unwritten, known),
+                () = tokio::time::sleep(STORE_PATIENCE) => {
+                    // A process that was away gives the store its time first: what it knows is of the past.
+                    if since.elapsed() < 2 * STORE_PATIENCE {
+                        self.stop_unwritten(unwritten, known);
+                    }
+                }
             }
         }
     }

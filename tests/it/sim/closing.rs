@@ -4,7 +4,7 @@ use firedrill::domain::{
     experiment::{Experiment as Declared, FIS_MAX_DURATION, Rules},
     plan::HaltRunning,
     run::{Observation, WindowRule},
-    window::{OnEntry, Window, WindowKind},
+    window::{Membership, OnEntry, Window, WindowKind},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -38,7 +38,9 @@ fn covers(window: &Window, at: Timestamp) -> bool {
 
 fn is_outside_allowed(rules: &Rules, declared: &Declared, at: Timestamp) -> bool {
     let mut allowed = in_scope(rules, declared, WindowKind::Allowed).peekable();
-    allowed.peek().is_some() && !allowed.any(|window| covers(window, at))
+    // What is perhaps another's opens no time.
+    let opens = |window: &Window| window.scope.membership(declared) == Some(Membership::Sure) && covers(window, at);
+    allowed.peek().is_some() && !allowed.any(opens)
 }
 
 /// Whether nobody knows at an instant what a window's calendar says.

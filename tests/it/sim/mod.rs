@@ -32,6 +32,7 @@ mod truth;
 mod turns;
 mod windows;
 mod world;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -55,7 +55,7 @@ pub fn amiss(seed: u64, length: u64, rules: &mut Rules) -> Amiss {
         amiss.alarmed.extend(times(&mut c, length, 1));
         amiss.alarmed.sort_unstable();
     }
-    if rules.limits.restrict() {
+    if rules.limits.accounts.is_some() {
         amiss.strange = times(&mut c, length, 2);
     }
     if rules.limits.max_active.is_some() {
@@ -208,7 +208,7 @@ fn in_truth(evidence: &Evidence<'_>, found: &mut Vec<String>) {
             };
             let amiss = &state.amiss;
             forbids("lever", lasted(&amiss.engaged) > 0, &|_| true);
-            forbids("account", lasted(&amiss.strange) > 0, &|rules| rules.limits.restrict());
+            forbids("account", lasted(&amiss.strange) > 0, &|rules| rules.limits.accounts.is_some());
             let has_health = |rules: &Rules| rules.experiments.get(&run.experiment).is_some_and(|e| e.health.is_some());
             forbids("health", lasted(&amiss.alarmed) > 0, &has_health);
             let active = lasted(&amiss.others);

@@ -89,6 +89,8 @@ pub enum Bug {
     ExclusionsForgotten,
     /// Rows are loaded as they were before the last write, and what is made of them is written all the same.
     StaleRevisionAccepted,
+    /// Whoever held the lease once may write.
+    LeaseNotFenced,
     /// Whoever is told that another holds the lease acts all the same.
     StandbyActs,
     /// The lease of a process that is gone never runs out.
@@ -97,6 +99,8 @@ pub enum Bug {
     StopWaitsForTheStore,
     /// What must not go on is stopped when a poll of it has its answer.
     StopWaitsForAPoll,
+    /// Whoever ends gives the lease back, whosever it is.
+    ReleaseNotFenced,
     /// An engaged safety lever is told as disengaged.
     LeverUnseen,
     /// The account of the credentials is not looked at.
@@ -115,7 +119,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin.
-const PLANTS: [(Bug, &[&str]); 42] = [
+const PLANTS: [(Bug, &[&str]); 44] = [
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
@@ -146,10 +150,12 @@ const PLANTS: [(Bug, &[&str]); 42] = [
     (Bug::MissedFiredAgain, &["missed"]),
     (Bug::ExclusionsForgotten, &["beside"]),
     (Bug::StaleRevisionAccepted, &["write", "journal"]),
+    (Bug::LeaseNotFenced, &["fence"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
     (Bug::StopWaitsForTheStore, &["window", "length"]),
     (Bug::StopWaitsForAPoll, &["window", "length", "stop", "halted"]),
+    (Bug::ReleaseNotFenced, &["fence"]),
     (Bug::LeverUnseen, &["lever"]),
     (Bug::AccountUnchecked, &["account"]),
     (Bug::OthersUncounted, &["crowd"]),

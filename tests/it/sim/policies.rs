@@ -56,14 +56,17 @@ pub fn demanded(c: &mut Chance, rules: &mut Rules) {
 /// a chance of its own. Of most worlds it is nothing.
 pub fn draw(seed: u64, length: u64, rules: &mut Rules, templates: &[Template]) -> BTreeMap<String, Served> {
     let mut c = Chance::new(seed.rotate_left(32) ^ !0);
-    if !c.one_in(3) {
-        return BTreeMap::new();
+    // A configuration may say so already.
+    if rules.experiments.values().all(|declared| declared.policy.demands_nothing()) {
+        if !c.one_in(3) {
+            return BTreeMap::new();
+        }
+        demanded(&mut c, rules);
     }
-    demanded(&mut c, rules);
     let safeguards = |c: &mut Chance| Safeguards {
-        stop_condition: !c.one_in(4),
-        all_of: if c.one_in(4) { vec!["tasks".to_owned()] } else { Vec::new() },
-        tags: if c.one_in(4) { BTreeMap::new() } else { opt_in() },
+        stop_condition: !c.one_in(6),
+        all_of: if c.one_in(6) { vec!["tasks".to_owned()] } else { Vec::new() },
+        tags: if c.one_in(6) { BTreeMap::new() } else { opt_in() },
     };
     let timeline = |c: &mut Chance| {
         let mut times: Vec<u64> = (0..c.between(0, 4)).map(|_| c.between(0, length)).collect();

@@ -16,6 +16,7 @@ use super::{
     planted::Bug,
     policies::{self, Served},
     scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
+    written,
 };
 use crate::support::chance::Chance;
 
@@ -85,10 +86,12 @@ impl Recipe {
         let mut c = Chance::new(self.seed);
         let base = scenario::base(&mut c);
         let mut rules = scenario::rules(&mut c, base);
+        let written = written::rules(self.seed, base);
         let templates = scenario::templates(&mut c, base);
         let replicas = c.pick(&[1, 1, 2, 3]);
         let length = if replicas == 1 { c.between(HOUR_MS / 2, 3 * HOUR_MS) } else { c.between(HOUR_MS / 6, HOUR_MS) };
         let happenings = scenario::happenings(&mut c, length, replicas).into_iter().enumerate();
+        rules = written.unwrap_or(rules);
         let amiss = places::amiss(self.seed, length, &mut rules);
         let served = policies::draw(self.seed, length, &mut rules, &templates);
         let ttl_ms = c.pick(&[5, 5, 15, 60]) * SECOND_MS;
