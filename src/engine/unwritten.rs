@@ -34,7 +34,7 @@ use super::{
 use crate::domain::{
     experiment::Rules,
     ids::RunId,
-    plan::{self, Effect, Halt, Mode, Places, Snapshot, StopRequest},
+    plan::{self, Effect, Halt, Mode, Places, Snapshot, StopRequest, Withheld},
     run::{Observation, Run, RunState, StopCause},
 };
 
@@ -174,6 +174,7 @@ impl Known {
             hints: BTreeMap::new(),
             busy,
             places: Places::Read,
+            withheld: Withheld::default(),
         };
         let mut stopped = Vec::new();
         for (id, cause) in plan::stops(&snapshot, now) {

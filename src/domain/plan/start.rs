@@ -89,7 +89,7 @@ pub(super) fn survey(
     now: Timestamp,
     survey: &mut Survey,
 ) -> Begins {
-    if snapshot.mode != Mode::Active {
+    if snapshot.mode != Mode::Active || snapshot.withheld.holds(&run.experiment) {
         return Begins::NotNow;
     }
     let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
@@ -163,7 +163,9 @@ pub(super) fn survey_again(
     };
     let ending = match judge_again(snapshot, run, around, doubt, now) {
         // While shutting down nothing is begun, not even again.
-        again if again.goes_on() && snapshot.mode != Mode::Active => return,
+        again if again.goes_on() && (snapshot.mode != Mode::Active || snapshot.withheld.holds(&run.experiment)) => {
+            return;
+        }
         again if again.goes_on() && !is_due(next_at, BACKOFF_LIMIT, now) => return survey.wake_at(next_at),
         Again::NeedsTemplate => return survey.effects.push(read_again()),
         // What it was first judged by may have aged meanwhile.

@@ -13,7 +13,7 @@ use firedrill::{
         deployment::{Deployed, DeployedKey, Known},
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
-        plan::{Halt, Halting, PauseRow, Pausing, ScheduleKey, StopRequest},
+        plan::{Halt, Halting, PauseRow, Pausing, ScheduleKey, StopRequest, Withheld},
         run::{Adopted, JournalEntry, Observation, Run, RunState, Trigger},
     },
     engine::ports::{
@@ -206,6 +206,8 @@ impl Store for MemoryStore {
             ledgers: tables.ledgers.clone(),
             pauses: tables.pauses.clone(),
             deployed: tables.deployed.clone(),
+            withheld: Withheld::default(),
+            unreadable: None,
         };
         let late = self.before.lock().expect("one thread").clone();
         let is_late = self.nature.bug() == Bug::StaleRevisionAccepted && self.nature.draw(|c| c.one_in(4));

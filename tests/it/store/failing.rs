@@ -271,10 +271,10 @@ async fn what_runs_in_a_blackout_is_stopped_though_nothing_can_be_read_and_the_r
     let mut disk = connect(&folder.path().join("state")).await;
     let mut other = connect(&folder.path().join("state")).await;
     let away = async {
-        sqlx::query("INSERT INTO halt (id, body) VALUES (1, 'torn')").execute(&mut disk).await.expect("a row");
+        sqlx::query("ALTER TABLE halt RENAME TO gone").execute(&mut disk).await.expect("a table less");
     };
     let back = async {
-        sqlx::query("DELETE FROM halt").execute(&mut other).await.expect("a row less");
+        sqlx::query("ALTER TABLE gone RENAME TO halt").execute(&mut other).await.expect("a table");
     };
     check_stop_while_away(Working::on(store, Vec::new()), &run, away, back).await;
 }
