@@ -20,6 +20,7 @@ use crate::{
         plan::HaltRunning,
         run::{Run, WindowRule},
     },
+    engine::ports::StoreError,
     http::api::{BackfillWish, LeversOfResume, StartedRun, Wish},
     ingest::manual::LeversOfHalt,
 };
@@ -85,10 +86,20 @@ async fn wait(context: &Context, id: &str) -> Result<(Run, Exit), Failure> {
 /// # Errors
 /// [`Exit::NotFound`] for a run that does not exist or is over.
 pub async fn stop(context: &Context, args: &StopArgs) -> Result<Exit, Failure> {
-    let run = find_run(&context.store().await?, &args.run).await?;
+    let store = context.store().await?;
+    // The agent may know where it runs from before.
+    let is_unread = matches!(store.runs_by_prefix(&args.run).await, Err(StoreError::Row { .. }));
+    let id = if is_unread { RunId::from_text(&args.run) } else { find_run(&store, &args.run).await?.id };
     let wish = Wish { reason: args.reason.clone(), ..wish() };
-    Client::new(context)?.send(Method::POST, &format!("/v1/runs/{}/stop", run.id), Some(&wish)).await?;
-    done(context, &json!({ "run": run.id, "stop": "requested" }), &format!("run {} is being stopped", run.id))
+    Client::new(context)?.send(Method::POST, &format!("/v1/runs/{id}/stop"), Some(&wish)).await?;
+    let said = if is_unread {
+        format!(
+            "a stop of run {id} is asked for; its row cannot be read, so see `firedrill status` whether the agent can stop it"
+        )
+    } else {
+        format!("run {id} is being stopped")
+    };
+    done(context, &json!({ "run": id, "stop": "requested" }), &said)
 }
 
 /// Halts all chaos.

@@ -93,7 +93,12 @@ impl<S: Store> LeverKeeper<S> {
         let gone = self.manual.note_levers(halt, pulled.clone()).await?;
         let is_held = |held: &&HeldLever| !gone.contains(held);
         let mut reports: Vec<_> = settled.iter().chain(&pulled).filter(is_held).map(HeldLever::report).collect();
-        reports.extend(self.let_all_go(gone.clone()).await.into_iter().map(|(_, report)| report));
+        for (held, report) in self.let_all_go(gone.clone()).await {
+            if !report.done {
+                tracing::warn!(place = %held.place, mark = held.mark, "no halt holds this safety lever: let it go by hand");
+            }
+            reports.push(report);
+        }
         Ok(reports)
     }
 
@@ -132,7 +137,11 @@ impl<S: Store> LeverKeeper<S> {
                 Ok(said) => (said, true),
                 Err(failure) => (format!("NOT LET GO: {failure}"), false),
             };
-            tracing::info!(place = %held.place, said, done, "safety lever");
+            if done {
+                tracing::info!(place = %held.place, said, "safety lever");
+            } else {
+                tracing::warn!(place = %held.place, said, "safety lever not let go");
+            }
             let report = LeverReport { place: held.place.clone(), said, done };
             (held, report)
         });

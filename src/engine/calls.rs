@@ -77,7 +77,8 @@ impl Calls {
             effects.into_iter().partition(|effect| matches!(effect, Effect::Stop { .. }));
         others.retain(is_new);
         let room = |most: usize| most.saturating_sub(self.busy.len());
-        let (for_stops, for_others) = (room(MAX_CALLS_WITH_STOPS), room(MAX_CALLS));
+        let for_stops = room(MAX_CALLS_WITH_STOPS).min(stops.len());
+        let for_others = room(MAX_CALLS).saturating_sub(for_stops);
         stops.into_iter().take(for_stops).chain(others.into_iter().take(for_others))
     }
 

@@ -1,7 +1,7 @@
 //! Ports: what the engine and the ingest need from the world. Each has a real implementor and a simulated one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -122,6 +122,8 @@ pub struct Rows {
     pub restored_at: Option<Timestamp>,
     /// What rows that cannot be read are about. A halt among them counts as one that stops what runs, a stop as a stop.
     pub withheld: Withheld,
+    /// Runs among those rows that may be running: nobody is told of them by [`Rows::runs`].
+    pub unread: BTreeSet<RunId>,
     /// The first of those rows; a [`StoreError::Row`].
     pub unreadable: Option<Arc<StoreError>>,
 }
@@ -287,6 +289,35 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Rows of runs that may be running are among those that cannot be read.
+    #[error("{}", unwatched(.known, .unknown))]
+    Unwatched {
+        /// Runs of which is known from before where they run, and as what.
+        known: Vec<RunId>,
+        /// Runs of which nothing is known.
+        unknown: Vec<RunId>,
+        /// The first row that cannot be read.
+        #[source]
+        source: Arc<StoreError>,
+    },
+}
+
+/// Most runs that are named where they are not watched.
+const MAX_NAMED: usize = 10;
+
+fn unwatched(known: &[RunId], unknown: &[RunId]) -> String {
+    let named = |runs: &[RunId], what: &str| {
+        let names: Vec<&str> = runs.iter().take(MAX_NAMED).map(RunId::as_str).collect();
+        let more = runs.len() - names.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!runs.is_empty()).then(|| format!("{what}: {}{more}", names.join(", ")))
+    };
+    let parts = [
+        named(known, "their end is not seen, and they are stopped by what was known of them"),
+        named(unknown, "neither watched nor stopped, end them in FIS"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("runs that may be running have rows that cannot be read; {}", parts.join("; "))
 }
 
 /// What the store did. That it can be read proves nothing about writing.
@@ -303,13 +334,13 @@ impl StoreError {
     pub fn is_over_after(&self) -> StoreDid {
         match self {
             Self::Query { action: "write", .. } | Self::Refused { .. } => StoreDid::Write,
-            Self::Query { .. } | Self::Row { .. } | Self::Fenced => StoreDid::Pass,
+            Self::Query { .. } | Self::Row { .. } | Self::Unwatched { .. } | Self::Fenced => StoreDid::Pass,
         }
     }
 
     /// Tells whether the store works, and it is a row that is in the way: that of one change, and of no other.
     pub fn is_of_a_row(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Row { .. })
+        matches!(self, Self::Refused { .. } | Self::Row { .. } | Self::Unwatched { .. })
     }
 }
 

@@ -79,7 +79,10 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 Some(until) => Some(until),
                 None => match self.beside_stops(&mut unwritten, &known, self.pass(now, &mut calls, &known)).await {
                     Ok(Pass::Drained) => return self.release().await,
-                    Ok(Pass::Wake(wake)) => Some(wake),
+                    Ok(Pass::Wake(wake)) => {
+                        self.stop_unread(&mut unwritten, &known, &calls);
+                        Some(wake)
+                    }
                     Err(error) => {
                         self.failed(&error, &mut calls, &mut unwritten, &known);
                         rests = Rests::since(now);
@@ -133,7 +136,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             *calls = Calls::default();
         }
         unwritten.term = calls.term.clone();
-        self.stop_unwritten(unwritten, known);
+        self.stop_unwritten(unwritten, known, calls.busy());
     }
 
     /// Takes or keeps the lease; [`StoreError::Fenced`] when another holds it. What was called in a term that has ended is
@@ -208,7 +211,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         let changed = self.record(decided, &snapshot, &begun, now).await?;
         performed?;
         match &rows.unreadable {
-            Some(error) => self.witness.store_failed(error),
+            Some(error) => self.witness.store_failed(known.unwatched(error).as_ref().unwrap_or(error)),
             None => self.witness.store_worked(StoreDid::Pass),
         }
         // Rows have changed, so the survey is out of date: look again at once.
@@ -223,7 +226,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             let RunState::Starting { doubt, unclear_at, .. } = &run.state else { return false };
             matches!(doubt, Doubt::Refused { .. }) && unclear_at.is_none()
         };
-        let running = || rows.runs.iter().any(|run| run.may_be_running() && !refused(run));
+        let goes_on = |run: &Run| run.may_be_running() && !refused(run);
+        let running = || !rows.unread.is_empty() || rows.runs.iter().any(goes_on);
         match mode {
             Mode::Active => false,
             Mode::Draining => calls.is_empty(),

@@ -12,13 +12,15 @@
 //! another run, which cannot begin, nor, once the lease has run out, because this process ends: others look after what runs.
 //! As soon as the store says that another holds the lease all of this is forgotten.
 //!
+//! A run whose row alone cannot be read any more is stopped in the same way, by what was known of it, though not polled.
+//!
 //! When the store is back the row is told first why its experiment was stopped, then what became of it. A process that ends
 //! before that takes the cause with it: then the run was stopped by somebody outside, which is all that is known.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -28,7 +30,7 @@ use tokio::time::Instant;
 use super::{
     calls::Calls,
     perform::{self, Call, Done},
-    ports::{FaultInjector, Rows, Store, WakeSource, Witness},
+    ports::{FaultInjector, Rows, Store, StoreError, WakeSource, Witness},
     run_loop::Engine,
 };
 use crate::domain::{
@@ -53,6 +55,8 @@ struct Facts {
     stops: BTreeMap<RunId, StopRequest>,
     /// Stops that were asked of FIS and are in no row.
     made: BTreeMap<RunId, StopCause>,
+    /// Runs that may be running and whose rows cannot be read, whether or not they are known from before.
+    unread: BTreeSet<RunId>,
 }
 
 impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
@@ -73,15 +77,24 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 () = tokio::time::sleep(STORE_PATIENCE) => {
                     // A process that was away gives the store its time first: what it knows is of the past.
                     if since.elapsed() < 2 * STORE_PATIENCE {
-                        self.stop_unwritten(unwritten, known);
+                        self.stop_unwritten(unwritten, known, BTreeSet::new());
                     }
                 }
             }
         }
     }
 
-    /// Stops what must not go on, by what is known, without a word to the store.
-    pub(super) fn stop_unwritten(&self, unwritten: &mut Calls, known: &Known) {
+    /// Stops what must not go on of runs whose rows cannot be read.
+    pub(super) fn stop_unread(&self, unwritten: &mut Calls, known: &Known, calls: &Calls) {
+        if let Some(mut others) = known.beside_unread() {
+            others.extend(calls.busy());
+            unwritten.term = calls.term.clone();
+            self.stop_unwritten(unwritten, known, others);
+        }
+    }
+
+    /// Stops what must not go on, by what is known, without a word to the store. Others are looked after elsewhere.
+    pub(super) fn stop_unwritten(&self, unwritten: &mut Calls, known: &Known, mut others: BTreeSet<RunId>) {
         let mode = match *self.mode.borrow() {
             Mode::Draining => return,
             // Whoever took the lease meanwhile looks after what runs.
@@ -89,7 +102,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             mode => mode,
         };
         let (now, rules) = (self.time.now(), self.rules.borrow().clone());
-        for run in known.stop(&rules, mode, unwritten.busy(), now) {
+        others.extend(unwritten.busy());
+        for run in known.stop(&rules, mode, others, now) {
             let call = perform::running_at(&run).map(|(place, fis_id)| Call::StopUnwritten { place, fis_id });
             unwritten.make(self, call.map(|call| (run, call)), now);
         }
@@ -112,15 +126,20 @@ impl Known {
         let facts = &mut *self.facts();
         let mut before = std::mem::take(&mut facts.going);
         for run in rows.runs.iter().filter(|run| run.may_be_running()) {
-            let known = before.remove(&run.id).filter(|known| match run.state {
+            let known = before.remove_entry(&run.id).filter(|(_, known)| match run.state {
+                _ if known == run => true,
                 RunState::Starting { .. } => is_running(known),
                 RunState::Running { .. } => facts.made.contains_key(&run.id),
                 _ => false,
             });
-            facts.going.insert(run.id.clone(), known.unwrap_or_else(|| run.clone()));
+            let (id, run) = known.unwrap_or_else(|| (run.id.clone(), run.clone()));
+            facts.going.insert(id, run);
         }
+        facts.unread.clone_from(&rows.unread);
+        facts.going.extend(before.into_iter().filter(|(id, _)| rows.unread.contains(id)));
         let state = |id: &RunId| rows.runs.iter().find(|run| run.id == *id).map(|run| &run.state);
-        facts.made.retain(|id, _| matches!(state(id), Some(RunState::Starting { .. } | RunState::Running { .. })));
+        let may_owe = |id: &RunId| matches!(state(id), Some(RunState::Starting { .. } | RunState::Running { .. }));
+        facts.made.retain(|id, _| may_owe(id) || rows.unread.contains(id));
         facts.halt.clone_from(&rows.halt);
         facts.stops.clone_from(&rows.stops);
     }
@@ -137,6 +156,21 @@ impl Known {
         } else {
             facts.going.remove(&run.id);
         }
+    }
+
+    /// Lists the known runs whose rows can be read, where there is one whose row cannot.
+    fn beside_unread(&self) -> Option<BTreeSet<RunId>> {
+        let facts = self.facts();
+        let readable = || facts.going.keys().filter(|id| !facts.unread.contains(*id)).cloned().collect();
+        (!facts.unread.is_empty()).then(readable)
+    }
+
+    /// Tells which runs are not watched because their rows cannot be read, if there are any; that row is the first.
+    pub(super) fn unwatched(&self, source: &Arc<StoreError>) -> Option<StoreError> {
+        let facts = self.facts();
+        let is_known = |id: &RunId| facts.going.get(id).is_some_and(|run| perform::running_at(run).is_some());
+        let (known, unknown) = facts.unread.iter().cloned().partition(is_known);
+        (!facts.unread.is_empty()).then(|| StoreError::Unwatched { known, unknown, source: source.clone() })
     }
 
     /// Forgets everything: another replica decides.

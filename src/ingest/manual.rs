@@ -200,8 +200,7 @@ impl<S: Store> ManualIngest<S> {
         let start_by = now.saturating_add(START_DEADLINE).unwrap_or(Timestamp::MAX);
         let times = RunTimes { opened_at: now, not_before: now, start_by, hold_until: None };
         let run = Run::open(name, trigger, RunState::Requested, times);
-        let recorded = self.store.request_runs(vec![run.clone()]).await?;
-        self.poke.notify_one();
+        let recorded = self.told(self.store.request_runs(vec![run.clone()])).await?;
         Ok((run, recorded))
     }
 
@@ -215,8 +214,7 @@ impl<S: Store> ManualIngest<S> {
         let rules = self.rules.borrow().clone();
         let runs =
             backfilled(&rules.experiments[&name], &wish.schedule, wish.from..=wish.to, &wish.request, &asker, now)?;
-        self.store.request_runs(runs.clone()).await?;
-        self.poke.notify_one();
+        self.told(self.store.request_runs(runs.clone())).await?;
         Ok(runs)
     }
 
@@ -236,9 +234,7 @@ impl<S: Store> ManualIngest<S> {
             return Err(ManualError::PauseOver);
         }
         let pause = Pause { at: now, by: asker.by, reason: asker.reason, until };
-        self.store.set_pause(name, Pausing::Pause(pause)).await?;
-        self.poke.notify_one();
-        Ok(())
+        Ok(self.told(self.store.set_pause(name, Pausing::Pause(pause))).await?)
     }
 
     /// Resumes an experiment and forgives its failures up to now.
@@ -247,9 +243,7 @@ impl<S: Store> ManualIngest<S> {
     /// [`ManualError::UnknownExperiment`], or [`ManualError::Store`].
     pub async fn unpause(&self, name: ExperimentName) -> Result<(), ManualError> {
         let name = self.known(name)?;
-        self.store.set_pause(name, Pausing::Resume).await?;
-        self.poke.notify_one();
-        Ok(())
+        Ok(self.told(self.store.set_pause(name, Pausing::Resume)).await?)
     }
 
     fn known(&self, name: ExperimentName) -> Result<ExperimentName, ManualError> {
@@ -266,11 +260,10 @@ impl<S: Store> ManualIngest<S> {
     /// [`ManualError::UnknownRun`], or [`ManualError::Store`].
     pub async fn stop(&self, id: RunId, asker: Asker, now: Timestamp) -> Result<(), ManualError> {
         let request = StopRequest { at: now, by: asker.by, reason: asker.reason };
-        match self.store.request_stop(id.clone(), request).await? {
-            Found::Yes => self.poke.notify_one(),
-            Found::No => return Err(ManualError::UnknownRun { id }),
+        match self.told(self.store.request_stop(id.clone(), request)).await? {
+            Found::Yes => Ok(()),
+            Found::No => Err(ManualError::UnknownRun { id }),
         }
-        Ok(())
     }
 
     /// Halts all chaos, over restarts, until [`ManualIngest::resume`].
@@ -297,7 +290,12 @@ impl<S: Store> ManualIngest<S> {
     }
 
     async fn change_halt(&self, change: Halting) -> Result<Option<Halt>, StoreError> {
-        let done = self.store.set_halt(change).await;
+        self.told(self.store.set_halt(change)).await
+    }
+
+    /// Has the engine look after a write, whatever came of it.
+    async fn told<T>(&self, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let done = write.await;
         // It may be on the disk though the answer was lost, and then nothing waits for the next look.
         self.poke.notify_one();
         done

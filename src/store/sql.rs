@@ -245,7 +245,10 @@ impl Row {
         let at = Timestamp::UNIX_EPOCH;
         match table {
             // What may be running is in the way of others, nobody knows of which.
-            "runs" if self.number != Some(0) => rows.withheld.add(None),
+            "runs" if self.number != Some(0) => {
+                rows.withheld.add(None);
+                rows.unread.insert(RunId::from_text(&self.first));
+            }
             "runs" => rows.withheld.add(Name::parse(&self.second).ok()),
             "halt" => {
                 let running = HaltRunning::Stop;

@@ -4,7 +4,7 @@
 //! the observation makes of the row before.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -208,6 +208,7 @@ impl Store for MemoryStore {
             deployed: tables.deployed.clone(),
             restored_at: None,
             withheld: Withheld::default(),
+            unread: BTreeSet::new(),
             unreadable: None,
         };
         let late = self.before.lock().expect("one thread").clone();

@@ -17,7 +17,8 @@ use firedrill::{
         outcome::Outcome,
         place::{PlaceFacts, Wanted},
         plan::{HaltRunning, Mode, Snapshot},
-        run::{Observation, Run, RunState, StopCause},
+        run::{Observation, Run, RunState, StopCause, WindowRule},
+        schedule::MissedPolicy,
         template::TemplateFacts,
         window::Window,
     },
@@ -25,7 +26,7 @@ use firedrill::{
         ports::{FaultInjector, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
         run_loop::Engine,
     },
-    ingest::manual::{Asker, LeversOfHalt, ManualIngest},
+    ingest::manual::{Asker, Backfill, LeversOfHalt, ManualIngest},
     store::SqlStore,
 };
 use futures_util::FutureExt;
@@ -40,12 +41,12 @@ use super::{AT, adopt, advance, arrival, commit, empty, open_slots, opening::con
 use crate::{
     sim::{
         nature::{Nature, Pace, Timeline},
-        store::MemoryStore,
+        store::{MemoryStore, Tables},
     },
     support::{
         runs::name,
         soon,
-        world::{blackout, event_run, experiment, facts, fine, fis, read, running, slot_run, t, trigger},
+        world::{blackout, event_run, experiment, facts, fine, fis, read, running, schedule, slot_run, t, trigger},
     },
 };
 
@@ -202,8 +203,16 @@ impl Working {
     }
 
     pub(super) async fn end(self) {
-        self.mode.send(Mode::Draining).expect("an engine");
+        self.is_to(Mode::Draining);
+        self.ends().await;
+    }
+
+    pub(super) async fn ends(self) {
         self.engine.await.expect("an end");
+    }
+
+    pub(super) fn is_to(&self, mode: Mode) {
+        self.mode.send(mode).expect("an engine");
     }
 }
 
@@ -443,4 +452,44 @@ async fn halt_whose_answer_was_lost_is_taken_up_at_once() {
         }
     }
     panic!("no answer was lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn wish_whose_answer_was_lost_is_taken_up_at_once() {
+    let nature = Arc::new(Nature::with_pace(1, t(AT), Timeline::Dropped, Pace::Instant));
+    let (store, poke) = (Arc::new(MemoryStore::new(nature.clone())), Arc::new(Notify::new()));
+    store.request_runs(vec![slot_run(AT)]).await.expect("a write");
+    nature.change_weather(|weather| weather.store = 400);
+    let schedules = vec![schedule("nightly", "0 9 * * *", MissedPolicy::Skip)];
+    let experiment = Experiment { schedules, ..experiment() };
+    let (_rules, rules) = watch::channel(rules(experiment, Vec::new()));
+    let manual = ManualIngest::new(store.clone(), rules, poke.clone());
+    for wish in ["start", "backfill", "pause", "unpause", "stop"] {
+        let mut is_lost = false;
+        for request in (0..100).map(|nth| format!("{wish}-{nth}")) {
+            let (probe, asker) = (name("probe"), Asker { by: "ann".to_owned(), reason: None });
+            let runs = store.with(|tables| {
+                tables.pauses.clear();
+                tables.stops.clear();
+                tables.runs.len()
+            });
+            let answered = match wish {
+                "start" => manual.start(probe, request, asker, WindowRule::Hold, t(AT)).await.is_ok(),
+                "backfill" => {
+                    let wish = Backfill { experiment: probe, schedule: None, from: t("06:00:00"), to: t(AT), request };
+                    manual.backfill(wish, asker, t(AT)).await.is_ok()
+                }
+                "pause" => manual.pause(probe, asker, None, t(AT)).await.is_ok(),
+                "unpause" => manual.unpause(probe).await.is_ok(),
+                _stop => manual.stop(slot_run(AT).id, asker, t(AT)).await.is_ok(),
+            };
+            let is_poked = poke.notified().now_or_never().is_some();
+            let wrote = |tables: &mut Tables| tables.runs.len() > runs || tables.pauses.len() + tables.stops.len() > 0;
+            if !answered && store.with(wrote) {
+                assert!(is_poked, "{wish}: the engine looks at once");
+                is_lost = true;
+            }
+        }
+        assert!(is_lost, "{wish}: no answer was lost");
+    }
 }

@@ -3,19 +3,27 @@
 use std::path::Path;
 
 use firedrill::{
-    domain::plan::{HaltRunning, Pause, Pausing, Withheld},
+    domain::{
+        outcome::Outcome,
+        plan::{HaltRunning, Mode, Pause, Pausing, Withheld},
+        run::{Run, RunState, StopCause},
+    },
     engine::ports::{Committed, Recorded, Rows, Store, StoreError},
     store::SqlStore,
 };
 use sqlx::AssertSqlSafe;
 
 use super::{
-    AT, adopt, advance, commit, deployments, empty, empty_on, opening::connect, rows, skip, stop_request, stored,
+    AT, adopt, advance, commit, deployments, empty, empty_on,
+    failing::{Working, check_stop_while_away},
+    opening::connect,
+    rows, skip, stop_request, stored,
 };
 use crate::support::{
     postgres::Postgres,
     runs::name,
-    world::{halt, halting, slot_run, t},
+    soon,
+    world::{halt, halting, running, slot_run, t},
 };
 
 fn probe_only() -> Withheld {
@@ -64,8 +72,10 @@ async fn run_on_a_server_is_named_too() {
     store.request_runs(vec![slot_run(AT)]).await.expect("a write");
     server.sql("one", "UPDATE runs SET body = '{}'");
     check(&rows(&store).await, &format!("runs, {}", slot_run(AT).id), probe_only());
+    assert!(rows(&store).await.unread.is_empty());
     server.sql("one", "UPDATE runs SET phase = 'stopping'");
     check(&rows(&store).await, &format!("runs, {}", slot_run(AT).id), Withheld::All);
+    assert_eq!(rows(&store).await.unread, [slot_run(AT).id].into());
 }
 
 #[tokio::test]
@@ -129,4 +139,48 @@ async fn whatever_row_cannot_be_read_people_can_halt_and_stop_and_nothing_is_tur
     assert_eq!(new, Recorded::New);
     assert_eq!(rows(&store).await.halt, halt(HaltRunning::Stop));
     assert_eq!(stored(&store, &run.id).await, run);
+}
+
+/// Lets an engine watch a run until a poll is in its row.
+async fn watching(store: SqlStore, run: &Run) -> Working {
+    store.request_runs(vec![run.clone()]).await.expect("a write");
+    let working = Working::on(store, Vec::new());
+    let polled = async || working.store.run(&run.id).await.ok()??.watched()?.1;
+    soon("a poll on record", polled).await;
+    working
+}
+
+async fn spoil(state: &Path) {
+    let torn = "UPDATE runs SET body = 'x' || body";
+    sqlx::raw_sql(torn).execute(&mut connect(state).await).await.expect("a change");
+}
+
+async fn mend(state: &Path) {
+    let whole = "UPDATE runs SET body = substr(body, 2)";
+    sqlx::raw_sql(whole).execute(&mut connect(state).await).await.expect("a change");
+}
+
+#[tokio::test]
+async fn run_whose_row_cannot_be_read_any_more_is_stopped_by_what_was_known_of_it() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    let run = running(slot_run("09:50:00"), "09:50:00");
+    let working = watching(store, &run).await;
+    check_stop_while_away(working, &run, spoil(&state), mend(&state)).await;
+}
+
+#[tokio::test]
+async fn nobody_who_stops_what_runs_leaves_while_the_row_of_a_run_cannot_be_read() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    let run = running(slot_run("09:50:00"), "09:50:00");
+    let working = watching(store, &run).await;
+    spoil(&state).await;
+    working.is_to(Mode::DrainingWithStop);
+    working.has_stopped().await;
+    mend(&state).await;
+    let (end, _) = working.end_of(&run).await;
+    let RunState::Finished { outcome: Outcome::Stopped { cause }, .. } = end else { panic!("{end:?}") };
+    assert_eq!(cause, StopCause::Shutdown);
+    working.ends().await;
 }

@@ -1,6 +1,6 @@
 //! An agent whose store has a row that it cannot read: it says so, and what it knows of it goes on looking after.
 
-use firedrill::domain::run::Run;
+use firedrill::domain::{fis::FisStatus, run::Run};
 use serde_json::Value;
 
 use super::{exits, is_running, tables};
@@ -68,6 +68,32 @@ fn run_that_may_be_running_holds_up_every_start_and_no_stop() {
     disk::execute(&home, "UPDATE runs SET body = substr(body, 2) WHERE experiment = 'slow'");
     home.wait_for("the run that waited", |run| run.experiment.as_str() == "quick" && run.fis.is_some());
     exits(&home.run(&["stop", slow.id.as_str()]), 0, "is being stopped");
+    eventually("the end of what ran", || over(&home, &slow));
+    assert_eq!(agent.terminate(), 0);
+}
+
+#[test]
+fn run_that_cannot_be_read_any_more_is_stopped_where_it_is_known_and_told_where_it_is_not() {
+    let stage = Stage::start(600.0);
+    let home = Home::new(&stage.url(), &tables(&stage));
+    let agent = home.agent();
+    home.json(&["start", "slow"]);
+    let slow = home.wait_for("a run", is_running);
+    disk::execute(&home, "UPDATE runs SET body = 'x' || body");
+    told(&home, &format!("runs, {}", slow.id));
+    let said = |words: &str| {
+        let words = format!("{words}: {}", slow.id);
+        let said = || home.json(&["status"])["store_failure"].as_str().filter(|said| said.contains(&words)).map(drop);
+        eventually("a word about the run", said);
+    };
+    said("their end is not seen, and they are stopped by what was known of them");
+    exits(&home.run(&["stop", slow.id.as_str()]), 0, "its row cannot be read");
+    let is_stopped = || stage.experiments().iter().all(|of| of.status == FisStatus::Stopped).then_some(());
+    eventually("the stop", is_stopped);
+    agent.kill_nine();
+    let agent = home.agent();
+    said("neither watched nor stopped, end them in FIS");
+    disk::execute(&home, "UPDATE runs SET body = substr(body, 2)");
     eventually("the end of what ran", || over(&home, &slow));
     assert_eq!(agent.terminate(), 0);
 }
