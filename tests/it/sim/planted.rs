@@ -108,10 +108,16 @@ pub enum Bug {
     PolicyForgotten,
     /// Less is demanded of a template, and the reason is not told.
     ExceptionUntold,
+    /// How far couriers have come is in memory only.
+    CouriersForgotten,
+    /// A courier passes over what comes after what it carried.
+    CourierAhead,
+    /// A trace that is sent again has another id.
+    SpanIdsDrawn,
 }
 
 /// Every bug, and how the promises that it breaks begin.
-const PLANTS: [(Bug, &[&str]); 40] = [
+const PLANTS: [(Bug, &[&str]); 43] = [
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
@@ -152,6 +158,9 @@ const PLANTS: [(Bug, &[&str]); 40] = [
     (Bug::TemplateToldLate, &["policy", "unknown"]),
     (Bug::PolicyForgotten, &["policy"]),
     (Bug::ExceptionUntold, &["untold"]),
+    (Bug::CouriersForgotten, &["span"]),
+    (Bug::CourierAhead, &["untold"]),
+    (Bug::SpanIdsDrawn, &["span"]),
 ];
 
 impl Bug {
