@@ -150,7 +150,10 @@ pub async fn outlook(settings: &Settings) -> Result<Outlook, Failure> {
     };
     let internal = |error: crate::engine::ports::StoreError| Failure::internal(error.into());
     let rows = store.load().await.map_err(internal)?;
-    let Rows { cursors, runs, halt, stops, ledgers, pauses, deployed } = rows;
+    let Rows { cursors, runs, halt, stops, ledgers, pauses, deployed, withheld: _, unreadable } = rows;
+    if let Some(error) = unreadable {
+        return Err(Failure::internal(error.into()));
+    }
     let mut outlook = Outlook { cursors, runs, stops, halt, ledgers, pauses, deployed, facts: BTreeMap::new() };
     for name in settings.rules.experiments.keys() {
         if let Some(facts) = store.last_facts(name).await.map_err(internal)? {

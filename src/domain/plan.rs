@@ -65,6 +65,42 @@ pub struct Snapshot<'a> {
     pub busy: BTreeSet<RunId>,
     /// Whether places are read before something starts in them.
     pub places: Places,
+    /// What nothing begins of.
+    pub withheld: Withheld,
+}
+
+/// What nothing begins of, since a row about it cannot be read. It is as if nobody had looked: what is due is decided when the
+/// row can be read again. What runs is looked after all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Withheld {
+    /// These experiments.
+    Some(BTreeSet<ExperimentName>),
+    /// Every experiment: nobody knows which the row is about, or what runs beside them.
+    All,
+}
+
+impl Default for Withheld {
+    fn default() -> Self {
+        Self::Some(BTreeSet::new())
+    }
+}
+
+impl Withheld {
+    /// Withholds an experiment too; all where it is not known.
+    pub fn add(&mut self, experiment: Option<ExperimentName>) {
+        match (self, experiment) {
+            (Self::Some(names), Some(name)) => _ = names.insert(name),
+            (of, _) => *of = Self::All,
+        }
+    }
+
+    /// Tells whether nothing of an experiment begins.
+    pub fn holds(&self, experiment: &ExperimentName) -> bool {
+        match self {
+            Self::Some(names) => names.contains(experiment),
+            Self::All => true,
+        }
+    }
 }
 
 /// All chaos is halted: nothing starts, and what runs is stopped unless told otherwise.

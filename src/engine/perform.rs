@@ -1,6 +1,13 @@
 //! Performing: one effect becomes rows and at most one call; the answer becomes an observation.
 
-use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -12,10 +19,10 @@ use super::{
 use crate::domain::{
     experiment::{Place, TemplateSelector},
     fis::{CallFailure, FailureClass, FisExperiment},
-    ids::{EXPERIMENT_TAG, RUN_TAG},
+    ids::{EXPERIMENT_TAG, RUN_TAG, RunId},
     ledger::Definition,
     place::{PlaceFacts, Wanted},
-    plan::Effect,
+    plan::{Effect, Snapshot},
     react,
     run::{Observation, Run, RunState},
     template::TemplateFacts,
@@ -225,4 +232,15 @@ pub(super) fn running_at(run: &Run) -> Option<(Place, String)> {
         }
         _ => None,
     }
+}
+
+/// The runs that begin in this pass, as they are judged.
+pub(super) fn begun(effects: &[Effect], snapshot: &Snapshot<'_>) -> Vec<Run> {
+    let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
+    let begins = |effect: &Effect| {
+        let Effect::Start { run, facts, .. } = effect else { return None };
+        let run = (*runs.get(run)?).clone();
+        Some(Run { facts: facts.clone().or(run.facts), ..run })
+    };
+    effects.iter().filter_map(begins).collect()
 }

@@ -5,7 +5,7 @@ mod carry;
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use crate::domain::{
     ids::{ExperimentName, RunId},
     ledger::{Definition, Ledger},
     place::{PlaceFacts, Wanted},
-    plan::{Explained, Halt, Halting, PauseRow, Pausing, ScheduleKey, Snapshot, StopRequest},
+    plan::{Explained, Halt, Halting, PauseRow, Pausing, ScheduleKey, Snapshot, StopRequest, Withheld},
     run::{Observation, Run},
     template::TemplateFacts,
 };
@@ -121,6 +121,10 @@ pub struct Rows {
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// What is remembered of what open runs are about.
     pub deployed: BTreeMap<DeployedKey, Deployed>,
+    /// What rows that cannot be read are about. A halt among them counts as one that stops what runs, a stop as a stop.
+    pub withheld: Withheld,
+    /// The first of those rows; a [`StoreError::Row`].
+    pub unreadable: Option<Arc<StoreError>>,
 }
 
 /// One change of rows.
@@ -276,9 +280,9 @@ pub enum StoreError {
     #[error("another replica holds the lease")]
     Fenced,
     /// A row holds what this version cannot read.
-    #[error("the store's row `{row}` cannot be read")]
+    #[error("the store's row `{row}` cannot be read; `firedrill store check` names all such rows")]
     Row {
-        /// Which.
+        /// Which: its table, and what names it there.
         row: String,
         /// Why.
         #[source]
@@ -302,6 +306,11 @@ impl StoreError {
             Self::Query { action: "write", .. } | Self::Refused { .. } => StoreDid::Write,
             Self::Query { .. } | Self::Row { .. } | Self::Fenced => StoreDid::Pass,
         }
+    }
+
+    /// Tells whether the store works, and it is a row that is in the way: that of one change, and of no other.
+    pub fn is_of_a_row(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Row { .. })
     }
 }
 

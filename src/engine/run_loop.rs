@@ -217,6 +217,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             hints,
             busy: calls.busy.clone(),
             places: Places::Read,
+            withheld: rows.withheld,
         };
         let (effects, wake) = plan::plan_and_wake(&snapshot, now);
         let (wanted, decided): (Vec<Effect>, Vec<Effect>) =
@@ -225,16 +226,20 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         if decided.is_empty() {
             self.witness.surveyed(&snapshot, now);
         }
-        let begun = if decided.is_empty() { Vec::new() } else { begun(&wanted, &snapshot) };
+        let begun = if decided.is_empty() { Vec::new() } else { perform::begun(&wanted, &snapshot) };
         let performed = match self.perform(wanted, &snapshot, now, calls).await {
-            Err(error) if !matches!(error, StoreError::Refused { .. }) => return Err(error),
+            Err(error) if !error.is_of_a_row() => return Err(error),
             performed => performed,
         };
         let changed = self.record(decided, &snapshot, &begun, now).await?;
         performed?;
-        self.witness.store_worked(StoreDid::Pass);
+        match &rows.unreadable {
+            Some(error) => self.witness.store_failed(error),
+            None => self.witness.store_worked(StoreDid::Pass),
+        }
         // Rows have changed, so the survey is out of date: look again at once.
-        let soon = now.saturating_add(LOOK_AGAIN).unwrap_or(now);
+        let soon = if rows.unreadable.is_some() { STORE_RETRY } else { LOOK_AGAIN };
+        let soon = now.saturating_add(soon).unwrap_or(now);
         Ok(Pass::Wake(if changed { now } else { wake.map_or(soon, |wake| wake.min(soon)) }))
     }
 
@@ -357,7 +362,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             changed |= committed.contains(&Some(Committed::Done));
             match unwritten {
                 None => {}
-                Some(refused @ StoreError::Refused { .. }) => failed = Some(refused),
+                Some(error) if error.is_of_a_row() => failed = Some(error),
                 Some(error) => return Err(error),
             }
         }
@@ -414,7 +419,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             Ok(committed) => return (committed.into_iter().map(Some).collect(), None),
             Err(failed) => failed,
         };
-        if changes.len() < 2 || !matches!(failed, StoreError::Refused { .. }) {
+        if changes.len() < 2 || !failed.is_of_a_row() {
             return (vec![None; changes.len()], Some(failed));
         }
         let (mut each, mut failed) = (Vec::new(), None);
@@ -472,17 +477,6 @@ impl Rests {
             _ => None,
         }
     }
-}
-
-/// The runs that begin in this pass, as they are judged.
-fn begun(effects: &[Effect], snapshot: &Snapshot<'_>) -> Vec<Run> {
-    let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
-    let begins = |effect: &Effect| {
-        let Effect::Start { run, facts, .. } = effect else { return None };
-        let run = (*runs.get(run)?).clone();
-        Some(Run { facts: facts.clone().or(run.facts), ..run })
-    };
-    effects.iter().filter_map(begins).collect()
 }
 
 /// The call that stops a run, without a look at its row.

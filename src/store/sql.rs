@@ -2,9 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -17,9 +18,9 @@ use super::{
 };
 use crate::{
     domain::{
-        ids::{ExperimentName, RunId},
+        ids::{ExperimentName, Name, RunId},
         ledger::Ledger,
-        plan::{Halt, Halting, PauseRow, Pausing, StopRequest},
+        plan::{Halt, HaltRunning, Halting, PauseRow, Pausing, StopRequest},
         run::Run,
     },
     engine::ports::{
@@ -30,7 +31,7 @@ use crate::{
 /// Most messages in quarantine; with bodies of up to 256 KiB they take 256 MiB. The oldest go first.
 pub const MAX_QUARANTINED: i64 = 1_000;
 
-/// A row of [`Statement::Rows`]: its table, what names it, its body, and a time.
+/// A row of [`Statement::Rows`]: its table, what names it, its body, and a number.
 type Columns = (Text, Option<Text>, Option<Text>, Option<Text>, Option<i64>);
 
 impl Store for SqlStore {
@@ -53,29 +54,11 @@ impl Store for SqlStore {
         let found: Vec<Columns> = self.database.read(Statement::Rows, &[(); 0]).await?;
         let take = |known: &Mutex<Parsed>| std::mem::take(&mut *known.lock().unwrap_or_else(PoisonError::into_inner));
         let (mut known, mut parsed, mut rows) = (take(&self.parsed), Parsed::default(), Rows::default());
-        for (table, first, second, body, us) in found {
+        for (table, first, second, body, number) in found {
             let text = |column: Option<Text>| column.map_or_else(String::new, |text| text.0);
-            let (first, second, body) = (text(first), text(second), text(body));
-            match &*table {
-                "cursors" => {
-                    let key = (name("cursors", &first)?, name("cursors", &second)?);
-                    rows.cursors.insert(key, from_us("cursors", us.unwrap_or_default())?);
-                }
-                "runs" => rows.runs.push(again(&mut known.runs, &mut parsed.runs, body, "runs")?),
-                "deployments" => {
-                    rows.deployed.insert((name("deployments", &first)?, second), from_json("deployments", &body)?);
-                }
-                "halt" => rows.halt = Some(from_json("halt", &body)?),
-                "stop_requests" => {
-                    rows.stops.insert(RunId::from_text(&first), from_json("stop_requests", &body)?);
-                }
-                "ledgers" => {
-                    let ledger = again(&mut known.ledgers, &mut parsed.ledgers, body, "ledgers")?;
-                    rows.ledgers.insert(name("ledgers", &first)?, ledger);
-                }
-                _pauses => {
-                    rows.pauses.insert(name("pauses", &first)?, from_json("pauses", &body)?);
-                }
+            let row = Row { first: text(first), second: text(second), body: text(body), number };
+            if let Err(error) = row.read(&table, &mut known, &mut parsed, &mut rows) {
+                row.withhold(&table, error, &mut rows);
             }
         }
         *self.parsed.lock().unwrap_or_else(PoisonError::into_inner) = parsed;
@@ -221,6 +204,68 @@ async fn opened_by_copy<'a>(tx: &mut Tx<'_>, event: &EventRow, runs: &'a [Run]) 
     Ok(new)
 }
 
+/// A row of [`Columns`], of some table.
+struct Row {
+    first: String,
+    second: String,
+    body: String,
+    number: Option<i64>,
+}
+
+impl Row {
+    /// Reads it into its place.
+    fn read(&self, table: &str, known: &mut Parsed, parsed: &mut Parsed, rows: &mut Rows) -> Result<(), StoreError> {
+        let Self { first, second, body, number } = self;
+        match table {
+            "cursors" => {
+                let at = from_us(table, number.unwrap_or_default())?;
+                rows.cursors.insert((name(table, first)?, name(table, second)?), at);
+            }
+            "runs" => rows.runs.push(again(&mut known.runs, &mut parsed.runs, body, table)?),
+            "deployments" => {
+                rows.deployed.insert((name(table, first)?, second.clone()), from_json(table, body)?);
+            }
+            "halt" => rows.halt = Some(from_json(table, body)?),
+            "stop_requests" => {
+                rows.stops.insert(RunId::from_text(first), from_json(table, body)?);
+            }
+            "ledgers" => {
+                let ledger = again(&mut known.ledgers, &mut parsed.ledgers, body, table)?;
+                rows.ledgers.insert(name(table, first)?, ledger);
+            }
+            _pauses => {
+                rows.pauses.insert(name(table, first)?, from_json(table, body)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that it cannot be read, and what it may be about.
+    fn withhold(&self, table: &str, error: StoreError, rows: &mut Rows) {
+        let by = || format!("somebody whose row in `{table}` cannot be read");
+        let at = Timestamp::UNIX_EPOCH;
+        match table {
+            // What may be running is in the way of others, nobody knows of which.
+            "runs" if self.number != Some(0) => rows.withheld.add(None),
+            "runs" => rows.withheld.add(Name::parse(&self.second).ok()),
+            "halt" => {
+                let running = HaltRunning::Stop;
+                rows.halt = Some(Halt { at, by: by(), reason: None, running, levers: Vec::new() });
+                rows.withheld.add(None);
+            }
+            "stop_requests" => {
+                let stop = StopRequest { at, by: by(), reason: None };
+                rows.stops.insert(RunId::from_text(&self.first), stop);
+            }
+            _ => rows.withheld.add(Name::parse(&self.first).ok()),
+        }
+        if let (None, StoreError::Row { row, source }) = (&rows.unreadable, error) {
+            let row = format!("{row}, {}", self.first);
+            rows.unreadable = Some(Arc::new(StoreError::Row { row, source }));
+        }
+    }
+}
+
 /// What texts said when they were last read: most rows are the same in the next pass.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
@@ -232,12 +277,12 @@ pub(super) struct Parsed {
 fn again<T: DeserializeOwned + Clone>(
     known: &mut HashMap<String, T>,
     parsed: &mut HashMap<String, T>,
-    body: String,
+    body: &str,
     row: &str,
 ) -> Result<T, StoreError> {
-    let value = match known.remove(&body) {
-        Some(value) => value,
-        None => from_json(row, &body)?,
+    let (body, value) = match known.remove_entry(body) {
+        Some(known) => known,
+        None => (body.to_owned(), from_json(row, body)?),
     };
     parsed.insert(body, value.clone());
     Ok(value)

@@ -4,7 +4,7 @@
 /// A statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statement {
-    /// All that decisions rest on: its table, what names a row, its body, and a time.
+    /// All that decisions rest on: its table, what names a row, its body, and a time; of a run whether it may be running.
     Rows,
     /// `[experiment, schedule, at]`, each a row; returns those that are new.
     Adopt,

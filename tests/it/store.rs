@@ -10,6 +10,7 @@ mod history;
 mod lease;
 mod opening;
 mod server;
+mod unreadable;
 mod upkeep;
 
 use std::{
@@ -86,14 +87,8 @@ macro_rules! shown_of_databases {
         }
     };
 }
+pub use crate::support::store::empty;
 use shown_of_databases;
-
-/// An empty store in a folder that goes with it.
-pub async fn empty() -> (TempDir, SqlStore) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = SqlStore::open(&folder.path().join("state")).await.expect("a store");
-    (folder, store)
-}
 
 /// An empty store of a server, which holds the lease.
 pub async fn empty_on(server: &Postgres, database: &str) -> SqlStore {

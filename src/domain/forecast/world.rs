@@ -15,7 +15,7 @@ use crate::domain::{
     fis::{FisAction, FisExperiment, FisStatus},
     ids::{ExperimentName, RunId},
     ledger::Definition,
-    plan::{self, Effect, Explained, Mode, Places, Snapshot},
+    plan::{self, Effect, Explained, Mode, Places, Snapshot, Withheld},
     run::{Adopted, HoldReason, Observation, Run, RunState, StopRequestState, Trigger},
     template::{TemplateAction, TemplateFacts},
 };
@@ -76,6 +76,7 @@ impl<'a> World<'a> {
             hints: BTreeMap::new(),
             busy: BTreeSet::new(),
             places: Places::AssumedFine,
+            withheld: Withheld::default(),
         };
         let mut world = Self {
             snapshot,

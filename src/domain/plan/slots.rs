@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Effect, Mode, ScheduleKey, Snapshot, Survey};
+use super::{Effect, Mode, ScheduleKey, Snapshot, Survey, Withheld};
 use crate::domain::{
     experiment::Experiment,
     ids::{ExperimentName, ScheduleName},
@@ -22,7 +22,7 @@ const UNSEEN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 pub const MISSED_COUNT_LIMIT: u32 = 10_000;
 
 pub(super) fn survey(snapshot: &Snapshot<'_>, now: Timestamp, survey: &mut Survey) {
-    if snapshot.mode != Mode::Active {
+    if snapshot.mode != Mode::Active || snapshot.withheld == Withheld::All {
         return;
     }
     // Experiments and cursors are in the same order, so one walk over both finds what belongs together.
@@ -32,6 +32,9 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, now: Timestamp, survey: &mut Surve
         let mut known: Vec<(&ScheduleKey, Timestamp)> = Vec::new();
         while let Some((key, cursor)) = cursors.next_if(|(key, _)| key.0 <= experiment.name) {
             if key.0 == experiment.name { known.push((key, *cursor)) } else { gone.push(key) }
+        }
+        if snapshot.withheld.holds(&experiment.name) {
+            continue;
         }
         let declared = survey_one(experiment, &known, now, survey);
         gone.extend(known.iter().map(|(key, _)| *key).filter(|key| !declared.contains(&key.1)));

@@ -88,7 +88,7 @@ pub(super) fn survey(
     now: Timestamp,
     survey: &mut Survey,
 ) -> Begins {
-    if snapshot.mode != Mode::Active {
+    if snapshot.mode != Mode::Active || snapshot.withheld.holds(&run.experiment) {
         return Begins::NotNow;
     }
     let Some(experiment) = snapshot.rules.experiments.get(&run.experiment) else {
@@ -158,7 +158,11 @@ pub(super) fn survey_again(
     let case = |experiment| Case { snapshot, experiment, run, going, around, now };
     let ending = match judge_again(snapshot, run, around, doubt, now) {
         // While shutting down nothing is begun, not even again.
-        Again::Clear(_) | Again::NeedsPlace(_) if snapshot.mode != Mode::Active => return,
+        Again::Clear(_) | Again::NeedsPlace(_)
+            if snapshot.mode != Mode::Active || snapshot.withheld.holds(&run.experiment) =>
+        {
+            return;
+        }
         Again::Clear(_) | Again::NeedsPlace(_) if !is_due(next_at, BACKOFF_LIMIT, now) => {
             return survey.wake_at(next_at);
         }

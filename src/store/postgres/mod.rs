@@ -80,7 +80,8 @@ impl Postgres {
 
     async fn connection(&self) -> Result<Connection, sqlx::Error> {
         let acquired = match self.pool.acquire().await {
-            Err(error) if self.hosts.may_differ(&error) => {
+            // Another host may take writes by now, or another password be asked for; and a pool does not say what is wrong.
+            Err(_) => {
                 let (options, _found) = self.hosts.primary(&[]).await?;
                 self.pool.set_connect_options(options);
                 self.pool.acquire().await

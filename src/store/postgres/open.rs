@@ -70,12 +70,6 @@ impl Hosts {
         Ok(Self { hosts, password_file: at.password_file.clone() })
     }
 
-    /// Tells whether to look for the host that takes writes anew: it may be another by now, and so may the password.
-    pub(super) fn may_differ(&self, error: &sqlx::Error) -> bool {
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        self.hosts.len() > 1 || (self.password_file.is_some() && code.is_some_and(|code| code.starts_with("28")))
-    }
-
     /// Connects to the first host that takes writes, with the password as it is now; returns how, and the connection, which
     /// has some more settings.
     ///

@@ -7,8 +7,8 @@ use crate::store::statement::{Statement, given};
 given! {
     // One statement is one consistent picture; without workers beside each other the parts and the runs keep their order.
     Rows => "SELECT 'cursors', experiment, schedule, NULL::text, at_us FROM cursors
-         UNION ALL SELECT 'runs', NULL, NULL, body, NULL FROM
-             (SELECT body FROM runs WHERE is_open = 1 ORDER BY opened_at_us, seq) AS open
+         UNION ALL SELECT 'runs', id, experiment, body, (phase IN ('starting', 'running', 'stopping'))::int FROM
+             (SELECT id, experiment, body, phase FROM runs WHERE is_open = 1 ORDER BY opened_at_us, seq) AS open
          UNION ALL SELECT 'deployments', experiment, key, body, NULL FROM deployments
              WHERE (experiment, key) IN
                  (SELECT experiment, deployment_key FROM runs WHERE is_open = 1 AND deployment_key IS NOT NULL)

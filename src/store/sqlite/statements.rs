@@ -1,15 +1,17 @@
-//! The statements as SQLite takes them: `?1` is a JSON list, of the parameters or of rows that are lists themselves.
+//! The statements as SQLite takes them: `?1` is a JSON list, of the parameters or of rows that are lists themselves. A body that
+//! is no JSON must not keep others from being read.
 
 use crate::store::statement::{Statement, given};
 
 given! {
     // One statement is one consistent picture. The limit keeps the order of the runs.
     Rows => "SELECT 'cursors', experiment, schedule, NULL, at_us FROM cursors
-         UNION ALL SELECT 'runs', NULL, NULL, body, NULL FROM
-             (SELECT body FROM runs WHERE is_open = 1 ORDER BY opened_at_us, rowid LIMIT -1)
+         UNION ALL SELECT 'runs', id, experiment, body, phase IN ('starting', 'running', 'stopping') FROM
+             (SELECT id, experiment, body, phase FROM runs WHERE is_open = 1 ORDER BY opened_at_us, rowid LIMIT -1)
          UNION ALL SELECT 'deployments', experiment, key, body, NULL FROM deployments
              WHERE (experiment, key) IN
-                 (SELECT experiment, body ->> '$.trigger.deployment.key' FROM runs WHERE is_open = 1)
+                 (SELECT experiment, CASE WHEN json_valid(body) THEN body ->> '$.trigger.deployment.key' END
+                  FROM runs WHERE is_open = 1)
          UNION ALL SELECT 'halt', NULL, NULL, body, NULL FROM halt
          UNION ALL SELECT 'stop_requests', run, NULL, body, NULL FROM stop_requests
          UNION ALL SELECT 'ledgers', experiment, NULL, body, NULL FROM ledgers
@@ -93,7 +95,8 @@ given! {
     PruneDeployments => "DELETE FROM deployments WHERE (experiment, key) IN
          (SELECT experiment, key FROM deployments AS old WHERE changed_at_us < ?1 ->> 0 AND NOT EXISTS
           (SELECT 1 FROM runs WHERE is_open = 1 AND experiment = old.experiment
-           AND body ->> '$.trigger.deployment.key' = old.key) LIMIT ?1 ->> 1)",
+           AND CASE WHEN json_valid(body) THEN body ->> '$.trigger.deployment.key' = old.key ELSE TRUE END)
+          LIMIT ?1 ->> 1)",
     PruneQuarantine => "DELETE FROM quarantine WHERE rowid IN
          (SELECT rowid FROM quarantine WHERE received_at_us < ?1 ->> 0 LIMIT ?1 ->> 1)",
 

@@ -126,7 +126,7 @@ fn starts_again(scene: &Scene) {
 
 #[test]
 fn a_full_disk_starts_nothing_loses_nothing_and_recovers() {
-    let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::On);
+    let mut scene = Scene::new(StoreKind::Sqlite, 1_500.0, Schedules::On);
     let disk = SmallDisk::mount(&mut scene.home);
     let agent = scene.home.spawn();
     answers(&scene.home);
@@ -162,7 +162,7 @@ fn a_full_disk_starts_nothing_loses_nothing_and_recovers() {
 
 #[test]
 fn a_read_only_disk_is_refused_at_the_start() {
-    let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::On);
+    let mut scene = Scene::new(StoreKind::Sqlite, 1_500.0, Schedules::On);
     let disk = SmallDisk::mount(&mut scene.home);
     let agent = scene.home.spawn();
     answers(&scene.home);
@@ -200,7 +200,7 @@ fn writes_fail(agent: &Agent) -> Agent {
 /// The file system turns read-only under the running agent, as after an error of the device: every write fails.
 #[test]
 fn a_disk_that_turns_read_only_starts_nothing_and_recovers() {
-    let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::On);
+    let mut scene = Scene::new(StoreKind::Sqlite, 1_500.0, Schedules::On);
     let agent = scene.home.agent();
     starts_again(&scene);
     let mut strace = writes_fail(&agent);
@@ -224,7 +224,7 @@ fn a_disk_that_turns_read_only_starts_nothing_and_recovers() {
 
 /// Removes the store under the agent; what is known is gone, so that only FIS can tell of doubles afterwards.
 fn gone(experiment: &str, remove: impl FnOnce(&Home)) {
-    let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::On);
+    let mut scene = Scene::new(StoreKind::Sqlite, 1_500.0, Schedules::On);
     let agent = scene.home.agent();
     scene.catches_up(Instant::now());
     starts_again(&scene);
@@ -266,7 +266,7 @@ fn overwrite(home: &Home) {
 
 #[test]
 fn a_store_overwritten_under_the_agent_starts_nothing_twice_and_is_refused_at_the_start() {
-    let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::On);
+    let mut scene = Scene::new(StoreKind::Sqlite, 1_500.0, Schedules::On);
     let agent = scene.home.agent();
     scene.catches_up(Instant::now());
     assert_eq!(agent.terminate(), 0);

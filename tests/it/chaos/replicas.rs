@@ -119,7 +119,9 @@ impl Pair {
     }
 
     fn end(mut self) -> Scene {
-        for agent in self.agents.iter_mut().filter_map(Option::take) {
+        for (home, agent) in self.scene.homes().zip(&mut self.agents) {
+            // Before it listens for signals, one ends it as such.
+            let agent = home.answering(agent.take().expect("a running replica"));
             assert_eq!(agent.terminate(), 0);
         }
         self.scene

@@ -130,7 +130,7 @@ impl Scene {
                 let server = Postgres::with(&["commit_siblings=0"], None);
                 server.database(DATABASE);
                 let standby = (store == StoreKind::Followed).then(|| Postgres::following(&server));
-                let home = Home::on(&stage.url(), "", &url(&server, standby.as_ref()), "one");
+                let home = Home::on(&stage.url(), "", &url([&server].into_iter().chain(&standby)), "one");
                 (Some(server), standby, home)
             }
         };
@@ -160,7 +160,8 @@ impl Scene {
 
     /// Adds a second replica; it does not run yet.
     pub fn with_a_second_replica(mut self) -> Self {
-        let url = url(self.server(), self.standby.as_ref());
+        // It finds the one that takes writes behind the one that does not.
+        let url = url(self.standby.iter().chain(&self.server));
         self.other = Some(Home::on(&self.stage.url(), "", &url, "two"));
         self.configure(Schedules::On);
         self
@@ -279,8 +280,8 @@ impl Scene {
 }
 
 /// Where the rows are: on a server, or on the one of two that takes writes.
-fn url(server: &Postgres, standby: Option<&Postgres>) -> String {
-    let folders = [server].into_iter().chain(standby).map(|server| server.folder().display().to_string());
+fn url<'a>(servers: impl Iterator<Item = &'a Postgres>) -> String {
+    let folders = servers.map(|server| server.folder().display().to_string());
     format!("postgres:///{DATABASE}?host={}&user=postgres", folders.collect::<Vec<_>>().join(","))
 }
 

@@ -152,7 +152,7 @@ fn with_one_and_two(experiment: &str, store: StoreKind, what: impl Fn(&mut Drill
 
 #[test]
 fn a_server_that_is_restarted_or_killed_in_a_commit_loses_nothing() {
-    with_one_and_two("PostgreSQL restarted", StoreKind::Postgres, |drill| {
+    with_one_and_two("restarts", StoreKind::Postgres, |drill| {
         drill.survives(Duration::ZERO, |server| server.stop("INT"), Postgres::run);
         drill.survives(GONE, |server| server.stop("QUIT"), Postgres::run);
         drill.survives(GONE, Postgres::kill_nine, Postgres::run);
@@ -161,7 +161,7 @@ fn a_server_that_is_restarted_or_killed_in_a_commit_loses_nothing() {
 
 #[test]
 fn a_server_that_stands_still_in_a_commit_loses_nothing_and_starts_nothing() {
-    with_one_and_two("PostgreSQL stopped", StoreKind::Postgres, |drill| {
+    with_one_and_two("stops", StoreKind::Postgres, |drill| {
         for time in STOPPED {
             drill.survives(time, |server| server.signal("STOP"), |server| server.signal("CONT"));
         }

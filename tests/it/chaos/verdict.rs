@@ -175,7 +175,8 @@ impl Scene {
     fn conclude(&self, experiment: &str, runs: usize, findings: &Findings) {
         let starts = self.stage.experiments().len();
         let (recovery, gap) = (self.longest_recovery.as_millis(), self.longest_gap.as_millis());
-        let mut row = format!("{experiment}\t{}\t{starts}\t{runs}", self.kills);
+        let place = if self.store == StoreKind::Sqlite { "" } else { " on PostgreSQL" };
+        let mut row = format!("{experiment}{place}\t{}\t{starts}\t{runs}", self.kills);
         for (_, list) in findings.lists() {
             let _written = write!(row, "\t{}", list.len());
         }

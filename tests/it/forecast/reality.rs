@@ -11,7 +11,7 @@ use firedrill::domain::{
     forecast::Outlook,
     ids::{ExperimentName, RunId},
     ledger::{Definition, Ledger},
-    plan::{self, Effect, Mode, PauseRow, Places, ScheduleKey, Snapshot},
+    plan::{self, Effect, Mode, PauseRow, Places, ScheduleKey, Snapshot, Withheld},
     run::{Adopted, HoldReason, Observation, Run, RunState, SkipReason, Trigger},
     template::TemplateFacts,
 };
@@ -84,6 +84,7 @@ impl Reality {
                 hints: BTreeMap::new(),
                 busy: BTreeSet::new(),
                 places: Places::AssumedFine,
+                withheld: Withheld::default(),
             };
             let effects = plan::plan(&snapshot, self.now);
             let wake = if effects.is_empty() { plan::next_wake(&snapshot, self.now) } else { None };

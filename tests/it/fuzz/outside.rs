@@ -21,11 +21,8 @@ use firedrill::{
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
-use super::{Target, driver::corpus, fuzz, text::rules};
-use crate::{
-    store::empty,
-    support::{runs::name, world},
-};
+use super::{Target, driver::corpus, text::rules};
+use crate::support::{runs::name, store::empty, world};
 
 /// What is answered to every request.
 type Answer = Arc<Mutex<(StatusCode, Vec<u8>)>>;
@@ -58,7 +55,7 @@ const MEMBERS: &[&str] = &[
 ];
 
 /// A template as FIS answers it.
-fn template() -> Value {
+fn answer_of_fis() -> Value {
     json!({"experimentTemplate": {
         "id": "EXT1a2b3c4d5e6f7", "arn": "arn:aws:fis:us-east-1:123456789012:experiment-template/EXT1a2b3c4d5e6f7",
         "description": "a drill", "roleArn": "arn:aws:iam::123456789012:role/drill", "creationTime": 1_767_225_600.5,
@@ -74,8 +71,7 @@ fn template() -> Value {
     }})
 }
 
-#[test]
-fn template_is_read_or_refused() {
+pub fn template() -> Target {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -91,7 +87,7 @@ fn template_is_read_or_refused() {
     let fis = AwsFis::new(Arc::new(Places::with_credentials(credentials)));
     let selector = TemplateSelector::Id("EXT1a2b3c4d5e6f7".to_owned());
     let experiment = world::experiment();
-    let mut check = |input: &[u8]| {
+    let check = move |input: &[u8]| {
         let statuses =
             [StatusCode::OK, StatusCode::OK, StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::BAD_GATEWAY];
         *answer.lock().expect("no panic") = (statuses[input.len() % statuses.len()], input.to_vec());
@@ -114,27 +110,27 @@ fn template_is_read_or_refused() {
         }
     };
     let refusal = json!({"__type": "ResourceNotFoundException", "message": "there is none"});
-    fuzz(Target {
+    Target {
         name: "template",
         folder: corpus("template"),
-        seeds: vec![template().to_string().into_bytes(), refusal.to_string().into_bytes()],
+        seeds: vec![answer_of_fis().to_string().into_bytes(), refusal.to_string().into_bytes()],
         words: MEMBERS,
         rounds: 400,
-        check: &mut check,
-    });
+        check: Box::new(check),
+    }
 }
 
-/// A message is recorded, or put aside with a reason: it is never refused by the store and never lost.
-#[test]
-fn message_is_recorded_or_put_aside() {
+pub fn message() -> Target {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
-    let (_sender, rules) = watch::channel(Arc::new(rules(folder.path())));
-    let (_folder, store) = runtime.block_on(empty());
+    let (sender, rules) = watch::channel(Arc::new(rules(folder.path())));
+    let (folder, store) = runtime.block_on(empty());
     let store = Arc::new(store);
     let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
     let mut number = 0_u64;
-    let mut check = |input: &[u8]| {
+    let check = move |input: &[u8]| {
+        // They go when the target goes.
+        let _kept = (&folder, &sender);
         number += 1;
         let message = Message {
             queue: name("q"),
@@ -163,7 +159,7 @@ fn message_is_recorded_or_put_aside() {
     let mut seeds: Vec<Vec<u8>> =
         firedrill::domain::event::catalogue::samples().map(|(_, sample)| sample.to_string().into_bytes()).collect();
     seeds.push(b"no event".to_vec());
-    fuzz(Target {
+    Target {
         name: "message",
         folder: corpus("message"),
         seeds,
@@ -179,6 +175,6 @@ fn message_is_recorded_or_put_aside() {
             "\"Type\":\"Notification\",\"Message\":\"",
         ],
         rounds: 150,
-        check: &mut check,
-    });
+        check: Box::new(check),
+    }
 }

@@ -17,7 +17,7 @@ use firedrill::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Target, driver::corpus, fuzz};
+use super::{Target, driver::corpus};
 use crate::{
     pattern::{agree, generated::Source},
     support::{repository, runs, world},
@@ -78,11 +78,10 @@ const KEYS: &[&str] = &[
     "= -5",
 ];
 
-#[test]
-fn config_is_read_or_refused() {
+pub fn config() -> Target {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("a.toml");
-    let mut check = |input: &[u8]| {
+    let check = move |input: &[u8]| {
+        let file = folder.path().join("a.toml");
         std::fs::write(&file, input).expect("a file");
         // Lines of the file that begin so are variables too.
         let text = String::from_utf8_lossy(input);
@@ -112,7 +111,7 @@ fn config_is_read_or_refused() {
             }
         }
     };
-    fuzz(Target {
+    Target {
         name: "config",
         folder: corpus("config"),
         seeds: files(&[
@@ -123,8 +122,8 @@ fn config_is_read_or_refused() {
         ]),
         words: KEYS,
         rounds: 600,
-        check: &mut check,
-    });
+        check: Box::new(check),
+    }
 }
 
 /// Looks at slots, which must come one after the other.
@@ -143,12 +142,11 @@ fn slots(schedules: &[firedrill::domain::schedule::Schedule]) -> usize {
     seen
 }
 
-#[test]
-fn event_is_read_or_refused() {
+pub fn event() -> Target {
     let folder = tempfile::tempdir().expect("a folder");
     let rules = rules(folder.path());
     let envelope = Envelope { source: "github".to_owned(), detail_type: "push".to_owned() };
-    let mut check = |input: &[u8]| {
+    let check = move |input: &[u8]| {
         let text = String::from_utf8_lossy(input);
         let read = event::read(&text, "m-1", &rules.mappings);
         let enveloped = event::read_enveloped(&text, "m-1", &rules.mappings, &envelope);
@@ -183,7 +181,7 @@ fn event_is_read_or_refused() {
     seeds.extend(catalogue::samples().map(|(_, sample)| sample.to_string().into_bytes()));
     let sns = serde_json::json!({"Type": "Notification", "MessageId": "s-1", "Message": catalogue::samples().next().expect("one").1.to_string()});
     seeds.push(sns.to_string().into_bytes());
-    fuzz(Target { name: "event", folder: corpus("event"), seeds, words: JSON, rounds: 3_000, check: &mut check });
+    Target { name: "event", folder: corpus("event"), seeds, words: JSON, rounds: 3_000, check: Box::new(check) }
 }
 
 /// Words of JSON and of events.
@@ -219,10 +217,9 @@ const JSON: &[&str] = &[
     "[{\"equals-ignore-case\":\"Ab\"}]",
 ];
 
-#[test]
-fn pattern_agrees_with_the_naive_matcher_or_is_refused() {
+pub fn pattern() -> Target {
     let samples: Vec<String> = catalogue::samples().map(|(_, sample)| sample.to_string()).collect();
-    let mut check = |input: &[u8]| {
+    let check = move |input: &[u8]| {
         agree::check(&mut Source::of(input));
         let text = String::from_utf8_lossy(input);
         match Pattern::parse_text(&text) {
@@ -237,7 +234,7 @@ fn pattern_agrees_with_the_naive_matcher_or_is_refused() {
     let cases = std::fs::read_to_string(repository().join("tests/it/pattern/public.jsonl")).expect("a file");
     let cases = cases.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
     let seeds = cases.map(|case| case["pattern"].to_string().into_bytes()).collect();
-    fuzz(Target { name: "pattern", folder: corpus("pattern"), seeds, words: JSON, rounds: 1_000, check: &mut check });
+    Target { name: "pattern", folder: corpus("pattern"), seeds, words: JSON, rounds: 1_000, check: Box::new(check) }
 }
 
 /// Words of calendars.
@@ -277,12 +274,11 @@ const LINES: &[&str] = &[
     "STATUS:CANCELLED\r\n",
 ];
 
-#[test]
-fn calendar_is_read_or_refused() {
+pub fn calendar() -> Target {
     let zone = TimeZone::get("America/New_York").expect("a zone");
     let hours = |hours: i64| now() + SignedDuration::from_hours(hours);
     let (from, to) = (hours(-24 * 40), hours(24 * 400));
-    let mut check = |input: &[u8]| {
+    let check = move |input: &[u8]| {
         let text = String::from_utf8_lossy(input);
         let found = Found::File { text: text.clone().into_owned(), timezone: "America/New_York".to_owned() };
         let content = found.content(now());
@@ -319,7 +315,7 @@ fn calendar_is_read_or_refused() {
             calendar.next_transition(at).is_ok()
         )
     };
-    fuzz(Target {
+    Target {
         name: "calendar",
         folder: corpus("calendar"),
         seeds: files(&[
@@ -330,8 +326,8 @@ fn calendar_is_read_or_refused() {
         ]),
         words: LINES,
         rounds: 800,
-        check: &mut check,
-    });
+        check: Box::new(check),
+    }
 }
 
 /// Spans are none of them empty, and they are joined.
@@ -347,7 +343,7 @@ fn round_trip<T: Serialize + DeserializeOwned + Debug>(value: &T) {
     assert_eq!(serde_json::to_string(&again).expect("JSON"), text);
 }
 
-fn row<T: Serialize + DeserializeOwned + Debug>(text: &str) -> String {
+fn read_row<T: Serialize + DeserializeOwned + Debug>(text: &str) -> String {
     match serde_json::from_str::<T>(text) {
         Ok(value) => {
             round_trip(&value);
@@ -357,11 +353,10 @@ fn row<T: Serialize + DeserializeOwned + Debug>(text: &str) -> String {
     }
 }
 
-#[test]
-fn row_is_read_or_refused_and_written_as_it_was_read() {
+pub fn row() -> Target {
     let story = runs::completed();
     let observed: Vec<_> = story.journal.iter().map(|entry| entry.observation.clone()).collect();
-    let mut check = |input: &[u8]| {
+    let check = move |input: &[u8]| {
         let text = String::from_utf8_lossy(input);
         if let Ok(run) = serde_json::from_str::<Run>(&text) {
             round_trip(&run);
@@ -374,13 +369,13 @@ fn row_is_read_or_refused_and_written_as_it_was_read() {
             }
         }
         let rows = [
-            row::<Run>(&text),
-            row::<JournalEntry>(&text),
-            row::<TemplateFacts>(&text),
-            row::<Halt>(&text),
-            row::<Pause>(&text),
-            row::<StopRequest>(&text),
-            row::<Found>(&text),
+            read_row::<Run>(&text),
+            read_row::<JournalEntry>(&text),
+            read_row::<TemplateFacts>(&text),
+            read_row::<Halt>(&text),
+            read_row::<Pause>(&text),
+            read_row::<StopRequest>(&text),
+            read_row::<Found>(&text),
         ];
         rows.join(" / ")
     };
@@ -389,7 +384,7 @@ fn row_is_read_or_refused_and_written_as_it_was_read() {
     seeds.extend(story.journal.iter().map(|entry| text(entry)));
     seeds.push(text(&world::facts(60, now())));
     seeds.push(text(&world::slot_run("10:00:00")));
-    fuzz(Target { name: "row", folder: corpus("row"), seeds, words: JSON, rounds: 3_000, check: &mut check });
+    Target { name: "row", folder: corpus("row"), seeds, words: JSON, rounds: 3_000, check: Box::new(check) }
 }
 
 /// Values of several types, as JSON.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::{Experiment, Overlap, Place},
     fis::{CallFailure, FailureClass},
-    plan::{DOUBT_LOOKS, LOST_AFTER_FAILURES, Mode},
+    plan::{DOUBT_LOOKS, LOST_AFTER_FAILURES, Mode, Withheld},
     react,
     run::{Observation, Run},
 };
@@ -88,6 +88,7 @@ fn start_that_left_nothing_is_repeated_under_the_same_token() {
     assert_eq!(run.id.client_token(), slot_run("10:00:00").id.client_token());
     check(&world(run.clone()), "10:00:14.999", &["wake 10:00:15"]);
     check(&world(run.clone()), "10:00:15", &["A start EXT1"]);
+    check(&World { withheld: Withheld::All, ..world(run.clone()) }, "10:00:15", &[]);
     check(&World { mode: Mode::Draining, ..world(run) }, "10:00:15", &[]);
 }
 

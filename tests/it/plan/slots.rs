@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use firedrill::domain::{
     experiment::Experiment,
-    plan::Mode,
+    plan::{Mode, Withheld},
     schedule::{MissedPolicy, Schedule},
 };
 use jiff::SignedDuration;
@@ -154,6 +154,16 @@ fn times_of_a_slots_run_follow_from_the_slot_and_not_from_now() {
     let times = [run.opened_at, run.not_before, run.start_by].map(short);
     assert_eq!(times, ["10:04:00", "10:00:00", "10:10:00"]);
     assert_eq!(run.hold_until, None);
+}
+
+#[test]
+fn nothing_is_opened_or_forgotten_of_what_a_row_that_cannot_be_read_is_about() {
+    let world = hourly(MissedPolicy::Latest).with_cursor("nightly", "09:00:00").with_cursor("gone", "09:00:00");
+    for withheld in [Withheld::All, Withheld::Some([name("probe")].into())] {
+        check(&World { withheld: withheld.clone(), ..world.clone() }, "10:00:00", &[]);
+        // The cursor may be the very row.
+        check(&World { cursors: BTreeMap::new(), withheld, ..world.clone() }, "10:00:00", &[]);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::{Experiment, Overlap, Place, Rules, TemplateSelector},
     fis::FailureClass,
-    plan::{self, Effect, HaltRunning, Mode},
+    plan::{self, Effect, HaltRunning, Mode, Withheld},
     react,
     run::{HoldReason, Observation, Run},
     window::{NameGlob, OnEntry, Scope, WindowKind, Windows},
@@ -132,6 +132,16 @@ fn nothing_begins_while_the_agent_shuts_down() {
         check(&World { mode, ..due() }, "10:00:00", &[]);
         check(&World { mode, ..due() }, "12:00:00", &[]);
     }
+}
+
+#[test]
+fn nothing_begins_of_what_a_row_that_cannot_be_read_is_about() {
+    for withheld in [Withheld::All, Withheld::Some([name("probe")].into())] {
+        check(&World { withheld: withheld.clone(), ..due() }, "10:00:00", &[]);
+        check(&World { withheld, ..due() }, "12:00:00", &[]);
+    }
+    let another = Withheld::Some([name("another")].into());
+    check(&World { withheld: another, ..due() }, "10:00:00", &["A start EXT1"]);
 }
 
 #[test]

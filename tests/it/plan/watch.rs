@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::Place,
     fis::{CallFailure, FailureClass, FisStatus},
-    plan::{HaltRunning, LOST_AFTER_FAILURES, Mode},
+    plan::{HaltRunning, LOST_AFTER_FAILURES, Mode, Withheld},
     react,
     run::{Adopted, Observation, Run, RunState, StopCause},
     window::{NameGlob, OnEntry, Scope, Window, WindowKind, Windows},
@@ -97,6 +97,7 @@ fn stop_has_its_cause_in_one_order() {
     check(&no_halt, "11:00:00", &["A stop: the agent's shutdown"]);
     let active = World { mode: Mode::Active, ..no_halt };
     check(&active, "11:00:00", &["A stop: its `max_duration`"]);
+    check(&World { withheld: Withheld::All, ..active.clone() }, "11:00:00", &["A stop: its `max_duration`"]);
     check(&active, "10:00:01", &["A stop: window `freeze`"]);
     check(&active, "10:00:00", &["wake 10:00:01"]);
 }

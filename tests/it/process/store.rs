@@ -1,6 +1,7 @@
 //! `firedrill store` on the files of a real agent, beside it and without it.
 
 mod moves;
+mod unreadable;
 
 use std::{
     fs::{self, File},

@@ -264,8 +264,9 @@ impl Journal for MemoryStore {
 
     async fn move_courier(&self, name: &'static str, seq: i64) -> Result<(), StoreError> {
         let ahead = if self.nature.bug() == Bug::CourierAhead { 1 } else { 0 };
-        self.write(move |tables, _| {
-            if self.is_fenced(tables) {
+        let (seat, fence) = (self.place.seat, *self.place.fence.lock().expect("one thread"));
+        self.write(move |tables, now| {
+            if tables.is_fenced(seat, fence, now) {
                 return Err(StoreError::Fenced);
             }
             let positions = &mut tables.couriers;

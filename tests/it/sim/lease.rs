@@ -3,16 +3,32 @@
 //! Times are true time: nobody looks at a clock that is set. Whoever stands by takes the lease after it has seen it stay
 //! the same for as long as it lasts.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
-use firedrill::engine::ports::{Lease, StoreError};
+use firedrill::engine::ports::{Change, Committed, Lease, StoreError};
 use tokio::time::Instant;
 
 use super::{
     nature::Nature,
     planted::Bug,
-    store::{MemoryStore, Tables},
+    scenario::SECOND_MS,
+    store::{MemoryStore, Tables, failed},
 };
+
+/// How long who writes waits for an answer, in milliseconds.
+const ANSWER_MS: u64 = 8 * SECOND_MS;
+
+/// Longest time that a late answer takes, in milliseconds.
+const BACK_MS: u64 = 5 * SECOND_MS;
+
+/// Longest time of what is not late on a slow way, in milliseconds.
+const PROMPT_MS: u64 = 100;
+
+/// Transactions on their way to the database, by when they arrive: they do, whatever became of their senders.
+pub type Post = BTreeMap<(u64, u64), Box<dyn FnOnce(&mut Tables, u64) + Send>>;
 
 /// A process at the store. One that comes back after a crash is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -31,11 +47,15 @@ pub struct Held {
     pub seat: Seat,
     /// When it was given back.
     pub released: Option<u64>,
+    /// By whom.
+    pub released_by: Option<Seat>,
 }
 
 /// A write that only the holder may make.
 #[derive(Debug, Clone, Copy)]
 pub struct Written {
+    /// When.
+    pub at: u64,
     /// Under which number it was made.
     pub fence: u64,
     pub seat: Seat,
@@ -84,7 +104,7 @@ impl LeaseRow {
             None => 1,
         };
         self.renew(now);
-        self.terms.push(Held { from: now, fence, seat, released: None });
+        self.terms.push(Held { from: now, fence, seat, released: None, released_by: None });
         Ok(fence)
     }
 
@@ -117,7 +137,7 @@ struct Seen {
 pub struct Place {
     pub seat: Seat,
     /// The number of the term in which it last held the lease.
-    fence: Mutex<u64>,
+    pub(super) fence: Mutex<u64>,
     seen: Arc<Mutex<Option<Seen>>>,
 }
 
@@ -125,7 +145,13 @@ impl MemoryStore {
     /// The same rows, as another process sees them.
     pub fn seat(&self, seat: Seat) -> Self {
         let place = Place { seat, ..Place::default() };
-        Self { nature: self.nature.clone(), tables: Arc::clone(&self.tables), before: Arc::clone(&self.before), place }
+        Self {
+            nature: self.nature.clone(),
+            tables: Arc::clone(&self.tables),
+            before: Arc::clone(&self.before),
+            post: Arc::clone(&self.post),
+            place,
+        }
     }
 
     pub(super) async fn hold_lease(&self) -> Result<Lease, StoreError> {
@@ -138,7 +164,7 @@ impl MemoryStore {
         };
         let asked = Instant::now();
         let (nature, seen) = (self.nature.clone(), Arc::clone(&self.place.seen));
-        let taken = self.write(move |tables, now| tables.take_lease(seat, &seen, now, &nature)).await?;
+        let taken = self.send(move |tables, now| tables.take_lease(seat, &seen, now, &nature)).await?;
         let (bug, ttl) = (self.nature.bug(), std::time::Duration::from_millis(ttl));
         Ok(match taken {
             Ok(fence) => {
@@ -153,30 +179,87 @@ impl MemoryStore {
     pub(super) async fn release_lease(&self) -> Result<(), StoreError> {
         let seat = self.place.seat;
         let nature = self.nature.clone();
-        self.write(move |tables, now| {
-            if let Some(term) = tables.lease.terms.last_mut().filter(|term| term.seat == seat) {
+        self.send(move |tables, now| {
+            let last = tables.lease.terms.last_mut().filter(|term| term.released.is_none());
+            if let Some(term) = last.filter(|term| term.seat == seat || nature.bug() == Bug::ReleaseNotFenced) {
                 nature.say(|| format!("store: replica {} gives the lease back", seat.replica));
-                term.released.get_or_insert(now);
+                (term.released, term.released_by) = (Some(now), Some(seat));
             }
         })
         .await
     }
 
-    /// Whether the lease is another's; if it is not, somebody who may writes.
-    pub(super) fn is_fenced(&self, tables: &mut Tables) -> bool {
-        if tables.lease.ttl_ms.is_none() {
-            return false;
-        }
+    pub(super) async fn commit_fenced(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+        let (nature, seat, changes) = (self.nature.clone(), self.place.seat, changes.to_vec());
         let fence = *self.place.fence.lock().expect("one thread");
-        let is_mine = tables.lease.holder().is_some_and(|term| term.fence == fence && term.seat == self.place.seat);
-        if is_mine {
-            tables.lease.writes.push(Written { fence, seat: self.place.seat });
+        self.send(move |tables, now| {
+            if tables.is_fenced(seat, fence, now) {
+                nature.say(|| format!("store: replica {} is fenced", seat.replica));
+                return Err(StoreError::Fenced);
+            }
+            Ok(changes.into_iter().map(|change| tables.make(change, &nature, now)).collect())
+        })
+        .await?
+    }
+
+    /// Makes a transaction that a lease has a say in. On a slow way it arrives whatever became of its sender: that may have
+    /// given up, stand still, be gone or have lost the lease by then.
+    async fn send<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Tables, u64) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let sent = self.nature.elapsed();
+        let ttl = self.with(|tables| tables.lease.ttl_ms);
+        let Some(ttl) = ttl.filter(|_| self.nature.cut(self.place.seat.replica).slow_until > sent) else {
+            return self.write(change).await;
+        };
+        let (there, back) = self.nature.draw(|c| {
+            let [there, back] = [2 * ttl, BACK_MS].map(|late| if c.one_in(3) { late } else { PROMPT_MS });
+            (c.between(1, there), c.between(1, back))
+        });
+        let reply = Arc::new(Mutex::new(None));
+        let answer = Arc::clone(&reply);
+        self.put(sent + there, move |tables, now| {
+            *answer.lock().expect("one thread") = Some(change(tables, now));
+        });
+        self.nature.let_pass((there + back).min(ANSWER_MS)).await;
+        let answer = self.with(|_| reply.lock().expect("one thread").take());
+        answer.filter(|_| there + back <= ANSWER_MS).ok_or_else(|| {
+            self.nature.say(|| format!("store: no answer for replica {}", self.place.seat.replica));
+            failed("write")
+        })
+    }
+
+    fn put(&self, at: u64, transaction: impl FnOnce(&mut Tables, u64) + Send + 'static) {
+        let mut post = self.post.lock().expect("one thread");
+        let number = post.last_key_value().map_or(0, |((_, number), _)| number + 1);
+        post.insert((at, number), Box::new(transaction));
+    }
+
+    /// Makes the transactions that have arrived by now.
+    pub(super) fn deliver(&self, tables: &mut Tables) {
+        let mut post = self.post.lock().expect("one thread");
+        while let Some(first) = post.first_entry().filter(|first| first.key().0 <= self.nature.elapsed()) {
+            let ((at, _), transaction) = first.remove_entry();
+            transaction(tables, at);
         }
-        !is_mine
     }
 }
 
 impl Tables {
+    /// Whether the lease is another's; if it is not, somebody who may writes.
+    pub(super) fn is_fenced(&mut self, seat: Seat, fence: u64, at: u64) -> bool {
+        if self.lease.ttl_ms.is_none() {
+            return false;
+        }
+        let is_mine = self.lease.holder().is_some_and(|term| term.fence == fence && term.seat == seat);
+        let is_fenced = !is_mine && self.bug != Bug::LeaseNotFenced;
+        if !is_fenced {
+            self.lease.writes.push(Written { at, fence, seat });
+        }
+        is_fenced
+    }
+
     fn take_lease(&mut self, seat: Seat, seen: &Mutex<Option<Seen>>, now: u64, nature: &Nature) -> Result<u64, Seat> {
         let before = self.lease.terms.len();
         let taken = self.lease.hold(seat, &mut seen.lock().expect("one thread"), now, nature.bug());

@@ -30,11 +30,13 @@ pub struct Weather {
     pub store_out_until: u64,
 }
 
-/// Until when a replica does not reach others, who reach each other.
+/// Until when a replica does not reach others, who reach each other, or slowly.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cut {
     pub store_until: u64,
     pub fis_until: u64,
+    /// What goes to the store arrives late.
+    pub slow_until: u64,
 }
 
 /// Whether the timeline is kept.

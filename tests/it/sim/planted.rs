@@ -89,10 +89,14 @@ pub enum Bug {
     ExclusionsForgotten,
     /// Rows are loaded as they were before the last write, and what is made of them is written all the same.
     StaleRevisionAccepted,
+    /// Whoever held the lease once may write.
+    LeaseNotFenced,
     /// Whoever is told that another holds the lease acts all the same.
     StandbyActs,
     /// The lease of a process that is gone never runs out.
     DeadHoldLease,
+    /// Whoever ends gives the lease back, whosever it is.
+    ReleaseNotFenced,
     /// An engaged safety lever is told as disengaged.
     LeverUnseen,
     /// The account of the credentials is not looked at.
@@ -117,7 +121,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin.
-const PLANTS: [(Bug, &[&str]); 43] = [
+const PLANTS: [(Bug, &[&str]); 45] = [
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
@@ -148,8 +152,10 @@ const PLANTS: [(Bug, &[&str]); 43] = [
     (Bug::MissedFiredAgain, &["missed"]),
     (Bug::ExclusionsForgotten, &["beside"]),
     (Bug::StaleRevisionAccepted, &["write", "journal"]),
+    (Bug::LeaseNotFenced, &["fence"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
+    (Bug::ReleaseNotFenced, &["fence"]),
     (Bug::LeverUnseen, &["lever"]),
     (Bug::AccountUnchecked, &["account"]),
     (Bug::OthersUncounted, &["crowd"]),

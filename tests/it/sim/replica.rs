@@ -7,8 +7,11 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -68,6 +71,8 @@ pub enum Why {
     Still,
     /// It did not reach others.
     Cut,
+    /// What it told the store arrived late.
+    Slow,
 }
 
 /// When a replica could not do its work, in true time.
@@ -92,6 +97,25 @@ pub struct Replica {
     thaw: Option<Pin<Box<Sleep>>>,
     pub outages: Vec<Outage>,
     pub ear: Arc<Ear>,
+    bell: Arc<Bell>,
+}
+
+/// Rings when a process has something to do. Nobody polls it before: the others' work is none of its own.
+#[derive(Default)]
+struct Bell {
+    has_rung: AtomicBool,
+    world: Mutex<Option<Waker>>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.has_rung.store(true, Ordering::Relaxed);
+        self.world.lock().expect("one thread").iter().for_each(Waker::wake_by_ref);
+    }
 }
 
 /// Counts passes.
@@ -194,6 +218,7 @@ impl Replica {
             thaw: None,
             outages: Vec::new(),
             ear: Arc::new(Ear { nature: nature.clone(), passes: Mutex::default() }),
+            bell: Arc::default(),
         }
     }
 
@@ -214,9 +239,19 @@ impl Replica {
         self.out(now, now + for_ms, Why::Cut);
     }
 
+    pub fn slowed_down(&mut self, now: u64, for_ms: u64) {
+        self.out(now, now + for_ms, Why::Slow);
+    }
+
     /// Goes on at last.
     pub fn go_on(&mut self) {
         self.thaw = None;
+        self.ring();
+    }
+
+    /// Has its process polled.
+    pub fn ring(&self) {
+        self.bell.has_rung.store(true, Ordering::Relaxed);
     }
 
     /// Polls its process, if it is there and does not stand still; tells whether it is still there.
@@ -266,6 +301,7 @@ impl World {
         }
         self.seats += 1;
         let seat = Seat { number: self.seats, replica: number };
+        replica.ring();
         replica.follows = newest;
         replica.reads(&self.nature, &self.history[newest].1);
         let agent = Agent::new(&self.replicas[number], seat, self);
@@ -283,13 +319,15 @@ impl World {
         let mut other = std::pin::pin!(other);
         let (nature, store, most_passes) = (self.nature.clone(), self.store.clone(), self.most_passes);
         let replicas = &mut self.replicas;
+        let bells: Vec<Waker> = replicas.iter().map(|replica| replica.bell.clone().into()).collect();
         std::future::poll_fn(|context| {
             let mut is_alone = false;
-            for replica in replicas.iter_mut() {
-                if replica.agent.is_none() {
+            for (replica, bell) in replicas.iter_mut().zip(&bells) {
+                *replica.bell.world.lock().expect("one thread") = Some(context.waker().clone());
+                if replica.agent.is_none() || !replica.bell.has_rung.swap(false, Ordering::Relaxed) {
                     continue;
                 }
-                if !replica.poll(context, &nature) || replica.ear.passes().peak > most_passes {
+                if !replica.poll(&mut Context::from_waker(bell), &nature) || replica.ear.passes().peak > most_passes {
                     replica.fall(&nature, &store);
                     is_alone |= of.is_none_or(|of| of == replica.number);
                 }

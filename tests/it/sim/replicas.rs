@@ -44,10 +44,17 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
             (None, Some(Why::Down)) => "lease taken from the dead",
             (None, Some(Why::Still)) => "lease taken from who stood still",
             (None, Some(Why::Cut)) => "lease taken from who was cut off",
+            (None, Some(Why::Slow)) => "lease taken from who was slow",
             (None, None) => "lease taken",
         });
     }
     seen
+}
+
+/// When a term ended: it was given back, or the next one began.
+fn ended(terms: &[Held], n: usize) -> u64 {
+    let next = terms.get(n + 1).map_or(u64::MAX, |next| next.from);
+    terms[n].released.unwrap_or(u64::MAX).min(next)
 }
 
 impl Evidence<'_> {
@@ -56,7 +63,8 @@ impl Evidence<'_> {
     pub fn began(&self, ms: u64) -> u64 {
         let mut began = ms.saturating_sub(PASS_MS);
         let stood = self.world.replicas.iter().flat_map(|replica| &replica.outages);
-        let stood: Vec<_> = stood.filter(|outage| outage.why == Why::Still && outage.from <= ms).collect();
+        let stood: Vec<_> =
+            stood.filter(|outage| matches!(outage.why, Why::Still | Why::Slow) && outage.from <= ms).collect();
         loop {
             let before = stood.iter().filter(|outage| outage.to >= began).map(|outage| outage.from);
             let earlier = before.min().map_or(began, |from| from.saturating_sub(PASS_MS));
@@ -74,11 +82,14 @@ impl Evidence<'_> {
                 found.push(format!("fence: {:?} wrote after {:?}", pair[1], pair[0]));
             }
             for write in &tables.lease.writes {
-                let is_holders = tables.lease.terms.iter().any(|t| t.fence == write.fence && t.seat == write.seat);
-                if !is_holders {
-                    found.push(format!("fence: {write:?} is nobody's"));
+                let terms = tables.lease.terms.iter().enumerate();
+                let mut own = terms.filter(|(_, term)| term.fence == write.fence && term.seat == write.seat);
+                if !own.any(|(n, term)| (term.from..=ended(&tables.lease.terms, n)).contains(&write.at)) {
+                    found.push(format!("fence: {write:?} is not the holder's"));
                 }
             }
+            let others = tables.lease.terms.iter().filter(|term| term.released_by.is_some_and(|by| by != term.seat));
+            found.extend(others.map(|term| format!("fence: {term:?} was ended by another")));
         });
     }
 
@@ -88,12 +99,9 @@ impl Evidence<'_> {
         let (Some(_), terms) = lease else { return };
         let calls = self.world.fis.with(|state| state.calls.clone());
         for call in calls.iter().filter(|call| ["StartExperiment", "StopExperiment"].contains(&call.operation)) {
-            let until = |n: usize| terms.get(n + 1).map_or(u64::MAX, |next: &Held| next.from);
             let term = terms.iter().rev().find(|term| term.from <= call.at);
-            let holds = |(n, term): (usize, &Held)| {
-                let lasts = term.released.unwrap_or(u64::MAX).min(until(n));
-                term.seat == call.seat && (term.from..=lasts).contains(&call.at)
-            };
+            let holds =
+                |(n, term): (usize, &Held)| term.seat == call.seat && (term.from..=ended(&terms, n)).contains(&call.at);
             if !terms.iter().enumerate().any(holds) {
                 let (at, operation) = (call.at, call.operation);
                 found

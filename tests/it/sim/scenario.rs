@@ -124,6 +124,10 @@ pub enum Happening {
         store_ms: u64,
         fis_ms: u64,
     },
+    /// Part of what the replica that decides tells the store arrives late for so long.
+    Slow {
+        for_ms: u64,
+    },
     /// A replica's clock is so far from the common one from now on.
     SetApart {
         replica: usize,
@@ -433,6 +437,8 @@ fn faults(c: &mut Chance, length_ms: u64, replicas: u64, all: &mut Vec<(u64, Hap
     if replicas > 1 {
         let hours = length_ms / HOUR_MS + 1;
         all.extend((0..hours * c.pick(&[0, 2, 6])).map(|_| (when(c), several(c))));
+        let slow = |c: &mut Chance| H::Slow { for_ms: c.between(10 * SECOND_MS, 90 * SECOND_MS) };
+        all.extend((0..hours * c.pick(&[0, 1, 3])).map(|_| (when(c), slow(c))));
     }
 }
 

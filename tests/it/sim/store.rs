@@ -13,7 +13,7 @@ use firedrill::{
         deployment::{Deployed, DeployedKey, Known},
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
-        plan::{Halt, Halting, PauseRow, Pausing, ScheduleKey, StopRequest},
+        plan::{Halt, Halting, PauseRow, Pausing, ScheduleKey, StopRequest, Withheld},
         run::{Adopted, JournalEntry, Observation, Run, RunState, Trigger},
     },
     engine::ports::{
@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use super::{
     couriers::Positions,
     halts::Halts,
-    lease::{LeaseRow, Place},
+    lease::{LeaseRow, Place, Post},
     nature::Nature,
     planted::Bug,
 };
@@ -74,7 +74,7 @@ pub struct Tables {
     /// How far couriers have come.
     pub couriers: Positions,
     /// What is built wrong.
-    bug: Bug,
+    pub(super) bug: Bug,
     /// Planted: what was left for the next transaction.
     later: Vec<Later>,
 }
@@ -94,6 +94,8 @@ pub struct MemoryStore {
     pub(super) place: Place,
     /// Planted: the rows before the last write, as long as that is not on the disk.
     pub(super) before: Arc<Mutex<Option<(u64, Tables)>>>,
+    /// What is on its way, of any process.
+    pub(super) post: Arc<Mutex<Post>>,
 }
 
 pub(super) fn failed(action: &'static str) -> StoreError {
@@ -103,11 +105,13 @@ pub(super) fn failed(action: &'static str) -> StoreError {
 impl MemoryStore {
     pub fn new(nature: Arc<Nature>) -> Self {
         let tables = Arc::new(Mutex::new(Tables { bug: nature.bug(), ..Tables::default() }));
-        Self { nature, tables, place: Place::default(), before: Arc::default() }
+        Self { nature, tables, place: Place::default(), before: Arc::default(), post: Arc::default() }
     }
 
     pub fn with<T>(&self, look: impl FnOnce(&mut Tables) -> T) -> T {
-        look(&mut self.tables.lock().expect("one thread"))
+        let mut tables = self.tables.lock().expect("one thread");
+        self.deliver(&mut tables);
+        look(&mut tables)
     }
 
     /// A process is gone, and with it what was never written.
@@ -131,23 +135,6 @@ impl MemoryStore {
                 _ => {}
             }
         });
-    }
-
-    fn make(&self, change: Change, tables: &mut Tables, nature: &Nature, ms: u64) -> Committed {
-        if let Change::Advance { run, observation, journal, .. } = &change {
-            let is_intent = matches!(observation, Observation::StartAsked { .. });
-            if tables.bug == Bug::StartThenRecord && is_intent {
-                tables.unwritten.insert(run.id.clone(), change);
-                return Committed::Done;
-            }
-            if let Some(intent) = tables.unwritten.remove(&run.id) {
-                tables.change(intent, ms);
-            }
-            if *journal == Journaled::Yes {
-                nature.say(|| format!("{} {}", run.id, told(observation)));
-            }
-        }
-        tables.change(change, ms)
     }
 
     /// One transaction: it may fail before, or be done and not answered.
@@ -214,6 +201,8 @@ impl Store for MemoryStore {
             ledgers: tables.ledgers.clone(),
             pauses: tables.pauses.clone(),
             deployed: tables.deployed.clone(),
+            withheld: Withheld::default(),
+            unreadable: None,
         };
         self.look(|tables| {
             let late = self.before.lock().expect("one thread").clone();
@@ -224,15 +213,7 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-        let nature = self.nature.clone();
-        self.write(move |tables, ms| {
-            if self.is_fenced(tables) {
-                nature.say(|| format!("store: replica {} is fenced", self.place.seat.replica));
-                return Err(StoreError::Fenced);
-            }
-            Ok(changes.iter().map(|change| self.make(change.clone(), tables, &nature, ms)).collect())
-        })
-        .await?
+        self.commit_fenced(changes).await
     }
 
     async fn record_events(&self, arrivals: Vec<Arrival>) -> Result<Vec<Recorded>, StoreError> {
@@ -321,6 +302,23 @@ impl Store for MemoryStore {
 }
 
 impl Tables {
+    pub(super) fn make(&mut self, change: Change, nature: &Nature, ms: u64) -> Committed {
+        if let Change::Advance { run, observation, journal, .. } = &change {
+            let is_intent = matches!(observation, Observation::StartAsked { .. });
+            if self.bug == Bug::StartThenRecord && is_intent {
+                self.unwritten.insert(run.id.clone(), change);
+                return Committed::Done;
+            }
+            if let Some(intent) = self.unwritten.remove(&run.id) {
+                self.change(intent, ms);
+            }
+            if *journal == Journaled::Yes {
+                nature.say(|| format!("{} {}", run.id, told(observation)));
+            }
+        }
+        self.change(change, ms)
+    }
+
     fn arrive(&mut self, arrival: Arrival, ms: u64) -> Recorded {
         let Arrival { event, runs } = arrival;
         let source = if self.bug == Bug::EventKeyWithoutSource { String::new() } else { event.source };

@@ -240,6 +240,7 @@ impl World {
                     _ => drop(agent.mode.send_replace(Mode::Draining)),
                 }
             }
+            self.replicas[active].ring();
             self.replicas[active].down_since = Some(self.nature.elapsed());
             self.until(self.nature.elapsed() + takes).await;
             if self.active().is_none_or(|next| next == active) {
@@ -374,9 +375,11 @@ impl World {
             Happening::Crash { .. } | Happening::Drain { .. } | Happening::Stand { .. } => self.befall(happening, now),
             Happening::Cut { whom, store_ms, fis_ms } => {
                 let replica = self.number(whom);
-                self.nature.cut_off(replica, Cut { store_until: now + store_ms, fis_until: now + fis_ms });
+                let cut = self.nature.cut(replica);
+                self.nature.cut_off(replica, Cut { store_until: now + store_ms, fis_until: now + fis_ms, ..cut });
                 self.replicas[replica].cut_off(now, store_ms.max(fis_ms));
             }
+            Happening::Slow { for_ms } => self.slow_down(for_ms),
             Happening::SetApart { replica, by_ms } => self.nature.set_apart(replica % self.replicas.len(), by_ms),
             Happening::RulesReach { replica, entry } => self.rules_reach(replica, entry),
             Happening::Calm => self.calm().await,
@@ -397,6 +400,23 @@ impl World {
         }
     }
 
+    /// What the replica that decides tells the store arrives late for a while, in which it may be gone, stand still or end.
+    fn slow_down(&mut self, for_ms: u64) {
+        let (now, replica) = (self.nature.elapsed(), self.number(Whom::Active));
+        self.nature.cut_off(replica, Cut { slow_until: now + for_ms, ..self.nature.cut(replica) });
+        self.replicas[replica]
+            .slowed_down(now, for_ms + 2 * self.store.with(|tables| tables.lease.ttl_ms).unwrap_or(0));
+        let whom = Whom::Number(replica);
+        let (at, polls, ms) = self.nature.draw(|c| (c.between(0, for_ms), c.between(0, 20), c.between(0, MINUTE_MS)));
+        let next = match self.nature.draw(|c| c.between(0, 4)) {
+            0 => Happening::Crash { whom, polls, down_ms: ms },
+            1 => Happening::Stand { whom, polls, for_ms: ms },
+            2 | 3 => Happening::Drain { whom, down_ms: ms },
+            _ => return,
+        };
+        self.schedule(now + at, next);
+    }
+
     /// Something befalls the process of a replica, if it is there.
     fn befall(&mut self, happening: Happening, now: u64) {
         let (Happening::Crash { whom, .. } | Happening::Drain { whom, .. } | Happening::Stand { whom, .. }) = happening
@@ -405,6 +425,7 @@ impl World {
         };
         let number = self.number(whom);
         let replica = &mut self.replicas[number];
+        replica.ring();
         let Some(agent) = &mut replica.agent else { return };
         match happening {
             Happening::Crash { polls, down_ms, .. } => (agent.polls_left, agent.down_ms) = (Some(polls), down_ms),

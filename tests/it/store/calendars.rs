@@ -38,7 +38,8 @@ async fn calendar_that_cannot_be_read_is_an_error() {
     let mut connection = connect(&folder.path().join("state")).await;
     sqlx::query("UPDATE calendars SET found = '{}'").execute(&mut connection).await.expect("an update");
     let error = store.calendars().await.expect_err("a row of nobody");
-    assert_eq!(error.to_string(), "the store's row `calendars` cannot be read");
+    let said = "the store's row `calendars` cannot be read; `firedrill store check` names all such rows";
+    assert_eq!(error.to_string(), said);
 }
 
 shown_of_databases! {

@@ -158,13 +158,3 @@ async fn folder_that_cannot_be_made_is_named() {
     let refused = SqlStore::open(&file.join("state")).await.expect_err("a refusal");
     assert!(refused.to_string().ends_with("file/state`"), "{refused}");
 }
-
-#[tokio::test]
-async fn row_that_cannot_be_read_is_an_error_and_never_skipped() {
-    let (folder, store) = empty().await;
-    store.request_runs(vec![slot_run(AT)]).await.expect("a write");
-    let mut other = connect(&folder.path().join("state")).await;
-    sqlx::query("UPDATE runs SET body = '{}'").execute(&mut other).await.expect("an update");
-    let refused = store.load().await.expect_err("a refusal");
-    assert!(matches!(&refused, StoreError::Row { row, .. } if row == "runs"), "{refused:?}");
-}

@@ -1,6 +1,6 @@
 //! A store on a server: opened once by many, encrypted, with a password of its own, and honest about what it cannot do.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 use firedrill::{
     domain::plan::Halting,
@@ -86,6 +86,27 @@ async fn server_that_is_gone_fails_what_is_asked_and_is_used_again_when_it_is_ba
     let cursors = rows(&store).await.cursors;
     assert_eq!(cursors[&(name("probe"), name("nightly"))], t("09:00:00"), "what was acknowledged is there");
     assert_eq!(commit(&store, adopt("08:00:00")).await, Committed::Stale);
+}
+
+#[tokio::test]
+async fn standby_behind_the_same_address_is_not_used_before_it_takes_writes() {
+    let mut primary = Postgres::start();
+    primary.database("moves");
+    let standby = Postgres::following(&primary);
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = folder.path().join("address");
+    symlink(primary.folder(), &address).expect("an address");
+    let url = format!("postgres:///moves?host={}&user=postgres", address.display());
+    let store = SqlStore::open_at(&at(&url, "one").1).await.expect("a store");
+    assert!(matches!(store.hold().await, Ok(Lease::Held { .. })));
+    assert_eq!(commit(&store, adopt("09:00:00")).await, Committed::Done);
+    primary.kill_nine();
+    fs::remove_file(&address).and_then(|()| symlink(standby.folder(), &address)).expect("an address");
+    let failed = store.load().await.expect_err("a standby, whose rows may be old");
+    assert!(said(&failed).contains("only follows another one"), "{}", said(&failed));
+    standby.promote();
+    let cursors = soon("rows", async || store.load().await.ok()).await.cursors;
+    assert_eq!(cursors[&(name("probe"), name("nightly"))], t("09:00:00"), "what was acknowledged is there");
 }
 
 /// What the certificate of the server says.

@@ -11,6 +11,7 @@ pub mod otlp;
 pub mod postgres;
 pub mod runs;
 pub mod stage;
+pub mod store;
 pub mod tap;
 pub mod venv;
 pub mod wire;

@@ -14,7 +14,9 @@ use firedrill::domain::{
     lever::{Found, Stands},
     pattern::Pattern,
     place::PlaceFacts,
-    plan::{self, Effect, Halt, HaltRunning, Halting, Mode, PauseRow, Places, ScheduleKey, Snapshot, StopRequest},
+    plan::{
+        self, Effect, Halt, HaltRunning, Halting, Mode, PauseRow, Places, ScheduleKey, Snapshot, StopRequest, Withheld,
+    },
     run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, TraceParent, Trigger},
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
@@ -50,6 +52,7 @@ pub struct World {
     pub busy: BTreeSet<RunId>,
     /// Whether places are read; they are assumed to be fine unless this says so.
     pub places: Option<Places>,
+    pub withheld: Withheld,
 }
 
 /// An experiment `probe` without triggers, at most an hour long.
@@ -269,6 +272,7 @@ impl World {
             hints: self.hints.clone(),
             busy: self.busy.clone(),
             places: self.places.unwrap_or(Places::AssumedFine),
+            withheld: self.withheld.clone(),
         }
     }
 

@@ -16,7 +16,7 @@ use firedrill::{
         fis::{CallFailure, FailureClass, FisAction, FisExperiment, FisStatus},
         ids::{RUN_TAG, RunId},
         place::{PlaceFacts, Wanted},
-        plan::{self, Mode, Places, Snapshot},
+        plan::{self, Mode, Places, Snapshot, Withheld},
         run::{Observation, Run},
         template::TemplateFacts,
     },
@@ -176,6 +176,7 @@ impl Clock {
             hints: BTreeMap::new(),
             busy: std::collections::BTreeSet::new(),
             places: Places::Read,
+            withheld: Withheld::default(),
         };
         let (_, wake) = plan::look(&snapshot, now);
         let end = snapshot.runs.iter().filter_map(|run| ends.get(&run.id)).min();

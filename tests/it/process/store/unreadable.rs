@@ -1,0 +1,73 @@
+//! An agent whose store has a row that it cannot read: it says so, and what it knows of it goes on looking after.
+
+use firedrill::domain::run::Run;
+use serde_json::Value;
+
+use super::{exits, is_running, tables};
+use crate::support::{agent::Home, disk, eventually, stage::Stage};
+
+fn over(home: &Home, run: &Run) -> Option<Run> {
+    home.runs().into_iter().find(|other| other.id == run.id && other.is_over())
+}
+
+/// Waits until the agent says that it cannot read a row.
+fn told(home: &Home, row: &str) {
+    let said = || Some(home.json(&["status"])["store_failure"].clone()).filter(Value::is_string);
+    let said = eventually("a word about the row", said).to_string();
+    assert!(said.contains(&format!("the store's row `{row}` cannot be read")), "{said}");
+    assert!(said.contains("`firedrill store check`"), "{said}");
+}
+
+#[test]
+fn row_of_one_experiment_holds_up_that_one_and_halts_and_stops_go_on() {
+    let stage = Stage::start(600.0);
+    let home = Home::new(&stage.url(), &tables(&stage));
+    let agent = home.agent();
+    home.json(&["start", "slow"]);
+    let slow = home.wait_for("a run", is_running);
+    exits(&home.run(&["pause", "quick"]), 0, "");
+    disk::execute(&home, "UPDATE pauses SET body = '{'");
+    told(&home, "pauses, quick");
+    exits(&home.run(&["store", "check"]), 8, "pauses");
+    home.json(&["start", "quick"]);
+    // Another experiment starts beside it, which takes more than one pass.
+    exits(&home.run(&["stop", slow.id.as_str()]), 0, "is being stopped");
+    eventually("the end of what ran", || over(&home, &slow));
+    home.json(&["start", "slow"]);
+    let again = home.wait_for("another run", |run| is_running(run) && run.id != slow.id);
+    assert_eq!(stage.experiments().len(), 2, "the paused one has not begun");
+    exits(&home.run(&["halt", "--reason", "incident"]), 0, "halted");
+    eventually("the end of what ran", || over(&home, &again));
+    home.wait_for_log("a row cannot be read; nothing starts that it may be about");
+    exits(&home.run(&["resume"]), 0, "resumed");
+    disk::execute(&home, "DELETE FROM pauses");
+    let ran = |run: &Run| run.experiment.as_str() == "quick" && run.is_over() && run.fis.is_some();
+    home.wait_for("the run that waited", ran);
+    assert_eq!(home.json(&["status"])["store_failure"], Value::Null);
+    assert_eq!(agent.terminate(), 0);
+}
+
+#[test]
+fn run_that_may_be_running_holds_up_every_start_and_no_stop() {
+    let stage = Stage::start(600.0);
+    let long = stage.template(&[("wait", "PT10H", &[])]);
+    let home = Home::new(&stage.url(), &format!("{}[experiments.other]\ntemplate = \"{long}\"\n", tables(&stage)));
+    let agent = home.agent();
+    home.json(&["start", "slow"]);
+    let slow = home.wait_for("a run", is_running);
+    home.json(&["start", "other"]);
+    let other = home.wait_for("another run", |run| is_running(run) && run.id != slow.id);
+    disk::execute(&home, "UPDATE runs SET body = 'x' || body WHERE experiment = 'slow'");
+    told(&home, &format!("runs, {}", slow.id));
+    home.json(&["start", "quick"]);
+    let other = |home: &Home| home.read(async |store| store.run(&other.id).await.expect("a read")).flatten();
+    let id = other(&home).expect("the run").id;
+    exits(&home.run(&["stop", id.as_str()]), 0, "is being stopped");
+    eventually("the end of what ran", || other(&home).filter(Run::is_over));
+    assert_eq!(stage.experiments().len(), 2, "nobody knows what the other one is in the way of");
+    disk::execute(&home, "UPDATE runs SET body = substr(body, 2) WHERE experiment = 'slow'");
+    home.wait_for("the run that waited", |run| run.experiment.as_str() == "quick" && run.fis.is_some());
+    exits(&home.run(&["stop", slow.id.as_str()]), 0, "is being stopped");
+    eventually("the end of what ran", || over(&home, &slow));
+    assert_eq!(agent.terminate(), 0);
+}

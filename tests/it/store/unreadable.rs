@@ -1,0 +1,132 @@
+//! Rows that cannot be read: each is told and never skipped, and holds up what it may be about and no more.
+
+use std::path::Path;
+
+use firedrill::{
+    domain::plan::{HaltRunning, Pause, Pausing, Withheld},
+    engine::ports::{Committed, Recorded, Rows, Store, StoreError},
+    store::SqlStore,
+};
+use sqlx::AssertSqlSafe;
+
+use super::{
+    AT, adopt, advance, commit, deployments, empty, empty_on, opening::connect, rows, skip, stop_request, stored,
+};
+use crate::support::{
+    postgres::Postgres,
+    runs::name,
+    world::{halt, halting, slot_run, t},
+};
+
+fn probe_only() -> Withheld {
+    Withheld::Some([name("probe")].into())
+}
+
+/// Changes rows behind the store's back, and loads what it makes of them.
+async fn after(state: &Path, store: &SqlStore, sql: &str) -> Rows {
+    let mut other = connect(state).await;
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut other).await.expect("a change");
+    rows(store).await
+}
+
+#[track_caller]
+fn check(rows: &Rows, row: &str, withheld: Withheld) {
+    let said = rows.unreadable.as_ref().map(ToString::to_string);
+    let expected = format!("the store's row `{row}` cannot be read; `firedrill store check` names all such rows");
+    assert_eq!((said, &rows.withheld), (Some(expected), &withheld));
+}
+
+#[tokio::test]
+async fn run_holds_up_its_experiment_and_all_of_them_when_it_may_be_running() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    let (waits, other) = (slot_run(AT), slot_run("11:00:00"));
+    store.request_runs(vec![waits.clone(), other.clone()]).await.expect("a write");
+    let corrupt = format!("UPDATE runs SET body = '{{}}' WHERE id = '{}'", waits.id);
+    let found = after(&state, &store, &corrupt).await;
+    check(&found, &format!("runs, {}", waits.id), probe_only());
+    assert_eq!(found.runs, std::slice::from_ref(&other), "others are read all the same");
+    for (sql, withheld) in [
+        ("UPDATE runs SET phase = 'running' WHERE body = '{}'", Withheld::All),
+        ("UPDATE runs SET phase = 'held' WHERE body = '{}'", probe_only()),
+        ("UPDATE runs SET experiment = '' WHERE body = '{}'", Withheld::All),
+    ] {
+        check(&after(&state, &store, sql).await, &format!("runs, {}", waits.id), withheld);
+    }
+    let repaired = after(&state, &store, "DELETE FROM runs WHERE body = '{}'").await;
+    assert!(repaired.unreadable.is_none() && repaired.withheld == Withheld::default());
+}
+
+#[tokio::test]
+async fn run_on_a_server_is_named_too() {
+    let server = Postgres::start();
+    let store = empty_on(&server, "one").await;
+    store.request_runs(vec![slot_run(AT)]).await.expect("a write");
+    server.sql("one", "UPDATE runs SET body = '{}'");
+    check(&rows(&store).await, &format!("runs, {}", slot_run(AT).id), probe_only());
+    server.sql("one", "UPDATE runs SET phase = 'stopping'");
+    check(&rows(&store).await, &format!("runs, {}", slot_run(AT).id), Withheld::All);
+}
+
+#[tokio::test]
+async fn halt_counts_as_one_that_stops_and_a_stop_as_a_stop() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    let run = slot_run(AT);
+    store.request_runs(vec![run.clone()]).await.expect("a write");
+    store.request_stop(run.id.clone(), stop_request("ann")).await.expect("a write");
+    let found = after(&state, &store, "UPDATE stop_requests SET body = '{'").await;
+    check(&found, &format!("stop_requests, {}", run.id), Withheld::default());
+    assert!(found.stops.contains_key(&run.id));
+    assert_eq!(commit(&store, advance(&run, skip()).1).await, Committed::Done);
+
+    store.set_halt(halting(HaltRunning::Finish)).await.expect("a write");
+    let found = after(&state, &store, "UPDATE halt SET body = '{'").await;
+    check(&found, "halt, ", Withheld::All);
+    assert_eq!(found.halt.expect("a halt").running, HaltRunning::Stop);
+    let refused = store.set_halt(halting(HaltRunning::Stop)).await.expect_err("a halt over one that nobody knows");
+    assert!(matches!(refused, StoreError::Row { .. }), "{refused:?}");
+    store.set_halt(firedrill::domain::plan::Halting::Resume).await.expect("an end of it");
+    assert!(rows(&store).await.unreadable.is_none());
+}
+
+#[tokio::test]
+async fn what_is_kept_of_an_experiment_holds_up_that_experiment() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    commit(&store, adopt("09:00:00")).await;
+    let pause = Pause { at: t(AT), by: "ann".to_owned(), reason: None, until: None };
+    store.set_pause(name("probe"), Pausing::Pause(pause)).await.expect("a write");
+    store.request_runs(vec![deployments::run("09:00:00", "shop", "v1")]).await.expect("a write");
+    for (corrupt, row, repair) in [
+        ("UPDATE pauses SET body = '{'", "pauses, probe", "DELETE FROM pauses"),
+        ("UPDATE deployments SET body = '{'", "deployments, probe", "DELETE FROM deployments"),
+        ("UPDATE cursors SET at_us = 9223372036854775807", "cursors, probe", "DELETE FROM cursors"),
+        ("INSERT INTO ledgers VALUES ('probe', '{')", "ledgers, probe", "DELETE FROM ledgers"),
+    ] {
+        check(&after(&state, &store, corrupt).await, row, probe_only());
+        assert!(after(&state, &store, repair).await.unreadable.is_none());
+    }
+}
+
+/// A halt asks only after its own row, and so do events and requests after theirs.
+#[tokio::test]
+async fn whatever_row_cannot_be_read_people_can_halt_and_stop_and_nothing_is_turned_away() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    let run = slot_run(AT);
+    store.request_runs(vec![run.clone(), slot_run("11:00:00")]).await.expect("a write");
+    let corrupt = format!(
+        "INSERT INTO ledgers VALUES ('probe', '{{'); INSERT INTO pauses VALUES ('probe', '{{');
+         UPDATE runs SET body = '{{' WHERE id = '{}'",
+        slot_run("11:00:00").id
+    );
+    after(&state, &store, &corrupt).await;
+    assert_eq!(store.set_halt(halting(HaltRunning::Stop)).await.expect("a write"), halt(HaltRunning::Stop));
+    assert_eq!(store.halted().await.expect("a read"), halt(HaltRunning::Stop));
+    store.request_stop(run.id.clone(), stop_request("ann")).await.expect("a write");
+    let new = store.request_runs(vec![slot_run("12:00:00")]).await.expect("a write");
+    assert_eq!(new, Recorded::New);
+    assert_eq!(rows(&store).await.halt, halt(HaltRunning::Stop));
+    assert_eq!(stored(&store, &run.id).await, run);
+}
