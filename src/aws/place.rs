@@ -23,6 +23,25 @@ use crate::domain::{
     place::{Identity, PlaceFacts, Wanted},
 };
 
+/// What the names of AWS's hosts end with, partition by partition, and where it differs over IPv6 (AWS SDKs,
+/// `partitions.json`).
+const SUFFIXES: [&str; 14] = [
+    "amazonaws.com",
+    "api.aws",
+    "amazonaws.com.cn",
+    "api.amazonwebservices.com.cn",
+    "amazonaws.eu",
+    "api.amazonwebservices.eu",
+    "c2s.ic.gov",
+    "api.aws.ic.gov",
+    "sc2s.sgov.gov",
+    "api.aws.scloud",
+    "cloud.adc-e.uk",
+    "api.cloud-aws.adc-e.uk",
+    "csp.hci.ic.gov",
+    "api.aws.hci.ic.gov",
+];
+
 /// Most active experiments that are listed; no limit of ours is higher.
 const MAX_ACTIVE: usize = 100;
 
@@ -104,12 +123,18 @@ async fn active(client: &Client) -> Result<BTreeMap<String, Option<RunId>>, Call
 fn beside_fis(config: &SdkConfig, place: &Place) -> SdkConfig {
     let host = place.endpoint_url.as_deref().and_then(|url| reqwest::Url::parse(url).ok());
     let host = host.as_ref().and_then(|url| url.host_str()).unwrap_or_default();
-    if !(host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")) {
+    if !is_of_aws(host) {
         return config.clone();
     }
     let mut builder = config.clone().into_builder();
     builder.set_endpoint_url(None);
     builder.build()
+}
+
+/// Tells whether a host is one of AWS's own, in any partition, over either version of IP.
+pub fn is_of_aws(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    SUFFIXES.iter().any(|suffix| host.strip_suffix(suffix).is_some_and(|name| name.ends_with('.')))
 }
 
 /// Names the call that failed, and what is missing where it is not allowed.

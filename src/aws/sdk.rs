@@ -1,6 +1,10 @@
 //! Clients: one configuration a place (Region, endpoint, role), with a timeout on every call.
 
-use std::{collections::HashMap, sync::PoisonError, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{OnceLock, PoisonError},
+    time::Duration,
+};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
@@ -16,6 +20,11 @@ use crate::domain::experiment::Place;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time of a call, the search for credentials included.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection without a call is kept: longer than the time between two polls.
+const IDLE: Duration = Duration::from_secs(15);
+/// Most connections without a call that are kept, by host.
+const MAX_IDLE: usize = 4;
 
 /// Which kind of call a configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +42,8 @@ pub const LONG_POLL: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub struct Places {
     loaded: Mutex<HashMap<(Place, CallKind), SdkConfig>>,
+    /// One pool of connections for all.
+    http: OnceLock<SharedHttpClient>,
     /// Credentials instead of those that the usual chain finds.
     credentials: Option<Credentials>,
     /// Counts the times at which a place got other credentials than before.
@@ -87,7 +98,8 @@ impl Places {
             return config.clone();
         }
         // Loaded outside the lock: two loads of one place do no harm, a slow one must not hold up others.
-        let config = load(place, kind, self.credentials.clone()).await;
+        let http = self.http.get_or_init(http_client).clone();
+        let config = load(place, kind, http, self.credentials.clone()).await;
         let config = self.watched(config);
         if config.region().is_none() {
             // The source of the Region (the instance's metadata, say) was not there yet: ask again next time.
@@ -106,14 +118,17 @@ impl Places {
     }
 }
 
-/// Returns the HTTP client that every AWS client uses: one TLS stack for the whole process.
+/// Makes the HTTP client of AWS clients that share one TLS stack and one pool of connections. Each idle one holds a
+/// descriptor, so few are kept, and not for long.
 pub fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(MAX_IDLE)
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
         .build_https()
 }
 
-async fn load(place: &Place, kind: CallKind, credentials: Option<Credentials>) -> SdkConfig {
+async fn load(place: &Place, kind: CallKind, http: SharedHttpClient, credentials: Option<Credentials>) -> SdkConfig {
     let wait = match kind {
         CallKind::Short => Duration::ZERO,
         CallKind::LongPoll => LONG_POLL,
@@ -123,7 +138,7 @@ async fn load(place: &Place, kind: CallKind, credentials: Option<Credentials>) -
         .operation_timeout(OPERATION_TIMEOUT + wait)
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
+        .http_client(http)
         .timeout_config(timeouts)
         // One attempt a call: the planner owns the next try. A second attempt inside the SDK that is refused would hide a
         // first one that was accepted and lost its answer.

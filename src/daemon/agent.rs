@@ -289,6 +289,14 @@ async fn spawn_listeners(
     let quarantine = Quarantine::new(shared.store.clone(), ingest);
     let levers = spawn_levers(tasks, shared, manual.clone());
     let api = Api { manual, quarantine, status: status.clone(), levers, reload: reload.clone() };
+    // Nobody is heard before all is open: whoever is answered talks to an agent that stays.
+    let port = match settings.http_listen {
+        Some(address) => {
+            let listen = |source| StartError::Listen { address: address.to_string(), source };
+            Some(serve::open_port(address).await.map_err(listen)?)
+        }
+        None => None,
+    };
     let (listener, path) = serve::open_socket(&settings.state.directory).map_err(|source| StartError::Listen {
         address: settings.state.directory.join(serve::SOCKET_FILE).display().to_string(),
         source,
@@ -298,10 +306,7 @@ async fn spawn_listeners(
         log_end("socket", serve::serve_socket(listener, routes).await);
         "socket"
     });
-    if let Some(address) = settings.http_listen {
-        let listener = serve::open_port(address)
-            .await
-            .map_err(|source| StartError::Listen { address: address.to_string(), source })?;
+    if let Some(listener) = port {
         let hooks =
             Hooks { webhooks: shared.webhooks.subscribe(), ingest: shared.events(), witness: shared.teller.clone() };
         let routes = api::probe_routes(api).merge(webhook::routes(hooks));

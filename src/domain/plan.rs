@@ -61,7 +61,7 @@ pub struct Snapshot<'a> {
     pub mode: Mode,
     /// When FIS last told of an experiment, unasked, by its id.
     pub hints: BTreeMap<String, Timestamp>,
-    /// Runs with a call under way: nothing else is done to them meanwhile.
+    /// Runs with a call under way that does not give way: nothing else is done to them meanwhile.
     pub busy: BTreeSet<RunId>,
     /// Whether places are read before something starts in them.
     pub places: Places,
@@ -345,6 +345,14 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Returns the run that it is about, if it is about one.
+    pub fn run(&self) -> Option<&RunId> {
+        match self {
+            Self::Record { run, .. } => Some(run),
+            other => other.call_for(),
+        }
+    }
+
     /// Returns the run that somebody is to be asked about; `None` when the effect concerns only rows.
     pub fn call_for(&self) -> Option<&RunId> {
         match self {
@@ -383,6 +391,21 @@ pub fn plan_and_wake(snapshot: &Snapshot<'_>, now: Timestamp) -> (Vec<Effect>, O
 pub fn look(snapshot: &Snapshot<'_>, now: Timestamp) -> (Vec<Effect>, Option<Timestamp>) {
     let survey = survey(snapshot, now);
     (survey.effects, survey.wake.map(|wake| wake.max(now)))
+}
+
+/// Returns which runs have to be stopped now whatever the store says by then, and why: a window, a halt, its length, or
+/// somebody's wish ends each of them. Nothing makes room for another run, which could not begin.
+pub fn stops(snapshot: &Snapshot<'_>, now: Timestamp) -> Vec<(RunId, StopCause)> {
+    let mut survey = Survey::default();
+    for run in snapshot.runs.iter().filter(|run| !snapshot.busy.contains(&run.id)) {
+        watch::survey(snapshot, &[], run, now, &mut survey);
+    }
+    let stop = |effect| match effect {
+        Effect::Stop { cause: StopCause::Replaced { .. }, .. } => None,
+        Effect::Stop { run, cause } => Some((run, cause)),
+        _ => None,
+    };
+    survey.effects.into_iter().filter_map(stop).collect()
 }
 
 /// What is due, and when something else will be.

@@ -1,9 +1,12 @@
 //! The shell around the planner: it loads rows, asks the planner, performs effects and records what it saw.
 //!
 //! It decides nothing. [`ports`] says what it needs from outside, [`run_loop`] is the loop, [`perform`] turns one effect
-//! into a call and its answer into a row, `term` says until when a replica may make one.
+//! into a call and its answer into a row, `term` says until when a replica may make one. `calls` holds those under way,
+//! and `unwritten` is about stops that do not wait for the store.
 
+mod calls;
 pub mod perform;
 pub mod ports;
 pub mod run_loop;
 mod term;
+mod unwritten;

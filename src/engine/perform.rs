@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    calls::Gives,
     ports::{FaultInjector, StartRequest, WakeSource},
     term::Term,
 };
@@ -43,12 +44,35 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 /// A call to be made for a run.
 #[derive(Debug, Clone)]
 pub(super) enum Call {
-    ReadTemplate { place: Place, template: TemplateSelector },
-    Probe { place: Place, wanted: Wanted },
-    Start { place: Place, request: StartRequest },
-    Find { place: Place, template_id: String },
-    Get { place: Place, fis_id: String },
-    Stop { place: Place, fis_id: String },
+    ReadTemplate {
+        place: Place,
+        template: TemplateSelector,
+    },
+    Probe {
+        place: Place,
+        wanted: Wanted,
+    },
+    Start {
+        place: Place,
+        request: StartRequest,
+    },
+    Find {
+        place: Place,
+        template_id: String,
+    },
+    Get {
+        place: Place,
+        fis_id: String,
+    },
+    Stop {
+        place: Place,
+        fis_id: String,
+    },
+    /// As `Stop`, though the store does not know of it.
+    StopUnwritten {
+        place: Place,
+        fis_id: String,
+    },
 }
 
 /// What came back.
@@ -80,8 +104,13 @@ impl Call {
             Self::Start { .. } => "StartExperiment",
             Self::Find { .. } => "ListExperiments",
             Self::Get { .. } => "GetExperiment",
-            Self::Stop { .. } => "StopExperiment",
+            Self::Stop { .. } | Self::StopUnwritten { .. } => "StopExperiment",
         }
+    }
+
+    /// Tells whether something else may be done to the run meanwhile: only an answer about what goes on is not missed.
+    pub(super) fn gives(&self) -> Gives {
+        if matches!(self, Self::Get { .. }) { Gives::Way } else { Gives::NoWay }
     }
 }
 
@@ -165,6 +194,9 @@ pub(super) fn make<F: FaultInjector, W: WakeSource>(
             }
             Call::Get { place, fis_id } => Answer::Get(bounded(injector.get(&place, &fis_id)).await),
             Call::Stop { place, fis_id } => Answer::Stop(term.bounds(bounded(injector.stop(&place, &fis_id))).await),
+            Call::StopUnwritten { place, fis_id } => {
+                Answer::Stop(awake(&*time, asked_at, bounded(injector.stop(&place, &fis_id))).await)
+            }
         };
         Done { run, operation, answer, asked_at, took: begun.elapsed() }
     })

@@ -2,15 +2,14 @@
 //!
 //! It may be dropped at any await: what a dropped call did is found again from the rows. Only the loop of the replica that
 //! holds the lease changes runs, so a run with a call under way has no other writer. A replica that loses the lease forgets
-//! its calls, as a crash would, and stands by.
+//! its calls, as a crash would, and stands by. What must not go on is stopped also while the store is away: see `unwritten`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::{Notify, watch},
@@ -18,12 +17,13 @@ use tokio::{
 };
 
 use super::{
-    perform::{self, Answer, Call, Done},
+    calls::Calls,
+    perform::{self, Done},
     ports::{
         Change, Committed, FaultInjector, Hints, Journaled, Lease, Rows, Store, StoreDid, StoreError, WakeSource,
         Witness,
     },
-    term::Term,
+    unwritten::Known,
 };
 use crate::domain::{
     experiment::Rules,
@@ -32,9 +32,6 @@ use crate::domain::{
     plan::{self, Beside, Effect, Explained, Mode, Places, Snapshot},
     run::{Doubt, Observation, Run, RunState},
 };
-
-/// Most calls under way at once; effects beyond wait for one to end.
-pub const MAX_CALLS: usize = 64;
 
 /// Most changes in one transaction: other writers and the first fires of a second do not wait for all of them.
 const MAX_CHANGES: usize = 2_500;
@@ -71,55 +68,20 @@ pub struct Engine<S, F, W, X> {
     pub hints: Arc<Hints>,
 }
 
-/// Calls under way, and the term of the lease in which they were made.
-#[derive(Default)]
-struct Calls {
-    pending: FuturesUnordered<BoxFuture<'static, Done>>,
-    busy: BTreeSet<RunId>,
-    term: Term,
-}
-
-impl Calls {
-    /// Makes a call for a run that is wanted at an instant.
-    fn make<S, F: FaultInjector, W: WakeSource, X>(
-        &mut self,
-        engine: &Engine<S, F, W, X>,
-        call: Option<(Run, Call)>,
-        at: Timestamp,
-    ) {
-        let Some((run, call)) = call else { return };
-        self.busy.insert(run.id.clone());
-        let world = (engine.injector.clone(), engine.time.clone());
-        self.pending.push(perform::make(world, (run, call), self.term.clone(), at));
-    }
-
-    /// Takes all calls that have ended by now; one of them is known.
-    fn answered_with(&mut self, first: Done) -> Vec<Done> {
-        let mut ended = vec![first];
-        while let Some(Some(done)) = self.pending.next().now_or_never() {
-            ended.push(done);
-        }
-        for done in &ended {
-            self.busy.remove(&done.run.id);
-        }
-        ended
-    }
-}
-
 impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     /// Runs until told to drain, no call is under way and (when draining with stops) nothing runs any more.
     pub async fn run(mut self) {
-        let mut calls = Calls::default();
+        let (mut calls, mut unwritten, known) = (Calls::default(), Calls::default(), Known::default());
         let mut rests = Rests::No;
         loop {
             let (now, begun) = (self.time.now(), Instant::now());
             let wake = match rests.left(now) {
                 Some(until) => Some(until),
-                None => match self.pass(now, &mut calls).await {
+                None => match self.beside_stops(&mut unwritten, &known, self.pass(now, &mut calls, &known)).await {
                     Ok(Pass::Drained) => return self.release().await,
                     Ok(Pass::Wake(wake)) => Some(wake),
                     Err(error) => {
-                        self.failed(&error, &mut calls);
+                        self.failed(&error, &mut calls, &mut unwritten, &known);
                         rests = Rests::since(now);
                         rests.left(now)
                     }
@@ -135,13 +97,17 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     tokio::time::sleep_until(look_at).await;
                 }
             };
+            let term = calls.term.clone();
             tokio::select! {
                 biased;
                 Ok(()) = self.mode.changed() => {}
-                Some(done) = calls.pending.next(), if !calls.pending.is_empty() => {
+                done = unwritten.answered() => self.answered_unwritten(&known, done),
+                done = calls.answered() => {
                     gather().await;
-                    if let Err(error) = self.answered(calls.answered_with(done)).await {
-                        self.failed(&error, &mut calls);
+                    let ended = calls.answered_with(done);
+                    let recorded = self.answered(ended, &known);
+                    if let Err(error) = self.beside_stops(&mut unwritten, &known, recorded).await {
+                        self.failed(&error, &mut calls, &mut unwritten, &known);
                         rests = Rests::since(self.time.now());
                     }
                 }
@@ -149,20 +115,25 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 () = self.poke.notified() => gather().await,
                 () = self.time.wait(wake) => {}
                 // Where a lease has an end there are other replicas, which write rows too.
-                () = calls.term.fades(), if rests.left(now).is_none() => {}
+                () = term.fades(), if rests.left(now).is_none() => {}
             }
         }
     }
 
-    /// Says that the store failed. It has not where the lease is another's: then calls under way are forgotten.
-    fn failed(&self, error: &StoreError, calls: &mut Calls) {
+    /// Says that the store failed, and does without it what cannot wait. It has not failed where the lease is another's:
+    /// then calls under way are forgotten.
+    fn failed(&self, error: &StoreError, calls: &mut Calls, unwritten: &mut Calls, known: &Known) {
+        if matches!(error, StoreError::Fenced) {
+            (*calls, *unwritten) = (Calls::default(), Calls::default());
+            return known.forget();
+        }
+        self.witness.store_failed(error);
         // What was called in a term that has ended is forgotten, whatever it was that failed: another may act by now.
-        if matches!(error, StoreError::Fenced) || calls.term.is_over() {
+        if calls.term.is_over() {
             *calls = Calls::default();
         }
-        if !matches!(error, StoreError::Fenced) {
-            self.witness.store_failed(error);
-        }
+        unwritten.term = calls.term.clone();
+        self.stop_unwritten(unwritten, known);
     }
 
     /// Takes or keeps the lease; [`StoreError::Fenced`] when another holds it. What was called in a term that has ended is
@@ -191,7 +162,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     /// Looks at all rows once and performs what the planner asks for.
-    async fn pass(&self, now: Timestamp, calls: &mut Calls) -> Result<Pass, StoreError> {
+    async fn pass(&self, now: Timestamp, calls: &mut Calls, known: &Known) -> Result<Pass, StoreError> {
         let mode = *self.mode.borrow();
         match self.hold(calls).await {
             // Others look after what goes on.
@@ -199,6 +170,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             held => held?,
         }
         let rows = self.store.load().await?;
+        known.refresh(&rows);
         let rules = self.rules.borrow().clone();
         if self.is_drained(mode, &rows, calls) {
             return Ok(Pass::Drained);
@@ -215,11 +187,12 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             deployed: rows.deployed,
             mode,
             hints,
-            busy: calls.busy.clone(),
+            busy: calls.busy(),
             places: Places::Read,
             withheld: rows.withheld,
         };
         let (effects, wake) = plan::plan_and_wake(&snapshot, now);
+        let effects = known.own_up(effects, &snapshot);
         let (wanted, decided): (Vec<Effect>, Vec<Effect>) =
             effects.into_iter().partition(|effect| effect.call_for().is_some());
         // What is about to change is not worth telling: it is told in the pass after.
@@ -252,12 +225,13 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         let running = || rows.runs.iter().any(|run| run.may_be_running() && !refused(run));
         match mode {
             Mode::Active => false,
-            Mode::Draining => calls.pending.is_empty(),
-            Mode::DrainingWithStop => calls.pending.is_empty() && !running(),
+            Mode::Draining => calls.is_empty(),
+            Mode::DrainingWithStop => calls.is_empty() && !running(),
         }
     }
 
-    /// Performs effects that call somebody, as many as there is room for. Intents are written first, all in one transaction.
+    /// Performs effects that call somebody, as many as there is room for, stops before all others. Intents are written first,
+    /// all in one transaction.
     async fn perform(
         &self,
         effects: Vec<Effect>,
@@ -270,8 +244,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         }
         let runs: HashMap<&RunId, &Run> = snapshot.runs.iter().map(|run| (&run.id, run)).collect();
         let beside = Beside::of(snapshot, now);
-        let (mut intents, mut tagged, mut stops, mut failed) = (Vec::new(), Vec::new(), Vec::new(), None);
-        for effect in effects.into_iter().take(MAX_CALLS.saturating_sub(calls.pending.len())) {
+        let (mut intents, mut tagged, mut failed) = (Vec::new(), Vec::new(), None);
+        for effect in calls.fitting(effects) {
             let Some(run) = effect.call_for().and_then(|id| runs.get(id)).map(|run| (*run).clone()) else { continue };
             let (observation, tags, explained) = match effect {
                 Effect::Start { place, template_id, tags, facts, place_facts, .. } => {
@@ -279,7 +253,6 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     (Observation::StartAsked { place, template_id, facts, place_facts }, tags, explained)
                 }
                 Effect::Stop { cause, .. } if matches!(run.state, RunState::Running { .. }) => {
-                    stops.push(run.clone());
                     (Observation::StopAsked { cause }, BTreeMap::new(), Vec::new())
                 }
                 effect => {
@@ -305,13 +278,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         }
         for ((intent, tags), committed) in intents.into_iter().zip(tagged).zip(committed) {
             let Change::Advance { run, observation, .. } = intent else { continue };
-            let call = match committed {
-                Some(Committed::Done) => perform::intended(&run, observation, tags).map(|call| (*run, call)),
-                Some(Committed::Stale) => None,
-                // A start needs its intent on disk first; a stop does not wait for a disk. It may be made again.
-                None => stops.iter().find(|stopped| stopped.id == run.id).cloned().and_then(stop_call),
-            };
-            calls.make(self, call, now);
+            if let Some(Committed::Done) = committed {
+                calls.make(self, perform::intended(&run, observation, tags).map(|call| (*run, call)), now);
+            }
         }
         unwritten.or(failed).map_or(Ok(()), Err)
     }
@@ -371,18 +340,19 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
 
     /// Records what answers mean, in one transaction. When that fails they are forgotten: the rows still say that they are
     /// wanted.
-    async fn answered(&self, ended: Vec<Done>) -> Result<(), StoreError> {
+    async fn answered(&self, ended: Vec<Done>, known: &Known) -> Result<(), StoreError> {
         let now = self.time.now();
         let (mut changes, mut failed) = (Vec::new(), None);
         for Done { run, operation, answer, asked_at, took } in ended {
             self.witness.called(operation, answer.result(), took);
-            if matches!((&answer, &run.state), (Answer::Stop(_), RunState::Running { .. })) {
-                // A stop whose intent could not be written: it is asked for again, with its intent, as soon as it can be.
-                continue;
-            }
             let observation = perform::observe(&run, answer, asked_at, now);
             match self.change(run, observation, Vec::new(), now) {
-                Ok(change) => changes.push(change),
+                Ok(change) => {
+                    if let Change::Advance { run, .. } = &change {
+                        known.note(run);
+                    }
+                    changes.push(change);
+                }
                 Err(error) => failed = Some(error),
             }
         }
@@ -477,11 +447,6 @@ impl Rests {
             _ => None,
         }
     }
-}
-
-/// The call that stops a run, without a look at its row.
-fn stop_call(run: Run) -> Option<(Run, Call)> {
-    perform::running_at(&run).map(|(place, fis_id)| (run, Call::Stop { place, fis_id }))
 }
 
 /// What a pass ended with.

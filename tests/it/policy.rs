@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::Experiment,
     policy::{Breach, Demand, Safeguards, TemplatePolicy},
-    run::{RunState, SkipReason},
+    run::{Observation, RunState, SkipReason},
     template::TemplateFacts,
 };
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use super::support::{
     runs::name,
     stage::Stage,
     wire::drill,
-    world::{World, experiment, facts, slot_run, t},
+    world::{World, applied, asked, experiment, facts, slot_run, t},
 };
 
 fn opt_in() -> BTreeMap<String, String> {
@@ -43,6 +43,18 @@ fn judged(policy: &TemplatePolicy, safeguards: Option<Safeguards>) -> World {
 #[track_caller]
 fn check(world: World, expected: &str) {
     assert_eq!(world.says(t("10:00:00"))[0], expected);
+}
+
+#[test]
+fn start_whose_row_an_older_version_wrote_reads_the_template_before_it_is_repeated() {
+    let mut world = judged(&strict(), None);
+    let asked = asked(world.runs[0].clone(), "10:00:00");
+    world.runs[0] = applied(asked, &[("10:00:10", Observation::NotFound)]);
+    assert_eq!(world.says(t("10:00:14")), ["wake 10:00:15"]);
+    assert_eq!(world.says(t("10:00:15")), ["A read template"]);
+    let facts = TemplateFacts { safeguards: Some(safe()), ..facts(60, t("10:00:15")) };
+    world.runs[0] = applied(world.runs[0].clone(), &[("10:00:15", Observation::TemplateRead { facts })]);
+    assert_eq!(world.says(t("10:00:15")), ["A start EXT1"]);
 }
 
 #[test]

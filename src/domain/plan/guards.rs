@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     PauseRow, Snapshot, deploy,
     place::{self, Around},
-    start::{after, has_fresh_facts, informed, longest_lead, read_lately},
+    start::{has_fresh_facts, informed, longest_lead, read_lately},
     turn,
 };
 use crate::domain::{
+    civil::later,
     cost::{self, OnExceeded, Usd},
     estimate,
     experiment::{Experiment, OnFailure},
@@ -268,11 +269,11 @@ fn waiting(experiment: &Experiment, failing: &Failing, now: Timestamp) -> Option
         (OnFailure::Pause, _) | (OnFailure::Classify, Trouble::Configuration) => None,
         (OnFailure::Classify, Trouble::Unhealthy) => {
             let doublings = failing.count.saturating_sub(1).min(MOST_DOUBLINGS);
-            Some(after(failing.at, (BACK_OFF_FIRST * 2_i32.pow(doublings)).min(BACK_OFF_LIMIT)))
+            Some(later(failing.at, (BACK_OFF_FIRST * 2_i32.pow(doublings)).min(BACK_OFF_LIMIT)))
         }
     };
     // One that lies farther ahead was named before the clock was set back.
-    let is_over = until.is_some_and(|until| now >= until || until > after(now, BACK_OFF_LIMIT));
+    let is_over = until.is_some_and(|until| now >= until || until > later(now, BACK_OFF_LIMIT));
     (!is_over).then_some(SkipReason::Failing { trouble: failing.trouble, failures: failing.count, until })
 }
 
@@ -380,7 +381,7 @@ fn ahead(case: &Case<'_>) -> Judgement {
     let Some(facts) = case.run.facts.as_ref().filter(|_| !is_overridden(case)) else { return Judgement::Clear };
     let windows = &case.snapshot.rules.windows;
     let takes = length(case.snapshot, case.experiment, facts).saturating_add(longest_lead(case.snapshot));
-    let ends = after(case.now, takes);
+    let ends = later(case.now, takes);
     let Some(Closure { window, opens, until, unknown, .. }) =
         window::first_closure(windows, case.experiment, case.now, ends)
     else {

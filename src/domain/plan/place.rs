@@ -10,10 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Effect, Snapshot,
     guards::{Case, Judgement, found},
-    start::{after, has_facts, has_fresh_facts, is_due},
+    start::{has_facts, has_fresh_facts, is_due},
     turn,
 };
 use crate::domain::{
+    civil::later,
     experiment::Place,
     ids::RunId,
     lever::Stands,
@@ -210,7 +211,8 @@ pub(super) fn account_input(case: &Case<'_>) -> String {
 }
 
 /// How many FIS experiments are active in a run's place: those that were listed, but for runs of ours that are known here,
-/// and those runs. A run that began elsewhere in the account since counts once it is listed.
+/// and those runs. A run that began elsewhere in the account since counts once it is listed. The one whose place this run
+/// takes does not count, since it ends first.
 fn active(case: &Case<'_>, facts: &PlaceFacts) -> Option<u32> {
     let place = of(case);
     let is_here = |run: &&&Run| {
@@ -226,7 +228,8 @@ fn active(case: &Case<'_>, facts: &PlaceFacts) -> Option<u32> {
     let ours: BTreeSet<&RunId> = case.going.iter().filter(is_here).map(|run| &run.id).collect();
     let is_other = |run: &&Option<RunId>| run.as_ref().is_none_or(|run| !ours.contains(run) && *run != case.run.id);
     let others = facts.active.as_ref()?.values().filter(is_other).count();
-    Some(u32::try_from(others.saturating_add(ours.len())).unwrap_or(u32::MAX))
+    let ends = turn::replaces(case).filter(|run| ours.contains(&run.id)).map_or(0, |_| 1);
+    Some(u32::try_from(others + ours.len() - ends).unwrap_or(u32::MAX))
 }
 
 /// Waits while as many experiments are active as may be, whoever started them.
@@ -264,7 +267,7 @@ fn unwell(alarm: &str, health: &Health, facts: &PlaceFacts, now: Timestamp) -> O
         facts.alarms.get(alarm).cloned().unwrap_or(Alarm { state: AlarmState::Missing, since: None });
     let fine_at = match (&state, since) {
         (AlarmState::Ok, _) if health.ok_for.is_zero() => return None,
-        (AlarmState::Ok, Some(since)) => Some(after(since, health.ok_for)),
+        (AlarmState::Ok, Some(since)) => Some(later(since, health.ok_for)),
         _ => None,
     };
     if fine_at.is_some_and(|fine_at| fine_at <= now) {
@@ -287,10 +290,10 @@ pub(super) fn health_input(case: &Case<'_>) -> String {
 
 /// When facts are too old.
 fn read_again_at(facts: &PlaceFacts) -> Timestamp {
-    late(after(facts.read_at, PLACE_FACTS_MAX_AGE))
+    late(later(facts.read_at, PLACE_FACTS_MAX_AGE))
 }
 
 /// The first instant after another.
 fn late(at: Timestamp) -> Timestamp {
-    after(at, SignedDuration::from_nanos(1))
+    later(at, SignedDuration::from_nanos(1))
 }

@@ -13,6 +13,7 @@ use super::{
     watch::{LOST_AFTER, LOST_AFTER_FAILURES},
 };
 use crate::domain::{
+    civil::later,
     deployment::filled_in,
     experiment::{Experiment, TemplateSelector},
     fis::FailureClass,
@@ -113,7 +114,7 @@ pub(super) fn survey(
             } else {
                 survey.wake_at(look_at);
                 // Another window may be the reason by then.
-                let horizon = after(now, CHANGE_HORIZON);
+                let horizon = later(now, CHANGE_HORIZON);
                 let change = window::change_before(&snapshot.rules.windows, experiment, now, horizon);
                 survey.wake_at(change.unwrap_or(horizon));
             }
@@ -142,7 +143,7 @@ pub(super) fn survey_again(
     let (next_at, looked_at) = match doubt {
         // The last look failed so long after the call that nothing of it can be running any more.
         Doubt::Unanswered { look_at, failed }
-            if *failed >= LOST_AFTER_FAILURES && *look_at >= after(*asked_at, LOST_AFTER) =>
+            if *failed >= LOST_AFTER_FAILURES && *look_at >= later(*asked_at, LOST_AFTER) =>
         {
             let outcome = Outcome::Lost { class: FailureClass::Unreadable };
             return survey.record(run, Observation::Finished { outcome });
@@ -151,25 +152,25 @@ pub(super) fn survey_again(
             return survey.effects.push(Effect::Look { run: run.id.clone() });
         }
         Doubt::Unanswered { look_at, .. } => return survey.wake_at(*look_at),
-        Doubt::NotFound { looked_at } => (after(*looked_at, LOOK_INTERVAL), Some(*looked_at)),
+        Doubt::NotFound { looked_at } => (later(*looked_at, LOOK_INTERVAL), Some(*looked_at)),
         Doubt::Refused { retry_at, looked_at, .. } => (*retry_at, *looked_at),
     };
     let (going, around) = (&Vec::new(), &beside.around);
     let case = |experiment| Case { snapshot, experiment, run, going, around, now };
+    let read_again = || {
+        let template = TemplateSelector::Id(template_id.clone());
+        Effect::ReadTemplate { run: run.id.clone(), place: place.clone(), template }
+    };
     let ending = match judge_again(snapshot, run, around, doubt, now) {
         // While shutting down nothing is begun, not even again.
-        Again::Clear(_) | Again::NeedsPlace(_)
-            if snapshot.mode != Mode::Active || snapshot.withheld.holds(&run.experiment) =>
-        {
+        again if again.goes_on() && (snapshot.mode != Mode::Active || snapshot.withheld.holds(&run.experiment)) => {
             return;
         }
-        Again::Clear(_) | Again::NeedsPlace(_) if !is_due(next_at, BACKOFF_LIMIT, now) => {
-            return survey.wake_at(next_at);
-        }
+        again if again.goes_on() && !is_due(next_at, BACKOFF_LIMIT, now) => return survey.wake_at(next_at),
+        Again::NeedsTemplate => return survey.effects.push(read_again()),
         // What it was first judged by may have aged meanwhile.
         Again::Clear(_) | Again::NeedsPlace(_) if !has_fresh_facts(run, now) => {
-            let template = TemplateSelector::Id(template_id.clone());
-            return survey.effects.push(Effect::ReadTemplate { run: run.id.clone(), place: place.clone(), template });
+            return survey.effects.push(read_again());
         }
         Again::NeedsPlace(experiment) => return survey.asks.note(&case(experiment)),
         Again::Clear(experiment) => {
@@ -188,8 +189,8 @@ pub(super) fn survey_again(
         return;
     }
     match looked_at {
-        Some(looked) if now < after(looked, LOOK_INTERVAL) && now >= looked => {
-            survey.wake_at(after(looked, LOOK_INTERVAL));
+        Some(looked) if now < later(looked, LOOK_INTERVAL) && now >= looked => {
+            survey.wake_at(later(looked, LOOK_INTERVAL));
         }
         _ => survey.effects.push(Effect::Look { run: run.id.clone() }),
     }
@@ -198,7 +199,7 @@ pub(super) fn survey_again(
 /// Tells whether something may be done at last that waits for an instant at most `longest` ahead. One that lies farther
 /// ahead was named before the clock was set back.
 pub(super) fn is_due(at: Timestamp, longest: SignedDuration, now: Timestamp) -> bool {
-    now >= at || at > after(now, longest)
+    now >= at || at > later(now, longest)
 }
 
 /// Whether a start may be tried again.
@@ -207,10 +208,19 @@ enum Again<'a> {
     Clear(&'a Experiment),
     /// The place has to be asked first.
     NeedsPlace(&'a Experiment),
+    /// The template has to be read again first: a version wrote the row that did not look at all of it.
+    NeedsTemplate,
     /// Not now; ask again then.
     Wait(Timestamp),
     /// Never; this is how the run ends if no experiment exists.
     Never(Box<Observation>),
+}
+
+impl Again<'_> {
+    /// Whether nothing but what has to be asked first is in its way.
+    fn goes_on(&self) -> bool {
+        matches!(self, Self::Clear(_) | Self::NeedsPlace(_) | Self::NeedsTemplate)
+    }
 }
 
 /// Asks every guard again before the same token is used again.
@@ -240,8 +250,7 @@ fn judge_again<'a>(
             skipped(SkipReason::Closed { window, until, unknown })
         }
         Judgement::Hold(_, until) | Judgement::Wait(until) => Again::Wait(until),
-        // It was started with facts, so this cannot be; if it is, nothing is started.
-        Judgement::NeedsTemplate => Again::Wait(after(now, LOOK_INTERVAL)),
+        Judgement::NeedsTemplate => Again::NeedsTemplate,
     }
 }
 
@@ -287,7 +296,7 @@ fn judge(case: &Case<'_>) -> Judgement {
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }
                 if !is_due(*look_at, BACKOFF_LIMIT, case.now) =>
             {
-                let late = after(case.run.deadline(), SignedDuration::from_nanos(1));
+                let late = later(case.run.deadline(), SignedDuration::from_nanos(1));
                 Judgement::Wait((*look_at).min(late))
             }
             _ => Judgement::NeedsTemplate,
@@ -299,11 +308,6 @@ fn judge(case: &Case<'_>) -> Judgement {
 /// The longest lead of any window: how much earlier than its opening a run might have to be stopped.
 pub(super) fn longest_lead(snapshot: &Snapshot<'_>) -> SignedDuration {
     snapshot.rules.windows.longest_stop_lead()
-}
-
-/// Adds a duration, saturating at the last instant there is.
-pub(super) fn after(at: Timestamp, length: SignedDuration) -> Timestamp {
-    at.saturating_add(length).unwrap_or(Timestamp::MAX)
 }
 
 /// Tells whether a halt also ends what is going on.

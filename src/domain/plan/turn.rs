@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Snapshot, deploy,
     guards::{self, Beside, Case, Judgement},
-    start::after,
 };
 use crate::domain::{
+    civil::later,
     deployment::Supersede,
     experiment::{Experiment, MAX_QUEUED, Overlap, Targets},
     ids::Name,
@@ -51,7 +51,7 @@ fn queued_until(case: &Case<'_>) -> Timestamp {
         }
         Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => None,
     };
-    let patience = after(run.not_before, experiment.limits.queue_for).max(run.deadline());
+    let patience = later(run.not_before, experiment.limits.queue_for).max(run.deadline());
     span.map_or(patience, |end| end.min(patience).max(run.deadline()))
 }
 
@@ -111,7 +111,7 @@ fn busy(case: &Case<'_>, with: &Run, conflict: Conflict) -> Judgement {
     let with = with.id.clone();
     match turn(case) {
         Turn::Waits { give_up_at } => {
-            let late = after(give_up_at, SignedDuration::from_nanos(1));
+            let late = later(give_up_at, SignedDuration::from_nanos(1));
             Judgement::Hold(HoldReason::Busy { with, conflict, give_up_at }, late)
         }
         Turn::Full { limit } => Judgement::Skip(SkipReason::QueueFull { limit }),
@@ -170,7 +170,7 @@ fn last_gap<'a>(case: &'a Case<'_>) -> Option<Gap<'a>> {
         ledger.and_then(|ledger| ledger.ended_at).filter(|ended| *ended <= case.now)
     };
     let limits = &case.experiment.limits;
-    let gap = |ended, length, group| Gap { until: after(ended, length), group };
+    let gap = |ended, length, group| Gap { until: later(ended, length), group };
     let own = ended(&case.experiment.name).filter(|_| limits.min_gap > SignedDuration::ZERO);
     let own = own.map(|ended| gap(ended, limits.min_gap, None));
     let of_groups = limits.groups.iter().filter_map(|group| {
@@ -190,7 +190,7 @@ pub(super) fn gap(case: &Case<'_>) -> Judgement {
     let group = group.cloned();
     match turn(case) {
         Turn::Waits { give_up_at } => {
-            let late = after(give_up_at, SignedDuration::from_nanos(1));
+            let late = later(give_up_at, SignedDuration::from_nanos(1));
             Judgement::Hold(HoldReason::Gap { until, group, give_up_at }, until.min(late))
         }
         Turn::Full { limit } => Judgement::Skip(SkipReason::QueueFull { limit }),
@@ -233,12 +233,14 @@ pub(super) fn targets_input(case: &Case<'_>) -> String {
     }
 }
 
+/// The run whose place this one takes: it is stopped first.
+pub(super) fn replaces<'a>(case: &'a Case<'_>) -> Option<&'a Run> {
+    own(case).filter(|_| policy(case) == Overlap::StopOther)
+}
+
 /// Waits for the run whose place this one takes. Asked last: only what may start otherwise stops another.
 pub(super) fn replace(case: &Case<'_>) -> Judgement {
-    match own(case) {
-        Some(with) if policy(case) == Overlap::StopOther => busy(case, with, Conflict::Experiment),
-        _ => Judgement::Clear,
-    }
+    replaces(case).map_or(Judgement::Clear, |with| busy(case, with, Conflict::Experiment))
 }
 
 /// Finds the run that takes the place of one that goes on: of those that are `held`, it waits for that one, and would start

@@ -4,10 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Effect, Mode, Snapshot, Survey,
-    start::{after, halt_stops, is_due, longest_lead},
+    start::{halt_stops, is_due, longest_lead},
     turn,
 };
 use crate::domain::{
+    civil::later,
     experiment::{Experiment, FIS_MAX_DURATION, Labels, Place},
     fis::{FailureClass, FisStatus},
     outcome::{self, Outcome},
@@ -67,7 +68,7 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, held: &[&Run], run: &Run, now: Tim
         RunState::Stopping { request: StopRequestState::Taken { at }, cause, .. }
             if watch.failures == 0
                 // An answer from before the clock was set back is no later answer.
-                && watch.asked_at.is_some_and(|asked| asked >= after(*at, STOP_TAKES) && asked <= now)
+                && watch.asked_at.is_some_and(|asked| asked >= later(*at, STOP_TAKES) && asked <= now)
                 && goes_on(run) =>
         {
             return survey.effects.push(Effect::Stop { run: run.id.clone(), cause: cause.clone() });
@@ -101,7 +102,7 @@ fn poll_at(since: Timestamp, watch: &Watch) -> Timestamp {
     let pace = if asked.duration_since(since) < EARLY { POLL_EARLY } else { POLL_LATER };
     let doublings = watch.failures.min(5);
     let pace = (pace * 2_i32.pow(doublings)).min(POLL_BACKOFF_LIMIT);
-    after(asked, pace)
+    later(asked, pace)
 }
 
 /// When FIS is asked because it told of the experiment after it was last asked. While polls fail it is not asked more often
@@ -109,7 +110,7 @@ fn poll_at(since: Timestamp, watch: &Watch) -> Timestamp {
 fn hinted_at(snapshot: &Snapshot<'_>, run: &Run, watch: &Watch, now: Timestamp) -> Option<Timestamp> {
     let (asked, told) = (watch.asked_at?, *snapshot.hints.get(run.watched()?.0)?);
     // What was told before the clock was set back is later than anything that is asked now.
-    (watch.failures == 0 && asked < told && told <= now).then(|| after(asked, POLL_HINTED))
+    (watch.failures == 0 && asked < told && told <= now).then(|| later(asked, POLL_HINTED))
 }
 
 /// Why a run counts as lost, if it does. Time alone never makes it so, only an answer at such a time, or its failure: the
@@ -168,7 +169,7 @@ fn stop_cause(
             &gone
         }
     };
-    let limit = after(since, experiment.max_duration);
+    let limit = later(since, experiment.max_duration);
     if now >= limit {
         return Some(StopCause::MaxDuration);
     }
@@ -190,8 +191,8 @@ fn closure_stop(
     survey: &mut Survey,
 ) -> Option<StopCause> {
     let windows = &snapshot.rules.windows;
-    let horizon = after(now, CLOSURE_HORIZON);
-    if let Some(closure) = window::first_stop(windows, experiment, now, after(horizon, longest_lead(snapshot))) {
+    let horizon = later(now, CLOSURE_HORIZON);
+    if let Some(closure) = window::first_stop(windows, experiment, now, later(horizon, longest_lead(snapshot))) {
         let stop_at = closure.opens.saturating_sub(closure.on_entry.lead()).unwrap_or(closure.opens);
         if now >= stop_at {
             return Some(StopCause::Closed { window: closure.window, unknown: closure.unknown });

@@ -15,7 +15,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::check;
-use crate::support::world::{World, applied, asked, experiment, fine, read, slot_run, t};
+use crate::support::world::{World, applied, asked, experiment, fine, read, running, slot_run, t};
 
 const DUE: &str = "10:00:00";
 
@@ -228,6 +228,30 @@ fn run_waits_while_as_many_experiments_are_active_as_may_be() {
     };
     assert_eq!(held_until(Overlap::Skip), t("10:09:00"));
     assert_eq!(held_until(Overlap::QueueOne), t("21:59:00"));
+}
+
+#[test]
+fn run_that_takes_the_place_of_another_is_not_kept_out_by_it() {
+    let going = running(slot_run("09:50:00"), "09:50:00");
+    let active = BTreeMap::from([("EXP1".to_owned(), Some(going.id.clone()))]);
+    let facts = |others: usize| {
+        let others = (0..others).map(|n| (format!("EXO{n}"), None));
+        PlaceFacts { active: Some(active.clone().into_iter().chain(others).collect()), ..fine(&Place::default()) }
+    };
+    let said = |others: usize, overlap: Overlap| {
+        let mut world = due(1);
+        world.runs.push(going.clone());
+        let change = |world: &mut World| {
+            world.rules.limits.max_active = Some(1);
+            world.rules.experiments.values_mut().for_each(|declared| declared.overlap = overlap);
+        };
+        with(world, change, facts(others), DUE).swap_remove(0)
+    };
+    let held = "A held: run B is going on and shares the same experiment with it; look 22:00:00.000000001";
+    assert_eq!(said(0, Overlap::StopOther)[..44], held[..44]);
+    // What is in its way besides is.
+    assert_eq!(said(1, Overlap::StopOther)[..46], *"A held: 1 of at most 1 experiments are active ");
+    assert_eq!(said(0, Overlap::Allow)[..46], *"A held: 1 of at most 1 experiments are active ");
 }
 
 #[test]

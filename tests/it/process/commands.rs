@@ -175,6 +175,15 @@ fn questions_are_answered_while_the_agent_is_down() {
 }
 
 #[test]
+fn agent_that_cannot_listen_is_heard_by_nobody() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let home = Home::new("http://127.0.0.1:9", &format!("[http]\nlisten = \"{address}\""));
+    exits(&home.run(&["run"]), 1, &format!("could not listen on `{address}`"));
+    assert!(!home.state().join("firedrill.sock").exists(), "it has answered on its socket");
+}
+
+#[test]
 fn state_is_private_and_has_one_agent() {
     let home = Home::new("http://127.0.0.1:9", "");
     let agent = home.agent();

@@ -1,6 +1,9 @@
 //! Places through the real binary: what somebody else did to the account is asked before each start, and holds it.
 
-use firedrill::domain::run::{HoldReason, Run, RunState, SkipReason};
+use firedrill::{
+    aws::place::is_of_aws,
+    domain::run::{HoldReason, Run, RunState, SkipReason},
+};
 use serde_json::json;
 
 use crate::support::{agent::Home, eventually, stage::Stage};
@@ -28,6 +31,29 @@ fn held(run: &Run) -> Option<&HoldReason> {
     match &run.state {
         RunState::Held { reason, .. } => Some(reason),
         _ => None,
+    }
+}
+
+#[test]
+fn endpoint_of_aws_is_known_in_every_partition_and_a_simulators_is_none() {
+    for host in [
+        "fis.eu-west-1.amazonaws.com",
+        "fis-fips.us-gov-west-1.amazonaws.com",
+        "fis.eu-west-1.api.aws",
+        "fis.cn-north-1.amazonaws.com.cn",
+        "fis.cn-north-1.api.amazonwebservices.com.cn",
+        "fis.eusc-de-east-1.amazonaws.eu",
+        "fis.us-iso-east-1.c2s.ic.gov",
+        "fis.us-isob-east-1.sc2s.sgov.gov",
+        "vpce-1.fis.eu-west-1.vpce.amazonaws.com.",
+        "FIS.EU-WEST-1.API.AWS",
+    ] {
+        assert!(is_of_aws(host), "{host}");
+    }
+    for host in
+        ["", "127.0.0.1", "localhost", "amazonaws.com", "fis.notamazonaws.com", "api.aws.example.org", "my-api.aws"]
+    {
+        assert!(!is_of_aws(host), "{host}");
     }
 }
 

@@ -120,16 +120,27 @@ fn has_to_stop(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestam
 /// Finds the first true time, not before another, at which an experiment has to have been told to stop.
 type Due = fn(&Evidence<'_>, &Experiment, u64) -> Option<u64>;
 
-/// What makes that it has to, by promise.
-const DUES: [(&str, Due); 4] =
-    [("window", due_by_window), ("length", due_by_length), ("stop", due_by_wish), ("halted", due_by_halt)];
+/// What makes that it has to, by promise, and whether the agent learns of it by the store alone.
+const DUES: [(&str, Due, News); 4] = [
+    ("window", due_by_window, News::Known),
+    ("length", due_by_length, News::Known),
+    ("stop", due_by_wish, News::InTheStore),
+    ("halted", due_by_halt, News::InTheStore),
+];
+
+/// How an agent learns that it has to stop something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    Known,
+    InTheStore,
+}
 
 /// Everyone who ran when it was closed, or for too long, was told to stop as soon as the agent was able to.
 pub fn stops(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     for experiment in evidence.experiments.iter().filter(|e| !e.is_forgotten) {
         let told = told_at(evidence, experiment).unwrap_or(u64::MAX).min(experiment.end());
-        for (why, due) in DUES {
-            if let Some((due, latest)) = overdue(evidence, experiment, due, told) {
+        for (why, due, news) in DUES {
+            if let Some((due, latest)) = overdue(evidence, experiment, (due, news), told) {
                 let (id, run) = (&experiment.id, experiment.run());
                 found.push(format!(
                     "{why}: {id} of {run} had to stop at {due} ms, could be told by {latest} ms, was at {told} ms"
@@ -140,11 +151,16 @@ pub fn stops(evidence: &Evidence<'_>, found: &mut Vec<String>) {
 }
 
 /// Finds a time at which the agent was able to stop an experiment, had to, and had not.
-fn overdue(evidence: &Evidence<'_>, experiment: &Experiment, due: Due, told: u64) -> Option<(u64, u64)> {
+fn overdue(
+    evidence: &Evidence<'_>,
+    experiment: &Experiment,
+    (due, news): (Due, News),
+    told: u64,
+) -> Option<(u64, u64)> {
     let mut from = experiment.created_at;
     loop {
         let wanted = due(evidence, experiment, from)?;
-        let able = able_at(evidence, experiment, wanted);
+        let able = able_at(evidence, experiment, news, wanted);
         if told <= able.saturating_add(PROMPT_MS) {
             return None;
         }
@@ -237,11 +253,34 @@ fn due_by_halt(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> O
     due.map(|(due, _)| due).filter(|due| *due < experiment.end())
 }
 
+/// Tells whether something may have seemed to demand that an experiment is stopped about a true time, to a replica whose clock
+/// and configuration need not be those of others.
+pub fn may_be_stopped(evidence: &Evidence<'_>, experiment: &Experiment, ms: u64) -> bool {
+    let Some(run) = evidence.runs.get(&experiment.run()) else { return false };
+    let world = evidence.world;
+    let is_asked = world.stops_taken.iter().any(|(at, of)| *at <= ms && *of == run.id);
+    let is_halted = halts::changes(world).into_iter().any(|(at, running)| at <= ms && running.is_some());
+    let spread = world.reload_takes() + PROMPT_MS;
+    let by_rules = |rules: &&Rules| {
+        let Some(declared) = rules.experiments.get(&run.experiment) else { return true };
+        let longest = u64::try_from(declared.max_duration.as_millis()).expect("a length");
+        let at = world.nature.wall_at(ms);
+        let apart = CLOCKS_APART + SignedDuration::from_mins(10);
+        ms + spread >= experiment.created_at + longest
+            || !world.nature.steps().is_empty()
+            || is_closed_within(rules, declared, at - CLOCKS_APART, at + apart)
+    };
+    is_asked || is_halted || evidence.rules_between(ms.saturating_sub(spread), ms).iter().any(by_rules)
+}
+
 /// Grants the agent what kept it: each hindrance that begins before it could have acted moves that instant.
-fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) -> u64 {
+fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due: u64) -> u64 {
     let world = evidence.world;
     let run = experiment.run();
-    let mut hindrances = world.absences();
+    let mut hindrances = match news {
+        News::InTheStore => world.absences().into_iter().chain(world.store_faults()).collect(),
+        News::Known => world.unable_to_stop(),
+    };
     // Nobody can stop what is not known to exist.
     let known = evidence
         .journal
@@ -252,11 +291,10 @@ fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, due: u64) -> u64 {
     hindrances.push((0, known.unwrap_or(u64::MAX)));
     hindrances.extend(world.nature.steps().iter().map(|step| (step.at, step.at)));
     hindrances.extend(world.history.iter().map(|(since, _)| (*since, *since + world.reload_takes())));
-    hindrances.extend(world.store_faults());
-    // A call under way is waited for; one that begins later than the stop is due is no excuse.
+    // A call under way is waited for, but not a poll; one that begins later than the stop is due is no excuse.
     let calls = world.fis.with(|state| state.calls.clone());
-    let calls: Vec<(u64, u64)> =
-        calls.into_iter().filter(|call| call.run.as_ref() == Some(&run)).map(|call| (call.at, call.until)).collect();
+    let waits = calls.iter().filter(|call| call.run.as_ref() == Some(&run) && call.operation != "GetExperiment");
+    let calls: Vec<(u64, u64)> = waits.map(|call| (call.at, call.until)).collect();
     let mut able = due;
     loop {
         let kept = hindrances.iter().filter(|(from, _)| *from <= able.saturating_add(PROMPT_MS));

@@ -244,6 +244,25 @@ impl Fis {
         self.with(|state| state.replies.remove(&seq)).unwrap_or_else(|| Err(failure(FailureClass::Unreadable)))
     }
 
+    /// Planted: what a stop waits for, or is not made for.
+    async fn waits_to_stop(&self, run: Option<&RunId>) -> Result<(), CallFailure> {
+        let now = self.nature.elapsed();
+        match self.nature.bug() {
+            Bug::StopWaitsForTheStore => {
+                let cut = self.nature.cut(self.seat.replica).store_until;
+                let back = self.nature.weather().store_out_until.max(cut);
+                if back > now { Err(failure(FailureClass::Unavailable)) } else { Ok(()) }
+            }
+            Bug::StopWaitsForAPoll => {
+                let is_poll = |call: &&CallLog| call.operation == "GetExperiment" && call.run.as_ref() == run;
+                let until = self.with(|state| state.calls.iter().filter(is_poll).map(|call| call.until).max());
+                self.nature.sleep_until(until.unwrap_or(now).max(now)).await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn run_of(&self, fis_id: &str) -> Option<RunId> {
         self.with(|state| state.experiments.iter().find(|e| e.id == fis_id).map(Experiment::run))
     }
@@ -317,8 +336,9 @@ impl FaultInjector for Fis {
     }
 
     async fn stop(&self, _place: &Place, fis_id: &str) -> Result<(), CallFailure> {
-        let wanted = Request::Stop { fis_id: fis_id.to_owned() };
-        let (seq, _) = self.call("StopExperiment", self.run_of(fis_id), Some(wanted)).await?;
+        let (wanted, run) = (Request::Stop { fis_id: fis_id.to_owned() }, self.run_of(fis_id));
+        self.waits_to_stop(run.as_ref()).await?;
+        let (seq, _) = self.call("StopExperiment", run, Some(wanted)).await?;
         self.reply(seq).map(|_| ())
     }
 }

@@ -28,6 +28,7 @@ mod shrink;
 mod standing;
 pub mod store;
 mod storm;
+mod suspended;
 mod told;
 mod truth;
 mod turns;

@@ -95,6 +95,10 @@ pub enum Bug {
     StandbyActs,
     /// The lease of a process that is gone never runs out.
     DeadHoldLease,
+    /// What must not go on is stopped when the store is back.
+    StopWaitsForTheStore,
+    /// What must not go on is stopped when a poll of it has its answer.
+    StopWaitsForAPoll,
     /// Whoever ends gives the lease back, whosever it is.
     ReleaseNotFenced,
     /// An engaged safety lever is told as disengaged.
@@ -121,7 +125,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin.
-const PLANTS: [(Bug, &[&str]); 45] = [
+const PLANTS: [(Bug, &[&str]); 47] = [
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
@@ -155,6 +159,8 @@ const PLANTS: [(Bug, &[&str]); 45] = [
     (Bug::LeaseNotFenced, &["fence"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
+    (Bug::StopWaitsForTheStore, &["window", "length"]),
+    (Bug::StopWaitsForAPoll, &["window", "length", "stop", "halted"]),
     (Bug::ReleaseNotFenced, &["fence"]),
     (Bug::LeverUnseen, &["lever"]),
     (Bug::AccountUnchecked, &["account"]),

@@ -69,10 +69,19 @@ pub enum Why {
     Down,
     /// Its process was not scheduled.
     Still,
-    /// It did not reach others.
+    /// It did not reach FIS.
     Cut,
+    /// It did not reach the store.
+    CutFromStore,
     /// What it told the store arrived late.
     Slow,
+}
+
+impl Why {
+    /// Whether it keeps a replica from stopping what it knows to run.
+    fn keeps_from_stopping(self) -> bool {
+        !matches!(self, Self::CutFromStore | Self::Slow)
+    }
 }
 
 /// When a replica could not do its work, in true time.
@@ -235,8 +244,12 @@ impl Replica {
         self.thaw.is_some()
     }
 
-    pub fn cut_off(&mut self, now: u64, for_ms: u64) {
-        self.out(now, now + for_ms, Why::Cut);
+    pub fn cut_off(&mut self, now: u64, store_ms: u64, fis_ms: u64) {
+        for (for_ms, why) in [(fis_ms, Why::Cut), (store_ms, Why::CutFromStore)] {
+            if for_ms > 0 {
+                self.out(now, now + for_ms, why);
+            }
+        }
     }
 
     pub fn slowed_down(&mut self, now: u64, for_ms: u64) {
@@ -381,12 +394,37 @@ impl World {
     /// When nobody was able to do the work: whoever held the lease was hindered, or nobody held it, or the store was away.
     pub fn absences(&self) -> Vec<(u64, u64)> {
         let mut all = self.store_out.clone();
+        all.extend(self.hindered(|_| true));
+        all
+    }
+
+    /// When nobody was able to stop what must not go on. The store keeps nobody from that who knows what runs; whoever came
+    /// up, or got the lease, while it was away knows nothing until it is back.
+    pub fn unable_to_stop(&self) -> Vec<(u64, u64)> {
+        let cuts = self.replicas.iter().flat_map(|replica| &replica.outages);
+        let cuts = cuts.filter(|outage| !outage.why.keeps_from_stopping()).map(|outage| (outage.from, outage.to));
+        let mut away: Vec<(u64, u64)> = self.store_out.iter().copied().chain(cuts).chain(self.store_faults()).collect();
+        away.sort_unstable();
+        let mut all = self.hindered(Why::keeps_from_stopping);
+        for (_, to) in &mut all {
+            for (from, back) in &away {
+                if from <= to && *to < *back {
+                    *to = back.saturating_add(TAKES_OVER_MS);
+                }
+            }
+        }
+        all
+    }
+
+    /// When whoever held the lease was hindered by what counts, or nobody held it.
+    fn hindered(&self, counts: impl Fn(Why) -> bool) -> Vec<(u64, u64)> {
+        let mut all = Vec::new();
         let outages = self.replicas.iter().flat_map(|replica| {
             let down =
                 replica.down_since.map(|from| Outage { replica: replica.number, from, to: u64::MAX, why: Why::Down });
             replica.outages.iter().copied().chain(down)
         });
-        let outages: Vec<Outage> = outages.collect();
+        let outages: Vec<Outage> = outages.filter(|outage| counts(outage.why)).collect();
         let (terms, is_timed) = self.store.with(|tables| (tables.lease.terms.clone(), tables.lease.ttl_ms.is_some()));
         if !is_timed {
             all.extend(outages.iter().map(|outage| (outage.from, outage.to)));

@@ -21,11 +21,15 @@ use super::{
 /// may be away without asking again, by clocks that are somewhat apart.
 const LEAVES_WITHIN_MS: u64 = PASS_MS + 20 * SECOND_MS;
 
+/// How long a replica that reaches the store takes to hear from it, in milliseconds.
+const HEARS_MS: u64 = 5 * SECOND_MS;
+
 pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     evidence.fences(found);
     evidence.callers(found);
     evidence.sent_in_time(found);
     evidence.ended_once(found);
+    evidence.stops_are_told(found);
 }
 
 /// Names what happened to replicas.
@@ -43,7 +47,7 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
             (Some(_), _) => "lease handed over",
             (None, Some(Why::Down)) => "lease taken from the dead",
             (None, Some(Why::Still)) => "lease taken from who stood still",
-            (None, Some(Why::Cut)) => "lease taken from who was cut off",
+            (None, Some(Why::Cut | Why::CutFromStore)) => "lease taken from who was cut off",
             (None, Some(Why::Slow)) => "lease taken from who was slow",
             (None, None) => "lease taken",
         });
@@ -93,21 +97,45 @@ impl Evidence<'_> {
         });
     }
 
-    /// Whoever asks FIS to start or to stop holds the lease.
+    /// Whoever asks FIS to start or to stop holds the lease. What must not go on is stopped also by who held it last, as long
+    /// as it is not told otherwise.
     fn callers(&self, found: &mut Vec<String>) {
         let lease = self.world.store.with(|tables| (tables.lease.ttl_ms, tables.lease.terms.clone()));
         let (Some(_), terms) = lease else { return };
         let calls = self.world.fis.with(|state| state.calls.clone());
         for call in calls.iter().filter(|call| ["StartExperiment", "StopExperiment"].contains(&call.operation)) {
             let term = terms.iter().rev().find(|term| term.from <= call.at);
-            let holds =
-                |(n, term): (usize, &Held)| term.seat == call.seat && (term.from..=ended(&terms, n)).contains(&call.at);
-            if !terms.iter().enumerate().any(holds) {
+            let own = terms.iter().enumerate().filter(|(_, t)| t.seat == call.seat && t.from <= call.at);
+            let ended = own.map(|(n, _)| ended(&terms, n)).max();
+            if ended.is_some_and(|ended| call.at <= ended) {
+                continue;
+            }
+            let experiment = self.experiments.iter().find(|e| Some(e.run()) == call.run);
+            let is_told = ended.is_none_or(|ended| self.hears_within(call.seat.replica, ended, call.at));
+            let may = experiment.is_some_and(|experiment| closing::may_be_stopped(self, experiment, call.at));
+            if call.operation == "StartExperiment" || is_told || !may {
                 let (at, operation) = (call.at, call.operation);
                 found
                     .push(format!("lease: {operation} of {:?} at {at} ms by {:?}, term {term:?}", call.run, call.seat));
             }
         }
+    }
+
+    /// Whether a replica was able to hear from the store for long enough between two true times.
+    fn hears_within(&self, replica: usize, from: u64, to: u64) -> bool {
+        let outages = &self.world.replicas[replica].outages;
+        let kept = outages.iter().filter(|outage| outage.why != Why::Cut).map(|outage| (outage.from, outage.to));
+        let mut kept: Vec<(u64, u64)> = kept.chain(self.world.store_out.iter().copied()).collect();
+        kept.extend(self.world.store_faults());
+        kept.sort_unstable();
+        let mut heard = from;
+        for (begins, ends) in kept {
+            if begins > heard + HEARS_MS {
+                break;
+            }
+            heard = heard.max(ends);
+        }
+        heard + HEARS_MS < to
     }
 
     /// No request to start leaves long after what it rests on has ceased to be so.
@@ -133,6 +161,23 @@ impl Evidence<'_> {
             });
             if !open {
                 found.push(format!("blackout: the start of {} leaves at {} ms", run.id, call.at));
+            }
+        }
+    }
+
+    /// The journal knows of every stop, unless who made it fell, or lost the lease, before the store was back.
+    fn stops_are_told(&self, found: &mut Vec<String>) {
+        let terms = self.world.store.with(|tables| tables.lease.terms.clone());
+        let calls = self.world.fis.with(|state| state.calls.clone());
+        for call in calls.iter().filter(|call| call.operation == "StopExperiment") {
+            let Some(entries) = call.run.as_ref().and_then(|run| self.journal.get(run)) else { continue };
+            let is_told = entries.iter().any(|(.., seen)| matches!(seen, Observation::StopAsked { .. }));
+            let replica = &self.world.replicas[call.seat.replica];
+            let fell = replica.down_since.is_some()
+                || replica.outages.iter().any(|outage| outage.why == Why::Down && outage.to >= call.at);
+            let is_followed = terms.iter().any(|term| term.from > call.at && term.seat != call.seat);
+            if !is_told && !fell && !is_followed {
+                found.push(format!("untold: the stop of {:?} at {} ms is in no journal", call.run, call.at));
             }
         }
     }

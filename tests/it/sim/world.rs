@@ -377,7 +377,7 @@ impl World {
                 let replica = self.number(whom);
                 let cut = self.nature.cut(replica);
                 self.nature.cut_off(replica, Cut { store_until: now + store_ms, fis_until: now + fis_ms, ..cut });
-                self.replicas[replica].cut_off(now, store_ms.max(fis_ms));
+                self.replicas[replica].cut_off(now, store_ms, fis_ms);
             }
             Happening::Slow { for_ms } => self.slow_down(for_ms),
             Happening::SetApart { replica, by_ms } => self.nature.set_apart(replica % self.replicas.len(), by_ms),

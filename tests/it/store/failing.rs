@@ -14,9 +14,10 @@ use firedrill::{
         experiment::{Experiment, Overlap, Place, Rules, TemplateSelector},
         fis::{CallFailure, FisExperiment, FisStatus},
         ids::RunId,
+        outcome::Outcome,
         place::{PlaceFacts, Wanted},
         plan::{Mode, Snapshot},
-        run::{Observation, Run},
+        run::{Observation, Run, RunState, StopCause},
         template::TemplateFacts,
         window::Window,
     },
@@ -35,6 +36,7 @@ use tokio::{
 
 use super::{AT, adopt, advance, arrival, commit, empty, open_slots, opening::connect, record, rows, skip};
 use crate::support::{
+    runs::name,
     soon,
     world::{blackout, event_run, experiment, facts, fine, fis, read, running, slot_run, t, trigger},
 };
@@ -44,6 +46,9 @@ use crate::support::{
 struct Counting {
     starts: AtomicUsize,
     stops: AtomicUsize,
+    polls: AtomicUsize,
+    /// So many polls, the first ones, are left without an answer.
+    unanswered: usize,
 }
 
 impl FaultInjector for Counting {
@@ -65,7 +70,11 @@ impl FaultInjector for Counting {
     }
 
     async fn get(&self, _: &Place, _: &str) -> Result<FisExperiment, CallFailure> {
-        Ok(fis(FisStatus::Running, t(AT)))
+        if self.polls.fetch_add(1, Ordering::SeqCst) < self.unanswered {
+            std::future::pending::<()>().await;
+        }
+        let is_stopped = self.stops.load(Ordering::SeqCst) > 0;
+        Ok(fis(if is_stopped { FisStatus::Stopped } else { FisStatus::Running }, t(AT)))
     }
 
     async fn stop(&self, _: &Place, _: &str) -> Result<(), CallFailure> {
@@ -121,27 +130,33 @@ fn due() -> Run {
     read(slot_run(AT), AT, 600)
 }
 
+fn rules(experiment: Experiment, windows: Vec<Window>) -> Arc<Rules> {
+    let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
+    Arc::new(Rules { experiments, windows: windows.into(), ..Rules::default() })
+}
+
 /// An engine at work, and what it works on.
-struct Working {
-    store: Arc<SqlStore>,
+pub(super) struct Working {
+    pub(super) store: Arc<SqlStore>,
     injector: Arc<Counting>,
     witness: Arc<Refusals>,
     mode: watch::Sender<Mode>,
-    _rules: watch::Sender<Arc<Rules>>,
+    rules: watch::Sender<Arc<Rules>>,
     engine: JoinHandle<()>,
 }
 
 impl Working {
-    fn on(store: SqlStore, windows: Vec<Window>) -> Self {
+    pub(super) fn on(store: SqlStore, windows: Vec<Window>) -> Self {
         Self::with(store, experiment(), windows)
     }
 
     fn with(store: SqlStore, experiment: Experiment, windows: Vec<Window>) -> Self {
-        let (store, injector, witness) =
-            (Arc::new(store), Arc::new(Counting::default()), Arc::new(Refusals::default()));
-        let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
-        let (rules, seen_rules) =
-            watch::channel(Arc::new(Rules { experiments, windows: windows.into(), ..Rules::default() }));
+        Self::at(store, Counting::default(), rules(experiment, windows))
+    }
+
+    fn at(store: SqlStore, injector: Counting, rules: Arc<Rules>) -> Self {
+        let (store, injector, witness) = (Arc::new(store), Arc::new(injector), Arc::new(Refusals::default()));
+        let (rules, seen_rules) = watch::channel(rules);
         let (mode, seen_mode) = watch::channel(Mode::Active);
         let engine = Engine {
             store: store.clone(),
@@ -154,10 +169,31 @@ impl Working {
             hints: Arc::default(),
         };
         let engine = tokio::spawn(engine.run());
-        Self { store, injector, witness, mode, _rules: rules, engine }
+        Self { store, injector, witness, mode, rules, engine }
     }
 
-    async fn end(self) {
+    /// Gives it another configuration.
+    pub(super) fn reads(&self, windows: Vec<Window>) {
+        self.rules.send_replace(rules(experiment(), windows));
+    }
+
+    pub(super) async fn has_polled(&self) {
+        soon("a poll", async || (self.injector.polls.load(Ordering::SeqCst) > 0).then_some(())).await;
+    }
+
+    pub(super) async fn has_stopped(&self) {
+        soon("a stop of what runs", async || (self.injector.stops.load(Ordering::SeqCst) > 0).then_some(())).await;
+    }
+
+    /// Waits until the run is over, and tells how it ended and which stop the journal knows of.
+    pub(super) async fn end_of(&self, run: &Run) -> (RunState, Option<Observation>) {
+        let over = async || self.store.run(&run.id).await.ok()?.filter(Run::is_over);
+        let over = soon("the end of the run", over).await;
+        let entries = self.store.journal(&run.id).await.expect("a read").into_iter().map(|entry| entry.observation);
+        (over.state, entries.into_iter().find(|seen| matches!(seen, Observation::StopAsked { .. })))
+    }
+
+    pub(super) async fn end(self) {
         self.mode.send(Mode::Draining).expect("an engine");
         self.engine.await.expect("an end");
     }
@@ -186,16 +222,74 @@ async fn what_runs_in_a_blackout_is_stopped_though_nothing_can_be_written() {
     store.request_runs(vec![running(slot_run("09:50:00"), "09:50:00")]).await.expect("a write");
     let mut disk = connect(&folder.path().join("state")).await;
     fill(&mut disk, "runs", "UPDATE").await;
-    let working = Working::on(store, vec![blackout("09:55:00", "13:00:00")]);
-    let stopped = async || (working.injector.stops.load(Ordering::SeqCst) > 0).then_some(());
-    soon("a stop of what runs", stopped).await;
+    let working = Working::on(store, open_window());
+    working.has_stopped().await;
     assert!(working.witness.0.load(Ordering::SeqCst) > 0, "the failure is told");
     free(&mut disk).await;
     let recorded = async || {
         let runs = working.store.load().await.ok()?.runs;
-        runs.iter().all(|run| run.state.as_str() == "stopping").then_some(())
+        runs.iter().all(|run| run.state.as_str() != "running").then_some(())
     };
     soon("a record of the stop", recorded).await;
+    working.end().await;
+}
+
+/// A window that opened before 10:00, which is when engines begin to work.
+pub(super) fn open_window() -> Vec<Window> {
+    vec![blackout("09:55:00", "13:00:00")]
+}
+
+/// Lets the store be away, then a window open and close again, and holds that what ran was stopped, and that the run knows
+/// why as soon as it can be told.
+pub(super) async fn check_stop_while_away(
+    working: Working,
+    run: &Run,
+    away: impl Future<Output = ()>,
+    back: impl Future<Output = ()>,
+) {
+    working.has_polled().await;
+    away.await;
+    working.reads(open_window());
+    working.has_stopped().await;
+    working.reads(Vec::new());
+    let failed = async || (working.witness.0.load(Ordering::SeqCst) > 0).then_some(());
+    soon("a failure that is told", failed).await;
+    back.await;
+    let (end, asked) = working.end_of(run).await;
+    let cause = StopCause::Closed { window: name("freeze"), unknown: None };
+    assert_eq!(asked, Some(Observation::StopAsked { cause: cause.clone() }));
+    let RunState::Finished { outcome, .. } = end else { panic!("{end:?}") };
+    assert_eq!(outcome, Outcome::Stopped { cause });
+    working.end().await;
+}
+
+#[tokio::test]
+async fn what_runs_in_a_blackout_is_stopped_though_nothing_can_be_read_and_the_row_is_told_later() {
+    let (folder, store) = empty().await;
+    let run = running(slot_run("09:50:00"), "09:50:00");
+    store.request_runs(vec![run.clone()]).await.expect("a write");
+    let mut disk = connect(&folder.path().join("state")).await;
+    let mut other = connect(&folder.path().join("state")).await;
+    let away = async {
+        sqlx::query("ALTER TABLE halt RENAME TO gone").execute(&mut disk).await.expect("a table less");
+    };
+    let back = async {
+        sqlx::query("ALTER TABLE gone RENAME TO halt").execute(&mut other).await.expect("a table");
+    };
+    check_stop_while_away(Working::on(store, Vec::new()), &run, away, back).await;
+}
+
+#[tokio::test]
+async fn stop_does_not_wait_for_a_poll_without_an_answer() {
+    let (_folder, store) = empty().await;
+    store.request_runs(vec![running(slot_run("09:50:00"), "09:50:00")]).await.expect("a write");
+    let injector = Counting { unanswered: 1, ..Counting::default() };
+    let working = Working::at(store, injector, rules(experiment(), Vec::new()));
+    working.has_polled().await;
+    working.reads(open_window());
+    working.has_stopped().await;
+    let (end, _) = working.end_of(&slot_run("09:50:00")).await;
+    assert!(matches!(end, RunState::Finished { outcome: Outcome::Stopped { .. }, .. }), "{end:?}");
     working.end().await;
 }
 

@@ -8,12 +8,16 @@ use firedrill::{
     store::{OpenError, SqlStore},
 };
 
-use super::{AT, adopt, advance, arrival, at, commit, empty_on, open_slots, quarantined, record, rows, skip, stored};
+use super::{
+    AT, adopt, advance, arrival, at, commit, empty_on,
+    failing::{Working, check_stop_while_away},
+    open_slots, quarantined, record, rows, skip, stored,
+};
 use crate::support::{
     postgres::{Postgres, stand_in},
     runs::name,
     soon,
-    world::{event_run, slot_run, t, trigger},
+    world::{event_run, running, slot_run, t, trigger},
 };
 
 /// Two passwords, none of which may be shown.
@@ -86,6 +90,16 @@ async fn server_that_is_gone_fails_what_is_asked_and_is_used_again_when_it_is_ba
     let cursors = rows(&store).await.cursors;
     assert_eq!(cursors[&(name("probe"), name("nightly"))], t("09:00:00"), "what was acknowledged is there");
     assert_eq!(commit(&store, adopt("08:00:00")).await, Committed::Stale);
+}
+
+#[tokio::test]
+async fn what_runs_in_a_blackout_is_stopped_while_the_server_does_not_answer_and_the_row_is_told_later() {
+    let server = Postgres::start();
+    let store = empty_on(&server, "still").await;
+    let run = running(slot_run("09:50:00"), "09:50:00");
+    store.request_runs(vec![run.clone()]).await.expect("a write");
+    let (away, back) = (async { server.signal("STOP") }, async { server.signal("CONT") });
+    check_stop_while_away(Working::on(store, Vec::new()), &run, away, back).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,207 @@
+//! Stops while the store is away: what must not go on is stopped though nothing can be written down.
+//!
+//! A start needs its intent on disk first, since one too many cannot be taken back. A stop may be asked for by anybody and
+//! as often as one likes: FIS's experiment has an id of its own, ends once, and one that has ended is not stopped again. So
+//! whoever decided last goes on to stop what it knows to run, by the planner's own rules, while the store does not answer or
+//! does not take the intent.
+//!
+//! That holds also when its lease has run out meanwhile. Another replica that decides by then knows the same rules and the
+//! same runs, and makes the same stop. The two can differ where a configuration or a calendar has reached only one of them,
+//! or a halt was lifted past the other; then a run ends that might have gone on, which harms nobody, while the opposite is
+//! chaos in a blackout. What a run is exempt from by its trigger cannot change. Nothing is stopped here to make room for
+//! another run, which cannot begin, nor, once the lease has run out, because this process ends: others look after what runs.
+//! As soon as the store says that another holds the lease all of this is forgotten.
+//!
+//! When the store is back the row is told first why its experiment was stopped, then what became of it. A process that ends
+//! before that takes the cause with it: then the run was stopped by somebody outside, which is all that is known.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    calls::Calls,
+    perform::{self, Call, Done},
+    ports::{FaultInjector, Rows, Store, WakeSource, Witness},
+    run_loop::Engine,
+};
+use crate::domain::{
+    experiment::Rules,
+    ids::RunId,
+    plan::{self, Effect, Halt, Mode, Places, Snapshot, StopRequest, Withheld},
+    run::{Observation, Run, RunState, StopCause},
+};
+
+/// How long the store is waited for until what must not go on is stopped without it.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What was known of what runs when the store last answered, and what was done to it since.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<Facts>);
+
+#[derive(Debug, Default)]
+struct Facts {
+    /// Runs whose FIS experiment exists or may exist.
+    going: BTreeMap<RunId, Run>,
+    halt: Option<Halt>,
+    stops: BTreeMap<RunId, StopRequest>,
+    /// Stops that were asked of FIS and are in no row.
+    made: BTreeMap<RunId, StopCause>,
+}
+
+impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
+    /// Waits for what asks the store. While that takes long, what must not go on is stopped by what is known.
+    pub(super) async fn beside_stops<T>(
+        &self,
+        unwritten: &mut Calls,
+        known: &Known,
+        asks: impl Future<Output = T>,
+    ) -> T {
+        let mut asks = pin!(asks);
+        loop {
+            let since = Instant::now();
+            tokio::select! {
+                biased;
+                answer = &mut asks => return answer,
+                done = unwritten.answered() => self.answered_unwritten(known, done),
+                () = tokio::time::sleep(STORE_PATIENCE) => {
+                    // A process that was away gives the store its time first: what it knows is of the past.
+                    if since.elapsed() < 2 * STORE_PATIENCE {
+                        self.stop_unwritten(unwritten, known);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops what must not go on, by what is known, without a word to the store.
+    pub(super) fn stop_unwritten(&self, unwritten: &mut Calls, known: &Known) {
+        let mode = match *self.mode.borrow() {
+            Mode::Draining => return,
+            // Whoever took the lease meanwhile looks after what runs.
+            Mode::DrainingWithStop if unwritten.term.is_over() => Mode::Active,
+            mode => mode,
+        };
+        let (now, rules) = (self.time.now(), self.rules.borrow().clone());
+        for run in known.stop(&rules, mode, unwritten.busy(), now) {
+            let call = perform::running_at(&run).map(|(place, fis_id)| Call::StopUnwritten { place, fis_id });
+            unwritten.make(self, call.map(|call| (run, call)), now);
+        }
+    }
+
+    pub(super) fn answered_unwritten(&self, known: &Known, done: Done) {
+        let (now, run) = (self.time.now(), done.run);
+        self.witness.called(done.operation, done.answer.result(), done.took);
+        known.answered(&run.id, &perform::observe(&run, done.answer, done.asked_at, now), now);
+    }
+}
+
+impl Known {
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what the rows say. What is known beyond them stays known.
+    pub(super) fn refresh(&self, rows: &Rows) {
+        let facts = &mut *self.facts();
+        let mut before = std::mem::take(&mut facts.going);
+        for run in rows.runs.iter().filter(|run| run.may_be_running()) {
+            let known = before.remove(&run.id).filter(|known| match run.state {
+                RunState::Starting { .. } => is_running(known),
+                RunState::Running { .. } => facts.made.contains_key(&run.id),
+                _ => false,
+            });
+            facts.going.insert(run.id.clone(), known.unwrap_or_else(|| run.clone()));
+        }
+        let state = |id: &RunId| rows.runs.iter().find(|run| run.id == *id).map(|run| &run.state);
+        facts.made.retain(|id, _| matches!(state(id), Some(RunState::Starting { .. } | RunState::Running { .. })));
+        facts.halt.clone_from(&rows.halt);
+        facts.stops.clone_from(&rows.stops);
+    }
+
+    /// Notes what became of a run, whether or not it can be written down.
+    pub(super) fn note(&self, run: &Run) {
+        let facts = &mut *self.facts();
+        let is_before = matches!(run.state, RunState::Starting { .. } | RunState::Running { .. });
+        if is_before && facts.made.contains_key(&run.id) {
+            return;
+        }
+        if run.may_be_running() {
+            facts.going.insert(run.id.clone(), run.clone());
+        } else {
+            facts.going.remove(&run.id);
+        }
+    }
+
+    /// Forgets everything: another replica decides.
+    pub(super) fn forget(&self) {
+        *self.facts() = Facts::default();
+    }
+
+    /// Has the rows told of the stops that were made without them, before anything else is done to these runs.
+    pub(super) fn own_up(&self, mut effects: Vec<Effect>, snapshot: &Snapshot<'_>) -> Vec<Effect> {
+        let facts = self.facts();
+        let is_owed = |run: &&Run| matches!(run.state, RunState::Running { .. }) && !snapshot.busy.contains(&run.id);
+        let stop = |run: &Run| {
+            let cause = facts.made.get(&run.id)?.clone();
+            Some(Effect::Stop { run: run.id.clone(), cause })
+        };
+        let owed: Vec<Effect> = snapshot.runs.iter().filter(is_owed).filter_map(stop).collect();
+        effects.retain(|effect| effect.run().is_none_or(|id| !owed.iter().any(|stop| stop.run() == Some(id))));
+        effects.extend(owed);
+        effects
+    }
+
+    /// Notes that what has to be stopped is stopped without a row, and lists it; runs in `busy` are being stopped already.
+    pub(super) fn stop(&self, rules: &Rules, mode: Mode, busy: BTreeSet<RunId>, now: Timestamp) -> Vec<Run> {
+        let facts = &mut *self.facts();
+        let snapshot = Snapshot {
+            rules,
+            cursors: BTreeMap::new(),
+            runs: facts.going.values().cloned().collect(),
+            halt: facts.halt.clone(),
+            stops: facts.stops.clone(),
+            ledgers: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            deployed: BTreeMap::new(),
+            mode,
+            hints: BTreeMap::new(),
+            busy,
+            places: Places::Read,
+            withheld: Withheld::default(),
+        };
+        let mut stopped = Vec::new();
+        for (id, cause) in plan::stops(&snapshot, now) {
+            let Some(run) = facts.going.get_mut(&id) else { continue };
+            if matches!(run.state, RunState::Running { .. }) {
+                // It is running, so it takes this.
+                if run.take(&Observation::StopAsked { cause: cause.clone() }, now).is_err() {
+                    continue;
+                }
+                facts.made.insert(id, cause);
+            }
+            stopped.push(run.clone());
+        }
+        stopped
+    }
+
+    /// Notes what FIS answered to a stop that no row tells of.
+    pub(super) fn answered(&self, run: &RunId, observation: &Observation, now: Timestamp) {
+        if let Some(known) = self.facts().going.get_mut(run)
+            && matches!(known.state, RunState::Stopping { .. })
+        {
+            // What it was stopped by is known already.
+            let _taken_or_over = known.take(observation, now);
+        }
+    }
+}
+
+fn is_running(run: &Run) -> bool {
+    matches!(run.state, RunState::Running { .. } | RunState::Stopping { .. })
+}
