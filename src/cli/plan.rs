@@ -150,7 +150,7 @@ pub async fn outlook(settings: &Settings) -> Result<Outlook, Failure> {
     };
     let internal = |error: crate::engine::ports::StoreError| Failure::internal(error.into());
     let rows = store.load().await.map_err(internal)?;
-    let Rows { cursors, runs, halt, stops, ledgers, pauses, deployed, withheld: _, unreadable } = rows;
+    let Rows { cursors, runs, halt, stops, ledgers, pauses, deployed, restored_at: _, withheld: _, unreadable } = rows;
     if let Some(error) = unreadable {
         return Err(Failure::internal(error.into()));
     }

@@ -30,6 +30,9 @@ use crate::store::{
     },
 };
 
+/// What a bar says during the last step.
+const ENDING: &str = "ending";
+
 /// How often a bar without news is drawn.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -74,20 +77,27 @@ fn move_bar(bar: &ProgressBar) -> impl Fn(Progress) + Send + Sync {
             bar.set_position(0);
         }
         Progress::Rows(rows) => bar.inc(rows),
+        Progress::Ending => bar.set_message(ENDING),
     }
 }
 
-/// Waits for what is being done, unless somebody ends it: then it is dropped, and takes what it has written with it.
-async fn unless_ended<T>(work: impl Future<Output = Result<T, UpkeepError>>) -> Result<T, Failure> {
+/// Waits for what is being done, unless somebody ends it: then it is dropped, and takes what it has written with it. Its last
+/// step is waited for in any case, since nobody could say whether it was made.
+async fn unless_ended<T>(bar: &ProgressBar, work: impl Future<Output = Result<T, UpkeepError>>) -> Result<T, Failure> {
     let internal = |error: std::io::Error| Failure::internal(error.into());
     let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
-    let ended = || Err(Failure::say(Exit::Internal, "ended before it was done: nothing was kept"));
-    tokio::select! {
-        biased;
-        _ = interrupt.recv() => ended(),
-        _ = terminate.recv() => ended(),
-        done = work => done.map_err(failure),
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            done = &mut work => return done.map_err(failure),
+        }
+        if bar.message() != ENDING {
+            return Err(Failure::say(Exit::Internal, "ended before it was done: nothing was kept"));
+        }
     }
 }
 
@@ -122,11 +132,11 @@ async fn check(context: &Context, args: &StoreCheckArgs) -> Result<Exit, Failure
     let bar = bar("checking");
     let told = move_bar(&bar);
     let (store, report) = match &args.file {
-        Some(file) => (file.display().to_string(), unless_ended(check::file_at(file, &told)).await?),
+        Some(file) => (file.display().to_string(), unless_ended(&bar, check::file_at(file, &told)).await?),
         None => {
             let state = context.state()?;
-            let mut snapshot = unless_ended(Snapshot::of(&state)).await?;
-            let report = unless_ended(check::check(&mut snapshot, &told)).await?;
+            let mut snapshot = unless_ended(&bar, Snapshot::of(&state)).await?;
+            let report = unless_ended(&bar, check::check(&mut snapshot, &told)).await?;
             snapshot.close().await;
             (shown(&state), report)
         }

@@ -19,7 +19,7 @@ use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 
 use super::{
     calendars::Calendars,
-    courier::{Courier, Load},
+    courier::{Courier, EVENT_BUS, Load, TRACES},
     directory::{self, DirectoryError},
     heartbeat::{self, Heartbeat},
     identities::Identities,
@@ -419,12 +419,13 @@ fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &S
 
 fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, wanted: Arc<Notify>) {
     let (store, history, most) = (shared.store.clone(), settings.history, settings.history_runs);
+    let couriers = if settings.event_bus.is_some() { &[TRACES, EVENT_BUS][..] } else { &[TRACES] };
     tasks.spawn(async move {
         loop {
             wanted.notified().await;
             // Batch by batch, so that the engine's own writes come between.
             loop {
-                match store.prune(heartbeat::now(), history, most).await {
+                match store.prune(heartbeat::now(), history, most, couriers).await {
                     Ok(0) => break,
                     Ok(rows) => tracing::info!(rows, "old history deleted"),
                     // The active replica does it.

@@ -36,6 +36,11 @@ const BACKOFF_LIMIT: Duration = Duration::from_secs(60);
 /// An outbound event older than this is given up: EventBridge itself keeps trying for a day, not longer.
 const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
+/// Names under which positions are kept.
+pub const TRACES: &str = "traces";
+/// As [`TRACES`].
+pub const EVENT_BUS: &str = "event-bus";
+
 /// What a courier carries, and where to.
 pub enum Load {
     /// Traces of runs that are over, to the collector.
@@ -58,8 +63,8 @@ impl Courier {
     /// Returns the name under which the position is kept, and the task runs.
     pub fn name(&self) -> &'static str {
         match self.load {
-            Load::Traces(_) => "traces",
-            Load::Events(_) => "event-bus",
+            Load::Traces(_) => TRACES,
+            Load::Events(_) => EVENT_BUS,
         }
     }
 

@@ -13,10 +13,11 @@ use std::{
 const PRIVATE: u32 = 0o700;
 /// What of a mode concerns anybody but the owner.
 const OTHERS: u32 = 0o077;
-/// What the names of all our files begin with.
+/// What the names of all our files begin with; those that are not finished have a dot before it.
 const OURS: &str = "firedrill";
-/// What every new file system of the ext family holds.
-const LOST_AND_FOUND: &str = "lost+found";
+/// What file systems put into folders by themselves: every new one of the ext family, and NFS for files that somebody still has
+/// open.
+const OF_THE_FILE_SYSTEM: [&str; 2] = ["lost+found", ".nfs"];
 
 /// Why a folder cannot hold the state.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +72,8 @@ pub fn keep_private(path: &Path) -> Result<(), DirectoryError> {
 fn stranger(path: &Path) -> io::Result<Option<String>> {
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if !name.starts_with(OURS) && name != LOST_AND_FOUND {
+        let is_ours = name.trim_start_matches('.').starts_with(OURS);
+        if !is_ours && !OF_THE_FILE_SYSTEM.iter().any(|known| name.starts_with(known)) {
             return Ok(Some(name));
         }
     }

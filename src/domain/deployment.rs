@@ -233,7 +233,7 @@ impl Trigger {
 pub const PLACEHOLDERS: [&str; 3] = ["{deployment.key}", "{deployment.version}", "{deployment.id}"];
 
 /// Longest value of a tag, in characters (AWS general reference, tag naming limits).
-const MAX_TAG_VALUE: usize = 256;
+pub const MAX_TAG_VALUE: usize = 256;
 
 /// Tells whether a tag's value is filled in for each run.
 pub fn is_template(value: &str) -> bool {

@@ -18,7 +18,7 @@ pub use self::{
     guards::{Beside, Explained, explain, explain_beside, standing},
     place::{PLACE_FACTS_MAX_AGE, Places},
     slots::MISSED_COUNT_LIMIT,
-    start::{DOUBT_LOOKS, FACTS_MAX_AGE},
+    start::{DOUBT_LOOKS, FACTS_MAX_AGE, is_looked_for_first},
     watch::{LOST_AFTER, LOST_AFTER_FAILURES, NOT_FOUND_LOST_AFTER},
 };
 use jiff::Timestamp;
@@ -67,6 +67,8 @@ pub struct Snapshot<'a> {
     pub places: Places,
     /// What nothing begins of.
     pub withheld: Withheld,
+    /// When the rows were last taken back from a backup: what happened since that was made they do not know.
+    pub restored_at: Option<Timestamp>,
 }
 
 /// What nothing begins of, since a row about it cannot be read. It is as if nobody had looked: what is due is decided when the
@@ -194,8 +196,6 @@ impl Halting {
 pub struct PauseRow {
     /// The pause, also when its time is over.
     pub pause: Option<Pause>,
-    /// When somebody last resumed it.
-    pub resumed_at: Option<Timestamp>,
 }
 
 /// An experiment is paused: nothing of it starts, what runs goes on.
@@ -217,18 +217,15 @@ pub enum Pausing {
     /// It is paused.
     Pause(Pause),
     /// It is resumed, and its failures up to then are forgotten.
-    Resume {
-        /// When.
-        at: Timestamp,
-    },
+    Resume,
 }
 
 impl PauseRow {
     /// Returns the row after a change.
-    pub fn after(self, change: Pausing) -> Self {
+    pub fn after(change: Pausing) -> Self {
         match change {
-            Pausing::Pause(pause) => Self { pause: Some(pause), ..self },
-            Pausing::Resume { at } => Self { pause: None, resumed_at: Some(at) },
+            Pausing::Pause(pause) => Self { pause: Some(pause) },
+            Pausing::Resume => Self { pause: None },
         }
     }
 

@@ -118,6 +118,8 @@ pub struct Rows {
     pub pauses: BTreeMap<ExperimentName, PauseRow>,
     /// What is remembered of what open runs are about.
     pub deployed: BTreeMap<DeployedKey, Deployed>,
+    /// When the rows were last taken back from a backup.
+    pub restored_at: Option<Timestamp>,
     /// What rows that cannot be read are about. A halt among them counts as one that stops what runs, a stop as a stop.
     pub withheld: Withheld,
     /// The first of those rows; a [`StoreError::Row`].

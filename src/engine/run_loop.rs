@@ -190,6 +190,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             busy: calls.busy(),
             places: Places::Read,
             withheld: rows.withheld,
+            restored_at: rows.restored_at,
         };
         let (effects, wake) = plan::plan_and_wake(&snapshot, now);
         let effects = known.own_up(effects, &snapshot);
@@ -279,6 +280,11 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         for ((intent, tags), committed) in intents.into_iter().zip(tagged).zip(committed) {
             let Change::Advance { run, observation, .. } = intent else { continue };
             if let Some(Committed::Done) = committed {
+                // The intent is on disk, and the look for what may have come of it comes before the call.
+                if runs.get(&run.id).is_some_and(|run| plan::is_looked_for_first(snapshot, run)) {
+                    self.poke.notify_one();
+                    continue;
+                }
                 calls.make(self, perform::intended(&run, observation, tags).map(|call| (*run, call)), now);
             }
         }

@@ -175,6 +175,7 @@ impl Known {
             busy,
             places: Places::Read,
             withheld: Withheld::default(),
+            restored_at: None,
         };
         let mut stopped = Vec::new();
         for (id, cause) in plan::stops(&snapshot, now) {

@@ -280,7 +280,7 @@ async fn pause<S: Store>(State(api): State<Api<S>>, Path(name): Path<String>, Js
 
 async fn unpause<S: Store>(State(api): State<Api<S>>, Path(name): Path<String>) -> Response {
     match named(&name) {
-        Ok(name) => answer(api.manual.unpause(name, now()).await),
+        Ok(name) => answer(api.manual.unpause(name).await),
         Err(refused) => *refused,
     }
 }

@@ -250,9 +250,9 @@ impl<S: Store> ManualIngest<S> {
     ///
     /// # Errors
     /// [`ManualError::UnknownExperiment`], or [`ManualError::Store`].
-    pub async fn unpause(&self, name: ExperimentName, now: Timestamp) -> Result<(), ManualError> {
+    pub async fn unpause(&self, name: ExperimentName) -> Result<(), ManualError> {
         let name = self.known(name)?;
-        self.store.set_pause(name, Pausing::Resume { at: now }).await?;
+        self.store.set_pause(name, Pausing::Resume).await?;
         self.poke.notify_one();
         Ok(())
     }

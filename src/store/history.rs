@@ -215,25 +215,55 @@ impl SqlStore {
     }
 
     /// Deletes what ended longer ago than `history`: finished runs with their journal, quarantined messages, and events,
-    /// these not before [`EVENTS_KEPT`] has passed; and the oldest finished runs beyond `most`. Returns how many rows went.
+    /// these not before [`EVENTS_KEPT`] has passed; and the oldest finished runs beyond `most`. A run of which one of the
+    /// `couriers` has something left to carry stays, unless there are more than twice as many. Returns how many rows went.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be written; [`StoreError::Fenced`] where another replica does this.
-    pub async fn prune(&self, now: Timestamp, history: SignedDuration, most: u32) -> Result<u64, StoreError> {
+    pub async fn prune(
+        &self,
+        now: Timestamp,
+        history: SignedDuration,
+        most: u32,
+        couriers: &[&str],
+    ) -> Result<u64, StoreError> {
         let before = |age| now.saturating_sub(age).unwrap_or(Timestamp::MIN).as_microsecond();
         let (old, forgotten) = (before(history), before(history.max(EVENTS_KEPT)));
-        // The newest one beyond; those that changed at its very instant go with it.
-        let beyond: Option<(i64,)> = self.database.first(Statement::LastKept, &[most]).await?;
-        let over = beyond.map_or(old, |(us,)| old.max(us.saturating_add(1)));
-        let mut deleted = 0;
+        let over = self.beyond(u64::from(most)).await?;
+        let mut carried = i64::MAX;
+        for courier in couriers {
+            carried = carried.min(self.courier(courier).await?);
+        }
+        let uncarried = self.prune_runs(self.beyond(2 * u64::from(most)).await?, i64::MAX).await?;
+        if uncarried > 0 {
+            tracing::warn!(
+                rows = uncarried,
+                "runs beyond twice `history_runs` are deleted, whether they were carried or not"
+            );
+        }
+        let mut deleted = uncarried + self.prune_runs(old.max(over), carried).await?;
         for (statement, us) in [
-            (Statement::PruneJournal, over),
-            (Statement::PruneRuns, over),
             (Statement::PruneEvents, forgotten),
             (Statement::PruneDeployments, before(history.max(EVENTS_KEPT).max(MAX_COOL_DOWN))),
             (Statement::PruneQuarantine, old),
         ] {
             deleted += self.write_one(Writer::Active, statement, &(us, PRUNE_BATCH)).await?;
+        }
+        Ok(deleted)
+    }
+
+    /// Returns before when the finished runs ended that are beyond the newest `most`; those that ended at the very instant of
+    /// the newest of them go with it.
+    async fn beyond(&self, most: u64) -> Result<i64, StoreError> {
+        let newest: Option<(i64,)> = self.database.first(Statement::LastKept, &[most]).await?;
+        Ok(newest.map_or(i64::MIN, |(us,)| us.saturating_add(1)))
+    }
+
+    /// Deletes some of the runs that ended before an instant, with their journal, if that is at a position or before it.
+    async fn prune_runs(&self, us: i64, carried: i64) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for statement in [Statement::PruneJournal, Statement::PruneRuns] {
+            deleted += self.write_one(Writer::Active, statement, &(us, PRUNE_BATCH, carried)).await?;
         }
         Ok(deleted)
     }

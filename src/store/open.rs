@@ -24,6 +24,9 @@ pub const DATABASE_FILE: &str = "firedrill.db";
 /// Name of the file whose lock keeps a second agent out.
 pub const LOCK_FILE: &str = "firedrill.lock";
 
+/// What the name of a backup begins with while it is taken back.
+pub(super) const RESTORE_PREFIX: &str = ".firedrill-restore-";
+
 /// An open store.
 #[derive(Debug)]
 pub struct SqlStore {
@@ -199,8 +202,20 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::File { path: path.clone(), source };
     let file = private_file(&path).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => sweep(directory).map(|()| file),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// Deletes what a restore has left that was killed. Under the lock no other is under way.
+fn sweep(directory: &Path) -> Result<(), OpenError> {
+    let failed = |path: &Path, source| OpenError::File { path: path.to_owned(), source };
+    for entry in std::fs::read_dir(directory).map_err(|source| failed(directory, source))? {
+        let path = entry.map_err(|source| failed(directory, source))?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(RESTORE_PREFIX)) {
+            std::fs::remove_file(&path).map_err(|source| failed(&path, source))?;
+        }
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use sqlx::{
 use crate::engine::ports::StoreError;
 
 /// The newest schema that this program knows.
-pub const SCHEMA: i64 = 7;
+pub const SCHEMA: i64 = 8;
 
 /// The schema that a store has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +67,14 @@ pub(super) fn sqlite() -> Migrator {
         step(5, "quarantine", include_str!("sqlite/migrations/0005_quarantine.sql")),
         step(6, "bodies", include_str!("sqlite/migrations/0006_bodies.sql")),
         step(7, "schema", include_str!("sqlite/migrations/0007_schema.sql")),
+        step(8, "restored", include_str!("sqlite/migrations/0008_restored.sql")),
     ])
 }
 
 /// What makes and changes tables in PostgreSQL; the first one makes what SQLite has by then.
 pub(super) fn postgres() -> Migrator {
-    migrator(vec![step(7, "rows", include_str!("postgres/migrations/0007_rows.sql"))])
+    migrator(vec![
+        step(7, "rows", include_str!("postgres/migrations/0007_rows.sql")),
+        step(8, "restored", include_str!("postgres/migrations/0008_restored.sql")),
+    ])
 }

@@ -167,9 +167,7 @@ impl Store for SqlStore {
 
     async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {
         let mut tx = self.write(Writer::Anyone).await?;
-        let row: Vec<(Text,)> = tx.rows(Statement::Pauses, &[&experiment]).await?;
-        let row: PauseRow = row.first().map(|(body,)| from_json("pauses", body)).transpose()?.unwrap_or_default();
-        if let Pausing::Resume { .. } = change {
+        if change == Pausing::Resume {
             let kept: Vec<(Text, Text)> = tx.rows(Statement::Ledgers, &[&experiment]).await?;
             for (_, body) in kept {
                 let mut ledger: Ledger = from_json("ledgers", &body)?;
@@ -177,7 +175,7 @@ impl Store for SqlStore {
                 tx.each(Statement::Note, &[(&experiment, to_json("ledgers", &ledger)?)]).await?;
             }
         }
-        tx.run(Statement::Pause, &(&experiment, to_json("pauses", &row.after(change))?)).await?;
+        tx.run(Statement::Pause, &(&experiment, to_json("pauses", &PauseRow::after(change))?)).await?;
         tx.commit().await
     }
 }
@@ -237,6 +235,7 @@ impl Row {
                 let ledger = again(&mut known.ledgers, &mut parsed.ledgers, body, table)?;
                 rows.ledgers.insert(name(table, first)?, ledger);
             }
+            "schema" => rows.restored_at = number.map(|us| from_us(table, us)).transpose()?,
             _pauses => {
                 rows.pauses.insert(name(table, first)?, from_json(table, body)?);
             }

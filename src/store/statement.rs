@@ -52,8 +52,6 @@ pub enum Statement {
     Halt,
     /// Nothing.
     Unhalt,
-    /// `experiment`; returns the body.
-    Pauses,
     /// `experiment, body`.
     Pause,
     /// Nothing; returns all.
@@ -70,9 +68,9 @@ pub enum Statement {
     MoveCourierToEnd,
     /// `how many newer ones`; returns when the newest finished run behind those changed.
     LastKept,
-    /// `before, limit`.
+    /// `before, limit, position of the last entry`.
     PruneJournal,
-    /// `before, limit`.
+    /// `before, limit, position of the last entry`.
     PruneRuns,
     /// `before, limit`.
     PruneEvents,

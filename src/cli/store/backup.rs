@@ -32,7 +32,7 @@ pub async fn backup(context: &Context, args: &StoreBackupArgs) -> Result<Exit, F
     let bar = bar("copying");
     let told = move_bar(&bar);
     let Backup { store, schema, rows, bytes } =
-        unless_ended(backup::backup(&state, &args.file, existing(args.force), &told)).await?;
+        unless_ended(&bar, backup::backup(&state, &args.file, existing(args.force), &told)).await?;
     bar.finish_and_clear();
     let file = args.file.display().to_string();
     if context.output == Output::Json {
@@ -53,7 +53,7 @@ pub async fn restore(context: &Context, args: &StoreRestoreArgs) -> Result<Exit,
     let bar = bar("copying");
     let told = move_bar(&bar);
     let restoring = restore::restore(&state, &args.file, existing(args.force), now(), &told);
-    let restored = unless_ended(restoring).await?;
+    let restored = unless_ended(&bar, restoring).await?;
     bar.finish_and_clear();
     let Restored { store, rows, known_until, may_be_running, aside } = &restored;
     if context.output == Output::Json {
@@ -72,6 +72,7 @@ pub async fn restore(context: &Context, args: &StoreRestoreArgs) -> Result<Exit,
         known_until.map_or_else(|| "nothing".to_owned(), |at| format!("what happened up to {}", render::instant(at)));
     render::line(&format!("it knows {until}, and nothing of runs that began later"))?;
     render::line("slots that schedules have missed since are decided by `missed`, as after any downtime")?;
+    render::line("what may have begun since then is looked for by its tag before it is started")?;
     if *may_be_running > 0 {
         let runs = render::count(usize::try_from(*may_be_running).unwrap_or(usize::MAX), "run");
         render::line(&format!("{runs} may be running: FIS is asked first, by the tag of those that were starting"))?;

@@ -13,14 +13,14 @@ use super::{
     values::SECOND,
 };
 use crate::domain::{
-    deployment::PLACEHOLDERS,
+    deployment::{MAX_TAG_VALUE, PLACEHOLDERS},
     experiment::{EstimateKind, Experiment, Labels, Overlap, Place, TemplateSelector},
     ids::ExperimentName,
     place::PlaceLimits,
 };
 
-/// Longest key and value of a tag, in characters (AWS general reference, tag naming limits).
-const MAX_TAG: (usize, usize) = (128, 256);
+/// Longest key of a tag, in characters (AWS general reference, tag naming limits).
+const MAX_TAG_KEY: usize = 128;
 
 impl Check<'_> {
     /// Checks all experiments.
@@ -108,9 +108,9 @@ impl Check<'_> {
                 self.problem(&path.key(key), format!("`{value}` holds a brace that stands for nothing"), Some(hint));
             }
             let (key_length, value_length) = (key.chars().count(), value.chars().count());
-            if key_length == 0 || key_length > MAX_TAG.0 || value_length > MAX_TAG.1 {
+            if key_length == 0 || key_length > MAX_TAG_KEY || value_length > MAX_TAG_VALUE {
                 let message =
-                    format!("a tag has a key of 1 to {} and a value of up to {} characters", MAX_TAG.0, MAX_TAG.1);
+                    format!("a tag has a key of 1 to {MAX_TAG_KEY} and a value of up to {MAX_TAG_VALUE} characters");
                 self.problem(&path.key(key), message, None);
             }
         }

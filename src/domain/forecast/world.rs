@@ -77,6 +77,7 @@ impl<'a> World<'a> {
             busy: BTreeSet::new(),
             places: Places::AssumedFine,
             withheld: Withheld::default(),
+            restored_at: None,
         };
         let mut world = Self {
             snapshot,

@@ -21,7 +21,7 @@ use crate::domain::{
     ledger::Definition,
     outcome::Outcome,
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
-    run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
+    run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason, Trigger},
     template::TemplateFacts,
     window,
 };
@@ -36,6 +36,26 @@ pub const DOUBT_LOOKS: u32 = 26;
 
 /// How far ahead a change of the windows is looked for while a run waits; the survey is repeated by then.
 const CHANGE_HORIZON: SignedDuration = SignedDuration::from_hours(24);
+
+/// What was lost with the rows of before a restore may be of an instant somewhat after it: clocks are not alike.
+const RESTORE_MARGIN: SignedDuration = SignedDuration::from_mins(10);
+
+/// Tells whether a run that is to be started is to be looked for by its tag before, as if its first call had got no answer: it
+/// may have been started in the time of which a restored store knows nothing.
+pub fn is_looked_for_first(snapshot: &Snapshot<'_>, run: &Run) -> bool {
+    let Some(restored_at) = snapshot.restored_at else { return false };
+    let of = match &run.trigger {
+        Trigger::Slot { at, .. } | Trigger::Event { event_time: Some(at), .. } => (*at).min(run.opened_at),
+        Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => run.opened_at,
+    };
+    let looked_at = match &run.state {
+        RunState::Starting { doubt: Doubt::NotFound { looked_at }, .. } => Some(*looked_at),
+        RunState::Starting { doubt: Doubt::Refused { looked_at, .. }, .. } => *looked_at,
+        RunState::Running { .. } | RunState::Stopping { .. } => return false,
+        _ => None,
+    };
+    of <= later(restored_at, RESTORE_MARGIN) && looked_at.is_none_or(|looked_at| looked_at <= restored_at)
+}
 
 /// Whether a run begins in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,8 @@ given! {
          UNION ALL SELECT 'halt', NULL, NULL, body, NULL FROM halt
          UNION ALL SELECT 'stop_requests', run, NULL, body, NULL FROM stop_requests
          UNION ALL SELECT 'ledgers', experiment, NULL, body, NULL FROM ledgers
-         UNION ALL SELECT 'pauses', experiment, NULL, body, NULL FROM pauses",
+         UNION ALL SELECT 'pauses', experiment, NULL, body, NULL FROM pauses
+         UNION ALL SELECT 'schema', NULL, NULL, NULL, restored_at_us FROM schema WHERE restored_at_us IS NOT NULL",
 
     Adopt => "INSERT INTO cursors (experiment, schedule, at_us)
          SELECT value ->> 0, value ->> 1, (value ->> 2)::bigint FROM jsonb_array_elements($1::jsonb) AS new(value)
@@ -82,7 +83,6 @@ given! {
          ON CONFLICT (id) DO UPDATE SET body = excluded.body",
     Halted => "SELECT body FROM halt",
     Unhalt => "DELETE FROM halt",
-    Pauses => "SELECT body FROM pauses WHERE experiment = $1::jsonb ->> 0",
     Pause => "INSERT INTO pauses (experiment, body) VALUES ($1::jsonb ->> 0, $1::jsonb ->> 1)
          ON CONFLICT (experiment) DO UPDATE SET body = excluded.body",
 
@@ -105,9 +105,11 @@ given! {
          LIMIT 1 OFFSET ($1::jsonb ->> 0)::bigint",
     PruneJournal => "DELETE FROM journal WHERE run IN
          (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ($1::jsonb ->> 0)::bigint
+          AND NOT EXISTS (SELECT 1 FROM journal WHERE run = runs.id AND seq > ($1::jsonb ->> 2)::bigint)
           ORDER BY changed_at_us, id LIMIT ($1::jsonb ->> 1)::bigint)",
     PruneRuns => "DELETE FROM runs WHERE id IN
          (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ($1::jsonb ->> 0)::bigint
+          AND NOT EXISTS (SELECT 1 FROM journal WHERE run = runs.id AND seq > ($1::jsonb ->> 2)::bigint)
           ORDER BY changed_at_us, id LIMIT ($1::jsonb ->> 1)::bigint)
          AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.id)",
     PruneEvents => "DELETE FROM events WHERE (source, event_id) IN

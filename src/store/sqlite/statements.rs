@@ -15,7 +15,8 @@ given! {
          UNION ALL SELECT 'halt', NULL, NULL, body, NULL FROM halt
          UNION ALL SELECT 'stop_requests', run, NULL, body, NULL FROM stop_requests
          UNION ALL SELECT 'ledgers', experiment, NULL, body, NULL FROM ledgers
-         UNION ALL SELECT 'pauses', experiment, NULL, body, NULL FROM pauses",
+         UNION ALL SELECT 'pauses', experiment, NULL, body, NULL FROM pauses
+         UNION ALL SELECT 'schema', NULL, NULL, NULL, restored_at_us FROM schema WHERE restored_at_us IS NOT NULL",
 
     Adopt => "INSERT INTO cursors (experiment, schedule, at_us)
          SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE TRUE ON CONFLICT DO NOTHING
@@ -68,7 +69,6 @@ given! {
     Halt => "INSERT INTO halt (id, body) VALUES (1, ?1 ->> 0) ON CONFLICT DO UPDATE SET body = excluded.body",
     Halted => "SELECT body FROM halt",
     Unhalt => "DELETE FROM halt",
-    Pauses => "SELECT body FROM pauses WHERE experiment = ?1 ->> 0",
     Pause => "INSERT INTO pauses (experiment, body) VALUES (?1 ->> 0, ?1 ->> 1)
          ON CONFLICT DO UPDATE SET body = excluded.body",
 
@@ -85,9 +85,13 @@ given! {
 
     LastKept => "SELECT changed_at_us FROM runs WHERE is_open = 0 ORDER BY changed_at_us DESC LIMIT 1 OFFSET ?1 ->> 0",
     PruneJournal => "DELETE FROM journal WHERE run IN
-         (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 ->> 0 LIMIT ?1 ->> 1)",
+         (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 ->> 0
+          AND NOT EXISTS (SELECT 1 FROM journal WHERE run = runs.id AND seq > ?1 ->> 2)
+          ORDER BY changed_at_us, id LIMIT ?1 ->> 1)",
     PruneRuns => "DELETE FROM runs WHERE id IN
-         (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 ->> 0 LIMIT ?1 ->> 1)
+         (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 ->> 0
+          AND NOT EXISTS (SELECT 1 FROM journal WHERE run = runs.id AND seq > ?1 ->> 2)
+          ORDER BY changed_at_us, id LIMIT ?1 ->> 1)
          AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.id)",
     PruneEvents => "DELETE FROM events WHERE rowid IN
          (SELECT rowid FROM events WHERE received_at_us < ?1 ->> 0 LIMIT ?1 ->> 1)",

@@ -27,6 +27,8 @@ pub enum Progress {
     Total(u64),
     /// So many more were.
     Rows(u64),
+    /// The step is being made that makes all of it durable.
+    Ending,
 }
 
 /// Who is told of it.

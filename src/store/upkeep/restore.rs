@@ -10,7 +10,7 @@ use sqlx::{Connection as _, PgConnection};
 use tempfile::NamedTempFile;
 
 use super::{
-    Told, UpkeepError,
+    Progress, Told, UpkeepError,
     backup::{self, Existing, Target},
     check::file_at,
     shown,
@@ -22,7 +22,7 @@ use crate::{
     config::settings,
     store::{
         OpenError,
-        open::{DATABASE_FILE, lock},
+        open::{DATABASE_FILE, RESTORE_PREFIX, lock},
         postgres::{self, lease::LEASE},
         rows::write_failed,
         schema::{self, SCHEMA},
@@ -61,7 +61,7 @@ pub async fn restore(
     if let Some(path) = &state.postgres.is_none().then(|| state.directory.join(DATABASE_FILE)) {
         is_free(path, existing).await?;
     }
-    let staged = stage(from, &state.directory, told).await?;
+    let staged = stage(from, &state.directory, now, told).await?;
     let mut snapshot = Snapshot::of_file(staged.path()).await?;
     let failed = UpkeepError::store(&from.display().to_string());
     let open = "SELECT COUNT(*) FROM runs WHERE phase IN ('starting', 'running', 'stopping')";
@@ -72,10 +72,11 @@ pub async fn restore(
         None => {
             let rows = snapshot.counts().await?;
             snapshot.close().await;
+            told(Progress::Ending);
             (rows, put(staged, &state.directory.join(DATABASE_FILE), now).await?)
         }
         Some(at) => {
-            let rows = fill(at, &mut snapshot, told).await?;
+            let rows = fill(at, &mut snapshot, now, told).await?;
             snapshot.close().await;
             (rows, None)
         }
@@ -90,12 +91,12 @@ pub async fn restore(
 }
 
 /// Copies a backup beside the store, brings the copy up to date, and refuses one that is not sound.
-async fn stage(from: &Path, directory: &Path, told: Told<'_>) -> Result<NamedTempFile, UpkeepError> {
+async fn stage(from: &Path, directory: &Path, now: Timestamp, told: Told<'_>) -> Result<NamedTempFile, UpkeepError> {
     let length = from.metadata().map_err(UpkeepError::file("read", from))?.len();
     if length == 0 {
         return Err(UpkeepError::NotAStore { store: from.display().to_string() });
     }
-    let staged = tempfile::Builder::new().prefix(".firedrill-restore-").tempfile_in(directory);
+    let staged = tempfile::Builder::new().prefix(RESTORE_PREFIX).tempfile_in(directory);
     let staged = staged.map_err(UpkeepError::file("write a file in", directory))?;
     sqlite::copy(from, staged.path()).await?;
     let mut connection = sqlite::connect_to_new(staged.path()).await?;
@@ -111,6 +112,11 @@ async fn stage(from: &Path, directory: &Path, told: Told<'_>) -> Result<NamedTem
     }
     let updated = schema::sqlite().run_direct(None, &mut connection, false).await;
     updated.map_err(|source| OpenError::Migrate { store, source })?;
+    sqlx::query("UPDATE schema SET restored_at_us = ?1")
+        .bind(now.as_microsecond())
+        .execute(&mut connection)
+        .await
+        .map_err(sqlite::failed(from))?;
     connection.close().await.map_err(sqlite::failed(from))?;
     let report = file_at(staged.path(), told).await?;
     match report.findings.into_iter().next() {
@@ -208,7 +214,12 @@ fn put_log_aside(path: &Path, aside: &Path) -> Result<(), UpkeepError> {
 }
 
 /// Fills a store on a server in one transaction.
-async fn fill(at: &settings::Postgres, from: &mut Snapshot, told: Told<'_>) -> Result<Counts, UpkeepError> {
+async fn fill(
+    at: &settings::Postgres,
+    from: &mut Snapshot,
+    now: Timestamp,
+    told: Told<'_>,
+) -> Result<Counts, UpkeepError> {
     let mut connection = postgres::open::connect(at).await?;
     postgres::open::allow(&mut connection, at).await?;
     let migrated = schema::postgres().run_direct(None, &mut connection, false).await;
@@ -216,7 +227,7 @@ async fn fill(at: &settings::Postgres, from: &mut Snapshot, told: Told<'_>) -> R
     let failed = UpkeepError::store(&at.shown());
     let mut target = Target::Postgres(&mut connection);
     target.run(postgres::BEGIN).await.map_err(&failed)?;
-    let rows = match filled(at, from, &mut connection, told).await {
+    let rows = match filled(at, from, &mut connection, now, told).await {
         Ok(rows) => rows,
         Err(error) => {
             // What the server was told is gone with the connection, whether it hears of it or not.
@@ -224,6 +235,7 @@ async fn fill(at: &settings::Postgres, from: &mut Snapshot, told: Told<'_>) -> R
             return Err(error);
         }
     };
+    told(Progress::Ending);
     Target::Postgres(&mut connection).run("COMMIT").await.map_err(&failed)?;
     // It is durable already.
     let _ended = connection.close().await;
@@ -234,6 +246,7 @@ async fn filled(
     at: &settings::Postgres,
     from: &mut Snapshot,
     connection: &mut PgConnection,
+    now: Timestamp,
     told: Told<'_>,
 ) -> Result<Counts, UpkeepError> {
     let failed = |source| UpkeepError::store(&at.shown())(write_failed(source));
@@ -255,6 +268,8 @@ async fn filled(
             return Err(UpkeepError::NotEmpty { store: at.shown(), table: table.name, rows, hint });
         }
     }
+    let note = sqlx::query("UPDATE schema SET restored_at_us = $1").bind(now.as_microsecond());
+    note.execute(&mut *connection).await.map_err(failed)?;
     let rows = backup::copy(from, &mut Target::Postgres(connection), told).await?;
     let last = from.last_seq().await.map_err(UpkeepError::store(&from.store))?;
     // The next entry comes after every one that there ever was: couriers look behind their positions only.

@@ -21,8 +21,8 @@ const SHORT: [&str; 2] = ["Too many open files", "unable to open database file"]
 /// Events that come meanwhile.
 const EVENTS: usize = 40;
 
-/// Longest time until the agent does its work again: its clients keep connections that nobody uses for 90 s.
-const RECOVERS: Duration = Duration::from_secs(150);
+/// Longest time until the agent does its work again: its clients keep few connections that nobody uses, for 15 s.
+const RECOVERS: Duration = Duration::from_secs(40);
 
 /// What an agent has open.
 fn open(agent: &Agent) -> usize {

@@ -17,7 +17,8 @@ use crate::{
     support::{agent::Home, eventually, postgres::Postgres, stage::Stage, within},
 };
 
-/// Longest time until everything has come to rest: a start in doubt is looked for, and tried again after seconds.
+/// Longest time until everything has come to rest: a start in doubt is looked for 26 times, 5 s apart, and only then tried
+/// again.
 pub const SETTLES: Duration = Duration::from_secs(240);
 
 /// A call that was decided before a window closed, or before the clock was set, may arrive so long after.

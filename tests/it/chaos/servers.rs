@@ -7,7 +7,7 @@ use super::{
     scene::{DATABASE, Scene, Schedules, StoreKind},
     size,
 };
-use crate::support::{PATIENCE, agent::Agent, eventually, let_pass, postgres::Postgres, within};
+use crate::support::{agent::Agent, eventually, let_pass, postgres::Postgres, within};
 
 /// How often each thing is done to a server.
 const ROUNDS: u64 = 1;
@@ -17,6 +17,9 @@ const GONE: Duration = Duration::from_secs(1);
 
 /// Shorter than a lease, and longer than it and than the longest wait for an answer.
 const STOPPED: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(12)];
+
+/// Longest time until the agent says that something is wrong: it waits for each answer, and for a commit's too.
+const NOTICED: Duration = Duration::from_secs(40);
 
 /// So long after the last answer of a server a lease is over, and what was under way has arrived.
 const TERM: Duration = Duration::from_secs(6);
@@ -107,7 +110,7 @@ impl Drill {
     /// Waits until each agent says what is wrong to whoever asks for its status.
     fn is_told(&self, harmed: Instant) {
         for home in self.scene.homes() {
-            let told = within(PATIENCE, "the failure in the status", || {
+            let told = within(NOTICED, "the failure in the status", || {
                 let said = home.run(&["status"]);
                 assert_eq!(said.code, 0, "{said:?}");
                 said.stdout.lines().find(|line| line.starts_with("store") && !line.ends_with("ok")).map(str::to_owned)

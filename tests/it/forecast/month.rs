@@ -103,7 +103,7 @@ fn month_runs_exactly_as_the_forecast_said() {
             let days = i64::try_from(chance.between(1, 20)).expect("days");
             let until = Some(from + SignedDuration::from_hours(24 * days));
             let pause = Pause { at: from, by: "tester".to_owned(), reason: None, until };
-            reality.pauses.insert(name("probe-0"), PauseRow { pause: Some(pause), resumed_at: None });
+            reality.pauses.insert(name("probe-0"), PauseRow { pause: Some(pause) });
         }
         let forecast = forecast::forecast(&rules, &reality.outlook(&rules), from, to);
         let away = if chance.one_in(2) { AWAY_S } else { 0 };

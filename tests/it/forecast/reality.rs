@@ -85,6 +85,7 @@ impl Reality {
                 busy: BTreeSet::new(),
                 places: Places::AssumedFine,
                 withheld: Withheld::default(),
+                restored_at: None,
             };
             let effects = plan::plan(&snapshot, self.now);
             let wake = if effects.is_empty() { plan::next_wake(&snapshot, self.now) } else { None };

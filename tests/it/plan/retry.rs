@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::{Experiment, Overlap, Place},
     fis::{CallFailure, FailureClass},
-    plan::{DOUBT_LOOKS, LOST_AFTER_FAILURES, Mode, Withheld},
+    plan::{DOUBT_LOOKS, LOST_AFTER_FAILURES, Mode, Withheld, is_looked_for_first},
     react,
-    run::{Observation, Run},
+    run::{Observation, Run, Trigger},
 };
 
 use super::check;
 use crate::support::{
     runs::name,
-    world::{World, applied, asked, blackout, experiment, read, running, slot_run, t},
+    world::{World, applied, asked, blackout, event_run, experiment, read, running, slot_run, t, trigger},
 };
 
 /// A run of 10:00 whose start was asked for then.
@@ -90,6 +90,27 @@ fn start_that_left_nothing_is_repeated_under_the_same_token() {
     check(&world(run.clone()), "10:00:15", &["A start EXT1"]);
     check(&World { withheld: Withheld::All, ..world(run.clone()) }, "10:00:15", &[]);
     check(&World { mode: Mode::Draining, ..world(run) }, "10:00:15", &[]);
+}
+
+#[test]
+fn run_of_before_a_restore_is_looked_for_before_it_is_started() {
+    let first = |run: &Run, restored_at: Option<&str>| {
+        let world = World { restored_at: restored_at.map(t), ..world(run.clone()) };
+        is_looked_for_first(&world.snapshot(), run)
+    };
+    let slot = slot_run("10:00:00");
+    assert!(!first(&slot, None), "it was never restored");
+    assert!(first(&slot, Some("12:00:00")) && first(&slot, Some("09:50:00")), "clocks are not alike");
+    assert!(!first(&slot, Some("09:49:59")));
+    // Once it was looked for in vain since then, nobody else has begun it. A look of before proves nothing.
+    let looked = not_found(starting(), "12:00:01");
+    assert!(!first(&looked, Some("12:00:00")) && first(&looked, Some("12:00:01")));
+    // An event tells of its own time, however late it comes.
+    let mut event = event_run("12:30:00", trigger("deploy", 0, 0));
+    assert!(!first(&event, Some("12:00:00")));
+    let Trigger::Event { event_time, .. } = &mut event.trigger else { panic!("an event") };
+    *event_time = Some(t("11:00:00"));
+    assert!(first(&event, Some("12:00:00")));
 }
 
 #[test]

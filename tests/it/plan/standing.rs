@@ -27,7 +27,7 @@ fn due() -> World {
 fn paused(until: Option<&str>) -> PauseRow {
     let pause =
         Pause { at: t("09:00:00"), by: "ann".to_owned(), reason: Some("migration".to_owned()), until: until.map(t) };
-    PauseRow::default().after(Pausing::Pause(pause))
+    PauseRow::after(Pausing::Pause(pause))
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn paused_experiment_starts_nothing_until_it_is_resumed_or_the_time_is_over() {
     world.pauses.insert(name("probe"), paused(Some("10:00:01")));
     check(&world, "10:00:00", &["A skipped: it is paused by ann until 10:00:01Z: migration"]);
     check(&world, "10:00:01", &["A start EXT1"]);
-    world.pauses.insert(name("probe"), paused(None).after(Pausing::Resume { at: t("09:59:00") }));
+    world.pauses.insert(name("probe"), PauseRow::after(Pausing::Resume));
     check(&world, "10:00:00", &["A start EXT1"]);
     // What runs goes on.
     let going = World::of(experiment(), vec![running(slot_run("09:30:00"), "09:30:00")]);

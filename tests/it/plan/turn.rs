@@ -192,7 +192,7 @@ fn run_that_stops_the_other_does_so_only_when_it_may_start_itself() {
     // Who would reach into a window is refused before it stops anybody.
     let mut paused = world.clone();
     let pause = firedrill::domain::plan::Pause { at: t("10:04:00"), by: "ann".to_owned(), reason: None, until: None };
-    let row = firedrill::domain::plan::PauseRow { pause: Some(pause), resumed_at: None };
+    let row = firedrill::domain::plan::PauseRow { pause: Some(pause) };
     paused.pauses.insert(name("probe"), row);
     check(&paused, "10:05:00", &["B skipped: it is paused by ann"]);
     let mut closed = met(Overlap::StopOther).with_window(blackout("10:20:00", "11:00:00"));

@@ -21,8 +21,8 @@ use super::{
 /// How long who writes waits for an answer, in milliseconds.
 const ANSWER_MS: u64 = 8 * SECOND_MS;
 
-/// Longest time that a late answer takes, in milliseconds.
-const BACK_MS: u64 = 5 * SECOND_MS;
+/// Shortest and longest time that a late answer takes, in milliseconds.
+const BACK_MS: (u64, u64) = (2 * SECOND_MS, 6 * SECOND_MS);
 
 /// Longest time of what is not late on a slow way, in milliseconds.
 const PROMPT_MS: u64 = 100;
@@ -210,12 +210,10 @@ impl MemoryStore {
     ) -> Result<T, StoreError> {
         let sent = self.nature.elapsed();
         let ttl = self.with(|tables| tables.lease.ttl_ms);
-        let Some(ttl) = ttl.filter(|_| self.nature.cut(self.place.seat.replica).slow_until > sent) else {
-            return self.write(change).await;
-        };
-        let (there, back) = self.nature.draw(|c| {
-            let [there, back] = [2 * ttl, BACK_MS].map(|late| if c.one_in(3) { late } else { PROMPT_MS });
-            (c.between(1, there), c.between(1, back))
+        let late = self.nature.cut(self.place.seat.replica).late_until.map(|until| until > sent);
+        let Some(ttl) = ttl.filter(|_| late.contains(&true)) else { return self.write(change).await };
+        let [there, back] = [(late[0], 1, 2 * ttl), (late[1], BACK_MS.0, BACK_MS.1)].map(|(is_late, least, most)| {
+            self.nature.draw(|c| if is_late && !c.one_in(3) { c.between(least, most) } else { c.between(1, PROMPT_MS) })
         });
         let reply = Arc::new(Mutex::new(None));
         let answer = Arc::clone(&reply);

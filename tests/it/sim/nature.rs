@@ -12,7 +12,7 @@ use std::{
 
 use firedrill::engine::ports::WakeSource;
 use jiff::{SignedDuration, Timestamp};
-use tokio::{sync::watch, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{planted::Bug, scenario::APART_MS};
 use crate::support::chance::Chance;
@@ -35,8 +35,8 @@ pub struct Weather {
 pub struct Cut {
     pub store_until: u64,
     pub fis_until: u64,
-    /// What goes to the store arrives late.
-    pub slow_until: u64,
+    /// Until when what goes to the store, and what comes from it, arrives late.
+    pub late_until: [u64; 2],
 }
 
 /// Whether the timeline is kept.
@@ -63,7 +63,7 @@ pub struct Nature {
     chance: Mutex<Chance>,
     weather: Mutex<Weather>,
     steps: Mutex<Vec<Step>>,
-    stepped: watch::Sender<usize>,
+    stepped: Notify,
     /// How far each replica's clock is from the common one, in milliseconds.
     skews: Mutex<Vec<i64>>,
     cuts: Mutex<Vec<Cut>>,
@@ -96,7 +96,7 @@ impl Nature {
             chance: Mutex::new(Chance::new(seed)),
             weather: Mutex::new(Weather::default()),
             steps: Mutex::new(Vec::new()),
-            stepped: watch::Sender::new(0),
+            stepped: Notify::new(),
             skews: Mutex::default(),
             cuts: Mutex::default(),
             timeline,
@@ -132,7 +132,7 @@ impl Nature {
         let len = skews.len().max(replica + 1);
         skews.resize(len, 0);
         skews[replica] = by_ms;
-        self.stepped.send_modify(|count| *count += 1);
+        self.stepped.notify_waiters();
     }
 
     /// What a replica does not reach.
@@ -176,7 +176,7 @@ impl Nature {
     pub fn step(&self, by_ms: i64) {
         let at = self.elapsed();
         self.steps.lock().expect("one thread").push(Step { at, by_ms });
-        self.stepped.send_modify(|count| *count += 1);
+        self.stepped.notify_waiters();
     }
 
     pub fn draw<T>(&self, draw: impl FnOnce(&mut Chance) -> T) -> T {
@@ -249,8 +249,8 @@ impl WakeSource for Clock {
 
     async fn wait(&self, until: Option<Timestamp>) {
         let (begun, nature) = (self.now(), &self.nature);
-        let mut stepped = nature.stepped.subscribe();
         loop {
+            let stepped = nature.stepped.notified();
             let now = self.now();
             if now < begun || until.is_some_and(|until| now >= until) {
                 return;
@@ -258,7 +258,7 @@ impl WakeSource for Clock {
             let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO));
             tokio::select! {
                 biased;
-                _ = stepped.changed(), if nature.bug() != Bug::StepsUnnoticed => {
+                () = stepped, if nature.bug() != Bug::StepsUnnoticed => {
                     nature.let_pass(nature.draw(|c| c.between(0, 1_000))).await;
                 }
                 () = async {

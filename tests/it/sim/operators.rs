@@ -42,7 +42,7 @@ impl World {
             }
             Happening::Unpause { experiment } => {
                 let name = scenario::experiment_name(experiment);
-                self.beside(of, async move { manual.unpause(name, now).await }).await
+                self.beside(of, async move { manual.unpause(name).await }).await
             }
             Happening::StopByHand => {
                 let open: Vec<Run> =

@@ -325,10 +325,13 @@ impl World {
         let (nature, store, most_passes) = (self.nature.clone(), self.store.clone(), self.most_passes);
         let replicas = &mut self.replicas;
         let bells: Vec<Waker> = replicas.iter().map(|replica| replica.bell.clone().into()).collect();
+        let mut is_first = true;
         std::future::poll_fn(|context| {
             let mut is_alone = false;
             for (replica, bell) in replicas.iter_mut().zip(&bells) {
-                *replica.bell.world.lock().expect("one thread") = Some(context.waker().clone());
+                if is_first {
+                    *replica.bell.world.lock().expect("one thread") = Some(context.waker().clone());
+                }
                 if replica.agent.is_none() || !replica.bell.has_rung.swap(false, Ordering::Relaxed) {
                     continue;
                 }
@@ -337,6 +340,7 @@ impl World {
                     is_alone |= of.is_none_or(|of| of == replica.number);
                 }
             }
+            is_first = false;
             if is_alone {
                 return Poll::Ready(None);
             }

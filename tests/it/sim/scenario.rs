@@ -438,7 +438,7 @@ fn faults(c: &mut Chance, length_ms: u64, replicas: u64, all: &mut Vec<(u64, Hap
         let hours = length_ms / HOUR_MS + 1;
         all.extend((0..hours * c.pick(&[0, 2, 6])).map(|_| (when(c), several(c))));
         let slow = |c: &mut Chance| H::Slow { for_ms: c.between(10 * SECOND_MS, 90 * SECOND_MS) };
-        all.extend((0..hours * c.pick(&[0, 1, 3])).map(|_| (when(c), slow(c))));
+        all.extend((0..hours * c.pick(&[0, 2, 5])).map(|_| (when(c), slow(c))));
     }
 }
 

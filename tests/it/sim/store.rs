@@ -206,6 +206,7 @@ impl Store for MemoryStore {
             ledgers: tables.ledgers.clone(),
             pauses: tables.pauses.clone(),
             deployed: tables.deployed.clone(),
+            restored_at: None,
             withheld: Withheld::default(),
             unreadable: None,
         };
@@ -294,10 +295,10 @@ impl Store for MemoryStore {
 
     async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {
         self.write(move |tables, ms| {
-            if let (Pausing::Resume { .. }, Some(ledger)) = (&change, tables.ledgers.get_mut(&experiment)) {
+            if let (Pausing::Resume, Some(ledger)) = (&change, tables.ledgers.get_mut(&experiment)) {
                 ledger.forgive();
             }
-            let row = tables.pauses.remove(&experiment).unwrap_or_default().after(change);
+            let row = PauseRow::after(change);
             tables.log.push((ms, Durable::Paused { experiment: experiment.clone(), row: row.clone() }));
             tables.pauses.insert(experiment, row);
         })

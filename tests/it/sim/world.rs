@@ -8,7 +8,7 @@ use std::{
 };
 
 use firedrill::{
-    domain::{experiment::Rules, ids::RunId, plan::Mode},
+    domain::{experiment::Rules, ids::RunId, plan::Mode, run::WindowRule},
     ingest::event::Message,
 };
 
@@ -395,9 +395,17 @@ impl World {
     /// What the replica that decides tells the store arrives late for a while, in which it may be gone, stand still or end.
     fn slow_down(&mut self, for_ms: u64) {
         let (now, replica) = (self.nature.elapsed(), self.number(Whom::Active));
-        self.nature.cut_off(replica, Cut { slow_until: now + for_ms, ..self.nature.cut(replica) });
+        let late_until =
+            self.nature.draw(|c| c.pick(&[[1, 0], [0, 1], [1, 1]])).map(|is_late| is_late * (now + for_ms));
+        self.nature.cut_off(replica, Cut { late_until, ..self.nature.cut(replica) });
         self.replicas[replica]
             .slowed_down(now, for_ms + 2 * self.store.with(|tables| tables.lease.ttl_ms).unwrap_or(0));
+        // Somebody asks for something meanwhile.
+        for request in 0..for_ms / (10 * SECOND_MS) {
+            let (at, experiment) = self.nature.draw(|c| (c.between(0, for_ms), c.between(0, 3)));
+            let (request, windows) = (now + request, WindowRule::Overridden);
+            self.schedule(now + at, Happening::StartByHand { request, experiment, windows });
+        }
         let whom = Whom::Number(replica);
         let (at, polls, ms) = self.nature.draw(|c| (c.between(0, for_ms), c.between(0, 20), c.between(0, MINUTE_MS)));
         let next = match self.nature.draw(|c| c.between(0, 4)) {

@@ -134,12 +134,12 @@ async fn pruning_keeps_rows_as_long_as_a_cool_down_and_those_of_open_runs_for_ev
         found
     };
     // Its run is gone, and it is not.
-    store.prune(t("12:00:00"), hour, u32::MAX).await.expect("a write");
+    store.prune(t("12:00:00"), hour, u32::MAX, &[]).await.expect("a write");
     assert_eq!(store.run(&over.id).await.expect("a read"), None);
     assert_eq!(remembered("09:00:30").await, Some(t("09:00:00")), "the change goes on");
-    store.prune(t("10:00:00") + MAX_COOL_DOWN, hour, u32::MAX).await.expect("a write");
+    store.prune(t("10:00:00") + MAX_COOL_DOWN, hour, u32::MAX, &[]).await.expect("a write");
     assert_eq!(remembered("09:00:40").await, Some(t("09:00:00")));
-    store.prune(t("10:00:01") + MAX_COOL_DOWN, hour, u32::MAX).await.expect("a write");
+    store.prune(t("10:00:01") + MAX_COOL_DOWN, hour, u32::MAX, &[]).await.expect("a write");
     assert_eq!(remembered("09:00:50").await, Some(t("09:00:50")), "it was forgotten");
     assert_eq!(row(store, "stock").await.expect("a row").newest, known(&open, "09:00:01"), "its run still waits");
 }

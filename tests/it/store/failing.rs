@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use firedrill::{
         ids::RunId,
         outcome::Outcome,
         place::{PlaceFacts, Wanted},
-        plan::{Mode, Snapshot},
+        plan::{HaltRunning, Mode, Snapshot},
         run::{Observation, Run, RunState, StopCause},
         template::TemplateFacts,
         window::Window,
@@ -25,8 +25,10 @@ use firedrill::{
         ports::{FaultInjector, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
         run_loop::Engine,
     },
+    ingest::manual::{Asker, LeversOfHalt, ManualIngest},
     store::SqlStore,
 };
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 use tokio::{
@@ -34,11 +36,17 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{AT, adopt, advance, arrival, commit, empty, open_slots, opening::connect, record, rows, skip};
-use crate::support::{
-    runs::name,
-    soon,
-    world::{blackout, event_run, experiment, facts, fine, fis, read, running, slot_run, t, trigger},
+use super::{AT, adopt, advance, arrival, commit, empty, open_slots, opening::connect, record, rows, simulated, skip};
+use crate::{
+    sim::{
+        nature::{Nature, Pace, Timeline},
+        store::MemoryStore,
+    },
+    support::{
+        runs::name,
+        soon,
+        world::{blackout, event_run, experiment, facts, fine, fis, read, running, slot_run, t, trigger},
+    },
 };
 
 /// FIS, which accepts everything and counts.
@@ -377,4 +385,62 @@ async fn change_that_fails_half_way_leaves_nothing() {
     }
     commit(&store, end).await;
     assert_eq!(store.run(&over.id).await.expect("a read"), Some(over));
+}
+
+/// A clock that is set back by an hour after the first look at it, and for what it is waited.
+#[derive(Debug, Default)]
+struct SetBack {
+    looks: AtomicUsize,
+    waits: Mutex<Vec<Option<Timestamp>>>,
+}
+
+impl WakeSource for SetBack {
+    fn now(&self) -> Timestamp {
+        if self.looks.fetch_add(1, Ordering::SeqCst) == 0 { t(AT) } else { t("09:00:00") }
+    }
+
+    async fn wait(&self, until: Option<Timestamp>) {
+        self.waits.lock().expect("one thread").push(until);
+        std::future::pending().await
+    }
+}
+
+/// A replica that stood still in a pass while the clock was set back took the lease over an hour late.
+#[tokio::test]
+async fn clock_that_is_set_back_in_a_pass_does_not_put_the_next_one_off() {
+    let (_rules, rules) = watch::channel(Arc::new(Rules::default()));
+    let (_mode, mode) = watch::channel(Mode::Active);
+    let time = Arc::new(SetBack::default());
+    let engine = Engine {
+        store: Arc::new(simulated()),
+        injector: Arc::new(Counting::default()),
+        time: time.clone(),
+        witness: Arc::new(Refusals::default()),
+        rules,
+        mode,
+        poke: Arc::default(),
+        hints: Arc::default(),
+    };
+    assert!(engine.run().now_or_never().is_none());
+    assert_eq!(*time.waits.lock().expect("one thread"), [Some(t("09:00:00"))], "it looks again at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn halt_whose_answer_was_lost_is_taken_up_at_once() {
+    let nature = Arc::new(Nature::with_pace(1, t(AT), Timeline::Dropped, Pace::Instant));
+    nature.change_weather(|weather| weather.store = 400);
+    let (store, poke) = (Arc::new(MemoryStore::new(nature)), Arc::new(Notify::new()));
+    let (_rules, rules) = watch::channel(Arc::new(Rules::default()));
+    let manual = ManualIngest::new(store.clone(), rules, poke.clone());
+    for _ in 0..100 {
+        let asker = Asker { by: "ann".to_owned(), reason: None };
+        let answer = manual.halt(asker, HaltRunning::Stop, LeversOfHalt::AsTheyAre, t(AT)).await;
+        let is_poked = poke.notified().now_or_never().is_some();
+        let is_halted = store.with(|tables| tables.halt.take().is_some());
+        if is_halted && answer.is_err() {
+            assert!(is_poked, "the engine looks at once");
+            return;
+        }
+    }
+    panic!("no answer was lost");
 }

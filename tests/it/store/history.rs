@@ -117,7 +117,7 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs(store: &SqlStore)
     commit(store, change).await;
     record(store, arrival("deploy", "e-1", Vec::new())).await.expect("a write");
     store.quarantine(vec![quarantined("q", "m-1", "bad")]).await.expect("a write");
-    let prune = async |now| store.prune(now, HISTORY, u32::MAX).await.expect("a write");
+    let prune = async |now| store.prune(now, HISTORY, u32::MAX, &[]).await.expect("a write");
     assert_eq!(prune(t("11:00:00")).await, 0, "what ended at the instant itself stays");
     // A run, two entries of its journal and a message; the event is remembered longer, as a queue may repeat it.
     assert_eq!(prune(t("11:00:01")).await, 4);
@@ -143,7 +143,7 @@ async fn pruning_keeps_no_more_finished_runs_than_it_is_told(store: &SqlStore) {
     }
     request(store, &runs[3]).await;
     let kept = async |most| {
-        store.prune(t("10:03:00"), HISTORY, most).await.expect("a write");
+        store.prune(t("10:03:00"), HISTORY, most, &[]).await.expect("a write");
         let filter = RunFilter { limit: 9, ..RunFilter::default() };
         store.runs(&filter).await.expect("a read").into_iter().map(|run| run.id).collect::<Vec<_>>()
     };
@@ -153,6 +153,32 @@ async fn pruning_keeps_no_more_finished_runs_than_it_is_told(store: &SqlStore) {
     assert_eq!(store.journal(&runs[0].id).await.expect("a journal"), []);
     assert_eq!(kept(1).await, ids(&[3]), "those that ended at one instant go together, and an open one is not counted");
     assert_eq!(told(&store.journal(&runs[3].id).await.expect("a journal")), ["opened"]);
+}
+
+async fn pruning_keeps_what_a_courier_has_not_carried_up_to_twice_as_much(store: &SqlStore) {
+    let runs = ["09:00:00", "09:10:00", "09:20:00", "09:30:00", "09:40:00"].map(slot_run);
+    for (run, at) in runs.iter().zip(["10:01:00", "10:02:00", "10:03:00", "10:04:00", "10:05:00"]) {
+        request(store, run).await;
+        let (_, change) = advance(run, skip());
+        let Change::Advance { run, observation, journal, definition, explained, .. } = change else {
+            panic!("an advance")
+        };
+        commit(store, Change::Advance { run, observation, journal, definition, explained, at: t(at) }).await;
+    }
+    let kept = async |now, most, couriers: &[&str]| {
+        store.prune(t(now), HISTORY, most, couriers).await.expect("a write");
+        let filter = RunFilter { limit: 9, ..RunFilter::default() };
+        store.runs(&filter).await.expect("a read").len()
+    };
+    assert_eq!(kept("10:06:00", 3, &["bus", "traces"]).await, 5, "nothing was carried");
+    store.move_courier_to_end("traces").await.expect("a write");
+    assert_eq!(kept("10:06:00", 3, &["bus", "traces"]).await, 5, "one courier has carried it, and the other has not");
+    let last = store.journal(&runs[0].id).await.expect("a journal").last().expect("an entry").seq;
+    store.move_courier("bus", last).await.expect("a write");
+    assert_eq!(kept("10:06:00", 3, &["bus", "traces"]).await, 4, "it has come as far as the first one's end");
+    assert_eq!(kept("12:00:00", 3, &["bus", "traces"]).await, 4, "however old it is");
+    assert_eq!(kept("10:06:00", 1, &["bus", "traces"]).await, 2, "beyond twice as many all goes");
+    assert_eq!(kept("10:06:00", 1, &["traces"]).await, 1);
 }
 
 async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once(store: &SqlStore) {
@@ -170,7 +196,7 @@ async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once(store: &SqlSt
     let runs = (0..1_001).map(over).collect();
     record(store, arrival("deploy", "e-1", runs)).await.expect("a write");
     for expected in [1_000 + 1_000, 2, 0] {
-        assert_eq!(store.prune(t("11:00:01"), HISTORY, u32::MAX).await.expect("a write"), expected);
+        assert_eq!(store.prune(t("11:00:01"), HISTORY, u32::MAX, &[]).await.expect("a write"), expected);
     }
 }
 
@@ -183,5 +209,6 @@ shown_of_databases! {
     event_and_quarantine_are_shown_as_first_recorded
     pruning_deletes_what_ended_before_and_keeps_open_runs
     pruning_keeps_no_more_finished_runs_than_it_is_told
+    pruning_keeps_what_a_courier_has_not_carried_up_to_twice_as_much
     pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once
 }

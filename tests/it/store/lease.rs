@@ -57,7 +57,7 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
     let before = server.sql("two", "TABLE journal; TABLE cursors; TABLE couriers; SELECT revision FROM runs");
     let fenced = |error: Result<(), StoreError>| assert!(matches!(error, Err(StoreError::Fenced)), "{error:?}");
     fenced(one.commit(&[advance(&slot_run(AT), skip()).1]).await.map(|_| ()));
-    fenced(one.prune(t(AT) + SignedDuration::from_hours(9_000), SignedDuration::ZERO, 1).await.map(|_| ()));
+    fenced(one.prune(t(AT) + SignedDuration::from_hours(9_000), SignedDuration::ZERO, 1, &[]).await.map(|_| ()));
     fenced(one.move_courier("bus", 1).await);
     fenced(one.move_courier_to_end("bus").await);
     assert_eq!(one.hold().await.expect("an answer"), elsewhere("two"));
@@ -169,7 +169,7 @@ async fn older_program_works_on_beside_what_was_added_and_is_cut_off_by_what_was
     let two = replica(&url, "two").await;
     two.request_runs(vec![slot_run(AT)]).await.expect("a write");
     server.sql("two", "UPDATE schema SET oldest = 9999");
-    let said = "a newer version has changed the store: it takes a program that knows schema 9999, and this one knows 7";
+    let said = "a newer version has changed the store: it takes a program that knows schema 9999, and this one knows 8";
     for refused in [
         one.commit(&[adopt("08:00:00")]).await.map(|_| ()),
         one.request_runs(vec![slot_run("11:00:00")]).await.map(|_| ()),

@@ -79,6 +79,18 @@ async fn everything_survives_a_reopening() {
 }
 
 #[tokio::test]
+async fn leavings_of_a_restore_that_was_killed_are_deleted_and_nothing_else_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    for name in [".firedrill-restore-Ab3", ".firedrill-restore-Ab3-journal", "mine", ".firedrill-backup-x"] {
+        std::fs::write(path(name), "half").expect("a file");
+    }
+    SqlStore::open(folder.path()).await.expect("a store");
+    assert!(!path(".firedrill-restore-Ab3").exists() && !path(".firedrill-restore-Ab3-journal").exists());
+    assert!(path("mine").exists() && path(".firedrill-backup-x").exists());
+}
+
+#[tokio::test]
 async fn reader_without_a_store_is_told_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let refused = SqlStore::open_to_read(folder.path()).await.expect_err("nothing there");
@@ -146,7 +158,7 @@ async fn schema_of_a_newer_version_is_refused_only_where_this_one_must_know_it()
     let source = std::error::Error::source(&refused).expect("a source").to_string();
     assert_eq!(
         source,
-        "a newer version has changed the store: it takes a program that knows schema 9999, and this one knows 7"
+        "a newer version has changed the store: it takes a program that knows schema 9999, and this one knows 8"
     );
 }
 

@@ -24,6 +24,24 @@ use crate::support::{
 const PASSWORDS: [&str; 2] = ["correct-horse-battery", "staple-of-another-day"];
 
 #[tokio::test]
+async fn replicas_that_update_a_server_at_once_all_find_the_schema_that_they_know() {
+    let server = Postgres::start();
+    let url = server.database("old");
+    SqlStore::open_at(&at(&url, "first").1).await.expect("a store").close().await;
+    // As a version of before has left it.
+    let before = "ALTER TABLE schema DROP COLUMN restored_at_us; UPDATE schema SET version = 7;
+        DELETE FROM _sqlx_migrations WHERE version > 7";
+    server.sql("old", before);
+    let replicas = ["one", "two", "three", "four"].map(|replica| at(&url, replica));
+    let opened = futures_util::future::join_all(replicas.iter().map(|(_, state)| SqlStore::open_at(state)));
+    for opened in opened.await {
+        opened.expect("a store").set_halt(Halting::Resume).await.expect("a write");
+    }
+    assert_eq!(server.sql("old", "SELECT version, oldest FROM schema"), "8|7");
+    assert_eq!(server.sql("old", "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version"), "7\n8");
+}
+
+#[tokio::test]
 async fn replicas_that_open_an_empty_server_at_once_make_one_store() {
     let server = Postgres::start();
     let url = server.database("new");
@@ -36,7 +54,7 @@ async fn replicas_that_open_an_empty_server_at_once_make_one_store() {
     for store in &stores {
         store.request_runs(vec![slot_run(AT)]).await.expect("a write");
     }
-    assert_eq!(server.sql("new", "SELECT version, oldest FROM schema"), "7|7");
+    assert_eq!(server.sql("new", "SELECT version, oldest FROM schema"), "8|7");
     let refused = SqlStore::open_at(&states[0].1).await.expect_err("the folder is taken");
     assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
     let reader = SqlStore::read_at(&states[0].1).await.expect("a reader");

@@ -105,8 +105,11 @@ async fn dump(path: &Path) -> BTreeMap<String, Vec<String>> {
     let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut file).await.expect("tables");
     let mut dumped = BTreeMap::new();
     for table in tables {
-        let columns =
-            format!("SELECT group_concat('quote(' || name || ')', ' || '', '' || ') FROM pragma_table_info('{table}')");
+        // A copy that is taken back says when.
+        let columns = format!(
+            "SELECT group_concat('quote(' || name || ')', ' || '', '' || ') FROM pragma_table_info('{table}')
+             WHERE name <> 'restored_at_us'"
+        );
         let columns: String = sqlx::query_scalar(AssertSqlSafe(columns)).fetch_one(&mut file).await.expect("columns");
         let rows = file.fetch_all(AssertSqlSafe(format!("SELECT {columns} FROM {table}"))).await.expect("rows");
         dumped.insert(table, rows.iter().map(|row| row.get(0)).collect());

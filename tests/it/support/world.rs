@@ -53,6 +53,7 @@ pub struct World {
     /// Whether places are read; they are assumed to be fine unless this says so.
     pub places: Option<Places>,
     pub withheld: Withheld,
+    pub restored_at: Option<Timestamp>,
 }
 
 /// An experiment `probe` without triggers, at most an hour long.
@@ -273,6 +274,7 @@ impl World {
             busy: self.busy.clone(),
             places: self.places.unwrap_or(Places::AssumedFine),
             withheld: self.withheld.clone(),
+            restored_at: self.restored_at,
         }
     }
 

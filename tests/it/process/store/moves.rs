@@ -28,11 +28,11 @@ fn store_moves_to_postgres_and_the_agent_goes_on() {
 
     home.configure(&format!("state = \"{}\"\n{experiments}", server.database("moved")));
     exits(&home.run(&["store", "check"]), 3, "no agent has run with it");
-    exits(&home.run(&["store", "migrate", "--dry-run"]), 5, "would have schema 7; there was none");
+    exits(&home.run(&["store", "migrate", "--dry-run"]), 5, "would have schema 8; there was none");
     let restored = home.json(&["store", "restore", &file]);
     assert_eq!(restored["rows"], made["rows"]);
     assert_eq!(runs(&home), before);
-    exits(&home.run(&["store", "migrate"]), 0, "is up to date: schema 7");
+    exits(&home.run(&["store", "migrate"]), 0, "is up to date: schema 8");
     exits(&home.run(&["store", "check"]), 0, "is sound: 2 runs");
     exits(&home.run(&["store", "restore", "--force", &file]), 2, "it has 2 rows in `runs`");
 

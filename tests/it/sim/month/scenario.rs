@@ -66,7 +66,7 @@ pub fn month(c: &mut Chance) -> Month {
     for n in (0..count).filter(|_| c.one_in(5)).collect::<Vec<_>>() {
         let until = from + minutes(c.between(1, 20 * 24 * 60));
         let pause = Pause { at: from, by: "ann".to_owned(), reason: None, until: Some(until) };
-        pauses.insert(experiment_name(n), PauseRow { pause: Some(pause), resumed_at: None });
+        pauses.insert(experiment_name(n), PauseRow { pause: Some(pause) });
     }
     let rules = Rules {
         experiments: experiments.into_iter().map(|e| (e.name.clone(), e)).collect(),

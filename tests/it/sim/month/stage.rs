@@ -177,6 +177,7 @@ impl Clock {
             busy: std::collections::BTreeSet::new(),
             places: Places::Read,
             withheld: Withheld::default(),
+            restored_at: None,
         };
         let (_, wake) = plan::look(&snapshot, now);
         let end = snapshot.runs.iter().filter_map(|run| ends.get(&run.id)).min();

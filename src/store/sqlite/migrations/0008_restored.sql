@@ -1,0 +1,3 @@
+-- When the rows were last taken back from a backup: what happened between the two nobody wrote down here.
+ALTER TABLE schema ADD COLUMN restored_at_us INTEGER;
+UPDATE schema SET version = 8;
