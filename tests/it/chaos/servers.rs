@@ -125,7 +125,6 @@ impl Drill {
         }
     }
 
-
     fn ends(mut self, experiment: &str) {
         for agent in self.agents.drain(..) {
             assert_eq!(agent.terminate(), 0);
