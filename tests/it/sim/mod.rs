@@ -6,7 +6,6 @@
 
 mod check;
 mod closing;
-mod couriers;
 mod fis;
 mod halts;
 mod latest;

@@ -116,16 +116,10 @@ pub enum Bug {
     PolicyForgotten,
     /// Less is demanded of a template, and the reason is not told.
     ExceptionUntold,
-    /// How far couriers have come is in memory only.
-    CouriersForgotten,
-    /// A courier passes over what comes after what it carried.
-    CourierAhead,
-    /// A trace that is sent again has another id.
-    SpanIdsDrawn,
 }
 
 /// Every bug, and how the promises that it breaks begin.
-const PLANTS: [(Bug, &[&str]); 47] = [
+const PLANTS: [(Bug, &[&str]); 44] = [
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
@@ -170,9 +164,6 @@ const PLANTS: [(Bug, &[&str]); 47] = [
     (Bug::TemplateToldLate, &["policy", "unknown"]),
     (Bug::PolicyForgotten, &["policy"]),
     (Bug::ExceptionUntold, &["untold"]),
-    (Bug::CouriersForgotten, &["span"]),
-    (Bug::CourierAhead, &["untold"]),
-    (Bug::SpanIdsDrawn, &["span"]),
 ];
 
 impl Bug {
