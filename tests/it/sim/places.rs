@@ -183,14 +183,9 @@ pub fn known_for(good_for: SignedDuration) -> u64 {
     u64::try_from(good_for.as_millis()).expect("a length") + PASS_MS + AWAY_MS + 2 * APART_MS
 }
 
-/// Whether an agent knows at a true time how old is what it read since another one: no clock was set in between, or set back
-/// before and is not where it was by then. What was read before that seems young once more when the clock comes there again;
-/// nothing in the rows tells it apart, which is a known fault (seed 2632).
+/// Whether no clock was set between two true times: then an agent knows how old is what it read.
 pub fn is_steady(evidence: &Evidence<'_>, since: u64, at: u64) -> bool {
-    !evidence.world.nature.steps().iter().any(|step| {
-        let back = u64::try_from(step.by_ms.saturating_neg()).unwrap_or(0);
-        step.at <= at && step.at + back >= since
-    })
+    !evidence.world.nature.steps().iter().any(|step| (since..=at).contains(&step.at))
 }
 
 /// No start is called for while something has been amiss for longer than what was read of it is good for, as far as an agent
