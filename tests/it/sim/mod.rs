@@ -6,6 +6,7 @@
 
 mod check;
 mod closing;
+mod edges;
 mod fis;
 mod halts;
 mod latest;

@@ -118,16 +118,20 @@ pub enum Bug {
     ExceptionUntold,
 }
 
-/// Every bug, and how the promises that it breaks begin.
+/// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
 const PLANTS: [(Bug, &[&str]); 44] = [
+    (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
+    (Bug::StepsUnnoticed, &["window", "length"]),
+    (Bug::WindowEndInclusive, &["blackout"]),
+    (Bug::StopWaitsForTheStore, &["window", "length"]),
+    (Bug::SilenceIsRefusal, &["lost"]),
+    (Bug::StopWithoutLead, &["window"]),
     (Bug::StartThenRecord, &["lost"]),
     (Bug::TokenFromTheClock, &["twice"]),
     (Bug::RetryWithoutLocate, &["lost"]),
-    (Bug::SilenceIsRefusal, &["lost"]),
     (Bug::AdoptsAnothers, &["adopted"]),
     (Bug::LastEventWins, &["older", "reason"]),
     (Bug::SettlesOnce, &["unsettled"]),
-    (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::LedgerNotedLater, &["ledger"]),
     (Bug::CursorMovedAlone, &["lost"]),
     (Bug::AcknowledgedTooEarly, &["lost"]),
@@ -142,9 +146,6 @@ const PLANTS: [(Bug, &[&str]); 44] = [
     (Bug::StopForgotten, &["stop"]),
     (Bug::UnreadableForgotten, &["lost"]),
     (Bug::DeleteBeforeCommit, &["lost"]),
-    (Bug::StepsUnnoticed, &["window", "length"]),
-    (Bug::WindowEndInclusive, &["blackout"]),
-    (Bug::StopWithoutLead, &["window"]),
     (Bug::ZoneAsOffset, &["blackout"]),
     (Bug::UnknownAllows, &["blackout"]),
     (Bug::MissedFiredAgain, &["missed"]),
@@ -153,7 +154,6 @@ const PLANTS: [(Bug, &[&str]); 44] = [
     (Bug::LeaseNotFenced, &["fence"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
-    (Bug::StopWaitsForTheStore, &["window", "length"]),
     (Bug::StopWaitsForAPoll, &["window", "length", "stop", "halted"]),
     (Bug::ReleaseNotFenced, &["fence"]),
     (Bug::LeverUnseen, &["lever"]),
