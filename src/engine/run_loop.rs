@@ -78,18 +78,18 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             let (now, begun) = (self.time.now(), Instant::now());
             let wake = match rests.left(now) {
                 Some(until) => Some(until),
-                None => match {
+                None => {
                     let pass = self.pass(now, &mut calls, &known, &mut aged);
-                    self.beside_stops(&mut unwritten, &known, pass).await
-                } {
-                    Ok(Pass::Drained) => return self.release().await,
-                    Ok(Pass::Wake(wake)) => Some(wake),
-                    Err(error) => {
-                        self.failed(&error, &mut calls, &mut unwritten, &known);
-                        rests = Rests::since(now);
-                        rests.left(now)
+                    match self.beside_stops(&mut unwritten, &known, pass).await {
+                        Ok(Pass::Drained) => return self.release().await,
+                        Ok(Pass::Wake(wake)) => Some(wake),
+                        Err(error) => {
+                            self.failed(&error, &mut calls, &mut unwritten, &known);
+                            rests = Rests::since(now);
+                            rests.left(now)
+                        }
                     }
-                },
+                }
             };
             // A clock that was set back meanwhile makes an instant that was near a far one.
             let wake = if self.time.now() < now { Some(self.time.now()) } else { wake };
