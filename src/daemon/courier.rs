@@ -6,18 +6,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::witness::chain;
+use super::{heartbeat, witness::chain};
 use crate::{
+    aws::eventbridge::{Bus, Outbound},
     domain::{
         deployment::{Deployment, Direction},
         fis::{CallFailure, FailureClass},
         run::{JournalEntry, Observation, Run, Trigger},
     },
-    engine::ports::{EventSink, Journal, Outbound, StoreError, TraceSink},
+    engine::ports::StoreError,
+    store::SqlStore,
+    telemetry::Traces,
 };
 
 /// Entries read at once.
@@ -39,26 +42,24 @@ pub const TRACES: &str = "traces";
 pub const EVENT_BUS: &str = "event-bus";
 
 /// What a courier carries, and where to.
-pub enum Load<T, B> {
+pub enum Load {
     /// Traces of runs that are over, to the collector.
-    Traces(T),
+    Traces(Traces),
     /// Run events, to a bus.
-    Events(B),
+    Events(Bus),
 }
 
 /// One reader of the journal.
-pub struct Courier<J, T, B> {
+pub struct Courier {
     /// Where the journal is.
-    pub store: Arc<J>,
+    pub store: Arc<SqlStore>,
     /// What it carries.
-    pub load: Load<T, B>,
+    pub load: Load,
     /// Notified when the journal has grown.
     pub grew: Arc<Notify>,
-    /// The wall clock.
-    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
-impl<J: Journal, T: TraceSink, B: EventSink> Courier<J, T, B> {
+impl Courier {
     /// Returns the name under which the position is kept, and the task runs.
     pub fn name(&self) -> &'static str {
         match self.load {
@@ -112,7 +113,8 @@ impl<J: Journal, T: TraceSink, B: EventSink> Courier<J, T, B> {
         if let (Load::Traces(traces), Some(last)) = (&self.load, entries.last()) {
             // Sent before the position moves: a crash between the two sends them again, under the same ids.
             if ended {
-                traces.flush().await;
+                let traces = traces.clone();
+                let _sent_or_logged = tokio::task::spawn_blocking(move || traces.flush()).await;
             }
             self.store.move_courier(self.name(), last.seq).await?;
         }
@@ -139,10 +141,10 @@ impl<J: Journal, T: TraceSink, B: EventSink> Courier<J, T, B> {
 
     /// Puts an event on the bus, trying on until it works. One that is too old is given up, also before the first try: a
     /// bus that is configured late is not told of the past.
-    async fn deliver(&self, bus: &B, event: &Outbound) {
+    async fn deliver(&self, bus: &Bus, event: &Outbound) {
         let mut wait = BACKOFF_FIRST;
         let mut warned = None;
-        while (self.now)().duration_since(event.at) <= GIVE_UP_AFTER {
+        while heartbeat::now().duration_since(event.at) <= GIVE_UP_AFTER {
             let Err(CallFailure { class, message }) = bus.put(event).await else { return };
             if warned != Some(class) {
                 tracing::warn!(class = %class, error = message, "run event could not be put on the bus");

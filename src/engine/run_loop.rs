@@ -5,7 +5,7 @@
 //! its calls, as a crash would, and stands by. What must not go on is stopped also while the store is away: see `unwritten`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -72,23 +72,27 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     /// Runs until told to drain, no call is under way and (when draining with stops) nothing runs any more.
     pub async fn run(mut self) {
         let (mut calls, mut unwritten, known) = (Calls::default(), Calls::default(), Known::default());
+        let mut aged = BTreeSet::new();
         let mut rests = Rests::No;
         loop {
             let (now, begun) = (self.time.now(), Instant::now());
             let wake = match rests.left(now) {
                 Some(until) => Some(until),
-                None => match self.beside_stops(&mut unwritten, &known, self.pass(now, &mut calls, &known)).await {
-                    Ok(Pass::Drained) => return self.release().await,
-                    Ok(Pass::Wake(wake)) => {
-                        self.stop_unread(&mut unwritten, &known, &calls);
-                        Some(wake)
+                None => {
+                    let pass = self.pass(now, &mut calls, &known, &mut aged);
+                    match self.beside_stops(&mut unwritten, &known, pass).await {
+                        Ok(Pass::Drained) => return self.release().await,
+                        Ok(Pass::Wake(wake)) => {
+                            self.stop_unread(&mut unwritten, &known, &calls);
+                            Some(wake)
+                        }
+                        Err(error) => {
+                            self.failed(&error, &mut calls, &mut unwritten, &known);
+                            rests = Rests::since(now);
+                            rests.left(now)
+                        }
                     }
-                    Err(error) => {
-                        self.failed(&error, &mut calls, &mut unwritten, &known);
-                        rests = Rests::since(now);
-                        rests.left(now)
-                    }
-                },
+                }
             };
             // A clock that was set back meanwhile makes an instant that was near a far one.
             let wake = if self.time.now() < now { Some(self.time.now()) } else { wake };
@@ -165,7 +169,13 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     /// Looks at all rows once and performs what the planner asks for.
-    async fn pass(&self, now: Timestamp, calls: &mut Calls, known: &Known) -> Result<Pass, StoreError> {
+    async fn pass(
+        &self,
+        now: Timestamp,
+        calls: &mut Calls,
+        known: &Known,
+        aged: &mut BTreeSet<Timestamp>,
+    ) -> Result<Pass, StoreError> {
         let mode = *self.mode.borrow();
         match self.hold(calls).await {
             // Others look after what goes on.
@@ -174,6 +184,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         }
         let rows = self.store.load().await?;
         known.refresh(&rows);
+        *aged = plan::aged(&rows.runs, aged, now);
         let rules = self.rules.borrow().clone();
         if self.is_drained(mode, &rows, calls) {
             return Ok(Pass::Drained);
@@ -194,6 +205,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             places: Places::Read,
             withheld: rows.withheld,
             restored_at: rows.restored_at,
+            aged: aged.clone(),
         };
         let (effects, wake) = plan::plan_and_wake(&snapshot, now);
         let effects = known.own_up(effects, &snapshot);

@@ -210,6 +210,7 @@ impl Known {
             places: Places::Read,
             withheld: Withheld::default(),
             restored_at: None,
+            aged: BTreeSet::new(),
         };
         let mut stopped = Vec::new();
         for (id, cause) in plan::stops(&snapshot, now) {

@@ -420,10 +420,14 @@ fn refused(error: &ManualError) -> Response {
         | ManualError::TooManySlots { .. }
         | ManualError::NoReason
         | ManualError::PauseOver => StatusCode::BAD_REQUEST,
-        ManualError::HaltedAgain => StatusCode::CONFLICT,
+        ManualError::HaltedAgain | ManualError::UnreadableHalt(_) => StatusCode::CONFLICT,
         ManualError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    problem(status, "the agent did not do it", &error.to_string())
+    let detail = match error {
+        ManualError::Store(source) => format!("{error}: {source}"),
+        _ => error.to_string(),
+    };
+    problem(status, "the agent did not do it", &detail)
 }
 
 pub(super) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {

@@ -67,6 +67,11 @@ pub enum ManualError {
     /// Somebody halted or engaged levers while those of the halt were let go.
     #[error("somebody halted or engaged levers meanwhile, and that halt stands; resume again to lift it")]
     HaltedAgain,
+    /// Nobody knows which levers the halt holds.
+    #[error(
+        "the halt's row cannot be read; `firedrill resume --keep-levers` lifts it and leaves safety levers as they are"
+    )]
+    UnreadableHalt(#[source] StoreError),
     /// The store failed.
     #[error("could not record it")]
     Store(#[from] StoreError),
@@ -304,9 +309,12 @@ impl<S: Store> ManualIngest<S> {
     /// Returns the halt that is on.
     ///
     /// # Errors
-    /// [`ManualError::Store`] when it cannot be read.
+    /// [`ManualError::UnreadableHalt`], or [`ManualError::Store`] when the store cannot be asked.
     pub async fn halted(&self) -> Result<Option<Halt>, ManualError> {
-        Ok(self.store.halted().await?)
+        match self.store.halted().await {
+            Err(error @ StoreError::Row { .. }) => Err(ManualError::UnreadableHalt(error)),
+            halted => Ok(halted?),
+        }
     }
 
     /// Notes what became of levers of the halt that was `seen`. Returns those of them that are no longer a halt's: somebody let

@@ -25,7 +25,9 @@ pub(super) enum Database {
 /// Whose business a write is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writer {
-    /// That of the replica that has the lease: refused to every other.
+    /// The engine of the replica that has the lease, which thereby renews it: refused to every other.
+    Engine,
+    /// What else belongs to that replica: refused to every other, and no sign that its engine lives.
     Active,
     /// Anyone's: what it writes is the same whoever does, and how often.
     Anyone,

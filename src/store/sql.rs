@@ -66,7 +66,7 @@ impl Store for SqlStore {
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-        let mut tx = self.write(Writer::Active).await?;
+        let mut tx = self.write(Writer::Engine).await?;
         let committed = changes::make(&mut tx, changes).await?;
         tx.commit().await?;
         Ok(committed)
@@ -146,12 +146,16 @@ impl Store for SqlStore {
 
     async fn set_halt(&self, change: Halting) -> Result<Option<Halt>, StoreError> {
         let mut tx = self.write(Writer::Anyone).await?;
-        let row: Vec<(Text,)> = match change {
-            // Also one that cannot be read.
-            Halting::Resume => Vec::new(),
-            _ => tx.rows(Statement::Halted, &[()]).await?,
+        let row: Vec<(Text,)> = tx.rows(Statement::Halted, &[()]).await?;
+        let row = match (row.first().map(|(body,)| from_json("halt", body)).transpose(), &change) {
+            // To halt, and to lift a halt, works over one that nobody can read.
+            (Err(error), Halting::Halt(_) | Halting::Resume) => {
+                let body = row.first().map(|(Text(body),)| body);
+                tracing::error!(body, %error, "the halt's row is replaced; safety levers that it held are left as they are");
+                None
+            }
+            (row, _) => row?,
         };
-        let row = row.first().map(|(body,)| from_json("halt", body)).transpose()?;
         let halt = change.after(row);
         match &halt {
             Some(halt) => tx.run(Statement::Halt, &[to_json("halt", halt)?]).await?,

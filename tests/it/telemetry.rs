@@ -14,7 +14,6 @@ use firedrill::{
         outcome::Outcome,
         run::{HoldReason, Observation, RunState, SkipReason, StopCause, TraceParent},
     },
-    engine::ports::TraceSink,
     telemetry::{self, Status, Telemetry, logs, traces},
 };
 use jiff::{SignedDuration, Timestamp};

@@ -114,7 +114,7 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
         loop {
             match self.take(messages).await {
                 Ok(()) => return Ok(()),
-                Err(error @ StoreError::Refused { .. }) => return Err(Unrecorded::Refused(error)),
+                Err(error) if error.is_of_a_row() => return Err(Unrecorded::Refused(error)),
                 Err(error) => {
                     let said = format!("messages cannot be recorded: {error}");
                     if self.is_news(QueueHealth::Failing { kind: said.clone(), said }) {

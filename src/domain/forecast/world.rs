@@ -78,6 +78,7 @@ impl<'a> World<'a> {
             places: Places::AssumedFine,
             withheld: Withheld::default(),
             restored_at: None,
+            aged: BTreeSet::new(),
         };
         let mut world = Self {
             snapshot,

@@ -65,11 +65,7 @@ pub struct Beside<'a> {
 impl<'a> Beside<'a> {
     /// Gathers it from the rows.
     pub fn of(snapshot: &'a Snapshot<'_>, now: Timestamp) -> Self {
-        Self {
-            going: super::going(snapshot),
-            templates: read_lately(snapshot.runs.iter(), now),
-            around: Around::of(snapshot, now),
-        }
+        Self { going: super::going(snapshot), templates: read_lately(snapshot, now), around: Around::of(snapshot, now) }
     }
 
     /// A run that waits, with what was read lately of its template for another one; `None` when it has or needs nothing
@@ -352,7 +348,7 @@ fn template(case: &Case<'_>) -> Judgement {
 
 fn template_input(case: &Case<'_>) -> String {
     found(case.run.facts.as_ref(), |facts| {
-        let age = if has_fresh_facts(case.run, case.now) { "" } else { ", which is too long ago" };
+        let age = if has_fresh_facts(case.snapshot, case.run, case.now) { "" } else { ", which is too long ago" };
         format!("{} read at {}{age}", facts.id, facts.read_at)
     })
 }

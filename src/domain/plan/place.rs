@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Effect, Snapshot,
     guards::{Case, Judgement, found},
-    start::{has_facts, has_fresh_facts, is_due},
+    start::{has_facts, has_fresh_facts, is_due, is_fresh},
     turn,
 };
 use crate::domain::{
@@ -53,8 +53,9 @@ impl<'a> Around<'a> {
         if snapshot.places == Places::AssumedFine {
             return around;
         }
+        let is_known = |facts: &PlaceFacts| is_fresh(snapshot, facts.read_at, PLACE_FACTS_MAX_AGE, now);
         for run in &snapshot.runs {
-            if let Some(facts) = run.place_facts.as_deref().filter(|facts| is_fresh(facts, now)) {
+            if let Some(facts) = run.place_facts.as_deref().filter(|facts| is_known(facts)) {
                 let known = around.facts.entry(&facts.place).or_default();
                 if !known.contains(&facts) {
                     known.push(facts);
@@ -83,10 +84,6 @@ impl<'a> Around<'a> {
         let failed = self.unread.iter().filter(|(of, what, _)| *of == place && wanted.covers(what));
         failed.map(|(_, _, until)| *until).max()
     }
-}
-
-fn is_fresh(facts: &PlaceFacts, now: Timestamp) -> bool {
-    facts.read_at <= now && now.duration_since(facts.read_at) <= PLACE_FACTS_MAX_AGE
 }
 
 /// What runs need to know of places in this pass.
@@ -134,8 +131,8 @@ fn under_way(snapshot: &Snapshot<'_>, now: Timestamp) -> Vec<(Place, Wanted)> {
         let experiment = snapshot.rules.experiments.get(&run.experiment)?;
         let place = match &run.state {
             RunState::Starting { doubt: Doubt::Unanswered { .. }, .. } => return None,
-            RunState::Starting { place, .. } => Some(place).filter(|_| has_fresh_facts(run, now)),
-            _ => Some(&experiment.place).filter(|_| !run.may_be_running() && has_facts(experiment, run, now)),
+            RunState::Starting { place, .. } => Some(place).filter(|_| has_fresh_facts(snapshot, run, now)),
+            _ => Some(&experiment.place).filter(|_| !run.may_be_running() && has_facts(snapshot, experiment, run, now)),
         };
         Some((place?.clone(), Wanted::of(snapshot.rules, experiment)))
     });

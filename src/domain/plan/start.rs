@@ -2,7 +2,7 @@
 //!
 //! What a start has to pass stands in `guards`. What is not known never allows a start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -64,13 +64,13 @@ pub(super) enum Begins {
     NotNow,
 }
 
-/// The newest that was read of each experiment's template for one of some runs, not too long ago: it is good for others too.
+/// The newest that was read of each experiment's template for one of the runs, not too long ago: it is good for others too.
 pub(super) fn read_lately<'a>(
-    runs: impl Iterator<Item = &'a Run>,
+    snapshot: &'a Snapshot<'_>,
     now: Timestamp,
 ) -> BTreeMap<&'a ExperimentName, &'a TemplateFacts> {
     let mut lately: BTreeMap<&ExperimentName, &TemplateFacts> = BTreeMap::new();
-    for run in runs.filter(|run| has_fresh_facts(run, now)) {
+    for run in snapshot.runs.iter().filter(|run| has_fresh_facts(snapshot, run, now)) {
         let Some(facts) = &run.facts else { continue };
         let newest = lately.entry(&run.experiment).or_insert(facts);
         if newest.read_at < facts.read_at {
@@ -91,7 +91,7 @@ pub(super) fn informed(
         return None;
     }
     let experiment = snapshot.rules.experiments.get(&run.experiment)?;
-    if has_facts(experiment, run, now) {
+    if has_facts(snapshot, experiment, run, now) {
         return None;
     }
     // A reload may have changed the selector or the place since.
@@ -189,7 +189,7 @@ pub(super) fn survey_again(
         again if again.goes_on() && !is_due(next_at, BACKOFF_LIMIT, now) => return survey.wake_at(next_at),
         Again::NeedsTemplate => return survey.effects.push(read_again()),
         // What it was first judged by may have aged meanwhile.
-        Again::Clear(_) | Again::NeedsPlace(_) if !has_fresh_facts(run, now) => {
+        Again::Clear(_) | Again::NeedsPlace(_) if !has_fresh_facts(snapshot, run, now) => {
             return survey.effects.push(read_again());
         }
         Again::NeedsPlace(experiment) => return survey.asks.note(&case(experiment)),
@@ -288,14 +288,28 @@ fn start(case: &Case<'_>, template_id: String, facts: Option<TemplateFacts>) -> 
 }
 
 /// Tells whether the template was read not too long ago.
-pub(super) fn has_fresh_facts(run: &Run, now: Timestamp) -> bool {
-    let fresh = |facts: &TemplateFacts| facts.read_at <= now && now.duration_since(facts.read_at) <= FACTS_MAX_AGE;
-    run.facts.as_ref().is_some_and(fresh)
+pub(super) fn has_fresh_facts(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp) -> bool {
+    run.facts.as_ref().is_some_and(|facts| is_fresh(snapshot, facts.read_at, FACTS_MAX_AGE, now))
+}
+
+/// Tells whether what was read at an instant is good for so long still.
+pub(super) fn is_fresh(snapshot: &Snapshot<'_>, read_at: Timestamp, good_for: SignedDuration, now: Timestamp) -> bool {
+    read_at <= now && now.duration_since(read_at) <= good_for && !snapshot.aged.contains(&read_at)
+}
+
+/// Returns when what is known for some runs was read, as far as that lies in the future, or was among `before`: the clock was
+/// set back since, and when it comes there again nothing else tells how old that is.
+pub fn aged(runs: &[Run], before: &BTreeSet<Timestamp>, now: Timestamp) -> BTreeSet<Timestamp> {
+    let read = |run: &Run| {
+        let template = run.facts.as_ref().map(|facts| facts.read_at);
+        [template, run.place_facts.as_ref().map(|facts| facts.read_at)]
+    };
+    runs.iter().flat_map(read).flatten().filter(|at| *at > now || before.contains(at)).collect()
 }
 
 /// Tells whether the template that the configuration names was read for a run, not too long ago.
-pub(super) fn has_facts(experiment: &Experiment, run: &Run, now: Timestamp) -> bool {
-    has_fresh_facts(run, now) && run.facts.as_ref().is_some_and(|facts| are_of(experiment, facts))
+pub(super) fn has_facts(snapshot: &Snapshot<'_>, experiment: &Experiment, run: &Run, now: Timestamp) -> bool {
+    has_fresh_facts(snapshot, run, now) && run.facts.as_ref().is_some_and(|facts| are_of(experiment, facts))
 }
 
 /// Tells whether what was read is still the template that the configuration names.
@@ -310,7 +324,11 @@ fn are_of(experiment: &Experiment, facts: &TemplateFacts) -> bool {
 /// Asks every guard, and then whether the template was read lately.
 fn judge(case: &Case<'_>) -> Judgement {
     match guards::judge(case) {
-        answer @ (Judgement::Clear | Judgement::NeedsPlace) if has_facts(case.experiment, case.run, case.now) => answer,
+        answer @ (Judgement::Clear | Judgement::NeedsPlace)
+            if has_facts(case.snapshot, case.experiment, case.run, case.now) =>
+        {
+            answer
+        }
         Judgement::Clear | Judgement::NeedsPlace | Judgement::NeedsTemplate => match &case.run.state {
             // A read that failed is tried again at its own time only.
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }

@@ -30,10 +30,12 @@ const MARGIN: Duration = Duration::from_millis(500);
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 
 /// Takes the lease when it is ours, given back, or still as it was seen (`$3`, `$4`). The time in the row is only what tells
-/// one renewal from the next. Not by a program that knows too old a schema (`$5`): it would keep the lease from one that could
+/// one renewal from the next. A new number is never one that was given before: when a server is lost with what it had
+/// acknowledged, another begins from an older row, and whoever took the lost number must not find it again. Not by a program that knows too old a schema (`$5`): it would keep the lease from one that could
 /// work. Returns its number.
 const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(),
-         fence = CASE WHEN fence = $2 AND holder IS NOT NULL THEN fence ELSE fence + 1 END
+         fence = CASE WHEN fence = $2 AND holder IS NOT NULL THEN fence
+             ELSE GREATEST(fence + 1, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint) END
      WHERE (holder IS NULL OR fence = $2
             OR (fence = $3 AND (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint = $4))
          AND $5 >= (SELECT oldest FROM schema)
@@ -43,6 +45,9 @@ const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp()
 const LOOK: &str = "SELECT COALESCE(holder, ''), fence, (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint,
          (SELECT oldest FROM schema)
      FROM lease";
+
+/// Keeps the lease from changing hands until the transaction ends, if it is ours.
+const KEEP: &str = "SELECT (SELECT oldest FROM schema) FROM lease WHERE fence = $1 AND holder IS NOT NULL FOR SHARE";
 
 /// Renews the lease if it is still ours.
 const RENEW: &str = "UPDATE lease SET renewed_at = clock_timestamp() WHERE fence = $1 AND holder IS NOT NULL
@@ -89,17 +94,17 @@ impl Seat {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Renews the lease within a transaction.
-    pub(super) async fn renew<'a>(&'a self, tx: &mut Tx<'a>) -> Result<(), StoreError> {
+    /// Renews the lease within a transaction, or only keeps it until that ends.
+    pub(super) async fn keep<'a>(&'a self, tx: &mut Tx<'a>, renews: bool) -> Result<(), StoreError> {
         let Known::Held { fence, .. } = *self.known() else { return Err(StoreError::Fenced) };
         let asked = Instant::now();
-        let query = sqlx::query_scalar(RENEW).bind(fence);
+        let query = sqlx::query_scalar(if renews { RENEW } else { KEEP }).bind(fence);
         let oldest: Option<i64> = answer(query.fetch_optional(tx.get()?)).await.map_err(write_failed)?;
         let Some(oldest) = oldest else {
             self.lose(fence);
             return Err(StoreError::Fenced);
         };
-        tx.renewed = Some((self, Known::Held { fence, asked }));
+        tx.renewed = renews.then_some((self, Known::Held { fence, asked }));
         schema::allows(oldest)
     }
 

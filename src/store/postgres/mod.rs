@@ -24,6 +24,9 @@ use lease::{Known, Seat};
 /// Longest time for an answer of the server: longer than it lets anything take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// What a server answers that takes no writes, by SQLSTATE.
+const READ_ONLY: &str = "25006";
+
 /// Whose turn it is to write: one writer at a time, as in SQLite, so that the journal is numbered in the order in which it
 /// can be seen. Migrations take it too.
 pub(super) const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock(7235142980551)";
@@ -55,12 +58,13 @@ impl Postgres {
         found.map_err(read_failed)
     }
 
-    /// Begins a transaction as soon as no other is under way. The active replica's also renews the lease.
+    /// Begins a transaction as soon as no other is under way. What the engine writes also renews the lease.
     pub(super) async fn begin(&self, writer: Writer) -> Result<Tx<'_>, StoreError> {
         let mut tx = Tx { connection: self.connection().await.map_err(write_failed)?, renewed: None };
         answer(sqlx::raw_sql(BEGIN.into_sql_str()).execute(tx.get()?)).await.map_err(write_failed)?;
         match writer {
-            Writer::Active => self.seat.renew(&mut tx).await?,
+            Writer::Engine => self.seat.keep(&mut tx, true).await?,
+            Writer::Active => self.seat.keep(&mut tx, false).await?,
             Writer::Anyone => {
                 let oldest: Option<i64> =
                     answer(sqlx::query_scalar("SELECT oldest FROM schema").fetch_optional(tx.get()?))
@@ -80,6 +84,7 @@ impl Postgres {
 
     async fn connection(&self) -> Result<Connection, sqlx::Error> {
         let acquired = match self.pool.acquire().await {
+            Err(error @ sqlx::Error::PoolClosed) => return Err(error),
             // Another host may take writes by now, or another password be asked for; and a pool does not say what is wrong.
             Err(_) => {
                 let (options, _found) = self.hosts.primary(&[]).await?;
@@ -98,9 +103,14 @@ impl Connection {
         self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
-    /// Gives it back after an answer; also one that says no was an answer.
+    /// Gives it back after an answer; also one that says no was an answer, unless the server takes no writes any more.
     fn after<T>(mut self, answered: &Result<T, sqlx::Error>) {
-        if matches!(answered, Ok(_) | Err(sqlx::Error::Database(_))) {
+        let is_of_use = match answered {
+            Ok(_) => true,
+            Err(sqlx::Error::Database(error)) => error.code().as_deref() != Some(READ_ONLY),
+            Err(_) => false,
+        };
+        if is_of_use {
             drop(self.0.take());
         }
     }

@@ -103,10 +103,16 @@ async fn connect_to(host: &PgConnectOptions, more: &[(&str, &str)]) -> Result<Pg
     Ok(connection)
 }
 
-/// Refuses a server that only follows another one: its rows may be old, and what it is told is refused.
+/// Refuses a server that only follows another one, whose rows may be old, and one that was told to take no writes.
 async fn takes_writes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let follows: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await?;
-    if follows { Err(sqlx::Error::Io(std::io::Error::other("the server only follows another one"))) } else { Ok(()) }
+    // What we ask for ourselves ('client') is no property of the server.
+    const ASK: &str = "SELECT pg_is_in_recovery(), EXISTS (SELECT FROM pg_settings
+         WHERE name = 'default_transaction_read_only' AND setting = 'on' AND source <> 'client')";
+    match sqlx::query_as(ASK).fetch_one(connection).await? {
+        (true, _) => Err(sqlx::Error::Io(std::io::Error::other("the server only follows another one"))),
+        (false, true) => Err(sqlx::Error::Io(std::io::Error::other("the server takes no writes"))),
+        (false, false) => Ok(()),
+    }
 }
 
 /// Names a host, for people.

@@ -97,7 +97,7 @@ given! {
 
     Courier => "SELECT seq FROM couriers WHERE name = $1::jsonb ->> 0",
     MoveCourier => "INSERT INTO couriers (name, seq) VALUES ($1::jsonb ->> 0, ($1::jsonb ->> 1)::bigint)
-         ON CONFLICT (name) DO UPDATE SET seq = excluded.seq",
+         ON CONFLICT (name) DO UPDATE SET seq = excluded.seq WHERE couriers.seq < excluded.seq",
     MoveCourierToEnd => "INSERT INTO couriers (name, seq) SELECT $1::jsonb ->> 0, COALESCE(MAX(seq), 0) FROM journal
          ON CONFLICT (name) DO UPDATE SET seq = excluded.seq WHERE couriers.seq < excluded.seq",
 

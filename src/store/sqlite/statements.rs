@@ -79,7 +79,7 @@ given! {
 
     Courier => "SELECT seq FROM couriers WHERE name = ?1 ->> 0",
     MoveCourier => "INSERT INTO couriers (name, seq) VALUES (?1 ->> 0, ?1 ->> 1)
-         ON CONFLICT DO UPDATE SET seq = excluded.seq",
+         ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE seq < excluded.seq",
     MoveCourierToEnd => "INSERT INTO couriers (name, seq) SELECT ?1 ->> 0, COALESCE(MAX(seq), 0) FROM journal WHERE TRUE
          ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE seq < excluded.seq",
 

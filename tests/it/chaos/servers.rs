@@ -66,11 +66,16 @@ impl Drill {
         let harmed = Instant::now();
         self.scene.kills += 1;
         self.asks();
+        let_pass(TERM.min(time).saturating_sub(harmed.elapsed()));
+        let before = self.scene.stage.experiments().len();
         if time > TERM {
             self.is_told(harmed);
-            self.nothing_starts(harmed, time);
         }
         let_pass(time.saturating_sub(harmed.elapsed()));
+        if time > TERM {
+            let after = self.scene.stage.experiments().len();
+            assert_eq!(after, before, "a start without a lease: {}", self.scene.home.log());
+        }
         let server = self.scene.server.as_mut().expect("a server");
         undo(server);
         server.commits_at_once();
@@ -118,14 +123,6 @@ impl Drill {
             println!("after {:.1} s: {told}", harmed.elapsed().as_secs_f64());
             assert!(told.contains("could not"), "{told}");
         }
-    }
-
-    /// Holds that nothing starts from the end of the lease on.
-    fn nothing_starts(&self, harmed: Instant, time: Duration) {
-        let_pass(TERM.saturating_sub(harmed.elapsed()));
-        let before = self.scene.stage.experiments().len();
-        let_pass(time.saturating_sub(harmed.elapsed()));
-        assert_eq!(self.scene.stage.experiments().len(), before, "a start without a lease: {}", self.scene.home.log());
     }
 
     fn ends(mut self, experiment: &str) {

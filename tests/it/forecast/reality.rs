@@ -86,6 +86,7 @@ impl Reality {
                 places: Places::AssumedFine,
                 withheld: Withheld::default(),
                 restored_at: None,
+                aged: BTreeSet::new(),
             };
             let effects = plan::plan(&snapshot, self.now);
             let wake = if effects.is_empty() { plan::next_wake(&snapshot, self.now) } else { None };

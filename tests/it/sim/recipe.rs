@@ -8,17 +8,18 @@ use std::{
     fmt,
 };
 
-use firedrill::domain::experiment::Rules;
+use firedrill::domain::{experiment::Rules, window::Window};
 use jiff::Timestamp;
 
 use super::{
+    edges,
     places::{self, Amiss},
     planted::Bug,
     policies::{self, Served},
     scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
     written,
 };
-use crate::support::chance::Chance;
+use crate::support::{chance::Chance, runs::name};
 
 /// Which world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +91,15 @@ impl Recipe {
         let templates = scenario::templates(&mut c, base);
         let replicas = c.pick(&[1, 1, 2, 3]);
         let length = if replicas == 1 { c.between(HOUR_MS / 2, 3 * HOUR_MS) } else { c.between(HOUR_MS / 6, HOUR_MS) };
-        let happenings = scenario::happenings(&mut c, length, replicas).into_iter().enumerate();
-        rules = written.unwrap_or(rules);
+        let mut happenings = scenario::happenings(&mut c, length, replicas);
+        if let Some(written) = written {
+            // Calendars stand in no file.
+            let read = rules.windows.iter().filter(|window| !window.calendars.is_empty()).cloned();
+            let read = read.map(|window| Window { name: name(&format!("{}-read", window.name)), ..window });
+            rules = Rules { windows: written.windows.iter().cloned().chain(read).collect(), ..written };
+        }
+        happenings.extend(edges::happenings(self.seed, base, length, &mut rules, &templates, &happenings));
+        let happenings = happenings.into_iter().enumerate();
         let amiss = places::amiss(self.seed, length, &mut rules);
         let served = policies::draw(self.seed, length, &mut rules, &templates);
         let ttl_ms = c.pick(&[5, 5, 15, 60]) * SECOND_MS;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use firedrill::domain::{
     experiment::{Experiment as Declared, MAX_QUEUED, Overlap, Rules, Targets},
     ids::{ExperimentName, RunId, ScheduleName},
-    run::{Conflict, HoldReason, Observation, Run, RunState, SkipReason, StopCause, Trigger, WindowRule},
+    run::{Conflict, HoldReason, JournalEntry, Observation, Run, RunState, SkipReason, StopCause, Trigger, WindowRule},
     schedule::{Schedule, Spread},
     template::TemplateFacts,
 };
@@ -313,35 +313,31 @@ impl Evidence<'_> {
 
     /// Who is stopped to make room is of the same experiment, and the other waits for nothing else.
     fn replaced(&self, found: &mut Vec<String>) {
-        for (id, entries) in &self.journal {
-            for (ms, at, observation) in entries {
-                let Observation::StopAsked { cause: StopCause::Replaced { by } } = observation else { continue };
-                let run = &self.runs[id];
-                let waits = self.journal.get(by).into_iter().flatten().rfind(|(when, _, o)| {
-                    when <= ms && !matches!(o, Observation::TemplateRead { .. } | Observation::Probed { .. })
-                });
-                let waits = waits.map(|(.., observation)| observation);
-                let for_it = matches!(waits, Some(Observation::Held { reason: HoldReason::Busy { with, conflict: Conflict::Experiment, .. }, .. }) if with == id);
-                if self.runs.get(by).is_none_or(|by| by.experiment != run.experiment) || !for_it {
-                    found.push(format!("replace: {id} is stopped for {by}, which is {waits:?}"));
-                }
-                let is_newer = self.is_for_a_newer_version(id, by);
-                let by = &self.runs[by];
-                let may_start = |rules: &&Rules| {
-                    rules.experiments.get(&by.experiment).is_some_and(|declared| {
-                        let closed = by.trigger.windows() == WindowRule::Hold
-                            && super::closing::is_closed_within(
-                                rules,
-                                declared,
-                                *at,
-                                *at + SignedDuration::from_secs(1),
-                            );
-                        (declared.overlap == Overlap::StopOther || is_newer) && !closed
-                    })
-                };
-                if !self.rules_about(*ms).iter().any(may_start) {
-                    found.push(format!("replace: {id} is stopped at {at} for {}, which may not start", by.id));
-                }
+        let journal = self.world.store.with(|tables| tables.journal.clone());
+        let mut waiting: BTreeMap<&RunId, &Observation> = BTreeMap::new();
+        for (ms, JournalEntry { run: id, at, observation, .. }) in &journal {
+            if !matches!(observation, Observation::TemplateRead { .. } | Observation::Probed { .. }) {
+                waiting.insert(id, observation);
+            }
+            let Observation::StopAsked { cause: StopCause::Replaced { by } } = observation else { continue };
+            let run = &self.runs[id];
+            let waits = waiting.get(by);
+            let for_it = matches!(waits, Some(Observation::Held { reason: HoldReason::Busy { with, conflict: Conflict::Experiment, .. }, .. }) if with == id);
+            if self.runs.get(by).is_none_or(|by| by.experiment != run.experiment) || !for_it {
+                found.push(format!("replace: {id} is stopped for {by}, which is {waits:?}"));
+            }
+            let is_newer = self.is_for_a_newer_version(id, by);
+            let by = &self.runs[by];
+            let may_start = |rules: &&Rules| {
+                rules.experiments.get(&by.experiment).is_some_and(|declared| {
+                    let second = *at..*at + SignedDuration::from_secs(1);
+                    let closed = by.trigger.windows() == WindowRule::Hold
+                        && super::closing::is_closed_within(rules, declared, second.start, second.end);
+                    (declared.overlap == Overlap::StopOther || is_newer) && !closed
+                })
+            };
+            if !self.rules_about(*ms).iter().any(may_start) {
+                found.push(format!("replace: {id} is stopped at {at} for {}, which may not start", by.id));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Configurations of worlds as people write them: drawn as TOML and read by the real parser, in every form that it knows.
 //!
 //! What [`super::scenario`] draws is quicker and meets oftener what matters most; here stands all of the language besides.
-//! Calendars are not in it: they are read by others, and drawn in [`super::windows`].
+//! Calendars are not in it: they are read by others, and their windows drawn in [`super::windows`].
 
 use firedrill::{config, domain::experiment::Rules};
 use jiff::{Timestamp, tz::TimeZone};

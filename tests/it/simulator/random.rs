@@ -89,6 +89,10 @@ async fn survived(wire: Wire, seed: u64) -> Result<(), String> {
         // A list or a string is no request at all.
         return Ok(());
     }
+    // Two seeds may draw the same token, and for the second of them FIS refuses rightly.
+    if let Some(token) = body["clientToken"].as_str().filter(|token| token.is_ascii() && !token.trim().is_empty()) {
+        body["clientToken"] = json!(format!("{token}-{seed}"));
+    }
     let reply = wire.call("POST", "/experimentTemplates", &body).await;
     if let Some(id) = reply.body["experimentTemplate"]["id"].as_str() {
         wire.call("DELETE", &format!("/experimentTemplates/{id}"), &Value::Null).await;

@@ -141,6 +141,25 @@ async fn standby_behind_the_same_address_is_not_used_before_it_takes_writes() {
     assert_eq!(cursors[&(name("probe"), name("nightly"))], t("09:00:00"), "what was acknowledged is there");
 }
 
+#[tokio::test]
+async fn server_that_was_told_to_take_no_writes_is_left_and_tried_again() {
+    let server = Postgres::start();
+    let store = empty_on(&server, "still").await;
+    let takes_writes = async |value: &str| {
+        server.sql("still", &format!("ALTER SYSTEM SET default_transaction_read_only = {value}"));
+        server.sql("still", "SELECT pg_reload_conf()");
+    };
+    takes_writes("on").await;
+    let why = "the server takes no writes";
+    soon(why, async || {
+        let failed = store.commit(&[adopt("09:00:00")]).await.err()?;
+        said(&failed).contains(why).then_some(())
+    })
+    .await;
+    takes_writes("off").await;
+    soon("a write", async || store.commit(&[adopt("09:10:00")]).await.ok()).await;
+}
+
 /// What the certificate of the server says.
 const CERTIFICATE: &str = "[req]
 distinguished_name = name

@@ -5,7 +5,7 @@ use std::path::Path;
 use firedrill::{
     domain::{
         outcome::Outcome,
-        plan::{HaltRunning, Mode, Pause, Pausing, Withheld},
+        plan::{HaltRunning, Halting, Mode, Pause, Pausing, Withheld},
         run::{Run, RunState, StopCause},
     },
     engine::ports::{Committed, Recorded, Rows, Store, StoreError},
@@ -14,10 +14,10 @@ use firedrill::{
 use sqlx::AssertSqlSafe;
 
 use super::{
-    AT, adopt, advance, commit, deployments, empty, empty_on,
+    AT, adopt, advance, arrival, commit, deployments, empty, empty_on,
     failing::{Working, check_stop_while_away},
     opening::connect,
-    rows, skip, stop_request, stored,
+    record, rows, skip, stop_request, stored,
 };
 use crate::support::{
     postgres::Postgres,
@@ -94,10 +94,12 @@ async fn halt_counts_as_one_that_stops_and_a_stop_as_a_stop() {
     let found = after(&state, &store, "UPDATE halt SET body = '{'").await;
     check(&found, "halt, ", Withheld::All);
     assert_eq!(found.halt.expect("a halt").running, HaltRunning::Stop);
-    let refused = store.set_halt(halting(HaltRunning::Stop)).await.expect_err("a halt over one that nobody knows");
-    assert!(matches!(refused, StoreError::Row { .. }), "{refused:?}");
-    store.set_halt(firedrill::domain::plan::Halting::Resume).await.expect("an end of it");
-    assert!(rows(&store).await.unreadable.is_none());
+    assert!(matches!(store.halted().await, Err(StoreError::Row { .. })));
+    for change in [halting(HaltRunning::Stop), Halting::Resume] {
+        after(&state, &store, "UPDATE halt SET body = '{'").await;
+        store.set_halt(change).await.expect("a change over one that nobody knows");
+        assert!(rows(&store).await.unreadable.is_none());
+    }
 }
 
 #[tokio::test]
@@ -183,4 +185,17 @@ async fn nobody_who_stops_what_runs_leaves_while_the_row_of_a_run_cannot_be_read
     let RunState::Finished { outcome: Outcome::Stopped { cause }, .. } = end else { panic!("{end:?}") };
     assert_eq!(cause, StopCause::Shutdown);
     working.ends().await;
+}
+
+/// An event that would have to change a row which nobody can read is refused for that, so that others go on.
+#[tokio::test]
+async fn event_about_an_unreadable_row_is_refused_alone() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    let event = |at, app| arrival("deploy", at, vec![deployments::run(at, app, "v1")]);
+    record(&store, event("09:00:00", "shop")).await.expect("a write");
+    after(&state, &store, "UPDATE deployments SET body = '{'").await;
+    let refused = record(&store, event("09:10:00", "shop")).await.expect_err("a key that nobody knows");
+    assert!(refused.is_of_a_row(), "{refused:?}");
+    assert_eq!(record(&store, event("09:20:00", "search")).await.expect("a write"), Recorded::New);
 }

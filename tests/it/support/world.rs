@@ -54,6 +54,8 @@ pub struct World {
     pub places: Option<Places>,
     pub withheld: Withheld,
     pub restored_at: Option<Timestamp>,
+    /// When something was read before the clock was set back.
+    pub aged: BTreeSet<Timestamp>,
 }
 
 /// An experiment `probe` without triggers, at most an hour long.
@@ -275,6 +277,7 @@ impl World {
             places: self.places.unwrap_or(Places::AssumedFine),
             withheld: self.withheld.clone(),
             restored_at: self.restored_at,
+            aged: self.aged.clone(),
         }
     }
 

@@ -178,6 +178,7 @@ impl Clock {
             places: Places::Read,
             withheld: Withheld::default(),
             restored_at: None,
+            aged: std::collections::BTreeSet::new(),
         };
         let (_, wake) = plan::look(&snapshot, now);
         let end = snapshot.runs.iter().filter_map(|run| ends.get(&run.id)).min();
