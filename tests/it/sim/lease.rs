@@ -137,7 +137,7 @@ struct Seen {
 pub struct Place {
     pub seat: Seat,
     /// The number of the term in which it last held the lease.
-    fence: Mutex<u64>,
+    pub(super) fence: Mutex<u64>,
     seen: Arc<Mutex<Option<Seen>>>,
 }
 
@@ -246,7 +246,7 @@ impl MemoryStore {
 
 impl Tables {
     /// Whether the lease is another's; if it is not, somebody who may writes.
-    fn is_fenced(&mut self, seat: Seat, fence: u64, at: u64) -> bool {
+    pub(super) fn is_fenced(&mut self, seat: Seat, fence: u64, at: u64) -> bool {
         if self.lease.ttl_ms.is_none() {
             return false;
         }

@@ -116,10 +116,16 @@ pub enum Bug {
     PolicyForgotten,
     /// Less is demanded of a template, and the reason is not told.
     ExceptionUntold,
+    /// How far couriers have come is in memory only.
+    CouriersForgotten,
+    /// A courier passes over what comes after what it carried.
+    CourierAhead,
+    /// A trace that is sent again has another id.
+    SpanIdsDrawn,
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 44] = [
+const PLANTS: [(Bug, &[&str]); 47] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -164,6 +170,9 @@ const PLANTS: [(Bug, &[&str]); 44] = [
     (Bug::TemplateToldLate, &["policy", "unknown"]),
     (Bug::PolicyForgotten, &["policy"]),
     (Bug::ExceptionUntold, &["untold"]),
+    (Bug::CouriersForgotten, &["span"]),
+    (Bug::CourierAhead, &["untold"]),
+    (Bug::SpanIdsDrawn, &["span"]),
 ];
 
 impl Bug {
