@@ -171,6 +171,7 @@ impl MemoryStore {
                 *self.place.fence.lock().expect("one thread") = fence;
                 Lease::Held { until: Some(asked + ttl) }
             }
+            Err(_) if bug == Bug::KnownNotForgotten => return Err(failed("write")),
             Err(_) if bug == Bug::StandbyActs => Lease::Held { until: Some(asked + ttl) },
             Err(holder) => Lease::Elsewhere { holder: format!("replica-{}", holder.replica) },
         })
@@ -195,7 +196,8 @@ impl MemoryStore {
         self.send(move |tables, now| {
             if tables.is_fenced(seat, fence, now) {
                 nature.say(|| format!("store: replica {} is fenced", seat.replica));
-                return Err(StoreError::Fenced);
+                let is_told = nature.bug() != Bug::KnownNotForgotten;
+                return Err(if is_told { StoreError::Fenced } else { failed("write") });
             }
             Ok(changes.into_iter().map(|change| tables.make(change, &nature, now)).collect())
         })

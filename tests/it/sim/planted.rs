@@ -95,6 +95,8 @@ pub enum Bug {
     StandbyActs,
     /// The lease of a process that is gone never runs out.
     DeadHoldLease,
+    /// Whoever is told that another holds the lease takes it for a failure of the store, and forgets nothing.
+    KnownNotForgotten,
     /// What must not go on is stopped when the store is back.
     StopWaitsForTheStore,
     /// What must not go on is stopped when a poll of it has its answer.
@@ -125,7 +127,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 47] = [
+const PLANTS: [(Bug, &[&str]); 48] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -160,6 +162,7 @@ const PLANTS: [(Bug, &[&str]); 47] = [
     (Bug::LeaseNotFenced, &["fence"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
+    (Bug::KnownNotForgotten, &["lease"]),
     (Bug::StopWaitsForAPoll, &["window", "length", "stop", "halted"]),
     (Bug::ReleaseNotFenced, &["fence"]),
     (Bug::LeverUnseen, &["lever"]),
