@@ -20,7 +20,7 @@ use super::{
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
-    turns,
+    turns, unread,
     world::{MAX_PASSES_A_SECOND, World},
 };
 
@@ -48,6 +48,7 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     places::check(evidence, &mut found);
     policies::check(evidence, &mut found);
     couriers::check(evidence, &mut found);
+    unread::check(evidence, &mut found);
     replicas::check(evidence, &mut found);
     halts::check(evidence.world, &mut found);
     found
@@ -75,7 +76,8 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
         Observation::Finished { outcome } => format!("finished {}", outcome.as_str()),
         other => other.as_str().to_owned(),
     };
-    let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).map(str::to_owned);
+    let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).chain(unread::seen(evidence));
+    let besides = besides.map(str::to_owned);
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {
             let trigger = tables.runs.get(&entry.run).map(|run| &run.trigger);

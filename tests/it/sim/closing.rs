@@ -13,6 +13,7 @@ use super::{
     halts,
     scenario::SECOND_MS,
     truth::Experiment,
+    unread,
 };
 
 /// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for, a connection is made.
@@ -301,6 +302,7 @@ fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due: u6
         .flatten()
         .find_map(|(ms, _, observation)| matches!(observation, Observation::Started { .. }).then_some(*ms));
     hindrances.push((0, known.unwrap_or(u64::MAX)));
+    hindrances.extend(unread::blind(evidence, &run));
     hindrances.extend(world.nature.steps().iter().map(|step| (step.at, step.at)));
     hindrances.extend(world.history.iter().map(|(since, _)| (*since, *since + world.reload_takes())));
     // A call under way is waited for, but not a poll; one that begins later than the stop is due is no excuse.

@@ -33,6 +33,7 @@ mod suspended;
 mod told;
 mod truth;
 mod turns;
+mod unread;
 mod windows;
 mod world;
 mod written;
@@ -118,7 +119,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 58] = [
+const HAPPENS: [&str; 68] = [
     "started",
     "adopted",
     "start-refused",
@@ -177,6 +178,16 @@ const HAPPENS: [&str; 58] = [
     "stop unknown",
     "finished completed",
     "finished stopped",
+    "unread run that goes on",
+    "unread start",
+    "unread run that waits",
+    "unread halt",
+    "unread stop",
+    "unread ledger",
+    "unread pause",
+    "unread deployment",
+    "unread cursor",
+    "stopped unread",
 ];
 
 /// Tells of worlds that broke a promise; the first one is shrunk.

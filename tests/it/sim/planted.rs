@@ -124,10 +124,14 @@ pub enum Bug {
     CourierAhead,
     /// A trace that is sent again has another id.
     SpanIdsDrawn,
+    /// Of rows that cannot be read nobody is told.
+    WithheldIgnored,
+    /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
+    UnreadRunForgotten,
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 48] = [
+const PLANTS: [(Bug, &[&str]); 50] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -176,6 +180,8 @@ const PLANTS: [(Bug, &[&str]); 48] = [
     (Bug::CouriersForgotten, &["span"]),
     (Bug::CourierAhead, &["untold"]),
     (Bug::SpanIdsDrawn, &["span"]),
+    (Bug::WithheldIgnored, &["unread"]),
+    (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
 ];
 
 impl Bug {

@@ -17,7 +17,7 @@ use super::{
     planted::Bug,
     policies::{self, Served},
     scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
-    written,
+    unread, written,
 };
 use crate::support::{chance::Chance, runs::name};
 
@@ -99,6 +99,7 @@ impl Recipe {
             rules = Rules { windows: written.windows.iter().cloned().chain(read).collect(), ..written };
         }
         happenings.extend(edges::happenings(self.seed, base, length, &mut rules, &templates, &happenings));
+        happenings.extend(unread::happenings(self.seed, length));
         let happenings = happenings.into_iter().enumerate();
         let amiss = places::amiss(self.seed, length, &mut rules);
         let served = policies::draw(self.seed, length, &mut rules, &templates);

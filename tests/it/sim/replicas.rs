@@ -131,7 +131,7 @@ impl Evidence<'_> {
     }
 
     /// Whether a replica was able to hear from the store for long enough between two true times.
-    fn hears_within(&self, replica: usize, from: u64, to: u64) -> bool {
+    pub fn hears_within(&self, replica: usize, from: u64, to: u64) -> bool {
         let mut heard = from;
         for (begins, ends) in self.kept_from_hearing(replica) {
             if begins > heard + HEARS_MS {

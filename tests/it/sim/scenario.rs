@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::{
     releases::{self, Release},
+    unread::Kind,
     windows::window,
 };
 use crate::support::chance::Chance;
@@ -137,6 +138,11 @@ pub enum Happening {
     RulesReach {
         replica: usize,
         entry: usize,
+    },
+    /// A row of the store cannot be read for so long.
+    Unreadable {
+        kind: Kind,
+        for_ms: u64,
     },
     /// From now on nothing goes wrong.
     Calm,

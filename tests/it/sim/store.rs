@@ -4,7 +4,7 @@
 //! the observation makes of the row before.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
@@ -13,7 +13,7 @@ use firedrill::{
         deployment::{Deployed, DeployedKey, Known},
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
-        plan::{Halt, Halting, PauseRow, Pausing, ScheduleKey, StopRequest, Withheld},
+        plan::{Halt, Halting, PauseRow, Pausing, ScheduleKey, StopRequest},
         run::{Adopted, JournalEntry, Observation, Run, RunState, Trigger},
     },
     engine::ports::{
@@ -28,6 +28,8 @@ use super::{
     lease::{LeaseRow, Place, Post},
     nature::Nature,
     planted::Bug,
+    told,
+    unread::{Kind, Row, Torn},
 };
 
 /// Longest time that a slow query takes, in milliseconds.
@@ -71,6 +73,10 @@ pub struct Tables {
     unwritten: BTreeMap<RunId, Change>,
     /// Who may decide.
     pub lease: LeaseRow,
+    /// Rows that could not be read, and when.
+    pub torn: Vec<Torn>,
+    /// What kinds of rows cannot be read as soon as there are any, and for how long.
+    pub due: Vec<(Kind, u64)>,
     /// How far couriers have come.
     pub couriers: Positions,
     /// What is built wrong.
@@ -158,7 +164,9 @@ impl MemoryStore {
                 *self.before.lock().expect("one thread") = Some((now, tables.clone()));
             }
             tables.make_up(now);
-            change(tables, now)
+            let done = change(tables, now);
+            tables.tear(&self.nature, now);
+            done
         });
         self.nature.pause().await;
         if self.is_cut() || self.nature.draw(|c| c.permille(weather.store)) {
@@ -193,23 +201,11 @@ impl Store for MemoryStore {
     }
 
     async fn load(&self) -> Result<Rows, StoreError> {
-        let read = |tables: &Tables| Rows {
-            cursors: tables.cursors.clone(),
-            runs: tables.open.values().map(|id| tables.runs[id].clone()).filter(|run| tables.shows(run)).collect(),
-            halt: tables.halt.clone(),
-            stops: tables.stops.clone(),
-            ledgers: tables.ledgers.clone(),
-            pauses: tables.pauses.clone(),
-            deployed: tables.deployed.clone(),
-            restored_at: None,
-            withheld: Withheld::default(),
-            unread: BTreeSet::new(),
-            unreadable: None,
-        };
         self.look(|tables| {
+            let now = self.nature.elapsed();
             let late = self.before.lock().expect("one thread").clone();
             let is_late = tables.bug == Bug::StaleRevisionAccepted && self.nature.draw(|c| c.one_in(4));
-            late.filter(|_| is_late).map_or_else(|| read(tables), |(_, late)| read(&late))
+            late.filter(|_| is_late).map_or_else(|| tables.load(now), |(_, late)| late.load(now))
         })
         .await
     }
@@ -219,7 +215,11 @@ impl Store for MemoryStore {
     }
 
     async fn record_events(&self, arrivals: Vec<Arrival>) -> Result<Vec<Recorded>, StoreError> {
-        self.write(move |tables, ms| arrivals.into_iter().map(|arrival| tables.arrive(arrival, ms)).collect()).await
+        self.write(move |tables, ms| {
+            tables.may_open(arrivals.iter().flat_map(|arrival| &arrival.runs), ms)?;
+            Ok(arrivals.into_iter().map(|arrival| tables.arrive(arrival, ms)).collect())
+        })
+        .await?
     }
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
@@ -272,12 +272,17 @@ impl Store for MemoryStore {
     async fn halted(&self) -> Result<Option<Halt>, StoreError> {
         self.nature.pause().await;
         self.reach("read").await?;
-        Ok(self.with(|tables| tables.halt.clone()))
+        self.with(|tables| tables.unread(&Row::Halt, self.nature.elapsed()).map(|()| tables.halt.clone()))
     }
 
     async fn set_halt(&self, change: Halting) -> Result<Option<Halt>, StoreError> {
         self.write(move |tables, ms| {
-            let (asked, row) = (Halts::of(&change), tables.halt.take());
+            let asked = Halts::of(&change);
+            let row = match (tables.unread(&Row::Halt, ms), &change) {
+                (Err(_), Halting::Halt(_) | Halting::Resume) => None,
+                (is_read, _) => is_read.map(|()| tables.halt.take())?,
+            };
+            tables.mend(&Row::Halt, ms);
             tables.halt = match (tables.bug, change) {
                 (Bug::HaltWrittenBack, Halting::Note { seen, .. }) => Some(seen),
                 (Bug::HaltWrittenBack, Halting::Lift { .. }) => None,
@@ -285,21 +290,24 @@ impl Store for MemoryStore {
             };
             let row = tables.halt.as_ref().map(|halt| halt.at);
             tables.log.push((ms, Durable::Halts { asked, row }));
-            tables.halt.clone()
+            Ok(tables.halt.clone())
         })
-        .await
+        .await?
     }
 
     async fn set_pause(&self, experiment: ExperimentName, change: Pausing) -> Result<(), StoreError> {
         self.write(move |tables, ms| {
-            if let (Pausing::Resume, Some(ledger)) = (&change, tables.ledgers.get_mut(&experiment)) {
-                ledger.forgive();
+            if let (Pausing::Resume, Some(_)) = (&change, tables.ledgers.get(&experiment)) {
+                tables.unread(&Row::Ledger(experiment.clone()), ms)?;
+                tables.ledgers.entry(experiment.clone()).or_default().forgive();
             }
+            tables.mend(&Row::Pause(experiment.clone()), ms);
             let row = PauseRow::after(change);
             tables.log.push((ms, Durable::Paused { experiment: experiment.clone(), row: row.clone() }));
             tables.pauses.insert(experiment, row);
+            Ok(())
         })
-        .await
+        .await?
     }
 }
 
@@ -315,7 +323,7 @@ impl Tables {
                 self.change(intent, ms);
             }
             if *journal == Journaled::Yes {
-                nature.say(|| format!("{} {}", run.id, told(observation)));
+                nature.say(|| format!("{} {}", run.id, told::observation(observation)));
             }
         }
         self.change(change, ms)
@@ -396,8 +404,13 @@ impl Tables {
     }
 
     /// Whether who loads the rows is shown a run.
-    fn shows(&self, run: &Run) -> bool {
+    pub(super) fn shows(&self, run: &Run) -> bool {
         self.bug != Bug::HoldNeverJudgedAgain || !matches!(run.state, RunState::Held { .. })
+    }
+
+    /// Open runs, in the order in which they were opened.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Run> {
+        self.open.values().map(|id| &self.runs[id])
     }
 
     fn change(&mut self, change: Change, ms: u64) -> Committed {
@@ -412,6 +425,7 @@ impl Tables {
             }
             Change::ForgetSchedule { schedule } => {
                 self.cursors.remove(&schedule);
+                self.mend(&Row::Cursor(schedule), ms);
                 Committed::Done
             }
             Change::OpenSlots { schedule, cursor, runs, at } => {
@@ -466,20 +480,12 @@ impl Tables {
         }
         if run.is_over() {
             self.stops.remove(&run.id);
+            self.mend(&Row::Stop(run.id.clone()), ms);
             self.open.retain(|_, id| *id != run.id);
         }
+        self.mend(&Row::Run(run.id.clone()), ms);
         self.runs.insert(run.id.clone(), run);
         Committed::Done
-    }
-}
-
-/// One line on an observation.
-fn told(observation: &Observation) -> String {
-    match observation {
-        Observation::Started { fis, adopted } => format!("started {} {} ({adopted:?})", fis.id, fis.status.as_str()),
-        Observation::Polled { fis } => format!("polled {} {}", fis.id, fis.status.as_str()),
-        Observation::TemplateRead { facts } => format!("template-read {} {:?}", facts.id, facts.ceiling()),
-        other => format!("{other:?}"),
     }
 }
 

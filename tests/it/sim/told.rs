@@ -1,8 +1,12 @@
-//! A configuration as a timeline tells it: a line for each experiment, schedule, trigger, window and group.
+//! What a timeline tells: of a configuration a line for each experiment, schedule, trigger, window and group; of an observation
+//! one.
 
 use std::collections::BTreeSet;
 
-use firedrill::domain::experiment::{Experiment, Rules};
+use firedrill::domain::{
+    experiment::{Experiment, Rules},
+    run::Observation,
+};
 
 /// Tells a configuration, or what is new in it and what is gone.
 pub fn rules(before: Option<&Rules>, rules: &Rules) -> String {
@@ -68,4 +72,14 @@ fn of_experiment(e: &Experiment) -> Vec<String> {
         )
     }));
     lines
+}
+
+/// One line on an observation.
+pub fn observation(observation: &Observation) -> String {
+    match observation {
+        Observation::Started { fis, adopted } => format!("started {} {} ({adopted:?})", fis.id, fis.status.as_str()),
+        Observation::Polled { fis } => format!("polled {} {}", fis.id, fis.status.as_str()),
+        Observation::TemplateRead { facts } => format!("template-read {} {:?}", facts.id, facts.ceiling()),
+        other => format!("{other:?}"),
+    }
 }

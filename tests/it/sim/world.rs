@@ -213,6 +213,7 @@ impl World {
     /// Every replica is up, reaches everybody, and knows the newest configuration.
     fn all_well(&mut self) {
         self.restart();
+        self.store.with(|tables| tables.mend_all(self.nature.elapsed()));
         for replica in &mut self.replicas {
             replica.go_on();
             self.nature.cut_off(replica.number, Cut::default());
@@ -391,6 +392,7 @@ impl World {
                 self.nature.change_weather(|w| w.store_out_until = now + for_ms);
                 self.store_out.push((now, now + for_ms));
             }
+            Happening::Unreadable { kind, for_ms } => self.tear(kind, for_ms),
             Happening::Weather { fis, store } => self.nature.change_weather(|w| (w.fis, w.store) = (fis, store)),
             Happening::StopOutside => self.fis.with(|state| {
                 if let Some(last) = state.experiments.last_mut() {
