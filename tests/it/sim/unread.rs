@@ -11,7 +11,7 @@ use firedrill::{
         ids::{ExperimentName, RunId},
         ledger::Ledger,
         plan::{Halt, HaltRunning, ScheduleKey, StopRequest, Withheld},
-        run::{Observation, Run, RunState},
+        run::{Observation, Run, RunState, WindowRule},
     },
     engine::ports::{Change, Journaled, Rows, StoreError},
 };
@@ -27,6 +27,9 @@ use super::{
     world::World,
 };
 use crate::support::chance::Chance;
+
+/// The first numbers of requests, so that they are nobody else's.
+const FIRST_REQUEST: u64 = 100;
 
 /// Longest time from when a row can be read again until it is known, in milliseconds.
 const KNOWN_MS: u64 = 2 * SECOND_MS;
@@ -49,11 +52,12 @@ pub enum Kind {
 }
 
 /// Every kind, the more important ones more often.
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind::Going,
     Kind::Going,
     Kind::Going,
     Kind::Going,
+    Kind::Starting,
     Kind::Starting,
     Kind::Waiting,
     Kind::Halt,
@@ -103,14 +107,22 @@ pub fn happenings(seed: u64, length_ms: u64) -> Vec<(u64, Happening)> {
     if !c.one_in(3) {
         return Vec::new();
     }
-    let mut one = || {
-        let kind = c.pick(&KINDS);
-        // What goes on is to be stopped at some time.
+    let mut all = Vec::new();
+    for request in FIRST_REQUEST..FIRST_REQUEST + 3 {
+        let (kind, at) = (c.pick(&KINDS), c.between(0, length_ms));
         let longest = if kind == Kind::Going { 20 } else { c.pick(&[1, 2, 5]) };
-        let for_ms = c.between(SECOND_MS, longest * MINUTE_MS);
-        (c.between(0, length_ms), Happening::Unreadable { kind, for_ms })
-    };
-    (0..3).map(|_| one()).collect()
+        all.push((at, Happening::Unreadable { kind, for_ms: c.between(SECOND_MS, longest * MINUTE_MS) }));
+        if kind == Kind::Going && c.one_in(2) {
+            // What goes on has to be stopped soon.
+            let (experiment, windows) = (c.between(0, 3), WindowRule::Overridden);
+            all.push((at, Happening::StartByHand { request, experiment, windows }));
+            let (at, stop) = (at + c.between(5, 60) * SECOND_MS, c.pick(&[true, false]));
+            all.push((at, if stop { Happening::StopByHand } else { Happening::Halt }));
+            all.extend((!stop).then(|| (at + c.between(0, 5 * MINUTE_MS), Happening::Resume)));
+        }
+    }
+    all.retain(|(at, _)| *at < length_ms);
+    all
 }
 
 impl World {
