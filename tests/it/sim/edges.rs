@@ -1,5 +1,6 @@
 //! What seldom happens by chance and is where mistakes are: starts at the edges of windows, a clock that jumps into a
-//! blackout while something runs, processes that are gone right after a release, and releases that go back and forth.
+//! blackout while something runs, processes that are gone right after a release, releases that go back and forth, and replicas
+//! that are far from the store as soon as they ask for a start.
 //!
 //! It happens to an experiment of its own that nothing else holds up.
 
@@ -30,9 +31,9 @@ const EXPERIMENT: u64 = 9;
 const FIRST_REQUEST: u64 = 10;
 const FIRST_EVENT: u64 = 1_000;
 
-/// Draws it for three of four worlds, with a chance of its own.
+/// Draws it for most worlds, with a chance of its own.
 pub fn happenings(
-    seed: u64,
+    (seed, replicas): (u64, u64),
     base: Timestamp,
     length_ms: u64,
     rules: &mut Rules,
@@ -57,6 +58,10 @@ pub fn happenings(
         2 | 3 => into_blackouts(&mut c, &edges(WindowKind::Blackout), &mut all),
         4 => after_releases(&mut c, drawn, &mut all),
         5 => back_and_forth(&mut c, drawn, &mut all),
+        6 if replicas > 1 => {
+            let lag = |c: &mut Chance| (c.between(0, length_ms), Happening::Lag { experiment: EXPERIMENT });
+            all.extend((0..c.between(2, 6)).map(|_| lag(&mut c)));
+        }
         _ => return all,
     }
     rules.experiments.insert(declared.name.clone(), declared);

@@ -8,15 +8,20 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use firedrill::engine::ports::{Change, Committed, Lease, StoreError};
+use firedrill::{
+    domain::run::{Observation, WindowRule},
+    engine::ports::{Change, Committed, Lease, StoreError},
+};
 use tokio::time::Instant;
 
 use super::{
-    nature::Nature,
+    nature::{Cut, Nature},
     planted::Bug,
-    scenario::SECOND_MS,
+    scenario::{Happening, SECOND_MS, Whom},
     store::{MemoryStore, Tables, failed},
+    world::World,
 };
+use crate::support::chance::Chance;
 
 /// How long who writes waits for an answer, in milliseconds.
 const ANSWER_MS: u64 = 8 * SECOND_MS;
@@ -24,8 +29,16 @@ const ANSWER_MS: u64 = 8 * SECOND_MS;
 /// Shortest and longest time that a late answer takes, in milliseconds.
 const BACK_MS: (u64, u64) = (2 * SECOND_MS, 6 * SECOND_MS);
 
+/// On the long way, how long the answer takes that a start may be asked for, so that the lease has to be renewed before, and
+/// how long the answer to that takes, in milliseconds: by then another has the lease, unless it lasts longer.
+const ASKED_MS: (u64, u64) = (3_050, 3_250);
+const RENEWED_MS: (u64, u64) = (6_000, 6_500);
+
 /// Longest time of what is not late on a slow way, in milliseconds.
 const PROMPT_MS: u64 = 100;
+
+/// Within which time of somebody's wish the replica has to ask for the start, in milliseconds.
+const FAR_BEFORE_MS: u64 = 20 * SECOND_MS;
 
 /// Transactions on their way to the database, by when they arrive: they do, whatever became of their senders.
 pub type Post = BTreeMap<(u64, u64), Box<dyn FnOnce(&mut Tables, u64) + Send>>;
@@ -166,6 +179,7 @@ impl MemoryStore {
         let (nature, seen) = (self.nature.clone(), Arc::clone(&self.place.seen));
         let taken = self.send(move |tables, now| tables.take_lease(seat, &seen, now, &nature)).await?;
         let (bug, ttl) = (self.nature.bug(), std::time::Duration::from_millis(ttl));
+        let asked = if bug == Bug::LeaseFromTheAnswer { Instant::now() } else { asked };
         Ok(match taken {
             Ok(fence) => {
                 *self.place.fence.lock().expect("one thread") = fence;
@@ -193,6 +207,9 @@ impl MemoryStore {
     pub(super) async fn commit_fenced(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
         let (nature, seat, changes) = (self.nature.clone(), self.place.seat, changes.to_vec());
         let fence = *self.place.fence.lock().expect("one thread");
+        if changes.iter().any(asks_to_start) {
+            nature.start_is_asked(seat.replica);
+        }
         self.send(move |tables, now| {
             if tables.is_fenced(seat, fence, now) {
                 nature.say(|| format!("store: replica {} is fenced", seat.replica));
@@ -213,11 +230,8 @@ impl MemoryStore {
     ) -> Result<T, StoreError> {
         let sent = self.nature.elapsed();
         let ttl = self.with(|tables| tables.lease.ttl_ms);
-        let late = self.nature.cut(self.place.seat.replica).late_until.map(|until| until > sent);
-        let Some(ttl) = ttl.filter(|_| late.contains(&true)) else { return self.write(change).await };
-        let [there, back] = [(late[0], 1, 2 * ttl), (late[1], BACK_MS.0, BACK_MS.1)].map(|(is_late, least, most)| {
-            self.nature.draw(|c| if is_late && !c.one_in(3) { c.between(least, most) } else { c.between(1, PROMPT_MS) })
-        });
+        let ways = ttl.and_then(|ttl| self.slow_ways(sent, ttl));
+        let Some([there, back]) = ways else { return self.write(change).await };
         let reply = Arc::new(Mutex::new(None));
         let answer = Arc::clone(&reply);
         self.put(sent + there, move |tables, now| {
@@ -228,6 +242,22 @@ impl MemoryStore {
         answer.filter(|_| there + back <= ANSWER_MS).ok_or_else(|| {
             self.nature.say(|| format!("store: no answer for replica {}", self.place.seat.replica));
             failed("write")
+        })
+    }
+
+    /// How long what is sent takes there and back, in milliseconds, where a way is slow or a long one.
+    fn slow_ways(&self, sent: u64, ttl: u64) -> Option<[u64; 2]> {
+        let cut = self.nature.cut(self.place.seat.replica);
+        if let Some((from, _)) = cut.far.filter(|(_, until)| sent < *until) {
+            let back = if sent == from { ASKED_MS } else { RENEWED_MS };
+            return Some([(1, PROMPT_MS), back].map(|(least, most)| self.nature.draw(|c| c.between(least, most))));
+        }
+        let late = cut.late_until.map(|until| until > sent);
+        late.contains(&true).then(|| {
+            [(late[0], 1, 2 * ttl), (late[1], BACK_MS.0, BACK_MS.1)].map(|(is_late, least, most)| {
+                let is_late = |c: &mut Chance| is_late && !c.one_in(3);
+                self.nature.draw(|c| if is_late(c) { c.between(least, most) } else { c.between(1, PROMPT_MS) })
+            })
         })
     }
 
@@ -244,6 +274,17 @@ impl MemoryStore {
             let ((at, _), transaction) = first.remove_entry();
             transaction(tables, at);
         }
+    }
+}
+
+impl World {
+    /// Somebody wants a start; the replica that asks FIS for it is far from the store while it does.
+    pub fn lag(&mut self, experiment: u64) {
+        let (now, replica) = (self.nature.elapsed(), self.number(Whom::Active));
+        self.nature.cut_off(replica, Cut { far_before: now + FAR_BEFORE_MS, ..self.nature.cut(replica) });
+        let ttl = self.store.with(|tables| tables.lease.ttl_ms).unwrap_or(0);
+        self.replicas[replica].slowed_down(now, FAR_BEFORE_MS + 2 * ttl);
+        self.schedule(now, Happening::StartByHand { request: now, experiment, windows: WindowRule::Overridden });
     }
 }
 
@@ -269,4 +310,8 @@ impl Tables {
         }
         taken
     }
+}
+
+fn asks_to_start(change: &Change) -> bool {
+    matches!(change, Change::Advance { observation: Observation::StartAsked { .. }, .. })
 }

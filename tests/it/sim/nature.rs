@@ -37,7 +37,14 @@ pub struct Cut {
     pub fis_until: u64,
     /// Until when what goes to the store, and what comes from it, arrives late.
     pub late_until: [u64; 2],
+    /// From when until when answers of the store take long.
+    pub far: Option<(u64, u64)>,
+    /// They do when a start is asked for next, unless that is later than this.
+    pub far_before: u64,
 }
+
+/// How long answers of the store take long, in milliseconds.
+const FAR_MS: u64 = 6_000;
 
 /// Whether the timeline is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +153,14 @@ impl Nature {
         let len = cuts.len().max(replica + 1);
         cuts.resize(len, Cut::default());
         cuts[replica] = cut;
+    }
+
+    /// A replica asks for a start: answers of the store take long from now on where they are to.
+    pub fn start_is_asked(&self, replica: usize) {
+        let (cut, now) = (self.cut(replica), self.elapsed());
+        if cut.far_before > now {
+            self.cut_off(replica, Cut { far: Some((now, now + FAR_MS)), far_before: 0, ..cut });
+        }
     }
 
     /// True time since the world began, in milliseconds.

@@ -124,6 +124,8 @@ pub enum Bug {
     CourierAhead,
     /// A trace that is sent again has another id.
     SpanIdsDrawn,
+    /// A lease is believed from the answer on, not from when it was asked for.
+    LeaseFromTheAnswer,
     /// Of rows that cannot be read nobody is told.
     WithheldIgnored,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
@@ -131,7 +133,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 50] = [
+const PLANTS: [(Bug, &[&str]); 51] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -180,6 +182,7 @@ const PLANTS: [(Bug, &[&str]); 50] = [
     (Bug::CouriersForgotten, &["span"]),
     (Bug::CourierAhead, &["untold"]),
     (Bug::SpanIdsDrawn, &["span"]),
+    (Bug::LeaseFromTheAnswer, &["lease"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
 ];

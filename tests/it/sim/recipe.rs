@@ -98,7 +98,7 @@ impl Recipe {
             let read = read.map(|window| Window { name: name(&format!("{}-read", window.name)), ..window });
             rules = Rules { windows: written.windows.iter().cloned().chain(read).collect(), ..written };
         }
-        happenings.extend(edges::happenings(self.seed, base, length, &mut rules, &templates, &happenings));
+        happenings.extend(edges::happenings((self.seed, replicas), base, length, &mut rules, &templates, &happenings));
         happenings.extend(unread::happenings(self.seed, length));
         let happenings = happenings.into_iter().enumerate();
         let amiss = places::amiss(self.seed, length, &mut rules);

@@ -139,6 +139,10 @@ pub enum Happening {
         replica: usize,
         entry: usize,
     },
+    /// Somebody starts an experiment, and whoever decides is far from the store as soon as it asks for the start.
+    Lag {
+        experiment: u64,
+    },
     /// A row of the store cannot be read for so long.
     Unreadable {
         kind: Kind,

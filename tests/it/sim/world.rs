@@ -315,7 +315,7 @@ impl World {
         }
     }
 
-    fn number(&self, whom: Whom) -> usize {
+    pub fn number(&self, whom: Whom) -> usize {
         match whom {
             Whom::Active => self.active().unwrap_or(0),
             Whom::Number(number) => number % self.replicas.len(),
@@ -381,6 +381,7 @@ impl World {
                 self.replicas[replica].cut_off(now, store_ms, fis_ms);
             }
             Happening::Slow { for_ms } => self.slow_down(for_ms),
+            Happening::Lag { experiment } => self.lag(experiment),
             Happening::SetApart { replica, by_ms } => self.nature.set_apart(replica % self.replicas.len(), by_ms),
             Happening::RulesReach { replica, entry } => self.rules_reach(replica, entry),
             Happening::Calm => self.calm().await,
