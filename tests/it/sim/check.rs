@@ -16,7 +16,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, couriers, halts, latest, opened, places, policies, replicas,
+    closing, couriers, halts, latest, opened, places, policies, replicas, restore,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -54,6 +54,26 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     found
 }
 
+/// Lists every promise that a world has broken by now, while no agent is there.
+pub fn broken_so_far(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    evidence.never_twice(&mut found);
+    evidence.starts(&mut found);
+    evidence.slots(&mut found);
+    opened::check(evidence, &mut found);
+    evidence.events(&mut found);
+    evidence.journal(&mut found);
+    evidence.pace(&mut found);
+    closing::stops(evidence, &mut found);
+    turns::check(evidence, &mut found);
+    places::check(evidence, &mut found);
+    policies::check(evidence, &mut found);
+    unread::check(evidence, &mut found);
+    replicas::check(evidence, &mut found);
+    halts::check(evidence.world, &mut found);
+    found
+}
+
 /// Lists every promise that a world of nothing but events broke.
 pub fn broken_by_events(evidence: &Evidence<'_>) -> Vec<String> {
     let mut found = evidence.world.broken.clone();
@@ -77,6 +97,7 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
         other => other.as_str().to_owned(),
     };
     let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).chain(unread::seen(evidence));
+    let besides = besides.chain(restore::seen(evidence));
     let besides = besides.map(str::to_owned);
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {
@@ -114,6 +135,8 @@ pub struct Evidence<'a> {
     pub runs: BTreeMap<RunId, Run>,
     /// The journal with the true time of each entry, by run.
     pub journal: BTreeMap<RunId, Vec<(u64, Timestamp, Observation)>>,
+    /// Experiments that began in a time of which a restored store knows nothing, and that are found again.
+    pub found: BTreeSet<String>,
 }
 
 impl<'a> Evidence<'a> {
@@ -125,7 +148,9 @@ impl<'a> Evidence<'a> {
             }
             tables.runs.clone()
         });
-        Self { world, experiments: world.fis.with(|state| state.experiments.clone()), runs, journal }
+        let mut experiments = world.fis.with(|state| state.experiments.clone());
+        let found = restore::found(world, &mut experiments, &runs, &journal);
+        Self { world, experiments, runs, journal, found }
     }
 
     /// The configurations that a pass which recorded something at a true time may have seen.

@@ -36,6 +36,8 @@ const FOREVER_MS: u64 = 3_600_000;
 pub const TIMEOUT_MS: u64 = 45_000;
 /// Longest time until a request leaves, in milliseconds.
 const CONNECT_MS: u64 = 1_000;
+/// How long after it was called for whatever is to take effect has.
+pub const SETTLED_MS: u64 = TIMEOUT_MS + LATE_MS + CONNECT_MS;
 /// How long after the caller gave up a request may still take effect, in milliseconds.
 const LATE_MS: u64 = 60_000;
 
@@ -66,6 +68,8 @@ pub struct State {
     pub quota: usize,
     pub experiments: Vec<Experiment>,
     pub calls: Vec<CallLog>,
+    /// From when on FIS knows the tokens of what it began.
+    pub tokens_since: u64,
     /// When something is amiss with every place.
     pub amiss: Amiss,
     /// What templates say for their own safety, by id; of one that is not here, nothing.
@@ -148,8 +152,9 @@ impl Fis {
         request: StartRequest,
         at: u64,
     ) -> Result<FisExperiment, CallFailure> {
-        let known =
-            state.experiments.iter().find(|e| e.place == place && e.request.client_token == request.client_token);
+        let is_known = |e: &&Experiment| e.is_forgotten || e.created_at >= state.tokens_since;
+        let of_token = |e: &&Experiment| e.place == place && e.request.client_token == request.client_token;
+        let known = state.experiments.iter().filter(of_token).find(is_known);
         if let Some(known) = known
             && self.nature.bug() != Bug::TokenFromTheClock
         {

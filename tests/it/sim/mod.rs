@@ -24,6 +24,7 @@ mod recipe;
 mod releases;
 mod replica;
 mod replicas;
+mod restore;
 mod scenario;
 mod shrink;
 mod standing;
@@ -119,7 +120,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 68] = [
+const HAPPENS: [&str; 70] = [
     "started",
     "adopted",
     "start-refused",
@@ -188,6 +189,8 @@ const HAPPENS: [&str; 68] = [
     "unread deployment",
     "unread cursor",
     "stopped unread",
+    "restored",
+    "found after a restore",
 ];
 
 /// Tells of worlds that broke a promise; the first one is shrunk.

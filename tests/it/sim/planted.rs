@@ -126,6 +126,8 @@ pub enum Bug {
     SpanIdsDrawn,
     /// A lease is believed from the answer on, not from when it was asked for.
     LeaseFromTheAnswer,
+    /// That a store was taken back from a backup is not noted.
+    RestoreNotNoted,
     /// Of rows that cannot be read nobody is told.
     WithheldIgnored,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
@@ -133,7 +135,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 51] = [
+const PLANTS: [(Bug, &[&str]); 52] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -183,6 +185,7 @@ const PLANTS: [(Bug, &[&str]); 51] = [
     (Bug::CourierAhead, &["untold"]),
     (Bug::SpanIdsDrawn, &["span"]),
     (Bug::LeaseFromTheAnswer, &["lease"]),
+    (Bug::RestoreNotNoted, &["twice"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
 ];

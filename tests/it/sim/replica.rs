@@ -292,7 +292,7 @@ impl Replica {
     }
 
     /// Its process is gone.
-    fn fall(&mut self, nature: &Nature, store: &MemoryStore) {
+    pub fn fall(&mut self, nature: &Nature, store: &MemoryStore) {
         let Some(agent) = self.agent.take() else { return };
         store.crash();
         let now = nature.elapsed();

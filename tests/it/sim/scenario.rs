@@ -143,6 +143,11 @@ pub enum Happening {
     Lag {
         experiment: u64,
     },
+    Backup,
+    /// Every process ends, and the store is taken back from the backup after so long.
+    Restore {
+        down_ms: u64,
+    },
     /// A row of the store cannot be read for so long.
     Unreadable {
         kind: Kind,

@@ -70,13 +70,14 @@ pub struct Tables {
     /// Writes that broke a rule.
     pub broken: Vec<String>,
     /// Planted: intents that were acknowledged and are not written yet.
-    unwritten: BTreeMap<RunId, Change>,
+    pub(super) unwritten: BTreeMap<RunId, Change>,
     /// Who may decide.
     pub lease: LeaseRow,
     /// Rows that could not be read, and when.
     pub torn: Vec<Torn>,
     /// What kinds of rows cannot be read as soon as there are any, and for how long.
     pub due: Vec<(Kind, u64)>,
+    pub restored_at: Option<Timestamp>,
     /// How far couriers have come.
     pub couriers: Positions,
     /// What is built wrong.

@@ -91,7 +91,7 @@ impl Evidence<'_> {
         let known: Vec<(&Experiment, &Run)> = self
             .experiments
             .iter()
-            .filter(|experiment| !experiment.is_forgotten)
+            .filter(|experiment| !experiment.is_forgotten && !self.found.contains(&experiment.id))
             .filter_map(|experiment| Some((experiment, self.runs.get(&experiment.run())?)))
             .collect();
         for (n, (one, first)) in known.iter().enumerate() {

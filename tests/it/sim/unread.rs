@@ -222,6 +222,7 @@ impl Tables {
             ledgers: self.ledgers.clone(),
             pauses: self.pauses.clone(),
             deployed: self.deployed.clone(),
+            restored_at: self.restored_at,
             ..Rows::default()
         };
         for torn in self.torn.iter().filter(|torn| torn.is_at(now)) {

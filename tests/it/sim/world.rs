@@ -21,6 +21,7 @@ use super::{
     recipe::Recipe,
     releases::Release,
     replica::{Passes, Replica},
+    restore::{self, Backup, Restored},
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template, Whom},
     store::MemoryStore,
     told, windows,
@@ -76,6 +77,8 @@ pub struct World {
     pub broken: Vec<String>,
     /// Most passes of an engine in one second.
     pub most_passes: u64,
+    pub backup: Option<Box<Backup>>,
+    pub restored: Option<Restored>,
     /// What couriers told outside, where there are any.
     pub told: Option<Arc<Mutex<Told>>>,
 }
@@ -86,7 +89,7 @@ impl World {
         let nature = Nature::new(drawn.chance, drawn.base, timeline).planted(recipe.bug);
         let mut world = Self::of(nature, drawn.rules, drawn.templates);
         world.fis.with(|state| (state.amiss, state.served) = (drawn.amiss, drawn.served));
-        world.told = couriers::are_in(recipe.seed).then(Arc::default);
+        world.told = (couriers::are_in(recipe.seed) && !restore::is_in(recipe.seed)).then(Arc::default);
         if drawn.replicas > 1 {
             world.several(drawn.replicas, drawn.ttl_ms);
         }
@@ -123,6 +126,8 @@ impl World {
             news_ms: 0,
             broken: Vec::new(),
             most_passes: MAX_PASSES_A_SECOND,
+            backup: None,
+            restored: None,
             told: None,
         }
     }
@@ -393,6 +398,8 @@ impl World {
                 self.nature.change_weather(|w| w.store_out_until = now + for_ms);
                 self.store_out.push((now, now + for_ms));
             }
+            Happening::Backup => self.back_up(),
+            Happening::Restore { down_ms } => Box::pin(self.restore(down_ms)).await,
             Happening::Unreadable { kind, for_ms } => self.tear(kind, for_ms),
             Happening::Weather { fis, store } => self.nature.change_weather(|w| (w.fis, w.store) = (fis, store)),
             Happening::StopOutside => self.fis.with(|state| {
