@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     check::{Evidence, plus},
-    halts,
+    halts, restore,
     scenario::SECOND_MS,
     truth::Experiment,
     unread,
@@ -224,15 +224,16 @@ fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
 fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
     stretches(evidence, experiment, from).into_iter().find_map(|(begin, end, rules)| {
         let longest = declared_in(evidence, rules, experiment).map_or(FIS_MAX_DURATION, |e| e.max_duration);
+        let began = restore::counts_from(evidence, experiment);
         // A step back makes the agent wait for the same instant again.
         let steps = evidence.world.nature.steps();
-        let back = steps.iter().filter(|step| step.by_ms < 0 && experiment.created_at < step.at && step.at <= begin);
+        let back = steps.iter().filter(|step| step.by_ms < 0 && began < step.at && step.at <= begin);
         let longer: u64 = back.map(|step| step.by_ms.unsigned_abs()).sum();
         // It counts from the beginning that FIS tells, and FIS's clock may be ahead.
         let nature = &evidence.world.nature;
-        let (ours, theirs) = (nature.wall_at(experiment.created_at), nature.true_wall_at(experiment.created_at));
+        let (ours, theirs) = (nature.wall_at(began), nature.true_wall_at(began));
         let longer = longer + u64::try_from(theirs.duration_since(ours).as_millis()).unwrap_or(0);
-        let due = experiment.created_at + u64::try_from(longest.as_millis()).expect("a length") + longer;
+        let due = began + u64::try_from(longest.as_millis()).expect("a length") + longer;
         (due < end).then(|| due.max(begin))
     })
 }
