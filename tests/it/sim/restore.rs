@@ -116,7 +116,9 @@ impl World {
             state.tokens_since = at.saturating_sub(SETTLED_MS);
         });
         self.restored = Some(Restored { from, at, wall });
-        self.replicas.iter_mut().for_each(|replica| replica.down_since = Some(from));
+        for replica in &mut self.replicas {
+            replica.down_since = Some(replica.down_since.map_or(from, |since| since.min(from)));
+        }
         self.nature.say(|| format!("-- the store is as it was at {from} ms"));
         self.restart();
     }
