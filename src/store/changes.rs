@@ -144,7 +144,7 @@ fn ids(found: Vec<(Text,)>) -> BTreeSet<String> {
 }
 
 /// A row of the journal.
-fn entry<'a>(
+pub(super) fn entry<'a>(
     run: &'a Run,
     observation: &Observation,
     explained: &[Explained],

@@ -37,24 +37,19 @@ pub const DOUBT_LOOKS: u32 = 26;
 /// How far ahead a change of the windows is looked for while a run waits; the survey is repeated by then.
 const CHANGE_HORIZON: SignedDuration = SignedDuration::from_hours(24);
 
-/// What was lost with the rows of before a restore may be of an instant somewhat after it: clocks are not alike.
-const RESTORE_MARGIN: SignedDuration = SignedDuration::from_mins(10);
+/// What was lost with the rows of before a restore may be of an instant so long after it, by a clock that is so far ahead of
+/// the one that the restore was told by. One that is behind costs looks that find nothing.
+const RESTORE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Tells whether a run that is to be started is to be looked for by its tag before, as if its first call had got no answer: it
-/// may have been started in the time of which a restored store knows nothing.
+/// may have been started in the time of which a restored store knows nothing. One that was asked for has been looked for
+/// since: a restore takes back whatever was known of those of before.
 pub fn is_looked_for_first(snapshot: &Snapshot<'_>, run: &Run) -> bool {
-    let Some(restored_at) = snapshot.restored_at else { return false };
     let of = match &run.trigger {
         Trigger::Slot { at, .. } | Trigger::Event { event_time: Some(at), .. } => (*at).min(run.opened_at),
         Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => run.opened_at,
     };
-    let looked_at = match &run.state {
-        RunState::Starting { doubt: Doubt::NotFound { looked_at }, .. } => Some(*looked_at),
-        RunState::Starting { doubt: Doubt::Refused { looked_at, .. }, .. } => *looked_at,
-        RunState::Running { .. } | RunState::Stopping { .. } => return false,
-        _ => None,
-    };
-    of <= later(restored_at, RESTORE_MARGIN) && looked_at.is_none_or(|looked_at| looked_at <= restored_at)
+    !run.may_be_running() && snapshot.restored_at.is_some_and(|restored_at| of <= later(restored_at, RESTORE_MARGIN))
 }
 
 /// Whether a run begins in this pass.
