@@ -29,6 +29,7 @@ fn row_of_one_experiment_holds_up_that_one_and_halts_and_stops_go_on() {
     disk::execute(&home, "UPDATE pauses SET body = '{'");
     told(&home, "pauses, quick");
     exits(&home.run(&["store", "check"]), 8, "pauses");
+    exits(&home.run(&["plan"]), 8, "`pauses, quick` cannot be read; `firedrill store check` names all such rows");
     home.json(&["start", "quick"]);
     // Another experiment starts beside it, which takes more than one pass.
     exits(&home.run(&["stop", slow.id.as_str()]), 0, "is being stopped");
