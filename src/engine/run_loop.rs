@@ -411,8 +411,10 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             Ok(committed) => return (committed.into_iter().map(Some).collect(), None),
             Err(failed) => failed,
         };
-        if changes.len() < 2 || !failed.is_of_a_row() {
-            return (vec![None; changes.len()], Some(failed));
+        match changes {
+            _ if !failed.is_of_a_row() => return (vec![None; changes.len()], Some(failed)),
+            [change] => return (vec![None], Some(change.unwritten(failed))),
+            _ => {}
         }
         let (mut each, mut failed) = (Vec::new(), None);
         for change in changes {
@@ -420,7 +422,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 Ok(committed) => each.extend(committed.into_iter().map(Some)),
                 Err(error) => {
                     each.push(None);
-                    failed = Some(error);
+                    failed = Some(change.unwritten(error));
                 }
             }
         }
