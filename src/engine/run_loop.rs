@@ -5,7 +5,7 @@
 //! its calls, as a crash would, and stands by. What must not go on is stopped also while the store is away: see `unwritten`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -72,14 +72,13 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     /// Runs until told to drain, no call is under way and (when draining with stops) nothing runs any more.
     pub async fn run(mut self) {
         let (mut calls, mut unwritten, known) = (Calls::default(), Calls::default(), Known::default());
-        let mut aged = BTreeSet::new();
         let mut rests = Rests::No;
         loop {
             let (now, begun) = (self.time.now(), Instant::now());
             let wake = match rests.left(now) {
                 Some(until) => Some(until),
                 None => {
-                    let pass = self.pass(now, &mut calls, &known, &mut aged);
+                    let pass = self.pass(now, &mut calls, &known);
                     match self.beside_stops(&mut unwritten, &known, pass).await {
                         Ok(Pass::Drained) => return self.release().await,
                         Ok(Pass::Wake(wake)) => {
@@ -169,13 +168,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     /// Looks at all rows once and performs what the planner asks for.
-    async fn pass(
-        &self,
-        now: Timestamp,
-        calls: &mut Calls,
-        known: &Known,
-        aged: &mut BTreeSet<Timestamp>,
-    ) -> Result<Pass, StoreError> {
+    async fn pass(&self, now: Timestamp, calls: &mut Calls, known: &Known) -> Result<Pass, StoreError> {
         let mode = *self.mode.borrow();
         match self.hold(calls).await {
             // Others look after what goes on.
@@ -183,8 +176,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             held => held?,
         }
         let rows = self.store.load().await?;
-        known.refresh(&rows);
-        *aged = plan::aged(&rows.runs, aged, now);
+        let aged = known.refresh(&rows, now);
         let rules = self.rules.borrow().clone();
         if self.is_drained(mode, &rows, calls) {
             return Ok(Pass::Drained);
@@ -205,7 +197,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             places: Places::Read,
             withheld: rows.withheld,
             restored_at: rows.restored_at,
-            aged: aged.clone(),
+            aged,
         };
         let (effects, wake) = plan::plan_and_wake(&snapshot, now);
         let effects = known.own_up(effects, &snapshot);

@@ -293,13 +293,18 @@ pub(super) fn is_fresh(snapshot: &Snapshot<'_>, read_at: Timestamp, good_for: Si
 }
 
 /// Returns when what is known for some runs was read, as far as that lies in the future, or was among `before`: the clock was
-/// set back since, and when it comes there again nothing else tells how old that is.
-pub fn aged(runs: &[Run], before: &BTreeSet<Timestamp>, now: Timestamp) -> BTreeSet<Timestamp> {
+/// set back since, and when it comes there again nothing else tells how old that is. All of it where there is no `before`,
+/// because this process has never looked at them: another one read that, and how the clock went since nobody knows.
+pub fn aged(runs: &[Run], before: Option<&BTreeSet<Timestamp>>, now: Timestamp) -> BTreeSet<Timestamp> {
     let read = |run: &Run| {
         let template = run.facts.as_ref().map(|facts| facts.read_at);
         [template, run.place_facts.as_ref().map(|facts| facts.read_at)]
     };
-    runs.iter().flat_map(read).flatten().filter(|at| *at > now || before.contains(at)).collect()
+    runs.iter()
+        .flat_map(read)
+        .flatten()
+        .filter(|at| *at > now || before.is_none_or(|before| before.contains(at)))
+        .collect()
 }
 
 /// Tells whether the template that the configuration names was read for a run, not too long ago.
