@@ -144,6 +144,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
 
     /// Takes or keeps the lease; [`StoreError::Fenced`] when another holds it. What was called in a term that has ended is
     /// forgotten: another may have acted since.
+    ///
+    /// Rows are loaded after that. Whoever waits for them longer than the lease lasts loses it; what keeps them from being
+    /// loaded in less is the store's answer, which is the same to every replica.
     async fn hold(&self, calls: &mut Calls) -> Result<(), StoreError> {
         match self.store.hold().await? {
             Lease::Held { until } => {
