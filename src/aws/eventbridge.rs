@@ -3,27 +3,21 @@
 use std::sync::Arc;
 
 use aws_sdk_eventbridge::{Client, primitives::DateTime, types::PutEventsRequestEntry};
-use jiff::Timestamp;
 
 use super::{
     classify::{failure, of_answer},
     sdk::{CallKind, Places},
 };
-use crate::{config::settings::EventBus, domain::fis::CallFailure};
+use crate::{
+    config::settings::EventBus,
+    domain::fis::CallFailure,
+    engine::ports::{EventSink, Outbound},
+};
 
 /// `source` of our events.
 pub const SOURCE: &str = "firedrill";
 /// `detail-type` of our events.
 pub const DETAIL_TYPE: &str = "Firedrill Run State Change";
-
-/// One event to be put.
-#[derive(Debug, Clone)]
-pub struct Outbound {
-    /// When it happened.
-    pub at: Timestamp,
-    /// `detail`, as JSON text.
-    pub detail: String,
-}
 
 /// A bus behind the SDK.
 #[derive(Debug, Clone)]
@@ -37,12 +31,10 @@ impl Bus {
     pub fn new(places: Arc<Places>, bus: EventBus) -> Self {
         Self { places, bus }
     }
+}
 
-    /// Puts an event on the bus.
-    ///
-    /// # Errors
-    /// [`CallFailure`] when the call or its entry failed.
-    pub async fn put(&self, event: &Outbound) -> Result<(), CallFailure> {
+impl EventSink for Bus {
+    async fn put(&self, event: &Outbound) -> Result<(), CallFailure> {
         let client = Client::new(&self.places.config(&self.bus.place, CallKind::Short).await);
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(&self.bus.name)

@@ -368,7 +368,8 @@ fn spawn_engine(
 fn spawn_couriers(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, telemetry: &Telemetry) {
     let events = settings.event_bus.clone().map(|bus| Load::Events(Bus::new(shared.places.clone(), bus)));
     for load in events.into_iter().chain([Load::Traces(telemetry.traces().clone())]) {
-        let courier = Courier { store: shared.store.clone(), load, grew: shared.journal_grew.clone() };
+        let (store, grew) = (shared.store.clone(), shared.journal_grew.clone());
+        let courier = Courier { store, load, grew, now: Box::new(heartbeat::now) };
         tasks.spawn(async move {
             let name = courier.name();
             courier.run().await;

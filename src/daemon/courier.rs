@@ -6,21 +6,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::{heartbeat, witness::chain};
+use super::witness::chain;
 use crate::{
-    aws::eventbridge::{Bus, Outbound},
     domain::{
         deployment::{Deployment, Direction},
         fis::{CallFailure, FailureClass},
         run::{JournalEntry, Observation, Run, Trigger},
     },
-    engine::ports::StoreError,
-    store::SqlStore,
-    telemetry::Traces,
+    engine::ports::{EventSink, Journal, Outbound, StoreError, TraceSink},
 };
 
 /// Entries read at once.
@@ -42,24 +39,26 @@ pub const TRACES: &str = "traces";
 pub const EVENT_BUS: &str = "event-bus";
 
 /// What a courier carries, and where to.
-pub enum Load {
+pub enum Load<T, B> {
     /// Traces of runs that are over, to the collector.
-    Traces(Traces),
+    Traces(T),
     /// Run events, to a bus.
-    Events(Bus),
+    Events(B),
 }
 
 /// One reader of the journal.
-pub struct Courier {
+pub struct Courier<J, T, B> {
     /// Where the journal is.
-    pub store: Arc<SqlStore>,
+    pub store: Arc<J>,
     /// What it carries.
-    pub load: Load,
+    pub load: Load<T, B>,
     /// Notified when the journal has grown.
     pub grew: Arc<Notify>,
+    /// The wall clock.
+    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
-impl Courier {
+impl<J: Journal, T: TraceSink, B: EventSink> Courier<J, T, B> {
     /// Returns the name under which the position is kept, and the task runs.
     pub fn name(&self) -> &'static str {
         match self.load {
@@ -113,8 +112,7 @@ impl Courier {
         if let (Load::Traces(traces), Some(last)) = (&self.load, entries.last()) {
             // Sent before the position moves: a crash between the two sends them again, under the same ids.
             if ended {
-                let traces = traces.clone();
-                let _sent_or_logged = tokio::task::spawn_blocking(move || traces.flush()).await;
+                traces.flush().await;
             }
             self.store.move_courier(self.name(), last.seq).await?;
         }
@@ -141,10 +139,10 @@ impl Courier {
 
     /// Puts an event on the bus, trying on until it works. One that is too old is given up, also before the first try: a
     /// bus that is configured late is not told of the past.
-    async fn deliver(&self, bus: &Bus, event: &Outbound) {
+    async fn deliver(&self, bus: &B, event: &Outbound) {
         let mut wait = BACKOFF_FIRST;
         let mut warned = None;
-        while heartbeat::now().duration_since(event.at) <= GIVE_UP_AFTER {
+        while (self.now)().duration_since(event.at) <= GIVE_UP_AFTER {
             let Err(CallFailure { class, message }) = bus.put(event).await else { return };
             if warned != Some(class) {
                 tracing::warn!(class = %class, error = message, "run event could not be put on the bus");

@@ -1,5 +1,7 @@
 //! Ports: what the engine and the ingest need from the world. Each has a real implementor and a simulated one.
 
+mod carry;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
@@ -7,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+pub use carry::{EventSink, Journal, Outbound, TraceSink};
 use jiff::Timestamp;
 use tokio::time::Instant;
 

@@ -18,7 +18,7 @@ use crate::{
         run::{JournalEntry, Run},
         template::TemplateFacts,
     },
-    engine::ports::{QuarantinedMessage, StoreError},
+    engine::ports::{Journal, QuarantinedMessage, StoreError},
 };
 
 /// Which runs are wanted.
@@ -266,6 +266,36 @@ impl SqlStore {
             deleted += self.write_one(Writer::Active, statement, &(us, PRUNE_BATCH, carried)).await?;
         }
         Ok(deleted)
+    }
+}
+
+impl Journal for SqlStore {
+    fn is_active(&self) -> bool {
+        Self::is_active(self)
+    }
+
+    async fn courier(&self, name: &'static str) -> Result<i64, StoreError> {
+        Self::courier(self, name).await
+    }
+
+    async fn move_courier(&self, name: &'static str, seq: i64) -> Result<(), StoreError> {
+        Self::move_courier(self, name, seq).await
+    }
+
+    async fn move_courier_to_end(&self, name: &'static str) -> Result<(), StoreError> {
+        Self::move_courier_to_end(self, name).await
+    }
+
+    async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
+        Self::journal_after(self, seq, limit).await
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
+        Self::run(self, id).await
+    }
+
+    async fn journal(&self, id: &RunId) -> Result<Vec<JournalEntry>, StoreError> {
+        Self::journal(self, id).await
     }
 }
 

@@ -14,7 +14,7 @@ use opentelemetry::{
         TraceState, Tracer, TracerProvider,
     },
 };
-use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider, TracerProviderBuilder};
 
 use super::names;
 use crate::domain::{
@@ -23,6 +23,7 @@ use crate::domain::{
     outcome::Outcome,
     run::{JournalEntry, Observation, Run, RunState, TraceParent, Trigger},
 };
+use crate::engine::ports::TraceSink;
 
 /// Identity of a run's root span among the spans of the run.
 const ROOT: &str = "run";
@@ -47,13 +48,19 @@ impl Traces {
         Self { to: Some((provider.tracer(names::SCOPE), provider.clone())) }
     }
 
-    /// Tells whether anybody is sent traces.
-    pub fn are_wanted(&self) -> bool {
+    /// Sends to whatever a provider is built with.
+    pub fn through(provider: TracerProviderBuilder) -> Self {
+        Self::new(&provider.with_id_generator(RunIds::default()).build())
+    }
+}
+
+impl TraceSink for Traces {
+    fn are_wanted(&self) -> bool {
         self.to.is_some()
     }
 
     /// Exports the trace of a run that is over; one that is not is left for later. Never blocks.
-    pub fn export(&self, run: &Run, journal: &[JournalEntry]) {
+    fn export(&self, run: &Run, journal: &[JournalEntry]) {
         let (Some((tracer, _)), Some(story)) = (&self.to, Story::of(run, journal)) else { return };
         let root = Context::new().with_span(story.root().begin(tracer, &run.id, &Context::new()));
         for piece in story.pieces() {
@@ -62,14 +69,16 @@ impl Traces {
         root.span().end_with_timestamp(SystemTime::from(story.ended_at));
     }
 
-    /// Sends what was exported so far; whether the collector took it is told by the outage's warning. Blocks for at most
-    /// the SDK's five seconds, so it is not for the threads of an async runtime.
-    pub fn flush(&self) {
-        if let Some((_, provider)) = &self.to
-            && let Err(error) = provider.force_flush()
-        {
-            tracing::debug!(%error, "traces were not sent");
-        }
+    /// Sends what was exported so far; whether the collector took it is told by the outage's warning. The SDK blocks for at
+    /// most five seconds, so it does so on a thread of its own.
+    async fn flush(&self) {
+        let Some((_, provider)) = self.to.clone() else { return };
+        let flush = move || {
+            if let Err(error) = provider.force_flush() {
+                tracing::debug!(%error, "traces were not sent");
+            }
+        };
+        let _sent_or_logged = tokio::task::spawn_blocking(flush).await;
     }
 }
 

@@ -14,6 +14,7 @@ use firedrill::{
         outcome::Outcome,
         run::{HoldReason, Observation, RunState, SkipReason, StopCause, TraceParent},
     },
+    engine::ports::TraceSink,
     telemetry::{self, Status, Telemetry, logs, traces},
 };
 use jiff::{SignedDuration, Timestamp};

@@ -16,7 +16,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, halts, latest, opened, places, policies, replicas,
+    closing, couriers, halts, latest, opened, places, policies, replicas,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -47,6 +47,7 @@ pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     latest::check(evidence, &mut found);
     places::check(evidence, &mut found);
     policies::check(evidence, &mut found);
+    couriers::check(evidence, &mut found);
     replicas::check(evidence, &mut found);
     halts::check(evidence.world, &mut found);
     found

@@ -253,24 +253,36 @@ fn due_by_halt(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> O
     due.map(|(due, _)| due).filter(|due| *due < experiment.end())
 }
 
-/// Tells whether something may have seemed to demand that an experiment is stopped about a true time, to a replica whose clock
-/// and configuration need not be those of others.
-pub fn may_be_stopped(evidence: &Evidence<'_>, experiment: &Experiment, ms: u64) -> bool {
+/// Tells whether something may have seemed to demand that an experiment is stopped about a true time, to a replica that
+/// last looked at the first of `knew` and held the lease until the second, and whose clock and configuration need not be
+/// those of others.
+pub fn may_be_stopped(evidence: &Evidence<'_>, experiment: &Experiment, knew: (u64, u64), ms: u64) -> bool {
     let Some(run) = evidence.runs.get(&experiment.run()) else { return false };
-    let world = evidence.world;
+    let (world, nature) = (evidence.world, &evidence.world.nature);
+    let (heard, ended) = knew;
     let is_asked = world.stops_taken.iter().any(|(at, of)| *at <= ms && *of == run.id);
-    let is_halted = halts::changes(world).into_iter().any(|(at, running)| at <= ms && running.is_some());
+    let mut entries = evidence.journal.get(&run.id).into_iter().flatten();
+    let is_stopping = entries.any(|(at, _, o)| *at <= ended && matches!(o, Observation::StopAsked { .. }));
+    let changes = halts::changes(world);
+    let before = changes.iter().rev().find(|(at, _)| *at <= heard);
+    let mut halts = changes.iter().filter(|(at, _)| heard < *at && *at <= ms).chain(before);
+    let is_halted = halts.any(|(_, running)| *running == Some(HaltRunning::Stop));
     let spread = world.reload_takes() + PROMPT_MS;
+    let has_stepped = nature.steps().iter().any(|step| ended.saturating_sub(spread) <= step.at && step.at <= ms);
+    // FIS's clock may be behind: then it has gone on for longer than it has.
+    let began = nature.wall_at(experiment.created_at).min(nature.true_wall_at(experiment.created_at));
     let by_rules = |rules: &&Rules| {
         let Some(declared) = rules.experiments.get(&run.experiment) else { return true };
-        let longest = u64::try_from(declared.max_duration.as_millis()).expect("a length");
-        let at = world.nature.wall_at(ms);
+        let at = nature.wall_at(ms);
         let apart = CLOCKS_APART + SignedDuration::from_mins(10);
-        ms + spread >= experiment.created_at + longest
-            || !world.nature.steps().is_empty()
+        plus(at, spread) + CLOCKS_APART >= began + declared.max_duration
             || is_closed_within(rules, declared, at - CLOCKS_APART, at + apart)
     };
-    is_asked || is_halted || evidence.rules_between(ms.saturating_sub(spread), ms).iter().any(by_rules)
+    is_asked
+        || is_stopping
+        || is_halted
+        || has_stepped
+        || evidence.rules_between(ms.saturating_sub(spread), ms).iter().any(by_rules)
 }
 
 /// Grants the agent what kept it: each hindrance that begins before it could have acted moves that instant.

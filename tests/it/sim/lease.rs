@@ -139,7 +139,7 @@ struct Seen {
 pub struct Place {
     pub seat: Seat,
     /// The number of the term in which it last held the lease.
-    fence: Mutex<u64>,
+    pub(super) fence: Mutex<u64>,
     seen: Arc<Mutex<Option<Seen>>>,
 }
 
@@ -173,6 +173,7 @@ impl MemoryStore {
                 *self.place.fence.lock().expect("one thread") = fence;
                 Lease::Held { until: Some(asked + ttl) }
             }
+            Err(_) if bug == Bug::KnownNotForgotten => return Err(failed("write")),
             Err(_) if bug == Bug::StandbyActs => Lease::Held { until: Some(asked + ttl) },
             Err(holder) => Lease::Elsewhere { holder: format!("replica-{}", holder.replica) },
         })
@@ -197,7 +198,8 @@ impl MemoryStore {
         self.send(move |tables, now| {
             if tables.is_fenced(seat, fence, now) {
                 nature.say(|| format!("store: replica {} is fenced", seat.replica));
-                return Err(StoreError::Fenced);
+                let is_told = nature.bug() != Bug::KnownNotForgotten;
+                return Err(if is_told { StoreError::Fenced } else { failed("write") });
             }
             Ok(changes.into_iter().map(|change| tables.make(change, &nature, now)).collect())
         })
@@ -248,7 +250,7 @@ impl MemoryStore {
 
 impl Tables {
     /// Whether the lease is another's; if it is not, somebody who may writes.
-    fn is_fenced(&mut self, seat: Seat, fence: u64, at: u64) -> bool {
+    pub(super) fn is_fenced(&mut self, seat: Seat, fence: u64, at: u64) -> bool {
         if self.lease.ttl_ms.is_none() {
             return false;
         }

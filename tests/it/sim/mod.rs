@@ -6,6 +6,7 @@
 
 mod check;
 mod closing;
+mod couriers;
 mod edges;
 mod fis;
 mod halts;

@@ -95,6 +95,8 @@ pub enum Bug {
     StandbyActs,
     /// The lease of a process that is gone never runs out.
     DeadHoldLease,
+    /// Whoever is told that another holds the lease takes it for a failure of the store, and forgets nothing.
+    KnownNotForgotten,
     /// What must not go on is stopped when the store is back.
     StopWaitsForTheStore,
     /// What must not go on is stopped when a poll of it has its answer.
@@ -116,10 +118,16 @@ pub enum Bug {
     PolicyForgotten,
     /// Less is demanded of a template, and the reason is not told.
     ExceptionUntold,
+    /// How far couriers have come is in memory only.
+    CouriersForgotten,
+    /// A courier passes over what comes after what it carried.
+    CourierAhead,
+    /// A trace that is sent again has another id.
+    SpanIdsDrawn,
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 44] = [
+const PLANTS: [(Bug, &[&str]); 48] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -154,6 +162,7 @@ const PLANTS: [(Bug, &[&str]); 44] = [
     (Bug::LeaseNotFenced, &["fence"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
+    (Bug::KnownNotForgotten, &["lease"]),
     (Bug::StopWaitsForAPoll, &["window", "length", "stop", "halted"]),
     (Bug::ReleaseNotFenced, &["fence"]),
     (Bug::LeverUnseen, &["lever"]),
@@ -164,6 +173,9 @@ const PLANTS: [(Bug, &[&str]); 44] = [
     (Bug::TemplateToldLate, &["policy", "unknown"]),
     (Bug::PolicyForgotten, &["policy"]),
     (Bug::ExceptionUntold, &["untold"]),
+    (Bug::CouriersForgotten, &["span"]),
+    (Bug::CourierAhead, &["untold"]),
+    (Bug::SpanIdsDrawn, &["span"]),
 ];
 
 impl Bug {

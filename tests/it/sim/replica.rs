@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use super::{
-    fis::Fis,
+    couriers,
     lease::Seat,
     nature::{Clock, Nature},
     planted,
@@ -52,6 +52,8 @@ pub struct Agent {
     pub events: EventIngest<MemoryStore>,
     pub manual: ManualIngest<MemoryStore>,
     pub mode: watch::Sender<Mode>,
+    /// Its couriers, where the world has any.
+    couriers: Vec<EngineFuture>,
     /// Polls until it is killed, if it is to be.
     pub polls_left: Option<u64>,
     /// How long it is away after it ended.
@@ -169,7 +171,8 @@ impl Witness for Ear {
 }
 
 impl Agent {
-    fn new(replica: &Replica, seat: Seat, nature: &Arc<Nature>, store: &MemoryStore, fis: &Fis) -> Self {
+    fn new(replica: &Replica, seat: Seat, world: &World) -> Self {
+        let World { nature, store, fis, told, .. } = world;
         let (store, fis) = (Arc::new(store.seat(seat)), Arc::new(fis.seat(seat)));
         let poke = Arc::new(Notify::new());
         let (mode, mode_seen) = watch::channel(Mode::Active);
@@ -185,9 +188,10 @@ impl Agent {
             hints: hints.clone(),
         };
         let events = EventIngest::new(store.clone(), replica.rules.subscribe(), poke.clone(), hints);
+        let couriers = told.iter().flat_map(|told| couriers::of(nature, seat, &store, told)).collect();
         let manual = ManualIngest::new(store, replica.rules.subscribe(), poke);
         let engine = Box::pin(engine.run());
-        Self { engine, seat, events, manual, mode, polls_left: None, down_ms: 0, stands: None }
+        Self { engine, seat, events, manual, mode, couriers, polls_left: None, down_ms: 0, stands: None }
     }
 
     /// Polls it; tells whether it goes on.
@@ -198,6 +202,8 @@ impl Agent {
             }
             *left -= 1;
         }
+        // They go on for ever.
+        let _pending = self.couriers.iter_mut().map(|courier| courier.as_mut().poll(context)).count();
         self.engine.as_mut().poll(context).is_pending()
     }
 
@@ -307,11 +313,13 @@ impl World {
             return;
         }
         self.seats += 1;
+        let seat = Seat { number: self.seats, replica: number, since: now };
         replica.ring();
         replica.follows = newest;
         replica.reads(&self.nature, &self.history[newest].1);
-        let seat = Seat { number: self.seats, replica: number, since: now };
-        replica.agent = Some(Agent::new(replica, seat, &self.nature, &self.store, &self.fis));
+        let agent = Agent::new(&self.replicas[number], seat, self);
+        let replica = &mut self.replicas[number];
+        replica.agent = Some(agent);
         if let Some(since) = replica.down_since.take() {
             replica.out(since, now, Why::Down);
         }

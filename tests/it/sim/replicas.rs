@@ -24,6 +24,9 @@ const LEAVES_WITHIN_MS: u64 = PASS_MS + 20 * SECOND_MS;
 /// How long a replica that reaches the store takes to hear from it, in milliseconds.
 const HEARS_MS: u64 = 5 * SECOND_MS;
 
+/// Longest time between two looks of a replica that holds the lease and reaches the store, in milliseconds.
+const LOOKS_MS: u64 = 30 * SECOND_MS + PASS_MS;
+
 pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     evidence.fences(found);
     evidence.callers(found);
@@ -112,7 +115,13 @@ impl Evidence<'_> {
             }
             let experiment = self.experiments.iter().find(|e| Some(e.run()) == call.run);
             let is_told = ended.is_none_or(|ended| self.hears_within(call.seat.replica, ended, call.at));
-            let may = experiment.is_some_and(|experiment| closing::may_be_stopped(self, experiment, call.at));
+            let knew = ended.map(|ended| (self.last_heard(call.seat.replica, ended), ended));
+            // What a process asked once it asks again; the first time is judged.
+            let mut own = calls.iter().filter(|other| (other.seat, &other.run) == (call.seat, &call.run));
+            let may = knew.zip(experiment).is_some_and(|(knew, experiment)| {
+                own.any(|other| other.operation == "StopExperiment" && other.at < call.at)
+                    || closing::may_be_stopped(self, experiment, knew, call.at)
+            });
             if call.operation == "StartExperiment" || is_told || !may {
                 let (at, operation) = (call.at, call.operation);
                 found
@@ -123,19 +132,36 @@ impl Evidence<'_> {
 
     /// Whether a replica was able to hear from the store for long enough between two true times.
     fn hears_within(&self, replica: usize, from: u64, to: u64) -> bool {
-        let outages = &self.world.replicas[replica].outages;
-        let kept = outages.iter().filter(|outage| outage.why != Why::Cut).map(|outage| (outage.from, outage.to));
-        let mut kept: Vec<(u64, u64)> = kept.chain(self.world.store_out.iter().copied()).collect();
-        kept.extend(self.world.store_faults());
-        kept.sort_unstable();
         let mut heard = from;
-        for (begins, ends) in kept {
+        for (begins, ends) in self.kept_from_hearing(replica) {
             if begins > heard + HEARS_MS {
                 break;
             }
             heard = heard.max(ends);
         }
         heard + HEARS_MS < to
+    }
+
+    /// The earliest true time at which what a replica knew at another may have been read.
+    fn last_heard(&self, replica: usize, at: u64) -> u64 {
+        let kept = self.kept_from_hearing(replica);
+        let mut heard = at.saturating_sub(LOOKS_MS);
+        for (begins, ends) in kept.into_iter().rev().filter(|(begins, _)| *begins <= at) {
+            if ends >= heard {
+                heard = heard.min(begins.saturating_sub(LOOKS_MS));
+            }
+        }
+        heard
+    }
+
+    /// When a replica may have been unable to hear from the store, in the order in which that began.
+    fn kept_from_hearing(&self, replica: usize) -> Vec<(u64, u64)> {
+        let outages = &self.world.replicas[replica].outages;
+        let kept = outages.iter().filter(|outage| outage.why != Why::Cut).map(|outage| (outage.from, outage.to));
+        let mut kept: Vec<(u64, u64)> = kept.chain(self.world.store_out.iter().copied()).collect();
+        kept.extend(self.world.store_faults());
+        kept.sort_unstable();
+        kept
     }
 
     /// No request to start leaves long after what it rests on has ceased to be so.

@@ -23,6 +23,7 @@ use firedrill::{
 use jiff::Timestamp;
 
 use super::{
+    couriers::Positions,
     halts::Halts,
     lease::{LeaseRow, Place, Post},
     nature::Nature,
@@ -70,6 +71,8 @@ pub struct Tables {
     unwritten: BTreeMap<RunId, Change>,
     /// Who may decide.
     pub lease: LeaseRow,
+    /// How far couriers have come.
+    pub couriers: Positions,
     /// What is built wrong.
     pub(super) bug: Bug,
     /// Planted: what was left for the next transaction.
@@ -128,6 +131,7 @@ impl MemoryStore {
                 Bug::PausesForgotten => tables.pauses.clear(),
                 Bug::CursorsForgotten => tables.cursors.clear(),
                 Bug::EventsForgotten => tables.events.clear(),
+                Bug::CouriersForgotten => tables.couriers.forget(),
                 _ => {}
             }
         });
@@ -170,7 +174,7 @@ impl MemoryStore {
     }
 
     /// Fails after a while where the replica is cut off from the store.
-    async fn reach(&self, action: &'static str) -> Result<(), StoreError> {
+    pub(super) async fn reach(&self, action: &'static str) -> Result<(), StoreError> {
         if self.is_cut() {
             self.nature.let_pass(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
             return Err(failed(action));
@@ -189,15 +193,6 @@ impl Store for MemoryStore {
     }
 
     async fn load(&self) -> Result<Rows, StoreError> {
-        self.nature.pause().await;
-        self.reach("read").await?;
-        let weather = self.nature.weather();
-        let now = self.nature.elapsed();
-        let out = now < weather.store_out_until;
-        if out || self.nature.draw(|c| c.permille(weather.store / 2)) {
-            self.with(|tables| tables.faults.push(now));
-            return Err(failed("read"));
-        }
         let read = |tables: &Tables| Rows {
             cursors: tables.cursors.clone(),
             runs: tables.open.values().map(|id| tables.runs[id].clone()).filter(|run| tables.shows(run)).collect(),
@@ -211,11 +206,12 @@ impl Store for MemoryStore {
             unread: BTreeSet::new(),
             unreadable: None,
         };
-        let late = self.before.lock().expect("one thread").clone();
-        let is_late = self.nature.bug() == Bug::StaleRevisionAccepted && self.nature.draw(|c| c.one_in(4));
-        let rows = late.filter(|_| is_late).map_or_else(|| self.with(|tables| read(tables)), |(_, late)| read(&late));
-        self.nature.pause().await;
-        Ok(rows)
+        self.look(|tables| {
+            let late = self.before.lock().expect("one thread").clone();
+            let is_late = tables.bug == Bug::StaleRevisionAccepted && self.nature.draw(|c| c.one_in(4));
+            late.filter(|_| is_late).map_or_else(|| read(tables), |(_, late)| read(&late))
+        })
+        .await
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {

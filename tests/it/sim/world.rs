@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use firedrill::{
@@ -13,6 +13,7 @@ use firedrill::{
 };
 
 use super::{
+    couriers::{self, Told},
     fis::Fis,
     nature::{Cut, Nature, Timeline, Weather},
     planted::Bug,
@@ -75,6 +76,8 @@ pub struct World {
     pub broken: Vec<String>,
     /// Most passes of an engine in one second.
     pub most_passes: u64,
+    /// What couriers told outside, where there are any.
+    pub told: Option<Arc<Mutex<Told>>>,
 }
 
 impl World {
@@ -83,6 +86,7 @@ impl World {
         let nature = Nature::new(drawn.chance, drawn.base, timeline).planted(recipe.bug);
         let mut world = Self::of(nature, drawn.rules, drawn.templates);
         world.fis.with(|state| (state.amiss, state.served) = (drawn.amiss, drawn.served));
+        world.told = couriers::are_in(recipe.seed).then(Arc::default);
         if drawn.replicas > 1 {
             world.several(drawn.replicas, drawn.ttl_ms);
         }
@@ -119,6 +123,7 @@ impl World {
             news_ms: 0,
             broken: Vec::new(),
             most_passes: MAX_PASSES_A_SECOND,
+            told: None,
         }
     }
 
@@ -199,6 +204,9 @@ impl World {
                 self.reload_all(rules.clone());
             }
             self.until(self.nature.elapsed() + MINUTE_MS).await;
+        }
+        if self.told.is_some() {
+            self.until(self.nature.elapsed() + couriers::CARRIED_WITHIN_MS).await;
         }
     }
 

@@ -1,0 +1,334 @@
+//! Couriers of a world: the real ones, over its journal, and whoever is told outside: a bus and a collector that lose answers.
+//!
+//! Events are put at least once, traces as far as the collector takes them; and whatever comes twice is the same: nothing is
+//! carried again that a courier knew to be carried, and an id belongs to one span for ever.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    hash::{DefaultHasher, Hash, Hasher},
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use firedrill::{
+    daemon::courier::{Courier, Load},
+    domain::{
+        fis::{CallFailure, FailureClass},
+        ids::RunId,
+        run::{JournalEntry, Observation, Run},
+    },
+    engine::ports::{EventSink, Journal, Outbound, StoreError, TraceSink},
+    telemetry::Traces,
+};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    trace::{SdkTracerProvider, SpanData, SpanExporter},
+};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::{
+    check::Evidence,
+    lease::Seat,
+    nature::Nature,
+    planted::Bug,
+    scenario::{HOUR_MS, MINUTE_MS},
+    store::{MemoryStore, Tables, failed},
+};
+use crate::support::chance::Chance;
+
+/// Longest time until everything is carried, once nothing goes wrong: an event that failed is tried again within a minute.
+pub const CARRIED_WITHIN_MS: u64 = 3 * MINUTE_MS;
+
+/// A clock that was set so far ahead makes events too old to be put.
+const TOO_OLD_MS: i64 = 23 * HOUR_MS as i64;
+
+/// Whether a world has couriers: one of six.
+pub fn are_in(seed: u64) -> bool {
+    Chance::new(seed.rotate_left(48) ^ !0).one_in(6)
+}
+
+/// How far couriers have come.
+#[derive(Debug, Clone, Default)]
+pub struct Positions {
+    now: BTreeMap<&'static str, i64>,
+    /// What was acknowledged: never less than what is kept.
+    acknowledged: BTreeMap<&'static str, i64>,
+    /// What was acknowledged when each process last looked.
+    read: BTreeMap<(Seat, &'static str), i64>,
+}
+
+impl Positions {
+    /// Planted: they are in memory only.
+    pub fn forget(&mut self) {
+        self.now.clear();
+    }
+}
+
+/// What came out of a world.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Runs of which a span was sent, whether or not the collector took it.
+    sent: BTreeSet<RunId>,
+    /// Events that were put, or refused for good, by run and what they say.
+    put: BTreeSet<(String, String)>,
+    /// What each span says, by trace and span.
+    spans: BTreeMap<(String, String), u64>,
+    /// Promises broken on the way.
+    broken: Vec<String>,
+}
+
+/// What is outside, as one process reaches it.
+#[derive(Clone)]
+struct Outside {
+    nature: Arc<Nature>,
+    seat: Seat,
+    store: Arc<MemoryStore>,
+    told: Arc<Mutex<Told>>,
+    spans: Recorder,
+    traces: Traces,
+}
+
+/// Spans that were exported and not sent yet.
+#[derive(Debug, Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanExporter for Recorder {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().expect("one thread").extend(batch);
+        Ok(())
+    }
+}
+
+type Carrying = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Begins the couriers of a process.
+pub fn of(nature: &Arc<Nature>, seat: Seat, store: &Arc<MemoryStore>, told: &Arc<Mutex<Told>>) -> Vec<Carrying> {
+    let spans = Recorder::default();
+    let traces = Traces::through(SdkTracerProvider::builder().with_simple_exporter(spans.clone()));
+    let outside = Outside { nature: nature.clone(), seat, store: store.clone(), told: Arc::clone(told), spans, traces };
+    let loads = [Load::Traces(outside.clone()), Load::Events(outside)];
+    let begun = loads.into_iter().map(|load| {
+        let (nature, grew) = (nature.clone(), Arc::new(Notify::new()));
+        let now = Box::new(move || nature.clock(seat.replica));
+        Box::pin(Courier { store: store.clone(), load, grew, now }.run()) as Carrying
+    });
+    begun.collect()
+}
+
+/// How a call of something outside goes.
+enum Fate {
+    Fine,
+    Refused(FailureClass),
+    /// It is there, and the answer is lost.
+    Unanswered,
+}
+
+impl Outside {
+    /// Notes that an entry of the journal is carried: one that had been carried when the courier last looked is not.
+    fn carries(&self, name: &'static str, is_it: impl Fn(&JournalEntry) -> bool) {
+        self.store.with(|tables| {
+            // A clock that is set back lets a run be held twice at one instant: then it may be the later one.
+            let entry = tables.journal.iter().map(|(_, entry)| entry).rfind(|entry| is_it(entry));
+            let carried = tables.couriers.read.get(&(self.seat, name)).copied().unwrap_or_default();
+            if let Some(entry) = entry.filter(|entry| entry.seq <= carried) {
+                tables
+                    .broken
+                    .push(format!("span: `{name}` came to {carried} and carries {} of {} again", entry.seq, entry.run));
+            }
+        });
+    }
+
+    async fn fate(&self) -> Fate {
+        self.nature.let_pass(self.nature.draw(|c| c.between(10, 400))).await;
+        if self.nature.cut(self.seat.replica).fis_until > self.nature.elapsed() {
+            return Fate::Refused(FailureClass::Unavailable);
+        }
+        let rate = self.nature.weather().fis;
+        self.nature.draw(|c| match c.between(0, 5) {
+            _ if !c.permille(rate) => Fate::Fine,
+            0 => Fate::Refused(FailureClass::Invalid),
+            1 | 2 => Fate::Refused(FailureClass::Throttled),
+            _ => Fate::Unanswered,
+        })
+    }
+}
+
+impl TraceSink for Outside {
+    fn are_wanted(&self) -> bool {
+        self.traces.are_wanted()
+    }
+
+    fn export(&self, run: &Run, journal: &[JournalEntry]) {
+        self.carries("traces", |entry| {
+            entry.run == run.id
+                && matches!(entry.observation, Observation::Skipped { .. } | Observation::Finished { .. })
+        });
+        self.traces.export(run, journal);
+    }
+
+    async fn flush(&self) {
+        let spans = std::mem::take(&mut *self.spans.0.lock().expect("one thread"));
+        let fate = self.fate().await;
+        let mut told = self.told.lock().expect("one thread");
+        self.nature.say(|| format!("collector: {} spans of replica {}", spans.len(), self.seat.replica));
+        let salt =
+            if self.nature.bug() == Bug::SpanIdsDrawn { self.nature.elapsed().to_string() } else { String::new() };
+        for span in spans {
+            let of = span.attributes.iter().find(|a| a.key.as_str() == "firedrill.run.id").map(|a| a.value.to_string());
+            told.sent.extend(of.clone().map(|id| RunId::from_text(&id)));
+            if matches!(fate, Fate::Refused(_)) {
+                continue;
+            }
+            let trace = format!("{}{salt}", span.span_context.trace_id());
+            if let Some(of) = of.map(|id| RunId::from_text(&id)) {
+                let own: String = of.trace_id().iter().map(|byte| format!("{byte:02x}")).collect();
+                if own != trace {
+                    told.broken.push(format!("span: {of} has the trace {trace}, not its own"));
+                }
+            }
+            let mut digest = DefaultHasher::new();
+            let SpanData { name, start_time, end_time, attributes, events, links, status, parent_span_id, .. } = &span;
+            format!("{name}{start_time:?}{end_time:?}{attributes:?}{events:?}{links:?}{status:?}{parent_span_id}")
+                .hash(&mut digest);
+            let says = digest.finish();
+            let id = (trace, span.span_context.span_id().to_string());
+            if told.spans.insert(id.clone(), says).is_some_and(|before| before != says) {
+                told.broken.push(format!("span: {id:?} is two different ones"));
+            }
+        }
+    }
+}
+
+impl EventSink for Outside {
+    async fn put(&self, event: &Outbound) -> Result<(), CallFailure> {
+        let said: Value = serde_json::from_str(&event.detail).expect("JSON");
+        self.carries("event-bus", |entry| {
+            let state = entry.observation.as_str();
+            entry.run.as_str() == said["run"] && entry.at == event.at && said["state"] == state
+        });
+        let fate = self.fate().await;
+        let key = (said["run"].as_str().unwrap_or_default().to_owned(), format!("{} {}", said["state"], said["at"]));
+        self.nature.say(|| format!("bus: {key:?} of replica {}", self.seat.replica));
+        let failed = |class| Err(CallFailure { class, message: "simulated".to_owned() });
+        let put = || self.told.lock().expect("one thread").put.insert(key.clone());
+        match fate {
+            Fate::Refused(FailureClass::Invalid) => {
+                put();
+                failed(FailureClass::Invalid)
+            }
+            Fate::Refused(class) => failed(class),
+            Fate::Fine => {
+                put();
+                Ok(())
+            }
+            Fate::Unanswered => {
+                put();
+                failed(FailureClass::Timeout)
+            }
+        }
+    }
+}
+
+impl MemoryStore {
+    /// Reads something.
+    pub(super) async fn look<T>(&self, read: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
+        self.nature.pause().await;
+        self.reach("read").await?;
+        let (weather, now) = (self.nature.weather(), self.nature.elapsed());
+        if now < weather.store_out_until || self.nature.draw(|c| c.permille(weather.store / 2)) {
+            self.with(|tables| tables.faults.push(now));
+            return Err(failed("read"));
+        }
+        let read = self.with(read);
+        self.nature.pause().await;
+        Ok(read)
+    }
+}
+
+impl Journal for MemoryStore {
+    fn is_active(&self) -> bool {
+        let now = self.nature.elapsed();
+        self.with(|tables| tables.lease.ttl_ms.is_none() || tables.lease.valid_holder(now) == Some(self.place.seat))
+    }
+
+    async fn courier(&self, name: &'static str) -> Result<i64, StoreError> {
+        self.look(|tables| {
+            let kept = tables.couriers.now.get(name).copied().unwrap_or_default();
+            let acknowledged = tables.couriers.acknowledged.get(name).copied().unwrap_or_default();
+            tables.couriers.read.insert((self.place.seat, name), acknowledged);
+            kept
+        })
+        .await
+    }
+
+    async fn move_courier(&self, name: &'static str, seq: i64) -> Result<(), StoreError> {
+        let ahead = if self.nature.bug() == Bug::CourierAhead { 1 } else { 0 };
+        let (seat, fence) = (self.place.seat, *self.place.fence.lock().expect("one thread"));
+        self.write(move |tables, now| {
+            if tables.is_fenced(seat, fence, now) {
+                return Err(StoreError::Fenced);
+            }
+            let positions = &mut tables.couriers;
+            let acknowledged = positions.acknowledged.entry(name).or_default();
+            *acknowledged = seq.max(*acknowledged);
+            let kept = positions.now.entry(name).or_default();
+            *kept = (seq + ahead).max(*kept);
+            Ok(())
+        })
+        .await?
+    }
+
+    async fn move_courier_to_end(&self, name: &'static str) -> Result<(), StoreError> {
+        let end = self.with(|tables| tables.journal.len());
+        self.move_courier(name, i64::try_from(end).expect("few entries")).await
+    }
+
+    async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
+        let behind = usize::try_from(seq).expect("a position");
+        self.look(|tables| {
+            let entries = tables.journal.iter().skip(behind).take(limit as usize);
+            entries.map(|(_, entry)| entry.clone()).collect()
+        })
+        .await
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
+        self.look(|tables| tables.runs.get(id).cloned()).await
+    }
+
+    async fn journal(&self, id: &RunId) -> Result<Vec<JournalEntry>, StoreError> {
+        let of = |tables: &mut Tables| {
+            tables.journal.iter().filter(|(_, entry)| entry.run == *id).map(|(_, entry)| entry.clone()).collect()
+        };
+        self.look(of).await
+    }
+}
+
+/// Checks that everything was told outside, and nothing that is not so.
+pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
+    let Some(told) = &evidence.world.told else { return };
+    let told = told.lock().expect("one thread");
+    found.extend(told.broken.clone());
+    let is_aged = evidence.world.nature.steps().iter().any(|step| step.by_ms > TOO_OLD_MS);
+    for (id, entries) in &evidence.journal {
+        for (_, at, observation) in entries {
+            use Observation as O;
+            let state = match observation {
+                O::Held { .. } => "held",
+                O::Skipped { .. } => "skipped",
+                O::Finished { .. } => "finished",
+                O::Started { .. } => "started",
+                _ => continue,
+            };
+            let key = (id.to_string(), format!("\"{state}\" \"{at}\""));
+            if !told.put.contains(&key) && !is_aged {
+                found.push(format!("untold: the bus was never told {key:?}"));
+            }
+            if matches!(observation, O::Skipped { .. } | O::Finished { .. }) && !told.sent.contains(id) {
+                found.push(format!("untold: no span of {id} was ever sent"));
+            }
+        }
+    }
+}
