@@ -23,7 +23,7 @@ pub enum Exit {
     NoMatch,
     /// `halt --lever`, `resume`: a safety lever could not be moved.
     LeverStuck,
-    /// `store check`: something is wrong with the store.
+    /// `store check`: something is wrong with the store. `plan`: a row cannot be read.
     Unsound,
     /// `start --wait`: the run was stopped.
     Stopped,
@@ -47,7 +47,7 @@ pub const HELP: &str = "Exit codes:
    5  `queue plan`, `store migrate --dry-run`: something is to be changed
    6  `event match`: the event does not match
    7  `halt --lever`, `resume`: a safety lever could not be moved
-   8  `store check`: something is wrong with the store
+   8  `store check`: something is wrong with the store; `plan`: a row cannot be read
   10  `start --wait`: the run was stopped
   11  `start --wait`: the run failed, was cancelled, was not started or was lost
   12  `start --wait`: the run was skipped

@@ -29,7 +29,7 @@ use crate::{
         window::NameGlob,
         words::did_you_mean,
     },
-    engine::ports::{Rows, Store},
+    engine::ports::{Rows, Store, StoreError},
     store::{OpenError, SqlStore},
 };
 
@@ -43,7 +43,7 @@ const YEARS: (i16, i16) = (1970, 9990);
 ///
 /// # Errors
 /// [`Exit::Usage`] for a configuration with mistakes or a range that cannot be, [`Exit::NotFound`] for an unknown
-/// experiment.
+/// experiment, [`Exit::Unsound`] for a row that cannot be read.
 pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
     let now = now();
     let (from, to) = range(args, now)?;
@@ -141,15 +141,14 @@ fn chosen(asked: &[String], rules: &[&Rules]) -> Result<Cluster, Failure> {
 /// Reads what the forecast starts from; without a store (no agent has run yet) everything is new.
 ///
 /// # Errors
-/// [`Exit::Internal`] when the store cannot be read.
+/// [`Exit::Unsound`] when a row cannot be read, [`Exit::Internal`] when none can.
 pub async fn outlook(settings: &Settings) -> Result<Outlook, Failure> {
     let store = match SqlStore::read_at(&settings.state).await {
         Ok(store) => store,
         Err(OpenError::Missing { .. }) => return Ok(Outlook::default()),
         Err(error) => return Err(Failure::internal(error.into())),
     };
-    let internal = |error: crate::engine::ports::StoreError| Failure::internal(error.into());
-    let rows = store.load().await.map_err(internal)?;
+    let rows = store.load().await.map_err(unread)?;
     let Rows {
         cursors,
         runs,
@@ -164,15 +163,25 @@ pub async fn outlook(settings: &Settings) -> Result<Outlook, Failure> {
         unreadable,
     } = rows;
     if let Some(error) = unreadable {
-        return Err(Failure::internal(error.into()));
+        return Err(unforetold(error));
     }
     let mut outlook = Outlook { cursors, runs, stops, halt, ledgers, pauses, deployed, facts: BTreeMap::new() };
     for name in settings.rules.experiments.keys() {
-        if let Some(facts) = store.last_facts(name).await.map_err(internal)? {
+        if let Some(facts) = store.last_facts(name).await.map_err(unread)? {
             outlook.facts.insert(name.clone(), facts);
         }
     }
     Ok(outlook)
+}
+
+/// Tells a row that cannot be read apart from a store that cannot.
+fn unread(error: StoreError) -> Failure {
+    if error.is_of_a_row() { unforetold(error) } else { Failure::internal(error.into()) }
+}
+
+/// Nothing is foretold past a row that may say otherwise.
+fn unforetold(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::new(Exit::Unsound, error.into().context("nothing can be forecast from rows of which one cannot be read"))
 }
 
 /// Forecasts some experiments, with all that may influence them, on all cores.

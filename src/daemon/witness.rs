@@ -167,7 +167,7 @@ impl Witness for Teller {
         let news = Some((chain.clone(), error.is_over_after()));
         if self.store_is(|known| (known != news.as_ref()).then_some(news.clone())) {
             match error {
-                StoreError::Row { .. } | StoreError::Unwatched { .. } => {
+                StoreError::Row { .. } | StoreError::Unwritten { .. } | StoreError::Unwatched { .. } => {
                     tracing::error!(error = chain, "a row cannot be read; nothing starts that it may be about");
                 }
                 _ => tracing::error!(error = chain, "the store failed; nothing starts until it can be used again"),

@@ -69,7 +69,8 @@ pub struct Snapshot<'a> {
     pub withheld: Withheld,
     /// When the rows were last taken back from a backup: what happened since that was made they do not know.
     pub restored_at: Option<Timestamp>,
-    /// When something was read, by a clock that was set back since: it is older than it says, whatever the clock shows by now.
+    /// When something was read, by a clock that was set back since, or by another process: it may be older than it says,
+    /// whatever the clock shows by now.
     pub aged: BTreeSet<Timestamp>,
 }
 

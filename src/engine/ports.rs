@@ -175,6 +175,18 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Says of what happened to a run that a row is in the way of its being written.
+    pub(super) fn unwritten(&self, error: StoreError) -> StoreError {
+        match (self, error) {
+            (Self::Advance { run, .. }, row @ StoreError::Row { .. }) => {
+                StoreError::Unwritten { run: run.id.clone(), state: run.state.as_str(), source: Box::new(row) }
+            }
+            (_, error) => error,
+        }
+    }
+}
+
 /// Whether a change goes into the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Journaled {
@@ -292,6 +304,17 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What happened to a run would change a row that cannot be read, and so is in none.
+    #[error("run {run} is {state}, which cannot be written; until then it counts as before")]
+    Unwritten {
+        /// Which run.
+        run: RunId,
+        /// The state that it has come to.
+        state: &'static str,
+        /// The row that is in the way.
+        #[source]
+        source: Box<StoreError>,
+    },
     /// Rows of runs that may be running are among those that cannot be read.
     #[error("{}", unwatched(.known, .unknown))]
     Unwatched {
@@ -337,13 +360,15 @@ impl StoreError {
     pub fn is_over_after(&self) -> StoreDid {
         match self {
             Self::Query { action: "write", .. } | Self::Refused { .. } => StoreDid::Write,
-            Self::Query { .. } | Self::Row { .. } | Self::Unwatched { .. } | Self::Fenced => StoreDid::Pass,
+            Self::Query { .. } | Self::Row { .. } | Self::Unwritten { .. } | Self::Unwatched { .. } | Self::Fenced => {
+                StoreDid::Pass
+            }
         }
     }
 
     /// Tells whether the store works, and it is a row that is in the way: that of one change, and of no other.
     pub fn is_of_a_row(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Row { .. } | Self::Unwatched { .. })
+        matches!(self, Self::Refused { .. } | Self::Row { .. } | Self::Unwritten { .. } | Self::Unwatched { .. })
     }
 }
 

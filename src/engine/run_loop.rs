@@ -5,7 +5,7 @@
 //! its calls, as a crash would, and stands by. What must not go on is stopped also while the store is away: see `unwritten`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -72,14 +72,13 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     /// Runs until told to drain, no call is under way and (when draining with stops) nothing runs any more.
     pub async fn run(mut self) {
         let (mut calls, mut unwritten, known) = (Calls::default(), Calls::default(), Known::default());
-        let mut aged = BTreeSet::new();
         let mut rests = Rests::No;
         loop {
             let (now, begun) = (self.time.now(), Instant::now());
             let wake = match rests.left(now) {
                 Some(until) => Some(until),
                 None => {
-                    let pass = self.pass(now, &mut calls, &known, &mut aged);
+                    let pass = self.pass(now, &mut calls, &known);
                     match self.beside_stops(&mut unwritten, &known, pass).await {
                         Ok(Pass::Drained) => return self.release().await,
                         Ok(Pass::Wake(wake)) => {
@@ -145,6 +144,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
 
     /// Takes or keeps the lease; [`StoreError::Fenced`] when another holds it. What was called in a term that has ended is
     /// forgotten: another may have acted since.
+    ///
+    /// Rows are loaded after that. Whoever waits for them longer than the lease lasts loses it; what keeps them from being
+    /// loaded in less is the store's answer, which is the same to every replica.
     async fn hold(&self, calls: &mut Calls) -> Result<(), StoreError> {
         match self.store.hold().await? {
             Lease::Held { until } => {
@@ -169,13 +171,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     /// Looks at all rows once and performs what the planner asks for.
-    async fn pass(
-        &self,
-        now: Timestamp,
-        calls: &mut Calls,
-        known: &Known,
-        aged: &mut BTreeSet<Timestamp>,
-    ) -> Result<Pass, StoreError> {
+    async fn pass(&self, now: Timestamp, calls: &mut Calls, known: &Known) -> Result<Pass, StoreError> {
         let mode = *self.mode.borrow();
         match self.hold(calls).await {
             // Others look after what goes on.
@@ -183,8 +179,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             held => held?,
         }
         let rows = self.store.load().await?;
-        known.refresh(&rows);
-        *aged = plan::aged(&rows.runs, aged, now);
+        let aged = known.refresh(&rows, now);
         let rules = self.rules.borrow().clone();
         if self.is_drained(mode, &rows, calls) {
             return Ok(Pass::Drained);
@@ -205,7 +200,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             places: Places::Read,
             withheld: rows.withheld,
             restored_at: rows.restored_at,
-            aged: aged.clone(),
+            aged,
         };
         let (effects, wake) = plan::plan_and_wake(&snapshot, now);
         let effects = known.own_up(effects, &snapshot);
@@ -411,8 +406,10 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             Ok(committed) => return (committed.into_iter().map(Some).collect(), None),
             Err(failed) => failed,
         };
-        if changes.len() < 2 || !failed.is_of_a_row() {
-            return (vec![None; changes.len()], Some(failed));
+        match changes {
+            _ if !failed.is_of_a_row() => return (vec![None; changes.len()], Some(failed)),
+            [change] => return (vec![None], Some(change.unwritten(failed))),
+            _ => {}
         }
         let (mut each, mut failed) = (Vec::new(), None);
         for change in changes {
@@ -420,7 +417,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 Ok(committed) => each.extend(committed.into_iter().map(Some)),
                 Err(error) => {
                     each.push(None);
-                    failed = Some(error);
+                    failed = Some(change.unwritten(error));
                 }
             }
         }

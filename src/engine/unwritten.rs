@@ -57,6 +57,8 @@ struct Facts {
     made: BTreeMap<RunId, StopCause>,
     /// Runs that may be running and whose rows cannot be read, whether or not they are known from before.
     unread: BTreeSet<RunId>,
+    /// See [`Snapshot::aged`]; `None` until this replica has looked at the rows for the first time in a row.
+    aged: Option<BTreeSet<Timestamp>>,
 }
 
 impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
@@ -121,8 +123,8 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what the rows say. What is known beyond them stays known.
-    pub(super) fn refresh(&self, rows: &Rows) {
+    /// Takes what the rows say. What is known beyond them stays known. Returns [`Snapshot::aged`].
+    pub(super) fn refresh(&self, rows: &Rows, now: Timestamp) -> BTreeSet<Timestamp> {
         let facts = &mut *self.facts();
         let mut before = std::mem::take(&mut facts.going);
         for run in rows.runs.iter().filter(|run| run.may_be_running()) {
@@ -142,6 +144,7 @@ impl Known {
         facts.made.retain(|id, _| may_owe(id) || rows.unread.contains(id));
         facts.halt.clone_from(&rows.halt);
         facts.stops.clone_from(&rows.stops);
+        facts.aged.insert(plan::aged(&rows.runs, facts.aged.as_ref(), now)).clone()
     }
 
     /// Notes what became of a run, whether or not it can be written down.

@@ -77,7 +77,8 @@ pub(super) async fn deployed(
 ) -> Result<BTreeMap<DeployedKey, Deployed>, StoreError> {
     let rows: Vec<(Text, Text, Text)> = tx.rows(Statement::Deployments, &keys.iter().collect::<Vec<_>>()).await?;
     let read = |(experiment, key, body): (Text, Text, Text)| {
-        Ok(((name("deployments", &experiment)?, key.0), from_json("deployments", &body)?))
+        let row = format!("deployments, {}", experiment.0);
+        Ok(((name(&row, &experiment)?, key.0), from_json(&row, &body)?))
     };
     rows.into_iter().map(read).collect()
 }
@@ -124,7 +125,8 @@ async fn after_advance(tx: &mut Tx<'_>, made: &[&Change]) -> Result<(), StoreErr
     let mut ledgers: BTreeMap<String, Ledger> = BTreeMap::new();
     let kept: Vec<(Text, Text)> = tx.rows(Statement::Ledgers, &experiments.into_iter().collect::<Vec<_>>()).await?;
     for (experiment, body) in kept {
-        ledgers.insert(experiment.0, from_json("ledgers", &body)?);
+        let ledger = from_json(&format!("ledgers, {}", experiment.0), &body)?;
+        ledgers.insert(experiment.0, ledger);
     }
     let mut changed = BTreeSet::new();
     for (run, observation, definition, at) in noted {
@@ -144,7 +146,7 @@ fn ids(found: Vec<(Text,)>) -> BTreeSet<String> {
 }
 
 /// A row of the journal.
-fn entry<'a>(
+pub(super) fn entry<'a>(
     run: &'a Run,
     observation: &Observation,
     explained: &[Explained],

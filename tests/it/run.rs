@@ -101,7 +101,7 @@ const TRANSITIONS: &str = "
     skipped       skipped   skipped   skipped -        skipped  skipped  -        -        -        -        -
     start-asked   asked     asked     asked   -        asked    asked    -        -        -        -        -
     start-refused -         -         -       refused  -        -        -        -        -        -        -
-    start-unclear -         -         -       asked    -        -        -        -        -        -        -
+    start-unclear -         -         -       asked    asked    asked    -        -        -        -        -
     not-found     -         -         -       absent   absent   refused  -        -        -        -        -
     look-failed   -         -         -       asked    asked    refused  -        -        -        -        -
     started       -         -         -       running  running  running  -        -        -        -        -

@@ -37,24 +37,19 @@ pub const DOUBT_LOOKS: u32 = 26;
 /// How far ahead a change of the windows is looked for while a run waits; the survey is repeated by then.
 const CHANGE_HORIZON: SignedDuration = SignedDuration::from_hours(24);
 
-/// What was lost with the rows of before a restore may be of an instant somewhat after it: clocks are not alike.
-const RESTORE_MARGIN: SignedDuration = SignedDuration::from_mins(10);
+/// What was lost with the rows of before a restore may be of an instant so long after it, by a clock that is so far ahead of
+/// the one that the restore was told by. One that is behind costs looks that find nothing.
+const RESTORE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Tells whether a run that is to be started is to be looked for by its tag before, as if its first call had got no answer: it
-/// may have been started in the time of which a restored store knows nothing.
+/// may have been started in the time of which a restored store knows nothing. One that was asked for has been looked for
+/// since: a restore takes back whatever was known of those of before.
 pub fn is_looked_for_first(snapshot: &Snapshot<'_>, run: &Run) -> bool {
-    let Some(restored_at) = snapshot.restored_at else { return false };
     let of = match &run.trigger {
         Trigger::Slot { at, .. } | Trigger::Event { event_time: Some(at), .. } => (*at).min(run.opened_at),
         Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => run.opened_at,
     };
-    let looked_at = match &run.state {
-        RunState::Starting { doubt: Doubt::NotFound { looked_at }, .. } => Some(*looked_at),
-        RunState::Starting { doubt: Doubt::Refused { looked_at, .. }, .. } => *looked_at,
-        RunState::Running { .. } | RunState::Stopping { .. } => return false,
-        _ => None,
-    };
-    of <= later(restored_at, RESTORE_MARGIN) && looked_at.is_none_or(|looked_at| looked_at <= restored_at)
+    !run.may_be_running() && snapshot.restored_at.is_some_and(|restored_at| of <= later(restored_at, RESTORE_MARGIN))
 }
 
 /// Whether a run begins in this pass.
@@ -298,13 +293,18 @@ pub(super) fn is_fresh(snapshot: &Snapshot<'_>, read_at: Timestamp, good_for: Si
 }
 
 /// Returns when what is known for some runs was read, as far as that lies in the future, or was among `before`: the clock was
-/// set back since, and when it comes there again nothing else tells how old that is.
-pub fn aged(runs: &[Run], before: &BTreeSet<Timestamp>, now: Timestamp) -> BTreeSet<Timestamp> {
+/// set back since, and when it comes there again nothing else tells how old that is. All of it where there is no `before`,
+/// because this process has never looked at them: another one read that, and how the clock went since nobody knows.
+pub fn aged(runs: &[Run], before: Option<&BTreeSet<Timestamp>>, now: Timestamp) -> BTreeSet<Timestamp> {
     let read = |run: &Run| {
         let template = run.facts.as_ref().map(|facts| facts.read_at);
         [template, run.place_facts.as_ref().map(|facts| facts.read_at)]
     };
-    runs.iter().flat_map(read).flatten().filter(|at| *at > now || before.contains(at)).collect()
+    runs.iter()
+        .flat_map(read)
+        .flatten()
+        .filter(|at| *at > now || before.is_none_or(|before| before.contains(at)))
+        .collect()
 }
 
 /// Tells whether the template that the configuration names was read for a run, not too long ago.

@@ -66,7 +66,8 @@ pub enum Observation {
         /// When to try again.
         retry_at: Timestamp,
     },
-    /// StartExperiment failed in a way that leaves its effect open.
+    /// StartExperiment failed in a way that leaves its effect open; or the rows were taken back from a backup, and what was
+    /// asked since is not known.
     StartUnclear {
         /// How.
         class: FailureClass,

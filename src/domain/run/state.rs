@@ -199,8 +199,10 @@ impl StartKnown {
             (O::StartRefused { class, message, retry_at }, Doubt::Unanswered { .. }) => {
                 Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at: None }
             }
-            (O::StartUnclear { look_at, .. }, Doubt::Unanswered { .. }) => {
+            // Of a restored store that holds whatever was known before, and looks of before say nothing.
+            (O::StartUnclear { look_at, .. }, _) => {
                 self.is_unclear();
+                self.looks = 0;
                 Doubt::Unanswered { look_at: *look_at, failed: 0 }
             }
             (O::LookFailed { look_at, .. }, &Doubt::Unanswered { failed, .. }) => {

@@ -37,6 +37,8 @@ pub struct Postgres {
     pool: PgPool,
     seat: Seat,
     hosts: open::Hosts,
+    /// Whose turn it is to look for the host that takes writes, and what the last one was answered who found none.
+    looking: tokio::sync::Mutex<Option<String>>,
 }
 
 /// A connection that is closed unless it is given back: in the middle of something it is of no use to anybody.
@@ -87,13 +89,25 @@ impl Postgres {
             Err(error @ sqlx::Error::PoolClosed) => return Err(error),
             // Another host may take writes by now, or another password be asked for; and a pool does not say what is wrong.
             Err(_) => {
-                let (options, _found) = self.hosts.primary(&[]).await?;
-                self.pool.set_connect_options(options);
+                self.find_primary().await?;
                 self.pool.acquire().await
             }
             acquired => acquired,
         };
         acquired.map(|connection| Connection(Some(connection)))
+    }
+
+    /// Looks for the host that takes writes. Only one looks at a time: a server that is too busy has enough to do, and what
+    /// is found or not holds for all who wait.
+    async fn find_primary(&self) -> Result<(), sqlx::Error> {
+        let Ok(mut refusal) = self.looking.try_lock() else {
+            let refusal = self.looking.lock().await.clone();
+            return refusal.map_or(Ok(()), |refusal| Err(sqlx::Error::Io(std::io::Error::other(refusal))));
+        };
+        let found = self.hosts.primary(&[]).await;
+        *refusal = found.as_ref().err().map(ToString::to_string);
+        self.pool.set_connect_options(found?.0);
+        Ok(())
     }
 }
 

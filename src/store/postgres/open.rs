@@ -153,7 +153,7 @@ impl Postgres {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             format!("{}/{}", host.trim(), std::process::id())
         });
-        Self { pool, seat: Seat::new(replica), hosts }
+        Self { pool, seat: Seat::new(replica), hosts, looking: tokio::sync::Mutex::default() }
     }
 }
 

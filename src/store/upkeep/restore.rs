@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tempfile::NamedTempFile;
 
 use super::{
@@ -20,13 +20,19 @@ use super::{
 };
 use crate::{
     config::settings,
+    domain::{
+        fis::FailureClass,
+        run::{Observation, RunState},
+    },
+    engine::ports::StoreError,
     store::{
-        OpenError,
+        OpenError, changes,
         open::{DATABASE_FILE, RESTORE_PREFIX, lock},
         postgres::{self, lease::LEASE},
-        rows::write_failed,
+        rows::{read_failed, run, run_columns, to_json, write_failed},
         schema::{self, SCHEMA},
         sqlite,
+        statement::Statement,
     },
 };
 
@@ -61,13 +67,11 @@ pub async fn restore(
     if let Some(path) = &state.postgres.is_none().then(|| state.directory.join(DATABASE_FILE)) {
         is_free(path, existing).await?;
     }
-    let staged = stage(from, &state.directory, now, told).await?;
+    let (staged, known_until) = stage(from, &state.directory, now, told).await?;
     let mut snapshot = Snapshot::of_file(staged.path()).await?;
     let failed = UpkeepError::store(&from.display().to_string());
     let open = "SELECT COUNT(*) FROM runs WHERE phase IN ('starting', 'running', 'stopping')";
     let (may_be_running,): (i64,) = snapshot.row(open.to_owned()).await.map_err(&failed)?;
-    let newest = "SELECT MAX(at_us) FROM journal";
-    let (known_until,): (Option<i64>,) = snapshot.row(newest.to_owned()).await.map_err(&failed)?;
     let (rows, aside) = match &state.postgres {
         None => {
             let rows = snapshot.counts().await?;
@@ -84,14 +88,20 @@ pub async fn restore(
     Ok(Restored {
         store: shown(state),
         rows,
-        known_until: known_until.and_then(|us| Timestamp::from_microsecond(us).ok()),
+        known_until,
         may_be_running: u64::try_from(may_be_running).unwrap_or_default(),
         aside,
     })
 }
 
-/// Copies a backup beside the store, brings the copy up to date, and refuses one that is not sound.
-async fn stage(from: &Path, directory: &Path, now: Timestamp, told: Told<'_>) -> Result<NamedTempFile, UpkeepError> {
+/// Copies a backup beside the store, brings the copy up to date, and refuses one that is not sound. Returns how far it knows,
+/// too.
+async fn stage(
+    from: &Path,
+    directory: &Path,
+    now: Timestamp,
+    told: Told<'_>,
+) -> Result<(NamedTempFile, Option<Timestamp>), UpkeepError> {
     let length = from.metadata().map_err(UpkeepError::file("read", from))?.len();
     if length == 0 {
         return Err(UpkeepError::NotAStore { store: from.display().to_string() });
@@ -110,19 +120,48 @@ async fn stage(from: &Path, directory: &Path, now: Timestamp, told: Told<'_>) ->
         let hint = "the program that made it takes it back";
         return Err(UpkeepError::Schema { store, version, hint });
     }
+    let failed = UpkeepError::store(&store);
     let updated = schema::sqlite().run_direct(None, &mut connection, false).await;
     updated.map_err(|source| OpenError::Migrate { store, source })?;
-    sqlx::query("UPDATE schema SET restored_at_us = ?1")
-        .bind(now.as_microsecond())
-        .execute(&mut connection)
-        .await
-        .map_err(sqlite::failed(from))?;
+    let newest = sqlx::query_scalar("SELECT MAX(at_us) FROM journal").fetch_one(&mut connection).await;
+    let newest: Option<i64> = newest.map_err(sqlite::failed(from))?;
+    let known_until = newest.and_then(|us| Timestamp::from_microsecond(us).ok());
+    note(&mut connection, known_until.map_or(now, |known| known.max(now))).await.map_err(failed)?;
     connection.close().await.map_err(sqlite::failed(from))?;
     let report = file_at(staged.path(), told).await?;
     match report.findings.into_iter().next() {
-        None => Ok(staged),
+        None => Ok((staged, known_until)),
         Some(first) => Err(UpkeepError::Unsound { path: from.to_owned(), count: report.count, first }),
     }
+}
+
+/// Notes in a copy that it is taken back at an instant, which is none before what it knows of, though our clock may be behind;
+/// and of each run that was to be started that nobody knows what was asked since, so that it is looked for first, whatever
+/// a look of before has found.
+async fn note(connection: &mut SqliteConnection, at: Timestamp) -> Result<(), StoreError> {
+    let noted = sqlx::query("UPDATE schema SET restored_at_us = ?1").bind(at.as_microsecond());
+    noted.execute(&mut *connection).await.map_err(write_failed)?;
+    let starting = sqlx::query_scalar("SELECT body FROM runs WHERE phase = 'starting'");
+    let bodies: Vec<String> = starting.fetch_all(&mut *connection).await.map_err(read_failed)?;
+    for body in bodies {
+        // One that cannot be read is found by the check that follows.
+        let Ok(run) = run(&body) else { continue };
+        let RunState::Starting { asked_at, .. } = &run.state else { continue };
+        let unclear = Observation::StartUnclear {
+            class: FailureClass::Unreadable,
+            message: "the store was taken back from a backup".to_owned(),
+            look_at: *asked_at,
+        };
+        let Ok(run) = run.apply(&unclear, at) else { continue };
+        let (row, entry) = ([run_columns(&run, at)?], [changes::entry(&run, &unclear, &[], at)?]);
+        for (statement, rows) in
+            [(Statement::Advance, to_json("runs", &row)?), (Statement::Append, to_json("journal", &entry)?)]
+        {
+            let query = sqlx::query(sqlite::statements::sql(statement)).bind(rows);
+            query.execute(&mut *connection).await.map_err(write_failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to replace a file that has rows, unless that was said.

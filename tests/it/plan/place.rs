@@ -80,21 +80,28 @@ fn facts_of_a_place_are_good_for_a_short_time_and_for_that_place_only() {
 fn what_was_read_of_a_place_in_the_future_is_never_good() {
     let mut world = due(1);
     world.runs[0] = probed(&world.runs[0], t("10:04:00"), fine(&Place::default()));
-    let set_back = plan::aged(&world.runs, &BTreeSet::new(), t(DUE));
+    let set_back = plan::aged(&world.runs, Some(&BTreeSet::new()), t(DUE));
     assert_eq!(set_back, [t("10:04:00")].into());
     let later = t("10:04:10");
-    assert_eq!(plan::aged(&world.runs, &BTreeSet::new(), later), BTreeSet::new(), "it was never seen in the future");
+    assert_eq!(
+        plan::aged(&world.runs, Some(&BTreeSet::new()), later),
+        BTreeSet::new(),
+        "it was never seen in the future"
+    );
     check(&world, "10:04:10", &["A start EXT1"]);
-    world.aged = plan::aged(&world.runs, &set_back, later);
+    world.aged = plan::aged(&world.runs, Some(&set_back), later);
     check(&world, "10:04:10", &["A ask of the place"]);
     // Once it is read anew nothing is left of it.
     world.runs[0] = probed(&world.runs[0], later, fine(&Place::default()));
-    assert_eq!(plan::aged(&world.runs, &set_back, later), BTreeSet::new());
+    assert_eq!(plan::aged(&world.runs, Some(&set_back), later), BTreeSet::new());
     check(&world, "10:04:10", &["A start EXT1"]);
     // So with a template.
     world.runs[0] = probed(&read(slot_run("09:59:00"), "10:04:00", 600), later, fine(&Place::default()));
-    world.aged = plan::aged(&world.runs, &set_back, later);
+    world.aged = plan::aged(&world.runs, Some(&set_back), later);
     check(&world, "10:04:10", &["A read template"]);
+    // What another process has read is of a time that nobody knows.
+    world.aged = plan::aged(&world.runs, None, later);
+    assert_eq!(world.aged, [t("10:04:00"), later].into());
 }
 
 #[test]

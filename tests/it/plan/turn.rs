@@ -6,6 +6,7 @@ use firedrill::domain::{
     experiment::{Experiment, Group, Limits, MAX_QUEUED, Overlap, Targets},
     ids::Name,
     ledger::Ledger,
+    plan,
     run::{Conflict, HoldReason, Observation, Run, RunState, RunTimes, Trigger},
     template::TargetFacts,
 };
@@ -69,6 +70,15 @@ fn overlap_says_what_happens_to_a_run_that_meets_another() {
     check(&met(Overlap::QueueAll), "10:05:00", &[busy]);
     check(&met(Overlap::StopOther), "10:05:00", &[busy]);
     check(&met(Overlap::Allow), "10:05:00", &["B start EXT1"]);
+}
+
+#[test]
+fn nothing_makes_room_for_a_run_whose_template_nobody_has_read() {
+    let world = World { runs: vec![running_at("09:50:00"), slot_run("10:05:00")], ..met(Overlap::StopOther) };
+    check(&world, "10:05:00", &["B read template"]);
+    let explained = plan::explain(&world.snapshot(), &world.runs[1], t("10:05:00"));
+    let refuses: Vec<_> = explained.iter().filter(|rule| !rule.passes).map(|rule| rule.rule.as_str()).collect();
+    assert_eq!(refuses[..1], ["template"], "{explained:?}");
 }
 
 #[test]

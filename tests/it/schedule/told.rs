@@ -1,9 +1,6 @@
 //! What the log says of slots that a clock change touched: once, when the run is opened.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use firedrill::{
     daemon::witness::Teller,
@@ -20,23 +17,10 @@ use tokio::sync::{Notify, watch};
 
 use super::{at, cron};
 use crate::support::{
+    log::Lines,
     runs::name,
     world::{World, experiment, opened_at},
 };
-
-/// Lines of a log, kept.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panics with it").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 fn teller(rules: Rules) -> Teller {
     let status = Status {
@@ -68,22 +52,17 @@ fn told(expression: &str, zone: &str, gaps: Gaps, from: &str, until: &str) -> Ve
     let mut world = world.with_cursor("nightly", from);
     let teller = teller(world.rules.clone());
     let lines = Lines::default();
-    let kept = lines.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(move || kept.clone()).finish();
-    tracing::subscriber::with_default(subscriber, || {
-        let mut slot = at(from);
-        while let Some(next) = schedule.next_after(slot).filter(|next| next.at <= at(until)) {
-            slot = next.at;
-            for run in opened_at(&mut world, &slot.to_string()) {
-                teller.committed(&run, &Observation::Opened, slot);
-                // A later change of the same run says nothing more.
-                teller.committed(&Run { revision: 1, ..run }, &Observation::Opened, slot);
-            }
+    let _kept = lines.kept();
+    let mut slot = at(from);
+    while let Some(next) = schedule.next_after(slot).filter(|next| next.at <= at(until)) {
+        slot = next.at;
+        for run in opened_at(&mut world, &slot.to_string()) {
+            teller.committed(&run, &Observation::Opened, slot);
+            // A later change of the same run says nothing more.
+            teller.committed(&Run { revision: 1, ..run }, &Observation::Opened, slot);
         }
-    });
-    let text = String::from_utf8(lines.0.lock().expect("nobody panics with it").clone()).expect("text");
-    text.lines().filter_map(|line| line.split_once("dst=").map(|(_, words)| words.to_owned())).collect()
+    }
+    lines.taken().lines().filter_map(|line| line.split_once("dst=").map(|(_, words)| words.to_owned())).collect()
 }
 
 #[test]

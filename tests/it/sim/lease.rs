@@ -50,6 +50,8 @@ pub struct Seat {
     pub number: u64,
     /// Which replica's it is.
     pub replica: usize,
+    /// When it came up.
+    pub since: u64,
 }
 
 /// Who held the lease from when on.

@@ -243,10 +243,10 @@ fn misread_window(nature: &Nature, mut window: Window) -> Window {
 }
 
 /// Worlds within which a bug has to be noticed.
-const WORLDS: u64 = 2_000;
+pub const WORLDS: u64 = 2_000;
 
 /// Finds the first seed whose world breaks one of the promises.
-pub fn first_broken(bug: Bug, breaks: &[&str]) -> Option<(u64, String)> {
+fn first_broken(bug: Bug, breaks: &[&str]) -> Option<(u64, String)> {
     (0..WORLDS).find_map(|seed| {
         let life = live(&Recipe { bug, ..Recipe::of(seed) }, Timeline::Dropped);
         Some((seed, life.broken.into_iter().find(|told| breaks.contains(&shrink::promise(told)))?))

@@ -313,7 +313,7 @@ impl World {
             return;
         }
         self.seats += 1;
-        let seat = Seat { number: self.seats, replica: number };
+        let seat = Seat { number: self.seats, replica: number, since: now };
         replica.ring();
         replica.follows = newest;
         replica.reads(&self.nature, &self.history[newest].1);
@@ -438,6 +438,11 @@ impl World {
         for (n, term) in terms.iter().enumerate() {
             let next = terms.get(n + 1).map_or(u64::MAX, |next| next.from);
             all.push((term.from, term.from + TAKES_OVER_MS));
+            let of_it = |o: &&Outage| o.why == Why::Down && o.replica == term.seat.replica;
+            if outages.iter().filter(of_it).any(|o| term.seat.since < o.from && o.from < term.from) {
+                // What it had asked for arrived when it was gone: nobody is there who could stop anything.
+                all.push((term.from, next.saturating_add(TAKES_OVER_MS)));
+            }
             if let Some(released) = term.released {
                 all.push((released, next.saturating_add(TAKES_OVER_MS)));
             }

@@ -105,8 +105,10 @@ pub fn marked(timeline: &[String], broken: &[String]) -> String {
 #[test]
 fn failing_seed_shrinks_to_what_matters_and_its_command_replays_it() {
     let bug = Bug::HaltForgotten;
-    let seed = planted::first_broken(bug, &["halt"]).map(|(seed, _)| seed).expect("a world that notices");
-    let whole = Recipe { bug, ..Recipe::of(seed) }.spelt_out();
+    // Among several replicas it may take a slow way, and all that comes with it, to keep one of them from what is forgotten.
+    let worlds = (0..planted::WORLDS).map(|seed| Recipe { bug, ..Recipe::of(seed) }.spelt_out());
+    let mut alone = worlds.filter(|world| world.replicas == Some(1));
+    let whole = alone.find(|world| breaks(world, "halt")).expect("a world that notices");
     let least = shrink(whole.clone(), "halt");
     let many = whole.happenings.as_ref().map_or(0, BTreeSet::len);
     let few = least.happenings.as_ref().map_or(0, BTreeSet::len);

@@ -11,8 +11,9 @@ use firedrill::{
 
 use jiff::SignedDuration;
 
-use super::{AT, advance, arrival, commit, quarantined, record, rows, shown_of_databases, skip, stored};
+use super::{AT, advance, arrival, commit, empty, quarantined, record, rows, shown_of_databases, skip, stored};
 use crate::support::{
+    log::Lines,
     runs::name,
     world::{event_run, facts, read, slot_run, t, trigger},
 };
@@ -26,6 +27,14 @@ fn told(journal: &[JournalEntry]) -> Vec<&'static str> {
 
 async fn request(store: &SqlStore, run: &Run) {
     store.request_runs(vec![run.clone()]).await.expect("a write");
+}
+
+/// Records a run that ended at an instant.
+async fn ends(store: &SqlStore, run: &Run, at: &str) {
+    request(store, run).await;
+    let (_, change) = advance(run, skip());
+    let Change::Advance { run, observation, journal, definition, explained, .. } = change else { panic!("an advance") };
+    commit(store, Change::Advance { run, observation, journal, definition, explained, at: t(at) }).await;
 }
 
 async fn journal_tells_everything_in_order_but_polls_without_news(store: &SqlStore) {
@@ -134,12 +143,7 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs(store: &SqlStore)
 async fn pruning_keeps_no_more_finished_runs_than_it_is_told(store: &SqlStore) {
     let runs = ["09:00:00", "09:10:00", "09:20:00", "09:30:00"].map(slot_run);
     for (run, at) in runs.iter().zip(["10:01:00", "10:02:00", "10:02:00"]) {
-        request(store, run).await;
-        let (_, change) = advance(run, skip());
-        let Change::Advance { run, observation, journal, definition, explained, .. } = change else {
-            panic!("an advance")
-        };
-        commit(store, Change::Advance { run, observation, journal, definition, explained, at: t(at) }).await;
+        ends(store, run, at).await;
     }
     request(store, &runs[3]).await;
     let kept = async |most| {
@@ -158,12 +162,7 @@ async fn pruning_keeps_no_more_finished_runs_than_it_is_told(store: &SqlStore) {
 async fn pruning_keeps_what_a_courier_has_not_carried_up_to_twice_as_much(store: &SqlStore) {
     let runs = ["09:00:00", "09:10:00", "09:20:00", "09:30:00", "09:40:00"].map(slot_run);
     for (run, at) in runs.iter().zip(["10:01:00", "10:02:00", "10:03:00", "10:04:00", "10:05:00"]) {
-        request(store, run).await;
-        let (_, change) = advance(run, skip());
-        let Change::Advance { run, observation, journal, definition, explained, .. } = change else {
-            panic!("an advance")
-        };
-        commit(store, Change::Advance { run, observation, journal, definition, explained, at: t(at) }).await;
+        ends(store, run, at).await;
     }
     let kept = async |now, most, couriers: &[&str]| {
         store.prune(t(now), HISTORY, most, couriers).await.expect("a write");
@@ -211,4 +210,24 @@ shown_of_databases! {
     pruning_keeps_no_more_finished_runs_than_it_is_told
     pruning_keeps_what_a_courier_has_not_carried_up_to_twice_as_much
     pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once
+}
+
+#[tokio::test]
+async fn what_no_courier_has_carried_is_never_deleted_without_a_word() {
+    let (_folder, store) = empty().await;
+    for (slot, at) in [("09:00:00", "10:01:00"), ("09:10:00", "10:02:00"), ("09:20:00", "10:03:00")] {
+        ends(&store, &slot_run(slot), at).await;
+    }
+    let log = Lines::default();
+    let _kept = log.kept();
+    let said = async |most, couriers: &[&str]| {
+        store.prune(t("10:04:00"), HISTORY, most, couriers).await.expect("a write");
+        log.taken()
+    };
+    assert_eq!(said(2, &["bus"]).await, "");
+    let warning = said(1, &["bus"]).await;
+    assert!(warning.contains("WARN") && warning.contains("runs beyond twice `history_runs` are deleted"), "{warning}");
+    // Two entries of its journal and the run itself.
+    assert!(warning.contains("rows=3"), "{warning}");
+    assert_eq!(said(1, &[]).await, "", "what was carried goes as it should");
 }

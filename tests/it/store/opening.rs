@@ -16,8 +16,11 @@ use firedrill::{
 };
 use sqlx::{Connection, SqliteConnection};
 
-use super::{AT, advance, commit, empty, rows, stored};
-use crate::support::world::{facts, halt, halting, slot_run, t};
+use super::{AT, advance, commit, empty, failing::Working, rows, stored};
+use crate::support::{
+    soon,
+    world::{facts, halt, halting, read, slot_run, t},
+};
 
 /// Checks that a folder is not opened, and why.
 async fn check(folder: &Path, expected: fn(&OpenError) -> bool) {
@@ -169,4 +172,18 @@ async fn folder_that_cannot_be_made_is_named() {
     std::fs::write(&file, "").expect("a file");
     let refused = SqlStore::open(&file.join("state")).await.expect_err("a refusal");
     assert!(refused.to_string().ends_with("file/state`"), "{refused}");
+}
+
+/// The clock may have been set back while nobody was there: then what looks young is old.
+#[tokio::test]
+async fn nothing_starts_by_what_a_process_of_before_has_read() {
+    let (_folder, store) = empty().await;
+    let run = read(slot_run(AT), AT, 600);
+    store.request_runs(vec![run.clone()]).await.expect("a write");
+    let working = Working::on(store, Vec::new());
+    let runs = async || working.store.run(&run.id).await.ok()?.filter(|run| run.fis.is_some());
+    soon("a start", runs).await;
+    let journal = working.store.journal(&run.id).await.expect("a journal");
+    let told: Vec<&str> = journal.iter().map(|entry| entry.observation.as_str()).collect();
+    assert_eq!(told[..5], ["opened", "template-read", "probed", "start-asked", "started"]);
 }

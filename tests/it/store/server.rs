@@ -1,6 +1,6 @@
 //! A store on a server: opened once by many, encrypted, with a password of its own, and honest about what it cannot do.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{error::Error, fs, os::unix::fs::symlink};
 
 use firedrill::{
     domain::plan::Halting,
@@ -91,6 +91,35 @@ async fn change_that_fails_half_way_leaves_nothing_and_is_refused_as_such() {
     // What is too long for an index is the row's fault too.
     let long: String = (0..4_000_u32).map(|n| char::from_u32(0x4e00 + n * 5).expect("a character")).collect();
     refused(record(&store, arrival("deploy", &long, Vec::new())).await.map(|_| ()));
+}
+
+/// What takes connections and never says a word costs each who asks one wait, and is looked at by one of them.
+#[tokio::test]
+async fn server_that_does_not_answer_is_not_asked_by_everybody_at_once() {
+    let port = Postgres::free_port();
+    let mut server = Postgres::with(&[], Some(port));
+    server.database("busy");
+    let url = format!("postgres://postgres@127.0.0.1:{port}/busy?sslmode=disable");
+    let (_folder, state) = at(&url, "one");
+    let store = SqlStore::open_at(&state).await.expect("a store");
+    server.end();
+    let silent = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("the port");
+    let asked = futures_util::future::join_all((0..20).map(|_| store.load()));
+    let mut taken = Vec::new();
+    let mut asked = std::pin::pin!(asked);
+    let refused = loop {
+        tokio::select! {
+            biased;
+            Ok(connection) = silent.accept() => taken.push(connection),
+            refused = &mut asked => break refused,
+        }
+    };
+    for refused in refused {
+        let refused = refused.expect_err("nobody answers");
+        assert!(refused.source().is_some_and(|cause| cause.to_string().contains("timed out")), "{refused:?}");
+    }
+    // As many as there may be connections, and the look.
+    assert!(taken.len() <= 7, "{} connections", taken.len());
 }
 
 #[tokio::test]

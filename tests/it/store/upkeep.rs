@@ -8,9 +8,9 @@ use std::{
 use firedrill::{
     config::settings::State,
     domain::{
-        fis::FisStatus,
+        fis::{FailureClass, FisStatus},
         plan::{HaltRunning, Pause, Pausing},
-        run::{Adopted, Observation, Run},
+        run::{Adopted, Doubt, Observation, Run, RunState},
     },
     engine::ports::{EventRow, Store},
     store::{
@@ -330,4 +330,43 @@ async fn file_that_is_replaced_is_kept_whole_and_its_log_never_meets_another_fil
     let restored = restore(&state, &file, Existing::Replace, t("12:00:00"), &|_| {}).await.expect("a restore");
     assert_eq!(dump(&path).await, saved);
     assert_eq!(std::fs::read_to_string(restored.aside.expect("what was there")).expect("a file"), garbage);
+}
+
+#[tokio::test]
+async fn nothing_that_was_known_of_a_start_before_its_backup_is_believed_after_a_restore() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = on_disk(folder.path());
+    let store = SqlStore::open_at(&state).await.expect("a store");
+    let class = FailureClass::Throttled;
+    let refused = Observation::StartRefused { class, message: String::new(), retry_at: t(AT) };
+    let asked = || start()[1].clone();
+    let nothing = || Observation::NotFound;
+    for (slot, observations) in [
+        ("09:10:00", vec![asked(), nothing()]),
+        ("09:20:00", vec![asked(), nothing(), asked(), refused.clone(), nothing()]),
+        ("09:30:00", vec![asked(), refused]),
+        ("09:40:00", vec![]),
+    ] {
+        store.request_runs(vec![slot_run(slot)]).await.expect("a write");
+        goes(&store, slot_run(slot), observations).await;
+    }
+    let file = folder.path().join("a.db");
+    backup(&state, &file, Existing::Refuse, &|_| {}).await.expect("a backup");
+    store.close().await;
+    drop(store);
+
+    // The clock of the restore is far behind.
+    let restored = restore(&state, &file, Existing::Replace, t("03:00:00"), &|_| {}).await.expect("a restore");
+    assert_eq!((restored.known_until, restored.may_be_running), (Some(t(AT)), 3));
+    assert_eq!(checked(&state).await.findings, [], "the journal tells of it");
+    let store = SqlStore::open_at(&state).await.expect("a store");
+    let rows = store.load().await.expect("rows");
+    assert_eq!(rows.restored_at, Some(t(AT)), "no earlier than what it knows of");
+    let [starting @ .., waiting] = &rows.runs[..] else { panic!("{:?}", rows.runs) };
+    for run in starting {
+        let RunState::Starting { doubt, looks, unclear_at, asked_at, .. } = &run.state else { panic!("{run:?}") };
+        assert_eq!((doubt, looks), (&Doubt::Unanswered { look_at: *asked_at, failed: 0 }, &0));
+        assert_eq!(unclear_at, &Some(*asked_at), "so many looks are to find nothing before it is given up");
+    }
+    assert_eq!(waiting.state, RunState::Requested);
 }

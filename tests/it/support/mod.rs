@@ -6,6 +6,7 @@ pub mod agent;
 pub mod chance;
 pub mod disk;
 pub mod keys;
+pub mod log;
 pub mod moto;
 pub mod otlp;
 pub mod postgres;

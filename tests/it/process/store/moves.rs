@@ -4,7 +4,13 @@ use firedrill::domain::run::Run;
 use serde_json::Value;
 
 use super::{exits, is_running, tables};
-use crate::support::{agent::Home, eventually, postgres::Postgres, stage::Stage};
+use crate::support::{
+    PATIENCE,
+    agent::{Agent, Home},
+    eventually,
+    postgres::Postgres,
+    stage::Stage,
+};
 
 /// Every run as the command line tells of it.
 fn runs(home: &Home) -> Vec<Run> {
@@ -55,4 +61,50 @@ fn store_moves_to_postgres_and_the_agent_goes_on() {
     exits(&home.run(&["store", "backup", &back]), 0, "3 runs");
     exits(&home.run(&["store", "check", &back]), 0, "is sound: 3 runs");
     assert_eq!(agent.terminate(), 0);
+}
+
+/// Reads a set of signals that the system keeps of a process.
+fn signals(process: &Agent, set: &str) -> u64 {
+    let status = process.told_by_system("status");
+    let line = status.lines().find_map(|line| line.strip_prefix(set)).expect("a set");
+    u64::from_str_radix(line.trim(), 16).expect("a number")
+}
+
+#[test]
+fn restore_can_be_ended_up_to_its_last_step_which_is_waited_for() {
+    let server = Postgres::start();
+    let home = Home::new("http://127.0.0.1:9", "");
+    assert_eq!(home.agent().terminate(), 0);
+    let file = home.path().join("moves.db").display().to_string();
+    exits(&home.run(&["store", "backup", &file]), 0, "0 runs");
+    home.configure(&format!("state = \"{}\"\n", server.database("moved")));
+    exits(&home.run(&["store", "migrate"]), 0, "has schema 8 now");
+
+    // The server says nothing, so nothing is done yet.
+    server.signal("STOP");
+    let mut restore = home.spawned(home.command(&["store", "restore", &file]));
+    let (interrupt, terminate) = (1 << 1, 1 << 14);
+    eventually("somebody who hears of it", || (signals(&restore, "SigCgt:") & interrupt != 0).then_some(()));
+    restore.signal("INT");
+    assert_eq!(restore.ends(PATIENCE).code(), Some(1));
+    home.wait_for_log("ended before it was done: nothing was kept");
+    server.signal("CONT");
+
+    // The server does not acknowledge, and nobody could say whether it was done.
+    let synchronous = |change: &str| {
+        server.sql("postgres", &format!("ALTER SYSTEM {change}"));
+        server.sql("postgres", "SELECT pg_reload_conf()");
+    };
+    synchronous("SET synchronous_standby_names = 'nobody'");
+    let mut restore = home.spawned(home.command(&["store", "restore", &file]));
+    let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    eventually("the last step", || (server.sql("moved", waits) == "1").then_some(()));
+    for signal in ["INT", "TERM"] {
+        restore.signal(signal);
+    }
+    let taken = || (signals(&restore, "ShdPnd:") & (interrupt | terminate) == 0).then_some(());
+    eventually("somebody who hears of it", taken);
+    synchronous("RESET synchronous_standby_names");
+    assert_eq!(restore.ends(PATIENCE).code(), Some(0));
+    home.wait_for_log("has what was in");
 }

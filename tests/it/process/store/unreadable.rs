@@ -1,6 +1,10 @@
 //! An agent whose store has a row that it cannot read: it says so, and what it knows of it goes on looking after.
 
-use firedrill::domain::{fis::FisStatus, run::Run};
+use firedrill::domain::{
+    fis::FisStatus,
+    outcome::Outcome,
+    run::{Run, RunState},
+};
 use serde_json::Value;
 
 use super::{exits, is_running, tables};
@@ -29,6 +33,7 @@ fn row_of_one_experiment_holds_up_that_one_and_halts_and_stops_go_on() {
     disk::execute(&home, "UPDATE pauses SET body = '{'");
     told(&home, "pauses, quick");
     exits(&home.run(&["store", "check"]), 8, "pauses");
+    exits(&home.run(&["plan"]), 8, "`pauses, quick` cannot be read; `firedrill store check` names all such rows");
     home.json(&["start", "quick"]);
     // Another experiment starts beside it, which takes more than one pass.
     exits(&home.run(&["stop", slow.id.as_str()]), 0, "is being stopped");
@@ -95,5 +100,26 @@ fn run_that_cannot_be_read_any_more_is_stopped_where_it_is_known_and_told_where_
     said("neither watched nor stopped, end them in FIS");
     disk::execute(&home, "UPDATE runs SET body = substr(body, 2)");
     eventually("the end of what ran", || over(&home, &slow));
+    assert_eq!(agent.terminate(), 0);
+}
+
+#[test]
+fn end_that_cannot_be_written_is_told_and_written_when_the_row_in_its_way_can_be_read() {
+    let stage = Stage::start(600.0);
+    let home = Home::new(&stage.url(), &tables(&stage));
+    let agent = home.agent();
+    home.json(&["start", "slow"]);
+    let slow = home.wait_for("a run", is_running);
+    disk::execute(&home, "REPLACE INTO ledgers VALUES ('slow', '{')");
+    exits(&home.run(&["stop", slow.id.as_str()]), 0, "is being stopped");
+    let words = format!("run {} is finished, which cannot be written", slow.id);
+    let said =
+        || home.json(&["status"])["store_failure"].as_str().filter(|said| said.contains(&words)).map(str::to_owned);
+    let said = eventually("a word about the end", said);
+    assert!(said.contains("the store's row `ledgers, slow` cannot be read; `firedrill store check` names"), "{said}");
+    assert!(over(&home, &slow).is_none());
+    disk::execute(&home, "DELETE FROM ledgers");
+    let end = eventually("the end", || over(&home, &slow));
+    let RunState::Finished { outcome: Outcome::Stopped { .. }, .. } = end.state else { panic!("{end:?}") };
     assert_eq!(agent.terminate(), 0);
 }
