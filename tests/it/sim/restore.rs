@@ -6,9 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firedrill::domain::{
-    ids::RunId,
-    run::{Adopted, Observation, Run, Trigger, WindowRule},
+use firedrill::{
+    domain::{
+        fis::FailureClass,
+        ids::RunId,
+        run::{Adopted, JournalEntry, Observation, Run, RunState, Trigger, WindowRule},
+    },
+    engine::ports::Journaled,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -27,7 +31,7 @@ use crate::support::chance::Chance;
 const FIRST_REQUEST: u64 = 200;
 
 /// Runs of slots and events up to so long after the restore are looked for by their tag first.
-const LOOKED_FOR: SignedDuration = SignedDuration::from_mins(10);
+const LOOKED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// What was kept in a backup, with what the world knew then that was promised.
 pub struct Backup {
@@ -108,7 +112,9 @@ impl World {
             let before = std::mem::replace(now, tables);
             (now.lease, now.faults, now.broken, now.torn) = (before.lease, before.faults, before.broken, before.torn);
             now.mend_all(at);
-            now.restored_at = (now.bug != Bug::RestoreNotNoted).then_some(wall);
+            if now.bug != Bug::RestoreNotNoted {
+                now.note_restore(wall, at);
+            }
         });
         self.store.crash();
         self.fis.with(|state| {
@@ -121,6 +127,25 @@ impl World {
         }
         self.nature.say(|| format!("-- the store is as it was at {from} ms"));
         self.restart();
+    }
+}
+
+impl Tables {
+    /// Notes that they are taken back when the clock shows an instant, and of each run that was to be started that nobody knows
+    /// what was asked since.
+    fn note_restore(&mut self, wall: Timestamp, ms: u64) {
+        let newest = self.journal.iter().map(|(_, entry)| entry.at).max();
+        let at = newest.map_or(wall, |newest| newest.max(wall));
+        self.restored_at = Some(at);
+        for run in self.open().cloned().collect::<Vec<_>>() {
+            let RunState::Starting { asked_at: look_at, .. } = run.state else { continue };
+            let message = "the store was taken back".to_owned();
+            let observation = Observation::StartUnclear { class: FailureClass::Unreadable, message, look_at };
+            let id = run.id.clone();
+            let Ok(run) = run.apply(&observation, at) else { continue };
+            let entry = JournalEntry { seq: 0, at, run: id, observation, explained: Vec::new() };
+            self.advance(run, entry, Journaled::Yes, None, ms);
+        }
     }
 }
 

@@ -449,7 +449,7 @@ impl Tables {
         }
     }
 
-    fn advance(
+    pub(super) fn advance(
         &mut self,
         run: Run,
         entry: JournalEntry,
