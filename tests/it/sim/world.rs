@@ -287,6 +287,17 @@ impl World {
         &self.history[self.history.len() - 1].1
     }
 
+    /// Somebody changes the configuration.
+    fn change_rules(&mut self) {
+        let rules = self.newest().clone();
+        let at = self.nature.now();
+        let mut changed = self.nature.draw(|c| scenario::changed(c, &rules, at));
+        if self.fis.with(|state| !state.served.is_empty()) && self.nature.draw(|c| c.one_in(2)) {
+            self.nature.draw(|c| policies::demanded(c, &mut changed));
+        }
+        self.reload(changed);
+    }
+
     /// Makes a configuration the newest: it reaches a lone replica at once, and several at different times.
     fn reload(&mut self, rules: Rules) {
         let entry = self.make_newest(rules);
@@ -362,15 +373,7 @@ impl World {
                     self.schedule(now + MINUTE_MS, happening);
                 }
             }
-            Happening::Reload => {
-                let rules = self.newest().clone();
-                let at = self.nature.now();
-                let mut changed = self.nature.draw(|c| scenario::changed(c, &rules, at));
-                if self.fis.with(|state| !state.served.is_empty()) && self.nature.draw(|c| c.one_in(2)) {
-                    self.nature.draw(|c| policies::demanded(c, &mut changed));
-                }
-                self.reload(changed);
-            }
+            Happening::Reload => self.change_rules(),
             Happening::ReadCalendar => {
                 let rules = self.newest().clone();
                 let at = self.nature.now();
