@@ -18,7 +18,7 @@ pub use self::{
     guards::{Beside, Explained, explain, explain_beside, standing},
     place::{PLACE_FACTS_MAX_AGE, Places},
     slots::MISSED_COUNT_LIMIT,
-    start::{DOUBT_LOOKS, FACTS_MAX_AGE, aged, is_looked_for_first},
+    start::{DOUBT_LOOKS, FACTS_MAX_AGE, Looked, is_looked_for_first},
     watch::{LOST_AFTER, LOST_AFTER_FAILURES, NOT_FOUND_LOST_AFTER},
 };
 use jiff::Timestamp;
@@ -69,8 +69,7 @@ pub struct Snapshot<'a> {
     pub withheld: Withheld,
     /// When the rows were last taken back from a backup: what happened since that was made they do not know.
     pub restored_at: Option<Timestamp>,
-    /// When something was read, by a clock that was set back since, or by another process: it may be older than it says,
-    /// whatever the clock shows by now.
+    /// When something was read that may be older than it says, whatever the clock shows by now; see [`Looked`].
     pub aged: BTreeSet<Timestamp>,
 }
 

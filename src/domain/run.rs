@@ -90,6 +90,14 @@ impl Run {
         }
     }
 
+    /// Returns the earliest instant at which anything of the run can have begun, whichever store knew of it.
+    pub fn due_from(&self) -> Timestamp {
+        match &self.trigger {
+            Trigger::Slot { at, .. } | Trigger::Event { event_time: Some(at), .. } => (*at).min(self.opened_at),
+            Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => self.opened_at,
+        }
+    }
+
     /// Applies an observation made at an instant.
     ///
     /// # Errors
@@ -105,7 +113,7 @@ impl Run {
     /// [`InvalidTransition`] when it cannot follow the run's state; the run is not changed then.
     pub fn take(&mut self, observation: &Observation, at: Timestamp) -> Result<(), InvalidTransition> {
         use Observation as O;
-        let Some(state) = self.state.clone().after(observation, at) else {
+        let Some(state) = self.state.clone().after(observation, self.due_from(), at) else {
             let (state, observation) = (self.state.as_str(), observation.as_str());
             return Err(InvalidTransition { run: self.id.clone(), state, observation });
         };

@@ -36,7 +36,7 @@ use super::{
 use crate::domain::{
     experiment::Rules,
     ids::RunId,
-    plan::{self, Effect, Halt, Mode, Places, Snapshot, StopRequest, Withheld},
+    plan::{self, Effect, Halt, Looked, Mode, Places, Snapshot, StopRequest, Withheld},
     run::{Observation, Run, RunState, StopCause},
 };
 
@@ -57,8 +57,8 @@ struct Facts {
     made: BTreeMap<RunId, StopCause>,
     /// Runs that may be running and whose rows cannot be read, whether or not they are known from before.
     unread: BTreeSet<RunId>,
-    /// See [`Snapshot::aged`]; `None` until this replica has looked at the rows for the first time in a row.
-    aged: Option<BTreeSet<Timestamp>>,
+    /// What was seen at the last look at the rows.
+    looked: Looked,
 }
 
 impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
@@ -144,7 +144,8 @@ impl Known {
         facts.made.retain(|id, _| may_owe(id) || rows.unread.contains(id));
         facts.halt.clone_from(&rows.halt);
         facts.stops.clone_from(&rows.stops);
-        facts.aged.insert(plan::aged(&rows.runs, facts.aged.as_ref(), now)).clone()
+        facts.looked.again(&rows.runs, now);
+        facts.looked.aged.clone()
     }
 
     /// Notes what became of a run, whether or not it can be written down.

@@ -156,6 +156,22 @@ fn attempts_are_counted_and_the_last_doubtful_call_is_remembered() {
     assert_eq!(start(&refused_again), (2, t("10:00:08"), Some(t("10:00:00"))), "the doubt of the first call stays");
 }
 
+/// How long an experiment may go on is counted from its beginning, whatever call of it is still known.
+#[test]
+fn experiment_that_is_found_counts_from_its_beginning_though_a_restored_store_forgot_the_call() {
+    let since = |opened: &str, created: &str| {
+        let fis = fis(FisStatus::Running, t(created));
+        let found = Observation::Started { fis, adopted: Adopted::ByTag };
+        let run = applied(asked(slot_run(opened), "10:30:00"), &[("10:30:02", found)]);
+        let RunState::Running { since, .. } = run.state else { panic!("{run:?}") };
+        since
+    };
+    assert_eq!(since("10:00:00", "10:00:03"), t("10:00:03"));
+    assert_eq!(since("10:29:59", "10:30:01"), t("10:30:01"));
+    assert_eq!(since("10:00:00", "09:58:00"), t("10:00:00"), "nothing of it was before it");
+    assert_eq!(since("10:00:00", "10:31:00"), t("10:30:00"), "FIS's clock is ahead");
+}
+
 proptest! {
     #![proptest_config(crate::support::chance::cases(256))]
 

@@ -17,11 +17,11 @@ use crate::domain::{
     deployment::filled_in,
     experiment::{Experiment, TemplateSelector},
     fis::FailureClass,
-    ids::ExperimentName,
+    ids::{ExperimentName, RunId},
     ledger::Definition,
     outcome::Outcome,
     react::{BACKOFF_LIMIT, LOOK_INTERVAL},
-    run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason, Trigger},
+    run::{Doubt, HoldReason, Observation, Run, RunState, SkipReason},
     template::TemplateFacts,
     window,
 };
@@ -34,6 +34,10 @@ pub const FACTS_MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
 /// says nothing of how long ago the call was; each step of it costs one interval at most.
 pub const DOUBT_LOOKS: u32 = 26;
 
+/// How long a look by tag that found none lets a call be repeated whose effect is open. FIS does not say for how long it knows
+/// a client token, and the agent may have been away.
+const LOOK_GOOD_FOR: SignedDuration = SignedDuration::from_mins(1);
+
 /// How far ahead a change of the windows is looked for while a run waits; the survey is repeated by then.
 const CHANGE_HORIZON: SignedDuration = SignedDuration::from_hours(24);
 
@@ -45,11 +49,8 @@ const RESTORE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 /// may have been started in the time of which a restored store knows nothing. One that was asked for has been looked for
 /// since: a restore takes back whatever was known of those of before.
 pub fn is_looked_for_first(snapshot: &Snapshot<'_>, run: &Run) -> bool {
-    let of = match &run.trigger {
-        Trigger::Slot { at, .. } | Trigger::Event { event_time: Some(at), .. } => (*at).min(run.opened_at),
-        Trigger::Event { .. } | Trigger::Manual { .. } | Trigger::Backfill { .. } => run.opened_at,
-    };
-    !run.may_be_running() && snapshot.restored_at.is_some_and(|restored_at| of <= later(restored_at, RESTORE_MARGIN))
+    let is_of_before = |restored_at| run.due_from() <= later(restored_at, RESTORE_MARGIN);
+    !run.may_be_running() && snapshot.restored_at.is_some_and(is_of_before)
 }
 
 /// Whether a run begins in this pass.
@@ -155,9 +156,10 @@ pub(super) fn survey_again(
     survey: &mut Survey,
 ) {
     let RunState::Starting { place, template_id, asked_at, unclear_at, looks, doubt, .. } = &run.state else { return };
-    let (next_at, looked_at) = match doubt {
+    let looked_at = doubt.looked_at();
+    let next_at = match doubt {
         // The last look failed so long after the call that nothing of it can be running any more.
-        Doubt::Unanswered { look_at, failed }
+        Doubt::Unanswered { look_at, failed, .. }
             if *failed >= LOST_AFTER_FAILURES && *look_at >= later(*asked_at, LOST_AFTER) =>
         {
             let outcome = Outcome::Lost { class: FailureClass::Unreadable };
@@ -167,8 +169,8 @@ pub(super) fn survey_again(
             return survey.effects.push(Effect::Look { run: run.id.clone() });
         }
         Doubt::Unanswered { look_at, .. } => return survey.wake_at(*look_at),
-        Doubt::NotFound { looked_at } => (later(*looked_at, LOOK_INTERVAL), Some(*looked_at)),
-        Doubt::Refused { retry_at, looked_at, .. } => (*retry_at, *looked_at),
+        Doubt::NotFound { looked_at } => later(*looked_at, LOOK_INTERVAL),
+        Doubt::Refused { retry_at, .. } => *retry_at,
     };
     let (going, around) = (&Vec::new(), &beside.around);
     let case = |experiment| Case { snapshot, experiment, run, going, around, now };
@@ -188,6 +190,9 @@ pub(super) fn survey_again(
             return survey.effects.push(read_again());
         }
         Again::NeedsPlace(experiment) => return survey.asks.note(&case(experiment)),
+        Again::Clear(_) if unclear_at.is_some() && !looked_at.is_some_and(|at| is_recent(at, LOOK_GOOD_FOR, now)) => {
+            return survey.effects.push(Effect::Look { run: run.id.clone() });
+        }
         Again::Clear(experiment) => {
             return survey.effects.push(start(&case(experiment), template_id.clone(), None));
         }
@@ -289,22 +294,34 @@ pub(super) fn has_fresh_facts(snapshot: &Snapshot<'_>, run: &Run, now: Timestamp
 
 /// Tells whether what was read at an instant is good for so long still.
 pub(super) fn is_fresh(snapshot: &Snapshot<'_>, read_at: Timestamp, good_for: SignedDuration, now: Timestamp) -> bool {
-    read_at <= now && now.duration_since(read_at) <= good_for && !snapshot.aged.contains(&read_at)
+    is_recent(read_at, good_for, now) && !snapshot.aged.contains(&read_at)
 }
 
-/// Returns when what is known for some runs was read, as far as that lies in the future, or was among `before`: the clock was
-/// set back since, and when it comes there again nothing else tells how old that is. All of it where there is no `before`,
-/// because this process has never looked at them: another one read that, and how the clock went since nobody knows.
-pub fn aged(runs: &[Run], before: Option<&BTreeSet<Timestamp>>, now: Timestamp) -> BTreeSet<Timestamp> {
-    let read = |run: &Run| {
-        let template = run.facts.as_ref().map(|facts| facts.read_at);
-        [template, run.place_facts.as_ref().map(|facts| facts.read_at)]
-    };
-    runs.iter()
-        .flat_map(read)
-        .flatten()
-        .filter(|at| *at > now || before.is_none_or(|before| before.contains(at)))
-        .collect()
+fn is_recent(at: Timestamp, good_for: SignedDuration, now: Timestamp) -> bool {
+    at <= now && now.duration_since(at) <= good_for
+}
+
+/// What a process saw when it last looked at all rows that can be read.
+#[derive(Debug, Clone, Default)]
+pub struct Looked {
+    runs: BTreeSet<RunId>,
+    /// See [`Snapshot::aged`].
+    pub aged: BTreeSet<Timestamp>,
+}
+
+impl Looked {
+    /// Looks at them again. Old is what was read in the future, and stays so, since the clock was set back and nothing else
+    /// tells how old it is when the clock gets there again; and what was read for a run that was not there: another process
+    /// read that, or the row could not be read meanwhile, and how the clock went since nobody knows.
+    pub fn again(&mut self, runs: &[Run], now: Timestamp) {
+        let read = |run: &Run| {
+            let template = run.facts.as_ref().map(|facts| facts.read_at);
+            [template, run.place_facts.as_ref().map(|facts| facts.read_at)].into_iter().flatten()
+        };
+        let is_old = |run: &Run, at: &Timestamp| *at > now || self.aged.contains(at) || !self.runs.contains(&run.id);
+        let aged = runs.iter().flat_map(|run| read(run).filter(|at| is_old(run, at))).collect();
+        *self = Self { runs: runs.iter().map(|run| run.id.clone()).collect(), aged };
+    }
 }
 
 /// Tells whether the template that the configuration names was read for a run, not too long ago.

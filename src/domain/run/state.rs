@@ -98,6 +98,9 @@ pub enum Doubt {
         /// Looks by tag that failed in a row.
         #[serde(default)]
         failed: u32,
+        /// When a look by tag, because of an earlier call without an answer, last found none.
+        #[serde(default)]
+        looked_at: Option<Timestamp>,
     },
     /// A look by tag found none.
     NotFound {
@@ -116,6 +119,16 @@ pub enum Doubt {
         #[serde(default)]
         looked_at: Option<Timestamp>,
     },
+}
+
+impl Doubt {
+    /// Returns when a look by tag last found none, if one has since anything about an effect was unclear.
+    pub fn looked_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::NotFound { looked_at } => Some(*looked_at),
+            Self::Unanswered { looked_at, .. } | Self::Refused { looked_at, .. } => *looked_at,
+        }
+    }
 }
 
 /// How an experiment is watched.
@@ -176,14 +189,16 @@ impl StartKnown {
         self.unclear_since.get_or_insert(self.asked_at);
     }
 
-    /// When an experiment that was seen at an instant began: FIS's word for it if our own calls bear it out. If the two
-    /// clocks differ it is the first call that can have begun it, so that it is never stopped too late.
-    fn begun(&self, fis: &FisExperiment, seen_at: Timestamp) -> Timestamp {
+    /// When an experiment that was seen at an instant began: FIS's word for it, but not before its run was there, which a
+    /// restored store may know longer than the call. If that is not over yet the two clocks differ, and it is the first call
+    /// that can have begun it, so that it is never stopped too late.
+    fn begun(&self, fis: &FisExperiment, due_from: Timestamp, seen_at: Timestamp) -> Timestamp {
         let asked = self.unclear_since.unwrap_or(self.asked_at).min(seen_at);
-        fis.created_at.filter(|created| (asked..=seen_at).contains(created)).unwrap_or(asked)
+        let told = fis.created_at.filter(|created| *created <= seen_at);
+        told.map_or(asked, |created| created.max(due_from.min(asked)))
     }
 
-    fn apply(mut self, observation: &Observation, at: Timestamp) -> Option<RunState> {
+    fn apply(mut self, observation: &Observation, due_from: Timestamp, at: Timestamp) -> Option<RunState> {
         use Observation as O;
         if matches!((observation, &self.doubt), (O::NotFound, Doubt::Unanswered { .. })) {
             self.is_unclear();
@@ -194,20 +209,20 @@ impl StartKnown {
             (O::StartAsked { .. }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 self.attempt = self.attempt.saturating_add(1);
                 self.asked_at = at;
-                Doubt::Unanswered { look_at: at, failed: 0 }
+                Doubt::Unanswered { look_at: at, failed: 0, looked_at: self.doubt.looked_at() }
             }
-            (O::StartRefused { class, message, retry_at }, Doubt::Unanswered { .. }) => {
-                Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at: None }
+            (O::StartRefused { class, message, retry_at }, &Doubt::Unanswered { looked_at, .. }) => {
+                Doubt::Refused { class: *class, message: message.clone(), retry_at: *retry_at, looked_at }
             }
             // Of a restored store that holds whatever was known before, and looks of before say nothing.
             (O::StartUnclear { look_at, .. }, _) => {
                 self.is_unclear();
                 self.looks = 0;
-                Doubt::Unanswered { look_at: *look_at, failed: 0 }
+                Doubt::Unanswered { look_at: *look_at, failed: 0, looked_at: None }
             }
-            (O::LookFailed { look_at, .. }, &Doubt::Unanswered { failed, .. }) => {
+            (O::LookFailed { look_at, .. }, &Doubt::Unanswered { failed, looked_at, .. }) => {
                 self.is_unclear();
-                Doubt::Unanswered { look_at: *look_at, failed: failed.saturating_add(1) }
+                Doubt::Unanswered { look_at: *look_at, failed: failed.saturating_add(1), looked_at }
             }
             // Nothing came of a refused call; what failed after it says nothing else.
             (O::LookFailed { look_at, .. }, Doubt::Refused { class, message, looked_at, .. })
@@ -216,7 +231,9 @@ impl StartKnown {
                 let (class, message, looked_at) = (*class, message.clone(), *looked_at);
                 Doubt::Refused { class, message, retry_at: *look_at, looked_at }
             }
-            (O::LookFailed { look_at, .. }, _) => Doubt::Unanswered { look_at: *look_at, failed: 1 },
+            (O::LookFailed { look_at, .. }, doubt) => {
+                Doubt::Unanswered { look_at: *look_at, failed: 1, looked_at: doubt.looked_at() }
+            }
             (O::NotFound, Doubt::Unanswered { .. } | Doubt::NotFound { .. }) => Doubt::NotFound { looked_at: at },
             // A look after a refusal is about an earlier call; the refusal stands.
             (O::NotFound, Doubt::Refused { class, message, retry_at, .. }) => {
@@ -224,7 +241,7 @@ impl StartKnown {
             }
             (O::Started { fis, .. }, _) => {
                 let watch = Watch { asked_at: Some(at), ..Watch::default() };
-                return Some(RunState::Running { since: self.begun(fis, at), place: self.place, watch });
+                return Some(RunState::Running { since: self.begun(fis, due_from, at), place: self.place, watch });
             }
             (O::Skipped { reason }, Doubt::NotFound { .. } | Doubt::Refused { .. }) => {
                 return Some(RunState::Skipped { reason: reason.clone(), at });
@@ -263,8 +280,9 @@ impl Watch {
 }
 
 impl RunState {
-    /// Computes the state that follows; `None` when the observation cannot be made in this one.
-    pub(super) fn after(self, observation: &Observation, at: Timestamp) -> Option<Self> {
+    /// Computes the state that follows in a run that was not there before an instant; `None` when the observation cannot be
+    /// made in this one.
+    pub(super) fn after(self, observation: &Observation, due_from: Timestamp, at: Timestamp) -> Option<Self> {
         use Observation as O;
         Some(match (self, observation) {
             (
@@ -286,7 +304,7 @@ impl RunState {
                     unclear_at: None,
                     unclear_since: None,
                     looks: 0,
-                    doubt: Doubt::Unanswered { look_at: at, failed: 0 },
+                    doubt: Doubt::Unanswered { look_at: at, failed: 0, looked_at: None },
                 }
             }
             (
@@ -295,7 +313,7 @@ impl RunState {
             ) => {
                 let known =
                     StartKnown { place, template_id, attempt, asked_at, unclear_at, unclear_since, looks, doubt };
-                return known.apply(observation, at);
+                return known.apply(observation, due_from, at);
             }
             (Self::Running { .. } | Self::Stopping { .. }, O::Finished { outcome }) => {
                 Self::Finished { outcome: outcome.clone(), at }

@@ -8,7 +8,7 @@ use firedrill::domain::{
     ids::RunId,
     lever::{Found, Stands},
     place::{Alarm, AlarmState, Health, Identity, PlaceFacts, PlaceLimits},
-    plan::{self, PLACE_FACTS_MAX_AGE, Places},
+    plan::{self, Looked, PLACE_FACTS_MAX_AGE, Places},
     react,
     run::{Observation, Run},
 };
@@ -80,28 +80,42 @@ fn facts_of_a_place_are_good_for_a_short_time_and_for_that_place_only() {
 fn what_was_read_of_a_place_in_the_future_is_never_good() {
     let mut world = due(1);
     world.runs[0] = probed(&world.runs[0], t("10:04:00"), fine(&Place::default()));
-    let set_back = plan::aged(&world.runs, Some(&BTreeSet::new()), t(DUE));
-    assert_eq!(set_back, [t("10:04:00")].into());
-    let later = t("10:04:10");
-    assert_eq!(
-        plan::aged(&world.runs, Some(&BTreeSet::new()), later),
-        BTreeSet::new(),
-        "it was never seen in the future"
-    );
+    // It was there before anything was read for it.
+    let looked = |world: &World, at: &[Timestamp]| {
+        let mut looked = Looked::default();
+        looked.again(&[slot_run("09:59:00")], t("09:59:00"));
+        at.iter().for_each(|at| looked.again(&world.runs, *at));
+        looked.aged
+    };
+    let (early, later) = (t(DUE), t("10:04:10"));
+    assert_eq!(looked(&world, &[later]), BTreeSet::new(), "it was never seen in the future");
     check(&world, "10:04:10", &["A start EXT1"]);
-    world.aged = plan::aged(&world.runs, Some(&set_back), later);
+    world.aged = looked(&world, &[early, later]);
+    assert_eq!(world.aged, [t("10:04:00")].into());
     check(&world, "10:04:10", &["A ask of the place"]);
-    // Once it is read anew nothing is left of it.
-    world.runs[0] = probed(&world.runs[0], later, fine(&Place::default()));
-    assert_eq!(plan::aged(&world.runs, Some(&set_back), later), BTreeSet::new());
-    check(&world, "10:04:10", &["A start EXT1"]);
     // So with a template.
     world.runs[0] = probed(&read(slot_run("09:59:00"), "10:04:00", 600), later, fine(&Place::default()));
-    world.aged = plan::aged(&world.runs, Some(&set_back), later);
+    world.aged = [t("10:04:00")].into();
     check(&world, "10:04:10", &["A read template"]);
-    // What another process has read is of a time that nobody knows.
-    world.aged = plan::aged(&world.runs, None, later);
-    assert_eq!(world.aged, [t("10:04:00"), later].into());
+}
+
+/// What another process has read, or was read before a row could not be read for a while, is of a time that nobody knows.
+#[test]
+fn what_was_read_for_a_run_that_was_not_there_is_old() {
+    let known = probed(&read(slot_run("09:59:00"), "10:04:00", 600), t("10:04:05"), fine(&Place::default()));
+    let (both, now) = (BTreeSet::from([t("10:04:00"), t("10:04:05")]), t("10:04:10"));
+    let mut looked = Looked::default();
+    looked.again(&[], now);
+    for _ in 0..2 {
+        looked.again(std::slice::from_ref(&known), now);
+        assert_eq!(looked.aged, both);
+    }
+    let anew = probed(&read(known.clone(), "10:04:10", 600), now, fine(&Place::default()));
+    looked.again(std::slice::from_ref(&anew), now);
+    assert_eq!(looked.aged, BTreeSet::new());
+    looked.again(&[], now);
+    looked.again(&[anew], now);
+    assert_eq!(looked.aged, BTreeSet::from([now]));
 }
 
 #[test]

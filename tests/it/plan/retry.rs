@@ -92,6 +92,21 @@ fn start_that_left_nothing_is_repeated_under_the_same_token() {
     check(&World { mode: Mode::Draining, ..world(run) }, "10:00:15", &[]);
 }
 
+/// FIS may have forgotten the token of a call whose effect nobody was there to see.
+#[test]
+fn start_whose_effect_is_open_is_not_repeated_long_after_it_was_looked_for() {
+    let absent = not_found(starting(), "10:00:10");
+    check(&world(absent.clone()), "10:01:10", &["A start EXT1"]);
+    check(&world(absent.clone()), "10:01:10.1", &["A look"]);
+    // Nor after refusals, which say nothing of that call.
+    let refused = failed(asked(absent, "10:00:15"), "10:00:15", FailureClass::Throttled);
+    let refused = failed(asked(refused, "10:01:05"), "10:01:05", FailureClass::Throttled);
+    check(&world(refused.clone()), "10:01:13", &["A look"]);
+    check(&world(not_found(refused, "10:01:13")), "10:01:13", &["A start EXT1"]);
+    let once = failed(starting(), "10:00:00", FailureClass::Throttled);
+    check(&world(once), "10:04:00", &["A start EXT1"]);
+}
+
 #[test]
 fn run_of_before_a_restore_is_looked_for_before_it_is_started() {
     let first = |run: &Run, restored_at: Option<&str>| {

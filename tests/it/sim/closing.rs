@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     check::{Evidence, plus},
-    halts, restore,
+    halts,
     scenario::SECOND_MS,
     truth::Experiment,
     unread,
@@ -224,7 +224,7 @@ fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
 fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
     stretches(evidence, experiment, from).into_iter().find_map(|(begin, end, rules)| {
         let longest = declared_in(evidence, rules, experiment).map_or(FIS_MAX_DURATION, |e| e.max_duration);
-        let began = restore::counts_from(evidence, experiment);
+        let began = experiment.created_at;
         // A step back makes the agent wait for the same instant again.
         let steps = evidence.world.nature.steps();
         let back = steps.iter().filter(|step| step.by_ms < 0 && began < step.at && step.at <= begin);

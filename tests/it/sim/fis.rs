@@ -41,6 +41,9 @@ pub const SETTLED_MS: u64 = TIMEOUT_MS + LATE_MS + CONNECT_MS;
 /// How long after the caller gave up a request may still take effect, in milliseconds.
 const LATE_MS: u64 = 60_000;
 
+/// How long FIS knows a token, in milliseconds: nobody says.
+const TOKEN_LASTS_MS: u64 = 600_000;
+
 /// A request that changes something.
 #[derive(Debug, Clone)]
 enum Request {
@@ -152,7 +155,8 @@ impl Fis {
         request: StartRequest,
         at: u64,
     ) -> Result<FisExperiment, CallFailure> {
-        let is_known = |e: &&Experiment| e.is_forgotten || e.created_at >= state.tokens_since;
+        let known_since = state.tokens_since.max(at.saturating_sub(TOKEN_LASTS_MS));
+        let is_known = |e: &&Experiment| e.is_forgotten || e.created_at >= known_since;
         let of_token = |e: &&Experiment| e.place == place && e.request.client_token == request.client_token;
         let known = state.experiments.iter().filter(of_token).find(is_known);
         if let Some(known) = known

@@ -197,17 +197,6 @@ fn is_looked_for(restored: Restored, run: &Run) -> bool {
     of <= restored.wall + LOOKED_FOR - apart
 }
 
-/// From when on an experiment counts as going on: one that was found again after a restore from when it was asked for anew, since
-/// no call that is known of can have begun it before.
-pub fn counts_from(evidence: &Evidence<'_>, experiment: &Experiment) -> u64 {
-    let restored = evidence.world.restored.filter(|_| evidence.found.contains(&experiment.id));
-    let asked = restored.and_then(|restored| {
-        let mut entries = evidence.journal.get(&experiment.run())?.iter().filter(|(ms, ..)| *ms >= restored.at);
-        entries.find(|(.., seen)| matches!(seen, Observation::StartAsked { .. })).map(|(ms, ..)| *ms)
-    });
-    asked.unwrap_or(experiment.created_at)
-}
-
 /// Names what came of a restore.
 pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
     let Some(restored) = evidence.world.restored else { return BTreeSet::new() };

@@ -151,6 +151,7 @@ pub(super) struct Working {
     witness: Arc<Refusals>,
     mode: watch::Sender<Mode>,
     rules: watch::Sender<Arc<Rules>>,
+    poke: Arc<Notify>,
     engine: JoinHandle<()>,
 }
 
@@ -167,6 +168,7 @@ impl Working {
         let (store, injector, witness) = (Arc::new(store), Arc::new(injector), Arc::new(Refusals::default()));
         let (rules, seen_rules) = watch::channel(rules);
         let (mode, seen_mode) = watch::channel(Mode::Active);
+        let poke = Arc::new(Notify::new());
         let engine = Engine {
             store: store.clone(),
             injector: injector.clone(),
@@ -174,11 +176,11 @@ impl Working {
             witness: witness.clone(),
             rules: seen_rules,
             mode: seen_mode,
-            poke: Arc::new(Notify::new()),
+            poke: poke.clone(),
             hints: Arc::default(),
         };
         let engine = tokio::spawn(engine.run());
-        Self { store, injector, witness, mode, rules, engine }
+        Self { store, injector, witness, mode, rules, poke, engine }
     }
 
     /// Gives it another configuration.
@@ -194,8 +196,10 @@ impl Working {
         soon("a stop of what runs", async || (self.injector.stops.load(Ordering::SeqCst) > 0).then_some(())).await;
     }
 
-    /// Waits until the run is over, and tells how it ended and which stop the journal knows of.
+    /// Has the engine look at the rows, as whoever asks for something does, waits until the run is over, and tells how it
+    /// ended and which stop the journal knows of.
     pub(super) async fn end_of(&self, run: &Run) -> (RunState, Option<Observation>) {
+        self.poke.notify_one();
         let over = async || self.store.run(&run.id).await.ok()?.filter(Run::is_over);
         let over = soon("the end of the run", over).await;
         let entries = self.store.journal(&run.id).await.expect("a read").into_iter().map(|entry| entry.observation);

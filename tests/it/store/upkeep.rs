@@ -365,7 +365,7 @@ async fn nothing_that_was_known_of_a_start_before_its_backup_is_believed_after_a
     let [starting @ .., waiting] = &rows.runs[..] else { panic!("{:?}", rows.runs) };
     for run in starting {
         let RunState::Starting { doubt, looks, unclear_at, asked_at, .. } = &run.state else { panic!("{run:?}") };
-        assert_eq!((doubt, looks), (&Doubt::Unanswered { look_at: *asked_at, failed: 0 }, &0));
+        assert_eq!((doubt, looks), (&Doubt::Unanswered { look_at: *asked_at, failed: 0, looked_at: None }, &0));
         assert_eq!(unclear_at, &Some(*asked_at), "so many looks are to find nothing before it is given up");
     }
     assert_eq!(waiting.state, RunState::Requested);
