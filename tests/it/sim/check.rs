@@ -34,23 +34,10 @@ const MAX_CALLS_IN_TEN_SECONDS: usize = 14;
 pub fn broken(evidence: &Evidence<'_>) -> Vec<String> {
     let mut found = evidence.world.broken.clone();
     found.extend(evidence.world.store.with(|tables| tables.broken.clone()));
-    evidence.never_twice(&mut found);
-    evidence.starts(&mut found);
+    found.extend(broken_so_far(evidence));
     evidence.ends(&mut found);
-    evidence.slots(&mut found);
-    opened::check(evidence, &mut found);
-    evidence.events(&mut found);
-    evidence.journal(&mut found);
-    evidence.pace(&mut found);
-    closing::stops(evidence, &mut found);
-    turns::check(evidence, &mut found);
     latest::check(evidence, &mut found);
-    places::check(evidence, &mut found);
-    policies::check(evidence, &mut found);
     couriers::check(evidence, &mut found);
-    unread::check(evidence, &mut found);
-    replicas::check(evidence, &mut found);
-    halts::check(evidence.world, &mut found);
     found
 }
 
