@@ -22,7 +22,6 @@ use super::{
 use crate::support::{
     postgres::Postgres,
     runs::name,
-    soon,
     world::{halt, halting, running, slot_run, t},
 };
 
@@ -143,22 +142,23 @@ async fn whatever_row_cannot_be_read_people_can_halt_and_stop_and_nothing_is_tur
     assert_eq!(stored(&store, &run.id).await, run);
 }
 
-/// Lets an engine watch a run until a poll is in its row.
+/// Lets an engine watch a run until it knows of it.
 async fn watching(store: SqlStore, run: &Run) -> Working {
     store.request_runs(vec![run.clone()]).await.expect("a write");
     let working = Working::on(store, Vec::new());
-    let polled = async || working.store.run(&run.id).await.ok()??.watched()?.1;
-    soon("a poll on record", polled).await;
+    working.has_polled().await;
     working
 }
 
+/// Makes the rows of runs unreadable. What the engine was just about to write of them does not mend them: it is of a row that
+/// has changed.
 async fn spoil(state: &Path) {
-    let torn = "UPDATE runs SET body = 'x' || body";
+    let torn = "UPDATE runs SET body = 'x' || body, revision = revision + 1000";
     sqlx::raw_sql(torn).execute(&mut connect(state).await).await.expect("a change");
 }
 
 async fn mend(state: &Path) {
-    let whole = "UPDATE runs SET body = substr(body, 2)";
+    let whole = "UPDATE runs SET body = substr(body, 2), revision = revision - 1000";
     sqlx::raw_sql(whole).execute(&mut connect(state).await).await.expect("a change");
 }
 
@@ -166,7 +166,7 @@ async fn mend(state: &Path) {
 async fn run_whose_row_cannot_be_read_any_more_is_stopped_by_what_was_known_of_it() {
     let (folder, store) = empty().await;
     let state = folder.path().join("state");
-    let run = running(slot_run("09:50:00"), "09:50:00");
+    let run = running(slot_run("09:59:50"), "09:59:50");
     let working = watching(store, &run).await;
     check_stop_while_away(working, &run, spoil(&state), mend(&state)).await;
 }
@@ -175,7 +175,7 @@ async fn run_whose_row_cannot_be_read_any_more_is_stopped_by_what_was_known_of_i
 async fn nobody_who_stops_what_runs_leaves_while_the_row_of_a_run_cannot_be_read() {
     let (folder, store) = empty().await;
     let state = folder.path().join("state");
-    let run = running(slot_run("09:50:00"), "09:50:00");
+    let run = running(slot_run("09:59:50"), "09:59:50");
     let working = watching(store, &run).await;
     spoil(&state).await;
     working.is_to(Mode::DrainingWithStop);
