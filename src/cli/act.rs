@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     args::{BackfillArgs, HaltArgs, Output, PauseArgs, StartArgs, StopArgs},
     client::Client,
-    context::{Context, find_run, now},
+    context::{Context, find_run, now, only_run},
     exit::{Exit, Failure},
     render,
 };
@@ -87,9 +87,11 @@ async fn wait(context: &Context, id: &str) -> Result<(Run, Exit), Failure> {
 /// [`Exit::NotFound`] for a run that does not exist or is over.
 pub async fn stop(context: &Context, args: &StopArgs) -> Result<Exit, Failure> {
     let store = context.store().await?;
-    // The agent may know where it runs from before.
-    let is_unread = matches!(store.runs_by_prefix(&args.run).await, Err(StoreError::Row { .. }));
-    let id = if is_unread { RunId::from_text(&args.run) } else { find_run(&store, &args.run).await?.id };
+    let (id, is_unread) = match store.runs_by_prefix(&args.run).await {
+        // The agent may know where it runs from before.
+        Err(StoreError::Row { .. }) => (RunId::from_text(&args.run), true),
+        found => (only_run(found, &args.run)?.id, false),
+    };
     let wish = Wish { reason: args.reason.clone(), ..wish() };
     Client::new(context)?.send(Method::POST, &format!("/v1/runs/{id}/stop"), Some(&wish)).await?;
     let said = if is_unread {

@@ -14,6 +14,7 @@ use crate::{
     },
     daemon::calendars,
     domain::run::Run,
+    engine::ports::StoreError,
     store::{OpenError, SqlStore},
 };
 
@@ -113,7 +114,15 @@ pub fn told(problems: &Problems) -> String {
 /// # Errors
 /// [`Exit::NotFound`] when there is none, or more than one.
 pub async fn find_run(store: &SqlStore, prefix: &str) -> Result<Run, Failure> {
-    let mut runs = store.runs_by_prefix(prefix).await.map_err(|error| Failure::internal(error.into()))?;
+    only_run(store.runs_by_prefix(prefix).await, prefix)
+}
+
+/// Takes the one run among those that were found by a prefix.
+///
+/// # Errors
+/// As [`find_run`].
+pub fn only_run(found: Result<Vec<Run>, StoreError>, prefix: &str) -> Result<Run, Failure> {
+    let mut runs = found.map_err(|error| Failure::internal(error.into()))?;
     match (runs.pop(), runs.pop()) {
         (Some(run), None) => Ok(run),
         (None, _) => Err(Failure::say(Exit::NotFound, format!("there is no run `{prefix}`"))),

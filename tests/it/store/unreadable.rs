@@ -12,6 +12,7 @@ use firedrill::{
     store::SqlStore,
 };
 use sqlx::AssertSqlSafe;
+use tempfile::TempDir;
 
 use super::{
     AT, adopt, advance, arrival, commit, deployments, empty, empty_on,
@@ -142,12 +143,14 @@ async fn whatever_row_cannot_be_read_people_can_halt_and_stop_and_nothing_is_tur
     assert_eq!(stored(&store, &run.id).await, run);
 }
 
-/// Lets an engine watch a run until it knows of it.
-async fn watching(store: SqlStore, run: &Run) -> Working {
+/// Lets an engine watch a run until it knows of it; returns the folder of its store, too.
+async fn watching() -> (TempDir, Working, Run) {
+    let (folder, store) = empty().await;
+    let run = running(slot_run("09:59:50"), "09:59:50");
     store.request_runs(vec![run.clone()]).await.expect("a write");
     let working = Working::on(store, Vec::new());
     working.has_polled().await;
-    working
+    (folder, working, run)
 }
 
 /// Makes the rows of runs unreadable. What the engine was just about to write of them does not mend them: it is of a row that
@@ -164,19 +167,15 @@ async fn mend(state: &Path) {
 
 #[tokio::test]
 async fn run_whose_row_cannot_be_read_any_more_is_stopped_by_what_was_known_of_it() {
-    let (folder, store) = empty().await;
+    let (folder, working, run) = watching().await;
     let state = folder.path().join("state");
-    let run = running(slot_run("09:59:50"), "09:59:50");
-    let working = watching(store, &run).await;
     check_stop_while_away(working, &run, spoil(&state), mend(&state)).await;
 }
 
 #[tokio::test]
 async fn nobody_who_stops_what_runs_leaves_while_the_row_of_a_run_cannot_be_read() {
-    let (folder, store) = empty().await;
+    let (folder, working, run) = watching().await;
     let state = folder.path().join("state");
-    let run = running(slot_run("09:59:50"), "09:59:50");
-    let working = watching(store, &run).await;
     spoil(&state).await;
     working.is_to(Mode::DrainingWithStop);
     working.has_stopped().await;
