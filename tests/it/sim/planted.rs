@@ -6,7 +6,7 @@
 use std::{
     num::NonZero,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -198,9 +198,13 @@ impl Bug {
 }
 
 /// Returns what the agent takes a configuration for.
-pub fn misread(nature: &Nature, rules: &Rules) -> Rules {
-    let mut rules = rules.clone();
+pub fn misread(nature: &Nature, rules: &Arc<Rules>) -> Arc<Rules> {
     let bug = nature.bug();
+    if bug == Bug::None {
+        // What is compiled of its windows serves every process.
+        return rules.clone();
+    }
+    let mut rules = (**rules).clone();
     for experiment in rules.experiments.values_mut() {
         match bug {
             Bug::MissedFiredAgain => {
@@ -218,7 +222,7 @@ pub fn misread(nature: &Nature, rules: &Rules) -> Rules {
     if matches!(bug, Bug::WindowEndInclusive | Bug::StopWithoutLead | Bug::ZoneAsOffset | Bug::UnknownAllows) {
         rules.windows = rules.windows.iter().map(|window| misread_window(nature, window.clone())).collect();
     }
-    rules
+    Arc::new(rules)
 }
 
 fn misread_window(nature: &Nature, mut window: Window) -> Window {
