@@ -1,4 +1,5 @@
-//! Taking a backup back, into a store that has no rows: all of it or nothing, and never under an agent.
+//! Taking a backup back, into a store that has no rows: all of it or nothing, and never under an agent. What is taken back is
+//! halted until a person resumes it.
 
 use std::{
     io,
@@ -22,6 +23,7 @@ use crate::{
     config::settings,
     domain::{
         fis::FailureClass,
+        plan::{Halt, HaltRunning},
         run::{Observation, RunState},
     },
     engine::ports::StoreError,
@@ -29,12 +31,16 @@ use crate::{
         OpenError, changes,
         open::{DATABASE_FILE, RESTORE_PREFIX, lock},
         postgres::{self, lease::LEASE},
-        rows::{read_failed, run, run_columns, to_json, write_failed},
+        rows::{from_json, read_failed, run, run_columns, to_json, write_failed},
         schema::{self, SCHEMA},
         sqlite,
         statement::Statement,
+        text::Text,
     },
 };
+
+/// Who halts what is taken back.
+const HALTED_BY: &str = "firedrill store restore";
 
 /// A backup that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +53,8 @@ pub struct Restored {
     pub known_until: Option<Timestamp>,
     /// Runs of which an experiment may be running.
     pub may_be_running: u64,
+    /// The halt that is on: one that the backup holds, or that of the restore.
+    pub halt: Halt,
     /// Where the file is that was there before.
     pub aside: Option<PathBuf>,
 }
@@ -72,6 +80,8 @@ pub async fn restore(
     let failed = UpkeepError::store(&from.display().to_string());
     let open = "SELECT COUNT(*) FROM runs WHERE phase IN ('starting', 'running', 'stopping')";
     let (may_be_running,): (i64,) = snapshot.row(open.to_owned()).await.map_err(&failed)?;
+    let (Text(halt),) = snapshot.row("SELECT body FROM halt".to_owned()).await.map_err(&failed)?;
+    let halt = from_json("halt", &halt).map_err(&failed)?;
     let (rows, aside) = match &state.postgres {
         None => {
             let rows = snapshot.counts().await?;
@@ -90,6 +100,7 @@ pub async fn restore(
         rows,
         known_until,
         may_be_running: u64::try_from(may_be_running).unwrap_or_default(),
+        halt,
         aside,
     })
 }
@@ -105,12 +116,7 @@ struct Staged {
 
 /// Copies a backup beside the store, brings the copy up to date, notes in it that it is taken back, and refuses one that is
 /// not sound.
-async fn stage(
-    from: &Path,
-    directory: &Path,
-    now: Timestamp,
-    told: Told<'_>,
-) -> Result<Staged, UpkeepError> {
+async fn stage(from: &Path, directory: &Path, now: Timestamp, told: Told<'_>) -> Result<Staged, UpkeepError> {
     let length = from.metadata().map_err(UpkeepError::file("read", from))?.len();
     if length == 0 {
         return Err(UpkeepError::NotAStore { store: from.display().to_string() });
@@ -136,7 +142,8 @@ async fn stage(
     let newest: Option<i64> = newest.map_err(sqlite::failed(from))?;
     let known_until = newest.and_then(|us| Timestamp::from_microsecond(us).ok());
     let noted_at = known_until.map_or(now, |known| known.max(now));
-    note(&mut connection, noted_at).await.map_err(failed)?;
+    note(&mut connection, noted_at).await.map_err(&failed)?;
+    halt(&mut connection, known_until, noted_at).await.map_err(&failed)?;
     connection.close().await.map_err(sqlite::failed(from))?;
     let report = file_at(staged.path(), told).await?;
     match report.findings.into_iter().next() {
@@ -170,6 +177,23 @@ async fn note(connection: &mut SqliteConnection, at: Timestamp) -> Result<(), St
             query.execute(&mut *connection).await.map_err(write_failed)?;
         }
     }
+    Ok(())
+}
+
+/// Halts all in a copy, unless it is halted: a halt, a pause or a stop that somebody made after the backup is lost, and what is
+/// not known allows no start. What runs goes on: it is watched as before, a halt that is lost has ended what ran when it was
+/// made, and what is ended in vain nobody can begin again where it was.
+async fn halt(
+    connection: &mut SqliteConnection,
+    known_until: Option<Timestamp>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let known = known_until.map_or_else(|| "nothing".to_owned(), |until| format!("what happened up to {until}"));
+    let reason = Some(format!("restored from a backup that knows {known}: resume when you have looked"));
+    let (by, running) = (HALTED_BY.to_owned(), HaltRunning::Finish);
+    let body = to_json("halt", &Halt { at, by, reason, running, levers: Vec::new() })?;
+    let halt = sqlx::query("INSERT INTO halt (id, body) VALUES (1, ?1) ON CONFLICT DO NOTHING").bind(body);
+    halt.execute(connection).await.map_err(write_failed)?;
     Ok(())
 }
 

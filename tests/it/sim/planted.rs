@@ -128,6 +128,8 @@ pub enum Bug {
     LeaseFromTheAnswer,
     /// That a store was taken back from a backup is not noted.
     RestoreNotNoted,
+    /// What was taken back from a backup is not halted.
+    RestoreNotHalted,
     /// Of rows that cannot be read nobody is told.
     WithheldIgnored,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
@@ -135,7 +137,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 52] = [
+const PLANTS: [(Bug, &[&str]); 53] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -186,6 +188,7 @@ const PLANTS: [(Bug, &[&str]); 52] = [
     (Bug::SpanIdsDrawn, &["span"]),
     (Bug::LeaseFromTheAnswer, &["lease"]),
     (Bug::RestoreNotNoted, &["twice"]),
+    (Bug::RestoreNotHalted, &["halt"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
 ];
