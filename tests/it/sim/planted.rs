@@ -65,6 +65,8 @@ pub enum Bug {
     PausesForgotten,
     CursorsForgotten,
     EventsForgotten,
+    /// A start is recorded as it was decided, whoever has halted or paused since.
+    HaltNotCompared,
     /// What becomes of a halt's levers is made of the halt as it was when they were looked at.
     HaltWrittenBack,
     /// A stop is promised and not written down.
@@ -137,7 +139,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 53] = [
+const PLANTS: [(Bug, &[&str]); 54] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -157,6 +159,7 @@ const PLANTS: [(Bug, &[&str]); 53] = [
     (Bug::HoldNeverJudgedAgain, &["lost"]),
     (Bug::EventKeyWithoutSource, &["lost"]),
     (Bug::HaltForgotten, &["halt"]),
+    (Bug::HaltNotCompared, &["halt", "pause"]),
     (Bug::HaltWrittenBack, &["halt", "halted"]),
     (Bug::PausesForgotten, &["pause"]),
     (Bug::CursorsForgotten, &["lost"]),
