@@ -135,6 +135,10 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs(store: &SqlStore)
     assert_eq!(told(&store.journal(&open.id).await.expect("a journal")), ["opened"]);
     assert_eq!(store.run(&over.id).await.expect("a read"), None);
     assert_eq!(store.journal(&over.id).await.expect("a journal"), []);
+    // In the queue, in its dead-letter queue, and in the queue again: FIFO queues count anew in each.
+    let retention = SignedDuration::from_hours(14 * 24);
+    assert_eq!(prune(t(AT) + retention * 3).await, 0);
+    assert_eq!(record(store, arrival("deploy", "e-1", Vec::new())).await.expect("a write"), Recorded::Known);
     assert_eq!(prune(t(AT) + EVENTS_KEPT).await, 0);
     assert_eq!(prune(t("10:00:01") + EVENTS_KEPT).await, 1);
     assert_eq!(store.events("e-1").await.expect("a read"), []);
