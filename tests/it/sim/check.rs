@@ -84,7 +84,7 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
         other => other.as_str().to_owned(),
     };
     let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).chain(unread::seen(evidence));
-    let besides = besides.chain(restore::seen(evidence));
+    let besides = besides.chain(restore::seen(evidence)).chain(halts::seen(evidence.world));
     let besides = besides.map(str::to_owned);
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {
@@ -211,7 +211,7 @@ impl<'a> Evidence<'a> {
                         if *at < run.not_before && run.trigger.terms().settle_limit.is_none() {
                             found.push(format!("early: {id} is started at {at}, before {}", run.not_before));
                         }
-                        if self.is_halted(self.began(*ms), *ms) {
+                        if self.is_halted(*ms, *ms) {
                             found.push(format!("halt: {id} is started at {at}"));
                         }
                     }
@@ -221,7 +221,7 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Whether a halt has been durable from a true time to another.
+    /// Whether a halt has been durable from before a true time to another.
     pub fn is_halted(&self, from: u64, to: u64) -> bool {
         let mut halted = None;
         for (when, running) in halts::changes(self.world).into_iter().filter(|(when, _)| *when <= to) {

@@ -1,6 +1,6 @@
 //! What seldom happens by chance and is where mistakes are: starts at the edges of windows, a clock that jumps into a
-//! blackout while something runs, processes that are gone right after a release, releases that go back and forth, and replicas
-//! that are far from the store as soon as they ask for a start.
+//! blackout while something runs, processes that are gone right after a release, releases that go back and forth, replicas
+//! that are far from the store as soon as they ask for a start, and halts and pauses right before one is recorded.
 //!
 //! It happens to an experiment of its own that nothing else holds up.
 
@@ -19,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{
+    halts::Interruption,
     releases::{Release, Stamp},
     scenario::{Happening, MINUTE_MS, SECOND_MS, Template, Whom, experiment_name},
 };
@@ -62,6 +63,7 @@ pub fn happenings(
             let lag = |c: &mut Chance| (c.between(0, length_ms), Happening::Lag { experiment: EXPERIMENT });
             all.extend((0..c.between(2, 6)).map(|_| lag(&mut c)));
         }
+        7 => forbidden(&mut c, length_ms, &mut all),
         _ => return all,
     }
     rules.experiments.insert(declared.name.clone(), declared);
@@ -120,6 +122,17 @@ fn into_blackouts(c: &mut Chance, blackouts: &[[u64; 2]], all: &mut Vec<(u64, Ha
 
 fn by_hand(request: u64) -> Happening {
     Happening::StartByHand { request, experiment: EXPERIMENT, windows: WindowRule::Hold }
+}
+
+/// Somebody halts or pauses between the look at the rows and the start that is made of it, and resumes some time after.
+fn forbidden(c: &mut Chance, length_ms: u64, all: &mut Vec<(u64, Happening)>) {
+    for request in FIRST_REQUEST..=FIRST_REQUEST + c.between(0, 3) {
+        let (at, for_ms) = (c.between(0, length_ms), c.between(SECOND_MS, 2 * MINUTE_MS));
+        let what = if c.one_in(3) { Interruption::Pause { for_ms } } else { Interruption::Halt };
+        all.push((at, Happening::Interrupt(what)));
+        all.push((at, by_hand(request)));
+        all.extend((what == Interruption::Halt).then(|| (at + for_ms, Happening::Resume)));
+    }
 }
 
 /// A process is gone when a release is known and nothing has come of it, or when that has just begun.

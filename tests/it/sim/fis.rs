@@ -78,6 +78,8 @@ pub struct State {
     /// What templates say for their own safety, by id; of one that is not here, nothing.
     pub served: BTreeMap<String, Served>,
     pub templates: BTreeMap<String, (BTreeMap<String, String>, TemplateFacts)>,
+    /// How long it takes besides until a request leaves, in milliseconds.
+    pub connects_in_ms: u64,
     queue: BTreeMap<(u64, u64), Request>,
     replies: BTreeMap<u64, Reply>,
     next: u64,
@@ -211,6 +213,9 @@ impl Fis {
         if request.is_some() && self.nature.draw(|c| c.one_in(4)) {
             // Credentials are fetched, a connection is made: nothing has left yet.
             self.nature.let_pass(self.nature.draw(|c| c.between(0, CONNECT_MS))).await;
+        }
+        if request.is_some() {
+            self.nature.let_pass(self.with(|state| state.connects_in_ms)).await;
         }
         let at = self.nature.elapsed();
         let latency = self.nature.draw(|c| c.between(20, 800));

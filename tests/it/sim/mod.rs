@@ -11,7 +11,7 @@ mod edges;
 mod fis;
 mod halts;
 mod latest;
-mod lease;
+pub mod lease;
 mod month;
 pub mod nature;
 mod opened;
@@ -34,7 +34,7 @@ mod suspended;
 mod told;
 mod truth;
 mod turns;
-mod unread;
+pub mod unread;
 mod windows;
 mod world;
 mod written;
@@ -120,7 +120,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 70] = [
+const HAPPENS: [&str; 71] = [
     "started",
     "adopted",
     "start-refused",
@@ -191,6 +191,7 @@ const HAPPENS: [&str; 70] = [
     "stopped unread",
     "restored",
     "found after a restore",
+    "start forbidden in time",
 ];
 
 /// Tells of worlds that broke a promise; the first one is shrunk.

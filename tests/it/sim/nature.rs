@@ -14,7 +14,7 @@ use firedrill::engine::ports::WakeSource;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{planted::Bug, scenario::APART_MS};
+use super::{halts::Interruption, planted::Bug, scenario::APART_MS};
 use crate::support::chance::Chance;
 
 /// How often things go wrong, in a thousand.
@@ -79,6 +79,8 @@ pub struct Nature {
     digest: Mutex<DefaultHasher>,
     pace: Pace,
     bug: Bug,
+    /// What somebody does when the next start is to be recorded.
+    interruption: Mutex<Option<Interruption>>,
 }
 
 /// Whether I/O takes time.
@@ -110,6 +112,7 @@ impl Nature {
             lines: Mutex::default(),
             digest: Mutex::default(),
             bug: Bug::None,
+            interruption: Mutex::default(),
         }
     }
 
@@ -161,6 +164,16 @@ impl Nature {
         if cut.far_before > now {
             self.cut_off(replica, Cut { far: Some((now, now + FAR_MS)), far_before: 0, ..cut });
         }
+    }
+
+    /// Somebody does something when the next start is to be recorded.
+    pub fn interrupt(&self, interruption: Interruption) {
+        *self.interruption.lock().expect("one thread") = Some(interruption);
+    }
+
+    /// Takes what somebody is to do now that a start is to be recorded.
+    pub fn interruption(&self) -> Option<Interruption> {
+        self.interruption.lock().expect("one thread").take()
     }
 
     /// True time since the world began, in milliseconds.

@@ -65,6 +65,8 @@ pub enum Bug {
     PausesForgotten,
     CursorsForgotten,
     EventsForgotten,
+    /// A start is recorded as it was decided, whoever has halted or paused since.
+    HaltNotCompared,
     /// What becomes of a halt's levers is made of the halt as it was when they were looked at.
     HaltWrittenBack,
     /// A stop is promised and not written down.
@@ -128,6 +130,8 @@ pub enum Bug {
     LeaseFromTheAnswer,
     /// That a store was taken back from a backup is not noted.
     RestoreNotNoted,
+    /// What was taken back from a backup is not halted.
+    RestoreNotHalted,
     /// Of rows that cannot be read nobody is told.
     WithheldIgnored,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
@@ -135,7 +139,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 52] = [
+const PLANTS: [(Bug, &[&str]); 54] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -155,6 +159,7 @@ const PLANTS: [(Bug, &[&str]); 52] = [
     (Bug::HoldNeverJudgedAgain, &["lost"]),
     (Bug::EventKeyWithoutSource, &["lost"]),
     (Bug::HaltForgotten, &["halt"]),
+    (Bug::HaltNotCompared, &["halt", "pause"]),
     (Bug::HaltWrittenBack, &["halt", "halted"]),
     (Bug::PausesForgotten, &["pause"]),
     (Bug::CursorsForgotten, &["lost"]),
@@ -186,6 +191,7 @@ const PLANTS: [(Bug, &[&str]); 52] = [
     (Bug::SpanIdsDrawn, &["span"]),
     (Bug::LeaseFromTheAnswer, &["lease"]),
     (Bug::RestoreNotNoted, &["twice"]),
+    (Bug::RestoreNotHalted, &["halt"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
 ];

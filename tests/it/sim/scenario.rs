@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::{
+    halts::Interruption,
     releases::{self, Release},
     unread::Kind,
     windows::window,
@@ -98,6 +99,8 @@ pub enum Happening {
     StopByHand,
     Halt,
     Resume,
+    /// Somebody halts or pauses when the next start is about to be recorded.
+    Interrupt(Interruption),
     Reload,
     Step {
         by_ms: i64,

@@ -46,6 +46,7 @@ pub enum Durable {
     Halts { asked: Halts, row: Option<Timestamp> },
     Paused { experiment: ExperimentName, row: PauseRow },
     Arrived { event_id: String },
+    Forbidden,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -169,6 +169,11 @@ impl Tables {
         }
     }
 
+    /// A row cannot be read from now on.
+    pub fn spoil(&mut self, row: Row) {
+        self.torn.push(Torn { row, kind: Kind::Going, from: 0, to: u64::MAX });
+    }
+
     /// A row is written anew, or deleted.
     pub(super) fn mend(&mut self, row: &Row, now: u64) {
         self.torn.iter_mut().filter(|torn| torn.row == *row).for_each(|torn| torn.to = torn.to.min(now.max(torn.from)));

@@ -373,6 +373,7 @@ impl World {
                     self.schedule(now + MINUTE_MS, happening);
                 }
             }
+            Happening::Interrupt(what) => self.nature.interrupt(what),
             Happening::Reload => self.change_rules(),
             Happening::ReadCalendar => {
                 let rules = self.newest().clone();
