@@ -73,6 +73,8 @@ pub enum Bug {
     UnreadableForgotten,
     /// The queue is told to delete what could not be written.
     DeleteBeforeCommit,
+    /// A message that could not be taken once is never taken.
+    RefusedForEver,
     /// That the clock was set is noticed at the next look only.
     StepsUnnoticed,
     /// The last minute of an allowed window ends after its end.
@@ -135,7 +137,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 52] = [
+const PLANTS: [(Bug, &[&str]); 53] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -162,6 +164,7 @@ const PLANTS: [(Bug, &[&str]); 52] = [
     (Bug::StopForgotten, &["stop"]),
     (Bug::UnreadableForgotten, &["lost"]),
     (Bug::DeleteBeforeCommit, &["lost"]),
+    (Bug::RefusedForEver, &["undecided"]),
     (Bug::ZoneAsOffset, &["blackout"]),
     (Bug::UnknownAllows, &["blackout"]),
     (Bug::MissedFiredAgain, &["missed"]),
