@@ -14,6 +14,7 @@ use std::{
 use firedrill::domain::{
     experiment::{Experiment, Limits, Overlap, Rules, Targets},
     policy::TemplatePolicy,
+    run::{Adopted, JournalEntry, Observation},
     schedule::MissedPolicy,
     window::{OnEntry, Span, Window, WindowKind},
 };
@@ -56,6 +57,11 @@ pub enum Bug {
     AcknowledgedTooEarly,
     /// That an experiment was found by its tag is not written down.
     AdoptionUnjournaled,
+    /// That a run is over as soon as it is opened is not written down; below, that it is skipped at first sight.
+    OpeningUnjournaled,
+    SkipUnjournaled,
+    /// What led to a decision is not written down.
+    Unexplained,
     /// Held runs are not looked at any more.
     HoldNeverJudgedAgain,
     /// Events are told apart by their id alone.
@@ -137,7 +143,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 53] = [
+const PLANTS: [(Bug, &[&str]); 56] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -154,6 +160,9 @@ const PLANTS: [(Bug, &[&str]); 53] = [
     (Bug::CursorMovedAlone, &["lost"]),
     (Bug::AcknowledgedTooEarly, &["lost"]),
     (Bug::AdoptionUnjournaled, &["journal"]),
+    (Bug::OpeningUnjournaled, &["journal"]),
+    (Bug::SkipUnjournaled, &["journal"]),
+    (Bug::Unexplained, &["journal"]),
     (Bug::HoldNeverJudgedAgain, &["lost"]),
     (Bug::EventKeyWithoutSource, &["lost"]),
     (Bug::HaltForgotten, &["halt"]),
@@ -243,6 +252,17 @@ fn misread_window(nature: &Nature, mut window: Window) -> Window {
         _ => {}
     }
     window
+}
+
+/// What is written down of an entry, the first one after the opening or a later one.
+pub fn told(bug: Bug, is_first: bool, mut entry: JournalEntry) -> Option<JournalEntry> {
+    match (bug, &entry.observation) {
+        (Bug::AdoptionUnjournaled, Observation::Started { adopted: Adopted::ByTag, .. }) => return None,
+        (Bug::SkipUnjournaled, Observation::Skipped { .. }) if is_first => return None,
+        (Bug::Unexplained, _) => entry.explained.clear(),
+        _ => {}
+    }
+    Some(entry)
 }
 
 /// Worlds within which a bug has to be noticed.

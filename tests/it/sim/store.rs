@@ -14,7 +14,7 @@ use firedrill::{
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
         plan::{Halt, Halting, PauseRow, Pausing, ScheduleKey, StopRequest},
-        run::{Adopted, JournalEntry, Observation, Run, RunState, Trigger},
+        run::{JournalEntry, Observation, Run, RunState, Trigger},
     },
     engine::ports::{
         Arrival, Change, Committed, Found, Journaled, Lease, QuarantinedMessage, Recorded, Rows, Store, StoreError,
@@ -27,7 +27,7 @@ use super::{
     halts::Halts,
     lease::{LeaseRow, Place, Post},
     nature::Nature,
-    planted::Bug,
+    planted::{self, Bug},
     told,
     unread::{Kind, Row, Torn},
 };
@@ -357,8 +357,9 @@ impl Tables {
         let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
         let observation = run.opening();
         self.remember(&run, &observation, at);
-        let explained = Vec::new();
-        self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation, explained }));
+        if self.bug != Bug::OpeningUnjournaled || !run.is_over() {
+            self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation, explained: Vec::new() }));
+        }
         if !run.is_over() {
             self.open.insert((run.opened_at, seq), run.id.clone());
         }
@@ -458,6 +459,7 @@ impl Tables {
         ms: u64,
     ) -> Committed {
         let Some(stored) = self.runs.get(&run.id) else { return Committed::Stale };
+        let is_new = stored.revision == 0;
         if stored.revision + 1 != run.revision && self.bug != Bug::StaleRevisionAccepted {
             return Committed::Stale;
         }
@@ -474,9 +476,8 @@ impl Tables {
                 self.ledgers.entry(experiment).or_default().note(&run, &observation, at, definition);
             }
             self.remember(&run, &entry.observation, entry.at);
-            let is_adopted = matches!(entry.observation, Observation::Started { adopted: Adopted::ByTag, .. });
-            if self.bug != Bug::AdoptionUnjournaled || !is_adopted {
-                self.journal.push((ms, JournalEntry { seq, ..entry }));
+            if let Some(entry) = planted::told(self.bug, is_new, JournalEntry { seq, ..entry }) {
+                self.journal.push((ms, entry));
             }
         }
         if run.is_over() {
