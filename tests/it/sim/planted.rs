@@ -13,8 +13,10 @@ use std::{
 
 use firedrill::domain::{
     experiment::{Experiment, Limits, Overlap, Rules, Targets},
+    fis::FailureClass,
+    outcome::Outcome,
     policy::TemplatePolicy,
-    run::{Adopted, JournalEntry, Observation},
+    run::{Adopted, JournalEntry, Observation, Run, RunState},
     schedule::MissedPolicy,
     window::{OnEntry, Span, Window, WindowKind},
 };
@@ -62,6 +64,8 @@ pub enum Bug {
     SkipUnjournaled,
     /// What led to a decision is not written down.
     Unexplained,
+    /// What failed in FIS is taken for what never began.
+    FailureIsNoStart,
     /// Held runs are not looked at any more.
     HoldNeverJudgedAgain,
     /// Events are told apart by their id alone.
@@ -143,7 +147,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 56] = [
+const PLANTS: [(Bug, &[&str]); 57] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -163,6 +167,7 @@ const PLANTS: [(Bug, &[&str]); 56] = [
     (Bug::OpeningUnjournaled, &["journal"]),
     (Bug::SkipUnjournaled, &["journal"]),
     (Bug::Unexplained, &["journal"]),
+    (Bug::FailureIsNoStart, &["journal"]),
     (Bug::HoldNeverJudgedAgain, &["lost"]),
     (Bug::EventKeyWithoutSource, &["lost"]),
     (Bug::HaltForgotten, &["halt"]),
@@ -252,6 +257,20 @@ fn misread_window(nature: &Nature, mut window: Window) -> Window {
         _ => {}
     }
     window
+}
+
+/// How a run is written down, and what is told of it.
+pub fn ended(bug: Bug, mut run: Box<Run>, observation: Observation) -> (Box<Run>, Observation) {
+    match (&mut run.state, &observation) {
+        (RunState::Finished { outcome, .. }, Observation::Finished { outcome: Outcome::Failed { code, .. } })
+            if bug == Bug::FailureIsNoStart =>
+        {
+            *outcome = Outcome::NotStarted { class: FailureClass::Invalid, message: code.clone() };
+            let outcome = outcome.clone();
+            (run, Observation::Finished { outcome })
+        }
+        _ => (run, observation),
+    }
 }
 
 /// What is written down of an entry, the first one after the opening or a later one.

@@ -444,6 +444,7 @@ impl Tables {
                 if new > 0 { Committed::Done } else { Committed::Stale }
             }
             Change::Advance { run, observation, journal, definition, explained, at } => {
+                let (run, observation) = planted::ended(self.bug, run, observation);
                 let entry = JournalEntry { seq: 0, at, run: run.id.clone(), observation, explained };
                 self.advance(*run, entry, journal, definition.as_deref(), ms)
             }
