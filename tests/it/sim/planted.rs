@@ -134,7 +134,8 @@ pub enum Bug {
     CouriersForgotten,
     /// A courier passes over what comes after what it carried.
     CourierAhead,
-    /// A trace that is sent again has another id.
+    /// A trace that is sent again has another id; below, a span of it has.
+    TraceIdsDrawn,
     SpanIdsDrawn,
     /// A lease is believed from the answer on, not from when it was asked for.
     LeaseFromTheAnswer,
@@ -147,7 +148,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 57] = [
+const PLANTS: [(Bug, &[&str]); 58] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -200,6 +201,7 @@ const PLANTS: [(Bug, &[&str]); 57] = [
     (Bug::ExceptionUntold, &["untold"]),
     (Bug::CouriersForgotten, &["span"]),
     (Bug::CourierAhead, &["untold"]),
+    (Bug::TraceIdsDrawn, &["span"]),
     (Bug::SpanIdsDrawn, &["span"]),
     (Bug::LeaseFromTheAnswer, &["lease"]),
     (Bug::RestoreNotNoted, &["twice"]),
