@@ -163,8 +163,15 @@ impl<'a> Evidence<'a> {
         self.journal.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// One experiment a run, under the run's own token.
+    /// One run for each slot, event and request of an experiment; one experiment a run, under the run's own token.
     fn never_twice(&self, found: &mut Vec<String>) {
+        let mut opened = BTreeMap::new();
+        for (id, run) in &self.runs {
+            let of = (&run.experiment, run.trigger.key());
+            if let Some(before) = opened.insert(of.clone(), id) {
+                found.push(format!("doubled: {before} and {id} are both for {of:?}"));
+            }
+        }
         let mut seen = BTreeSet::new();
         for experiment in &self.experiments {
             let run = experiment.run();

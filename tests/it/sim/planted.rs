@@ -14,6 +14,7 @@ use std::{
 use firedrill::domain::{
     experiment::{Experiment, Limits, Overlap, Rules, Targets},
     fis::FailureClass,
+    ids::RunId,
     outcome::Outcome,
     policy::TemplatePolicy,
     run::{Adopted, JournalEntry, Observation, Run, RunState},
@@ -53,6 +54,9 @@ pub enum Bug {
     DeploymentsNotedLater,
     /// What a run leaves behind is noted in the transaction after its own.
     LedgerNotedLater,
+    /// A slot, or below an event, that comes again opens another run: its id is drawn.
+    SlotOpensAnother,
+    EventOpensAnother,
     /// A cursor is moved in one transaction, and its slots are opened in the next.
     CursorMovedAlone,
     /// A commit is acknowledged some seconds before it is on the disk.
@@ -148,7 +152,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 58] = [
+const PLANTS: [(Bug, &[&str]); 60] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -162,6 +166,8 @@ const PLANTS: [(Bug, &[&str]); 58] = [
     (Bug::LastEventWins, &["older", "reason"]),
     (Bug::SettlesOnce, &["unsettled"]),
     (Bug::LedgerNotedLater, &["ledger"]),
+    (Bug::SlotOpensAnother, &["doubled"]),
+    (Bug::EventOpensAnother, &["doubled"]),
     (Bug::CursorMovedAlone, &["lost"]),
     (Bug::AcknowledgedTooEarly, &["lost"]),
     (Bug::AdoptionUnjournaled, &["journal"]),
@@ -259,6 +265,29 @@ fn misread_window(nature: &Nature, mut window: Window) -> Window {
         _ => {}
     }
     window
+}
+
+/// What an event that arrives at a true time opens.
+pub fn arrived(bug: Bug, runs: Vec<Run>, ms: u64) -> Vec<Run> {
+    let is_drawn = bug == Bug::EventOpensAnother;
+    runs.into_iter().map(|run| if is_drawn { another(&run, &ms.to_string()) } else { run }).collect()
+}
+
+/// Which runs are opened with their slots, and which in the next transaction.
+pub fn opened(bug: Bug, runs: Vec<Run>) -> (Vec<Run>, Vec<Run>) {
+    match bug {
+        Bug::CursorMovedAlone => (Vec::new(), runs),
+        Bug::SlotOpensAnother => {
+            let others = runs.iter().map(|run| another(run, "again")).collect();
+            (runs, others)
+        }
+        _ => (runs, Vec::new()),
+    }
+}
+
+/// The same run under another id.
+fn another(run: &Run, name: &str) -> Run {
+    Run { id: RunId::from_text(&format!("{}-{name}", run.id)), ..run.clone() }
 }
 
 /// How a run is written down, and what is told of it.

@@ -331,7 +331,7 @@ impl Tables {
     }
 
     fn arrive(&mut self, arrival: Arrival, ms: u64) -> Recorded {
-        let Arrival { event, runs } = arrival;
+        let (event, runs) = (arrival.event, planted::arrived(self.bug, arrival.runs, ms));
         let source = if self.bug == Bug::EventKeyWithoutSource { String::new() } else { event.source };
         let key = (source, event.event_id);
         let is_known = self.events.contains_key(&key);
@@ -436,11 +436,10 @@ impl Tables {
                     *known = cursor.max(*known);
                 }
                 self.log.push((ms, Durable::Opened { key: schedule, before, after: cursor, at }));
-                if self.bug == Bug::CursorMovedAlone {
-                    self.later.extend(runs.into_iter().map(|run| Later::Opened(run, at)));
-                    return Committed::Done;
-                }
+                let (runs, later) = planted::opened(self.bug, runs);
                 let new = runs.into_iter().filter(|run| self.insert(run.clone(), at, ms) == Recorded::New).count();
+                let new = new + later.len();
+                self.later.extend(later.into_iter().map(|run| Later::Opened(run, at)));
                 if new > 0 { Committed::Done } else { Committed::Stale }
             }
             Change::Advance { run, observation, journal, definition, explained, at } => {
