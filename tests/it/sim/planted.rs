@@ -21,7 +21,7 @@ use firedrill::domain::{
     schedule::MissedPolicy,
     window::{OnEntry, Span, Window, WindowKind},
 };
-use jiff::{SignedDuration, ToSpan, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, ToSpan, tz::TimeZone};
 
 use super::{
     live,
@@ -93,6 +93,9 @@ pub enum Bug {
     StepsUnnoticed,
     /// The last minute of an allowed window ends after its end.
     WindowEndInclusive,
+    /// An allowed window ends a second after its end; below, a blackout a second before.
+    AllowedASecondLonger,
+    BlackoutASecondShorter,
     /// What runs is stopped when a window opens, not before.
     StopWithoutLead,
     /// A window's zone is the offset that it had when the agent read it.
@@ -152,10 +155,11 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 60] = [
+const PLANTS: [(Bug, &[&str]); 62] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
+    (Bug::AllowedASecondLonger, &["blackout"]),
     (Bug::StopWaitsForTheStore, &["window", "length"]),
     (Bug::SilenceIsRefusal, &["lost"]),
     (Bug::StopWithoutLead, &["window"]),
@@ -186,6 +190,7 @@ const PLANTS: [(Bug, &[&str]); 60] = [
     (Bug::UnreadableForgotten, &["lost"]),
     (Bug::DeleteBeforeCommit, &["lost"]),
     (Bug::RefusedForEver, &["undecided"]),
+    (Bug::BlackoutASecondShorter, &["blackout"]),
     (Bug::ZoneAsOffset, &["blackout"]),
     (Bug::UnknownAllows, &["blackout"]),
     (Bug::MissedFiredAgain, &["missed"]),
@@ -240,7 +245,7 @@ pub fn misread(nature: &Nature, rules: &Rules) -> Rules {
             _ => {}
         }
     }
-    if matches!(bug, Bug::WindowEndInclusive | Bug::StopWithoutLead | Bug::ZoneAsOffset | Bug::UnknownAllows) {
+    if bug != Bug::None {
         rules.windows = rules.windows.iter().map(|window| misread_window(nature, window.clone())).collect();
     }
     rules
@@ -261,10 +266,27 @@ fn misread_window(nature: &Nature, mut window: Window) -> Window {
         }
         (Bug::StopWithoutLead, OnEntry::Stop { .. }) => window.on_entry = OnEntry::Stop { lead: SignedDuration::ZERO },
         (Bug::ZoneAsOffset, _) => window.zone = TimeZone::fixed(window.zone.to_offset(now)),
+        (Bug::AllowedASecondLonger, _) if window.kind == WindowKind::Allowed => ends_by(&mut window, now, 1),
+        (Bug::BlackoutASecondShorter, _) if window.kind == WindowKind::Blackout => ends_by(&mut window, now, -1),
         (Bug::UnknownAllows, _) => window.calendars.retain(|reading| reading.content.is_some()),
         _ => {}
     }
     window
+}
+
+/// Lets a window that rests on no calendar end so many seconds later.
+fn ends_by(window: &mut Window, now: Timestamp, seconds: i64) {
+    if !window.calendars.is_empty() {
+        return;
+    }
+    let day = SignedDuration::from_hours(24);
+    let spans = window.intervals(now - day, now + day * 4).into_iter().map(|interval| {
+        let text = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        let end = interval.end + SignedDuration::from_secs(seconds);
+        Span::parse_dates(&format!("{} - {}", text(interval.start), text(end))).expect("a span")
+    });
+    window.spans = spans.collect();
+    window.zone = TimeZone::UTC;
 }
 
 /// What an event that arrives at a true time opens.
