@@ -96,6 +96,8 @@ pub enum Bug {
     /// An allowed window ends a second after its end; below, a blackout a second before.
     AllowedASecondLonger,
     BlackoutASecondShorter,
+    /// A blackout does not end.
+    BlackoutNeverLifts,
     /// What runs is stopped when a window opens, not before.
     StopWithoutLead,
     /// A window's zone is the offset that it had when the agent read it.
@@ -155,11 +157,12 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 62] = [
+const PLANTS: [(Bug, &[&str]); 63] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
     (Bug::AllowedASecondLonger, &["blackout"]),
+    (Bug::BlackoutNeverLifts, &["held"]),
     (Bug::StopWaitsForTheStore, &["window", "length"]),
     (Bug::SilenceIsRefusal, &["lost"]),
     (Bug::StopWithoutLead, &["window"]),
@@ -268,6 +271,7 @@ fn misread_window(nature: &Nature, mut window: Window) -> Window {
         (Bug::ZoneAsOffset, _) => window.zone = TimeZone::fixed(window.zone.to_offset(now)),
         (Bug::AllowedASecondLonger, _) if window.kind == WindowKind::Allowed => ends_by(&mut window, now, 1),
         (Bug::BlackoutASecondShorter, _) if window.kind == WindowKind::Blackout => ends_by(&mut window, now, -1),
+        (Bug::BlackoutNeverLifts, _) if window.kind == WindowKind::Blackout => ends_by(&mut window, now, FOR_EVER_S),
         (Bug::UnknownAllows, _) => window.calendars.retain(|reading| reading.content.is_some()),
         _ => {}
     }
@@ -336,6 +340,9 @@ pub fn told(bug: Bug, is_first: bool, mut entry: JournalEntry) -> Option<Journal
     }
     Some(entry)
 }
+
+/// Longer than a world goes on, in seconds.
+const FOR_EVER_S: i64 = 30 * 24 * 3_600;
 
 /// Worlds within which a bug has to be noticed.
 pub const WORLDS: u64 = 2_000;

@@ -13,6 +13,7 @@ use firedrill::{
 };
 
 use super::{
+    closing,
     couriers::{self, Told},
     fis::Fis,
     nature::{Cut, Nature, Timeline, Weather},
@@ -208,6 +209,8 @@ impl World {
                 self.broken.push("lost: a run does not end".to_owned());
                 break;
             }
+            let held = closing::held_for_nothing(self, &rules);
+            self.broken.extend(held.into_iter().filter(|told| !self.broken.contains(told)).collect::<Vec<_>>());
             // Filled slots wait for days.
             if self.nature.elapsed() > impatient && !rules.windows.is_empty() {
                 rules.windows = [].into_iter().collect();
