@@ -73,8 +73,9 @@ pub struct Told {
     sent: BTreeSet<RunId>,
     /// Events that were put, or refused for good, by run and what they say.
     put: BTreeSet<(String, String)>,
-    /// What each span says, by trace and span.
+    /// What each span says, by trace and span, and which span says it, but for its place in the trace.
     spans: BTreeMap<(String, String), u64>,
+    ids: BTreeMap<(String, u64), String>,
     /// Promises broken on the way.
     broken: Vec<String>,
 }
@@ -98,6 +99,26 @@ impl SpanExporter for Recorder {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         self.0.lock().expect("one thread").extend(batch);
         Ok(())
+    }
+}
+
+impl Told {
+    /// Takes a span: an id is one span's for ever, and no span has two.
+    fn hear(&mut self, trace: String, id: String, span: &SpanData) {
+        let SpanData { name, start_time, end_time, attributes, events, links, status, parent_span_id, .. } = span;
+        let digest = |said: String| {
+            let mut digest = DefaultHasher::new();
+            said.hash(&mut digest);
+            digest.finish()
+        };
+        let said = format!("{name}{start_time:?}{end_time:?}{attributes:?}{events:?}{links:?}{status:?}");
+        let (says, placed) = (digest(said.clone()), digest(format!("{said}{parent_span_id}")));
+        if self.spans.insert((trace.clone(), id.clone()), placed).is_some_and(|before| before != placed) {
+            self.broken.push(format!("span: {id} of {trace} is two different ones"));
+        }
+        if let Some(before) = self.ids.insert((trace.clone(), says), id.clone()).filter(|before| *before != id) {
+            self.broken.push(format!("span: `{name}` of {trace} is {before} and {id}"));
+        }
     }
 }
 
@@ -173,30 +194,22 @@ impl TraceSink for Outside {
         let fate = self.fate().await;
         let mut told = self.told.lock().expect("one thread");
         self.nature.say(|| format!("collector: {} spans of replica {}", spans.len(), self.seat.replica));
-        let salt =
-            if self.nature.bug() == Bug::SpanIdsDrawn { self.nature.elapsed().to_string() } else { String::new() };
+        let salt = |bug: Bug| if self.nature.bug() == bug { self.nature.elapsed().to_string() } else { String::new() };
         for span in spans {
             let of = span.attributes.iter().find(|a| a.key.as_str() == "firedrill.run.id").map(|a| a.value.to_string());
             told.sent.extend(of.clone().map(|id| RunId::from_text(&id)));
             if matches!(fate, Fate::Refused(_)) {
                 continue;
             }
-            let trace = format!("{}{salt}", span.span_context.trace_id());
+            let trace = format!("{}{}", span.span_context.trace_id(), salt(Bug::TraceIdsDrawn));
             if let Some(of) = of.map(|id| RunId::from_text(&id)) {
                 let own: String = of.trace_id().iter().map(|byte| format!("{byte:02x}")).collect();
                 if own != trace {
                     told.broken.push(format!("span: {of} has the trace {trace}, not its own"));
                 }
             }
-            let mut digest = DefaultHasher::new();
-            let SpanData { name, start_time, end_time, attributes, events, links, status, parent_span_id, .. } = &span;
-            format!("{name}{start_time:?}{end_time:?}{attributes:?}{events:?}{links:?}{status:?}{parent_span_id}")
-                .hash(&mut digest);
-            let says = digest.finish();
-            let id = (trace, span.span_context.span_id().to_string());
-            if told.spans.insert(id.clone(), says).is_some_and(|before| before != says) {
-                told.broken.push(format!("span: {id:?} is two different ones"));
-            }
+            let id = format!("{}{}", span.span_context.span_id(), salt(Bug::SpanIdsDrawn));
+            told.hear(trace, id, &span);
         }
     }
 }

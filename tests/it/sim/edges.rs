@@ -105,7 +105,9 @@ fn at_edges(
     let length_ms = u64::try_from(length).expect("a length");
     for request in FIRST_REQUEST..=FIRST_REQUEST + c.between(0, 5) {
         let before = if c.one_in(3) { 0 } else { length_ms };
-        let at = c.pick(&edges).saturating_sub(before) + c.between(0, MINUTE_MS);
+        let within = c.pick(&[3 * SECOND_MS, MINUTE_MS]);
+        // From the wish to the start it takes a second or two.
+        let at = (c.pick(&edges) + c.between(0, within)).saturating_sub(before + 2 * SECOND_MS);
         all.push((at, by_hand(request)));
     }
 }

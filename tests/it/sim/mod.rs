@@ -120,7 +120,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 71] = [
+const HAPPENS: [&str; 76] = [
     "started",
     "adopted",
     "start-refused",
@@ -189,6 +189,11 @@ const HAPPENS: [&str; 71] = [
     "unread deployment",
     "unread cursor",
     "stopped unread",
+    "lease handed over",
+    "lease taken from the dead",
+    "lease taken from who stood still",
+    "lease taken from who was cut off",
+    "lease taken from who was slow",
     "restored",
     "found after a restore",
     "start forbidden in time",

@@ -13,11 +13,15 @@ use std::{
 
 use firedrill::domain::{
     experiment::{Experiment, Limits, Overlap, Rules, Targets},
+    fis::FailureClass,
+    ids::RunId,
+    outcome::Outcome,
     policy::TemplatePolicy,
+    run::{Adopted, JournalEntry, Observation, Run, RunState},
     schedule::MissedPolicy,
     window::{OnEntry, Span, Window, WindowKind},
 };
-use jiff::{SignedDuration, ToSpan, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, ToSpan, tz::TimeZone};
 
 use super::{
     live,
@@ -50,12 +54,22 @@ pub enum Bug {
     DeploymentsNotedLater,
     /// What a run leaves behind is noted in the transaction after its own.
     LedgerNotedLater,
+    /// A slot, or below an event, that comes again opens another run: its id is drawn.
+    SlotOpensAnother,
+    EventOpensAnother,
     /// A cursor is moved in one transaction, and its slots are opened in the next.
     CursorMovedAlone,
     /// A commit is acknowledged some seconds before it is on the disk.
     AcknowledgedTooEarly,
     /// That an experiment was found by its tag is not written down.
     AdoptionUnjournaled,
+    /// That a run is over as soon as it is opened is not written down; below, that it is skipped at first sight.
+    OpeningUnjournaled,
+    SkipUnjournaled,
+    /// What led to a decision is not written down.
+    Unexplained,
+    /// What failed in FIS is taken for what never began.
+    FailureIsNoStart,
     /// Held runs are not looked at any more.
     HoldNeverJudgedAgain,
     /// Events are told apart by their id alone.
@@ -75,10 +89,17 @@ pub enum Bug {
     UnreadableForgotten,
     /// The queue is told to delete what could not be written.
     DeleteBeforeCommit,
+    /// A message that could not be taken once is never taken.
+    RefusedForEver,
     /// That the clock was set is noticed at the next look only.
     StepsUnnoticed,
     /// The last minute of an allowed window ends after its end.
     WindowEndInclusive,
+    /// An allowed window ends a second after its end; below, a blackout a second before.
+    AllowedASecondLonger,
+    BlackoutASecondShorter,
+    /// A blackout does not end.
+    BlackoutNeverLifts,
     /// What runs is stopped when a window opens, not before.
     StopWithoutLead,
     /// A window's zone is the offset that it had when the agent read it.
@@ -124,7 +145,8 @@ pub enum Bug {
     CouriersForgotten,
     /// A courier passes over what comes after what it carried.
     CourierAhead,
-    /// A trace that is sent again has another id.
+    /// A trace that is sent again has another id; below, a span of it has.
+    TraceIdsDrawn,
     SpanIdsDrawn,
     /// A lease is believed from the answer on, not from when it was asked for.
     LeaseFromTheAnswer,
@@ -139,10 +161,12 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 54] = [
+const PLANTS: [(Bug, &[&str]); 65] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
+    (Bug::AllowedASecondLonger, &["blackout"]),
+    (Bug::BlackoutNeverLifts, &["held"]),
     (Bug::StopWaitsForTheStore, &["window", "length"]),
     (Bug::SilenceIsRefusal, &["lost"]),
     (Bug::StopWithoutLead, &["window"]),
@@ -153,9 +177,15 @@ const PLANTS: [(Bug, &[&str]); 54] = [
     (Bug::LastEventWins, &["older", "reason"]),
     (Bug::SettlesOnce, &["unsettled"]),
     (Bug::LedgerNotedLater, &["ledger"]),
+    (Bug::SlotOpensAnother, &["doubled"]),
+    (Bug::EventOpensAnother, &["doubled"]),
     (Bug::CursorMovedAlone, &["lost"]),
     (Bug::AcknowledgedTooEarly, &["lost"]),
     (Bug::AdoptionUnjournaled, &["journal"]),
+    (Bug::OpeningUnjournaled, &["journal"]),
+    (Bug::SkipUnjournaled, &["journal"]),
+    (Bug::Unexplained, &["journal"]),
+    (Bug::FailureIsNoStart, &["journal"]),
     (Bug::HoldNeverJudgedAgain, &["lost"]),
     (Bug::EventKeyWithoutSource, &["lost"]),
     (Bug::HaltForgotten, &["halt"]),
@@ -167,6 +197,8 @@ const PLANTS: [(Bug, &[&str]); 54] = [
     (Bug::StopForgotten, &["stop"]),
     (Bug::UnreadableForgotten, &["lost"]),
     (Bug::DeleteBeforeCommit, &["lost"]),
+    (Bug::RefusedForEver, &["undecided"]),
+    (Bug::BlackoutASecondShorter, &["blackout"]),
     (Bug::ZoneAsOffset, &["blackout"]),
     (Bug::UnknownAllows, &["blackout"]),
     (Bug::MissedFiredAgain, &["missed"]),
@@ -188,6 +220,7 @@ const PLANTS: [(Bug, &[&str]); 54] = [
     (Bug::ExceptionUntold, &["untold"]),
     (Bug::CouriersForgotten, &["span"]),
     (Bug::CourierAhead, &["untold"]),
+    (Bug::TraceIdsDrawn, &["span"]),
     (Bug::SpanIdsDrawn, &["span"]),
     (Bug::LeaseFromTheAnswer, &["lease"]),
     (Bug::RestoreNotNoted, &["twice"]),
@@ -225,7 +258,7 @@ pub fn misread(nature: &Nature, rules: &Arc<Rules>) -> Arc<Rules> {
             _ => {}
         }
     }
-    if matches!(bug, Bug::WindowEndInclusive | Bug::StopWithoutLead | Bug::ZoneAsOffset | Bug::UnknownAllows) {
+    if bug != Bug::None {
         rules.windows = rules.windows.iter().map(|window| misread_window(nature, window.clone())).collect();
     }
     Arc::new(rules)
@@ -246,11 +279,80 @@ fn misread_window(nature: &Nature, mut window: Window) -> Window {
         }
         (Bug::StopWithoutLead, OnEntry::Stop { .. }) => window.on_entry = OnEntry::Stop { lead: SignedDuration::ZERO },
         (Bug::ZoneAsOffset, _) => window.zone = TimeZone::fixed(window.zone.to_offset(now)),
+        (Bug::AllowedASecondLonger, _) if window.kind == WindowKind::Allowed => ends_by(&mut window, now, 1),
+        (Bug::BlackoutASecondShorter, _) if window.kind == WindowKind::Blackout => ends_by(&mut window, now, -1),
+        (Bug::BlackoutNeverLifts, _) if window.kind == WindowKind::Blackout => ends_by(&mut window, now, FOR_EVER_S),
         (Bug::UnknownAllows, _) => window.calendars.retain(|reading| reading.content.is_some()),
         _ => {}
     }
     window
 }
+
+/// Lets a window that rests on no calendar end so many seconds later.
+fn ends_by(window: &mut Window, now: Timestamp, seconds: i64) {
+    if !window.calendars.is_empty() {
+        return;
+    }
+    let day = SignedDuration::from_hours(24);
+    let spans = window.intervals(now - day, now + day * 4).into_iter().map(|interval| {
+        let text = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        let end = interval.end + SignedDuration::from_secs(seconds);
+        Span::parse_dates(&format!("{} - {}", text(interval.start), text(end))).expect("a span")
+    });
+    window.spans = spans.collect();
+    window.zone = TimeZone::UTC;
+}
+
+/// What an event that arrives at a true time opens.
+pub fn arrived(bug: Bug, runs: Vec<Run>, ms: u64) -> Vec<Run> {
+    let is_drawn = bug == Bug::EventOpensAnother;
+    runs.into_iter().map(|run| if is_drawn { another(&run, &ms.to_string()) } else { run }).collect()
+}
+
+/// Which runs are opened with their slots, and which in the next transaction.
+pub fn opened(bug: Bug, runs: Vec<Run>) -> (Vec<Run>, Vec<Run>) {
+    match bug {
+        Bug::CursorMovedAlone => (Vec::new(), runs),
+        Bug::SlotOpensAnother => {
+            let others = runs.iter().map(|run| another(run, "again")).collect();
+            (runs, others)
+        }
+        _ => (runs, Vec::new()),
+    }
+}
+
+/// The same run under another id.
+fn another(run: &Run, name: &str) -> Run {
+    Run { id: RunId::from_text(&format!("{}-{name}", run.id)), ..run.clone() }
+}
+
+/// How a run is written down, and what is told of it.
+pub fn ended(bug: Bug, mut run: Box<Run>, observation: Observation) -> (Box<Run>, Observation) {
+    match (&mut run.state, &observation) {
+        (RunState::Finished { outcome, .. }, Observation::Finished { outcome: Outcome::Failed { code, .. } })
+            if bug == Bug::FailureIsNoStart =>
+        {
+            *outcome = Outcome::NotStarted { class: FailureClass::Invalid, message: code.clone() };
+            let outcome = outcome.clone();
+            (run, Observation::Finished { outcome })
+        }
+        _ => (run, observation),
+    }
+}
+
+/// What is written down of an entry, the first one after the opening or a later one.
+pub fn told(bug: Bug, is_first: bool, mut entry: JournalEntry) -> Option<JournalEntry> {
+    match (bug, &entry.observation) {
+        (Bug::AdoptionUnjournaled, Observation::Started { adopted: Adopted::ByTag, .. }) => return None,
+        (Bug::SkipUnjournaled, Observation::Skipped { .. }) if is_first => return None,
+        (Bug::Unexplained, _) => entry.explained.clear(),
+        _ => {}
+    }
+    Some(entry)
+}
+
+/// Longer than a world goes on, in seconds.
+const FOR_EVER_S: i64 = 30 * 24 * 3_600;
 
 /// Worlds within which a bug has to be noticed.
 pub const WORLDS: u64 = 2_000;

@@ -14,7 +14,7 @@ use firedrill::{
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
         plan::{Halt, Halting, PauseRow, Pausing, ScheduleKey, StopRequest},
-        run::{Adopted, JournalEntry, Observation, Run, RunState, Trigger},
+        run::{JournalEntry, Observation, Run, RunState, Trigger},
     },
     engine::ports::{
         Arrival, Change, Committed, Found, Journaled, Lease, QuarantinedMessage, Recorded, Rows, Store, StoreError,
@@ -27,7 +27,7 @@ use super::{
     halts::Halts,
     lease::{LeaseRow, Place, Post},
     nature::Nature,
-    planted::Bug,
+    planted::{self, Bug},
     told,
     unread::{Kind, Row, Torn},
 };
@@ -332,7 +332,7 @@ impl Tables {
     }
 
     fn arrive(&mut self, arrival: Arrival, ms: u64) -> Recorded {
-        let Arrival { event, runs } = arrival;
+        let (event, runs) = (arrival.event, planted::arrived(self.bug, arrival.runs, ms));
         let source = if self.bug == Bug::EventKeyWithoutSource { String::new() } else { event.source };
         let key = (source, event.event_id);
         let is_known = self.events.contains_key(&key);
@@ -358,8 +358,9 @@ impl Tables {
         let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
         let observation = run.opening();
         self.remember(&run, &observation, at);
-        let explained = Vec::new();
-        self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation, explained }));
+        if self.bug != Bug::OpeningUnjournaled || !run.is_over() {
+            self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation, explained: Vec::new() }));
+        }
         if !run.is_over() {
             self.open.insert((run.opened_at, seq), run.id.clone());
         }
@@ -436,14 +437,14 @@ impl Tables {
                     *known = cursor.max(*known);
                 }
                 self.log.push((ms, Durable::Opened { key: schedule, before, after: cursor, at }));
-                if self.bug == Bug::CursorMovedAlone {
-                    self.later.extend(runs.into_iter().map(|run| Later::Opened(run, at)));
-                    return Committed::Done;
-                }
+                let (runs, later) = planted::opened(self.bug, runs);
                 let new = runs.into_iter().filter(|run| self.insert(run.clone(), at, ms) == Recorded::New).count();
+                let new = new + later.len();
+                self.later.extend(later.into_iter().map(|run| Later::Opened(run, at)));
                 if new > 0 { Committed::Done } else { Committed::Stale }
             }
             Change::Advance { run, observation, journal, definition, explained, at } => {
+                let (run, observation) = planted::ended(self.bug, run, observation);
                 let entry = JournalEntry { seq: 0, at, run: run.id.clone(), observation, explained };
                 self.advance(*run, entry, journal, definition.as_deref(), ms)
             }
@@ -459,6 +460,7 @@ impl Tables {
         ms: u64,
     ) -> Committed {
         let Some(stored) = self.runs.get(&run.id) else { return Committed::Stale };
+        let is_new = stored.revision == 0;
         if stored.revision + 1 != run.revision && self.bug != Bug::StaleRevisionAccepted {
             return Committed::Stale;
         }
@@ -475,9 +477,8 @@ impl Tables {
                 self.ledgers.entry(experiment).or_default().note(&run, &observation, at, definition);
             }
             self.remember(&run, &entry.observation, entry.at);
-            let is_adopted = matches!(entry.observation, Observation::Started { adopted: Adopted::ByTag, .. });
-            if self.bug != Bug::AdoptionUnjournaled || !is_adopted {
-                self.journal.push((ms, JournalEntry { seq, ..entry }));
+            if let Some(entry) = planted::told(self.bug, is_new, JournalEntry { seq, ..entry }) {
+                self.journal.push((ms, entry));
             }
         }
         if run.is_over() {

@@ -13,6 +13,7 @@ use firedrill::{
 };
 
 use super::{
+    closing,
     couriers::{self, Told},
     fis::Fis,
     nature::{Cut, Nature, Timeline, Weather},
@@ -71,6 +72,8 @@ pub struct World {
     pub released: BTreeSet<u64>,
     /// What the FIFO queue holds.
     pub in_order: VecDeque<Release>,
+    /// Messages that were delivered, and that the queue was not told to delete when they were last.
+    pub waiting: BTreeSet<String>,
     /// How long what one replica writes may take to be seen by another.
     pub news_ms: u64,
     /// Promises broken on the way.
@@ -123,6 +126,7 @@ impl World {
             releases: BTreeMap::new(),
             released: BTreeSet::new(),
             in_order: VecDeque::new(),
+            waiting: BTreeSet::new(),
             news_ms: 0,
             broken: Vec::new(),
             most_passes: MAX_PASSES_A_SECOND,
@@ -183,14 +187,16 @@ impl World {
     async fn calm(&mut self) {
         self.nature.change_weather(|weather| *weather = Weather::default());
         self.nature.say(|| "-- calm".to_owned());
-        self.agenda.clear();
+        self.agenda.retain(|_, happening| happening.is_delivery());
         // What is on its way arrives, and not later than it would have.
         let newest = self.history.len() - 1;
         (0..self.replicas.len()).for_each(|replica| self.rules_reach(replica, newest));
         // A process that is told to end, or about to fall, does so first.
         self.until(self.nature.elapsed() + MINUTE_MS).await;
         self.all_well();
-        self.until(self.nature.elapsed() + 3 * MINUTE_MS).await;
+        Box::pin(self.live_until(self.nature.elapsed() + 3 * MINUTE_MS)).await;
+        self.agenda.clear();
+        self.check_queues();
         self.check_cursors();
         self.check_takeovers().await;
         let mut rules = (**self.newest()).clone();
@@ -203,6 +209,8 @@ impl World {
                 self.broken.push("lost: a run does not end".to_owned());
                 break;
             }
+            let held = closing::held_for_nothing(self, &rules);
+            self.broken.extend(held.into_iter().filter(|told| !self.broken.contains(told)).collect::<Vec<_>>());
             // Filled slots wait for days.
             if self.nature.elapsed() > impatient && !rules.windows.is_empty() {
                 rules.windows = [].into_iter().collect();
@@ -260,6 +268,12 @@ impl World {
         for replica in self.replicas.iter_mut().filter(|replica| Some(replica.number) != active) {
             replica.agent = None;
         }
+    }
+
+    /// Everything that was ever delivered is decided, and nothing is behind it in a queue that keeps the order.
+    fn check_queues(&mut self) {
+        let left = self.waiting.iter().cloned().chain(self.in_order.iter().map(Release::id)).collect::<BTreeSet<_>>();
+        self.broken.extend(left.iter().map(|id| format!("undecided: {id} comes again and again")));
     }
 
     /// No slot may lie between a cursor and now: it would be neither run nor explained.
