@@ -16,7 +16,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, couriers, halts, latest, opened, places, policies, replicas, restore,
+    closing, couriers, edges, halts, latest, opened, places, policies, replicas, restore,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -84,7 +84,7 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
         other => other.as_str().to_owned(),
     };
     let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).chain(unread::seen(evidence));
-    let besides = besides.chain(restore::seen(evidence));
+    let besides = besides.chain(restore::seen(evidence)).chain(edges::seen(evidence));
     let besides = besides.map(str::to_owned);
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {

@@ -14,16 +14,18 @@ use std::{
 use firedrill::domain::{
     experiment::{Experiment, Limits, Overlap, Rules, Targets},
     policy::TemplatePolicy,
+    run::{Doubt, RunState},
     schedule::MissedPolicy,
     window::{OnEntry, Span, Window, WindowKind},
 };
-use jiff::{SignedDuration, ToSpan, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, ToSpan, tz::TimeZone};
 
 use super::{
     live,
     nature::{Nature, Timeline},
     recipe::Recipe,
     shrink,
+    store::Tables,
 };
 
 /// What is built wrong on purpose.
@@ -128,6 +130,8 @@ pub enum Bug {
     LeaseFromTheAnswer,
     /// That a store was taken back from a backup is not noted.
     RestoreNotNoted,
+    /// What a look by tag did not find is taken for not there, however long ago that was.
+    LookNeverAges,
     /// Of rows that cannot be read nobody is told.
     WithheldIgnored,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
@@ -135,7 +139,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 52] = [
+const PLANTS: [(Bug, &[&str]); 53] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -186,6 +190,7 @@ const PLANTS: [(Bug, &[&str]); 52] = [
     (Bug::SpanIdsDrawn, &["span"]),
     (Bug::LeaseFromTheAnswer, &["lease"]),
     (Bug::RestoreNotNoted, &["twice"]),
+    (Bug::LookNeverAges, &["twice"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
 ];
@@ -240,6 +245,20 @@ fn misread_window(nature: &Nature, mut window: Window) -> Window {
         _ => {}
     }
     window
+}
+
+/// Makes that whatever was looked for in vain was looked for a moment ago.
+pub fn look_lately(tables: &mut Tables, now: Timestamp) {
+    let lately = now - SignedDuration::from_secs(30);
+    for run in tables.runs.values_mut() {
+        let RunState::Starting { doubt, .. } = &mut run.state else { continue };
+        if let Doubt::NotFound { looked_at }
+        | Doubt::Unanswered { looked_at: Some(looked_at), .. }
+        | Doubt::Refused { looked_at: Some(looked_at), .. } = doubt
+        {
+            *looked_at = lately.max(*looked_at);
+        }
+    }
 }
 
 /// Worlds within which a bug has to be noticed.

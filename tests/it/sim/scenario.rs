@@ -143,6 +143,11 @@ pub enum Happening {
     Lag {
         experiment: u64,
     },
+    /// The next start of an experiment takes effect so late, and no answer tells of it.
+    LoseAnswer {
+        experiment: u64,
+        effect_ms: u64,
+    },
     Backup,
     /// Every process ends, and the store is taken back from the backup after so long.
     Restore {
@@ -193,8 +198,7 @@ pub type Template = (BTreeMap<String, String>, TemplateFacts);
 /// Draws templates; experiment `n` names the `n`th.
 pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<Template> {
     let template = |n: u64, c: &mut Chance| {
-        let is_known = !c.one_in(8);
-        let action_id = if is_known { "aws:ecs:task-network-latency" } else { "aws:next:year" };
+        let action_id = if c.one_in(8) { "aws:next:year" } else { "aws:ecs:task-network-latency" };
         let duration = format!("PT{}M", c.pick(&[1_u64, 2, 3, 5, 10]));
         let action = TemplateAction {
             action_id: action_id.to_owned(),

@@ -202,13 +202,7 @@ impl Store for MemoryStore {
     }
 
     async fn load(&self) -> Result<Rows, StoreError> {
-        self.look(|tables| {
-            let now = self.nature.elapsed();
-            let late = self.before.lock().expect("one thread").clone();
-            let is_late = tables.bug == Bug::StaleRevisionAccepted && self.nature.draw(|c| c.one_in(4));
-            late.filter(|_| is_late).map_or_else(|| tables.load(now), |(_, late)| late.load(now))
-        })
-        .await
+        self.look(|tables| self.loaded(tables)).await
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {

@@ -20,10 +20,10 @@ use jiff::Timestamp;
 use super::{
     check::Evidence,
     nature::Nature,
-    planted::Bug,
+    planted::{self, Bug},
     replica::Why,
     scenario::{Happening, MINUTE_MS, SECOND_MS},
-    store::Tables,
+    store::{MemoryStore, Tables},
     world::World,
 };
 use crate::support::chance::Chance;
@@ -132,6 +132,25 @@ impl World {
             tables.due.push((kind, for_ms));
             tables.tear(&self.nature, self.nature.elapsed());
         });
+    }
+}
+
+impl MemoryStore {
+    /// All rows as they are loaded.
+    pub(super) fn loaded(&self, tables: &mut Tables) -> Rows {
+        let now = self.nature.elapsed();
+        match tables.bug {
+            Bug::StaleRevisionAccepted => {
+                let late = self.before.lock().expect("one thread").clone();
+                let late = late.filter(|_| self.nature.draw(|c| c.one_in(4)));
+                late.map_or_else(|| tables.load(now), |(_, late)| late.load(now))
+            }
+            Bug::LookNeverAges => {
+                planted::look_lately(tables, self.nature.clock(self.place.seat.replica));
+                tables.load(now)
+            }
+            _ => tables.load(now),
+        }
     }
 }
 

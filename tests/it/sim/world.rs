@@ -390,6 +390,9 @@ impl World {
             }
             Happening::Slow { for_ms } => self.slow_down(for_ms),
             Happening::Lag { experiment } => self.lag(experiment),
+            Happening::LoseAnswer { experiment, effect_ms } => {
+                self.fis.lose_answer(&scenario::experiment_name(experiment), effect_ms);
+            }
             Happening::SetApart { replica, by_ms } => self.nature.set_apart(replica % self.replicas.len(), by_ms),
             Happening::RulesReach { replica, entry } => self.rules_reach(replica, entry),
             Happening::Calm => self.calm().await,
