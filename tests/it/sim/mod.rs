@@ -120,7 +120,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 71] = [
+const HAPPENS: [&str; 72] = [
     "started",
     "adopted",
     "start-refused",
@@ -191,6 +191,7 @@ const HAPPENS: [&str; 71] = [
     "stopped unread",
     "restored",
     "found after a restore",
+    "told again after a restore",
     "found without its token",
 ];
 

@@ -130,6 +130,8 @@ pub enum Bug {
     LeaseFromTheAnswer,
     /// That a store was taken back from a backup is not noted.
     RestoreNotNoted,
+    /// How far couriers have come is not taken back with the rest of the store.
+    CouriersNotTakenBack,
     /// What a look by tag did not find is taken for not there, however long ago that was.
     LookNeverAges,
     /// Of rows that cannot be read nobody is told.
@@ -139,7 +141,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 53] = [
+const PLANTS: [(Bug, &[&str]); 54] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -190,6 +192,7 @@ const PLANTS: [(Bug, &[&str]); 53] = [
     (Bug::SpanIdsDrawn, &["span"]),
     (Bug::LeaseFromTheAnswer, &["lease"]),
     (Bug::RestoreNotNoted, &["twice"]),
+    (Bug::CouriersNotTakenBack, &["untold"]),
     (Bug::LookNeverAges, &["twice"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),

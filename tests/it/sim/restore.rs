@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     check::{self, Evidence},
+    couriers,
     fis::SETTLED_MS,
     planted::Bug,
     scenario::{APART_MS, Happening, MINUTE_MS, SECOND_MS},
@@ -57,7 +58,7 @@ fn chance(seed: u64) -> Chance {
 }
 
 /// Whether a store is taken back: in one of eight worlds.
-pub fn is_in(seed: u64) -> bool {
+fn is_in(seed: u64) -> bool {
     chance(seed).one_in(8)
 }
 
@@ -101,7 +102,9 @@ impl World {
             replica.restart_at = None;
         }
         self.until(self.nature.elapsed() + down_ms).await;
-        let broken = check::broken_so_far(&Evidence::new(self));
+        let evidence = Evidence::new(self);
+        let mut broken = check::broken_so_far(&evidence);
+        couriers::check_passed(&evidence, &mut broken);
         self.broken.extend(broken);
         let Backup { at: from, tables, deleted, unreadable, stops_taken, released } = *backup;
         let (at, wall) = (self.nature.elapsed(), self.nature.now());
@@ -112,10 +115,14 @@ impl World {
             let before = std::mem::replace(now, tables);
             (now.lease, now.faults, now.broken, now.torn) = (before.lease, before.faults, before.broken, before.torn);
             now.mend_all(at);
+            if now.bug == Bug::CouriersNotTakenBack {
+                now.couriers = before.couriers;
+            }
             if now.bug != Bug::RestoreNotNoted {
                 now.note_restore(wall, at);
             }
         });
+        self.told_before();
         self.store.crash();
         self.fis.with(|state| {
             state.calls.retain(|call| call.at <= from);

@@ -21,7 +21,7 @@ use super::{
     recipe::Recipe,
     releases::Release,
     replica::{Passes, Replica},
-    restore::{self, Backup, Restored},
+    restore::{Backup, Restored},
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template, Whom},
     store::MemoryStore,
     told, windows,
@@ -89,7 +89,7 @@ impl World {
         let nature = Nature::new(drawn.chance, drawn.base, timeline).planted(recipe.bug);
         let mut world = Self::of(nature, drawn.rules, drawn.templates);
         world.fis.with(|state| (state.amiss, state.served) = (drawn.amiss, drawn.served));
-        world.told = (couriers::are_in(recipe.seed) && !restore::is_in(recipe.seed)).then(Arc::default);
+        world.told = couriers::are_in(recipe.seed).then(Arc::default);
         if drawn.replicas > 1 {
             world.several(drawn.replicas, drawn.ttl_ms);
         }
