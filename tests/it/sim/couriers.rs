@@ -37,6 +37,7 @@ use super::{
     lease::Seat,
     nature::Nature,
     planted::Bug,
+    restore,
     scenario::{HOUR_MS, MINUTE_MS},
     store::{MemoryStore, Tables, failed},
     world::World,
@@ -49,9 +50,9 @@ pub const CARRIED_WITHIN_MS: u64 = 3 * MINUTE_MS;
 /// A clock that was set so far ahead makes events too old to be put.
 const TOO_OLD_MS: i64 = 23 * HOUR_MS as i64;
 
-/// Whether a world has couriers: one of six.
+/// Whether a world has couriers: one of six, and every second one whose store is taken back.
 pub fn are_in(seed: u64) -> bool {
-    Chance::new(seed.rotate_left(48) ^ !0).one_in(6)
+    Chance::new(seed.rotate_left(48) ^ !0).one_in(if restore::is_in(seed) { 2 } else { 6 })
 }
 
 /// How far couriers have come.

@@ -58,7 +58,7 @@ fn chance(seed: u64) -> Chance {
 }
 
 /// Whether a store is taken back: in one of eight worlds.
-fn is_in(seed: u64) -> bool {
+pub fn is_in(seed: u64) -> bool {
     chance(seed).one_in(8)
 }
 
