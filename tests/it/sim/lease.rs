@@ -218,7 +218,7 @@ impl MemoryStore {
                 let is_told = nature.bug() != Bug::KnownNotForgotten;
                 return Err(if is_told { StoreError::Fenced } else { failed("write") });
             }
-            tables.may_make(&changes, now)?;
+            tables.may_commit(&changes, now)?;
             Ok(changes.into_iter().map(|change| tables.make(change, &nature, now)).collect())
         })
         .await?

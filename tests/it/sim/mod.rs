@@ -21,6 +21,7 @@ mod planted;
 mod policies;
 mod queue;
 mod recipe;
+mod refused;
 mod releases;
 mod replica;
 mod replicas;
@@ -120,7 +121,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 72] = [
+const HAPPENS: [&str; 77] = [
     "started",
     "adopted",
     "start-refused",
@@ -189,6 +190,11 @@ const HAPPENS: [&str; 72] = [
     "unread deployment",
     "unread cursor",
     "stopped unread",
+    "refused manual",
+    "refused event",
+    "refused start-asked",
+    "refused polled",
+    "refused beside another",
     "restored",
     "found after a restore",
     "told again after a restore",

@@ -136,12 +136,14 @@ pub enum Bug {
     LookNeverAges,
     /// Of rows that cannot be read nobody is told.
     WithheldIgnored,
+    /// What is refused together with a row that is not taken is not tried without it.
+    RefusalSpreads,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
     UnreadRunForgotten,
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 54] = [
+const PLANTS: [(Bug, &[&str]); 55] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -194,6 +196,7 @@ const PLANTS: [(Bug, &[&str]); 54] = [
     (Bug::RestoreNotNoted, &["twice"]),
     (Bug::CouriersNotTakenBack, &["untold"]),
     (Bug::LookNeverAges, &["twice"]),
+    (Bug::RefusalSpreads, &["refused"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
 ];

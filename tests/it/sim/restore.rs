@@ -114,6 +114,7 @@ impl World {
         self.store.with(|now| {
             let before = std::mem::replace(now, tables);
             (now.lease, now.faults, now.broken, now.torn) = (before.lease, before.faults, before.broken, before.torn);
+            now.refusals = before.refusals;
             now.mend_all(at);
             if now.bug == Bug::CouriersNotTakenBack {
                 now.couriers = before.couriers;

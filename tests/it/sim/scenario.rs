@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::{
+    nature,
     releases::{self, Release},
     unread::Kind,
     windows::window,
@@ -156,6 +157,11 @@ pub enum Happening {
     /// A row of the store cannot be read for so long.
     Unreadable {
         kind: Kind,
+        for_ms: u64,
+    },
+    /// Rows of an experiment's runs are not taken for so long.
+    RefuseRows {
+        experiment: u64,
         for_ms: u64,
     },
     /// From now on nothing goes wrong.
@@ -423,7 +429,7 @@ pub fn happenings(c: &mut Chance, length_ms: u64, replicas: u64) -> Vec<(u64, Ha
         all.push((when(c), H::Reload));
     }
     for _ in 0..c.pick(&[0, 0, 1, 2]) {
-        all.push((when(c), H::Step { by_ms: step(c) }));
+        all.push((when(c), H::Step { by_ms: nature::step(c) }));
     }
     faults(c, length_ms, replicas, &mut all);
     all
@@ -487,14 +493,3 @@ fn several(c: &mut Chance) -> Happening {
 
 /// How far a replica's clock may be from the common one, in milliseconds.
 pub const APART_MS: u64 = 3_000;
-
-/// Draws a step of the clock: mostly small, up to three days forward and one hour back.
-fn step(c: &mut Chance) -> i64 {
-    let by = |c: &mut Chance, most: u64| i64::try_from(c.between(1, most)).expect("a step");
-    match c.between(0, 5) {
-        0 => by(c, 72 * HOUR_MS),
-        1 | 2 => by(c, 2 * MINUTE_MS),
-        3 => -by(c, 30 * SECOND_MS),
-        _ => -by(c, HOUR_MS),
-    }
-}

@@ -28,6 +28,7 @@ use super::{
     lease::{LeaseRow, Place, Post},
     nature::Nature,
     planted::Bug,
+    refused::Refusals,
     told,
     unread::{Kind, Row, Torn},
 };
@@ -77,6 +78,8 @@ pub struct Tables {
     pub torn: Vec<Torn>,
     /// What kinds of rows cannot be read as soon as there are any, and for how long.
     pub due: Vec<(Kind, u64)>,
+    /// Rows that are not taken, and when.
+    pub(super) refusals: Refusals,
     pub restored_at: Option<Timestamp>,
     /// How far couriers have come.
     pub couriers: Positions,
@@ -245,10 +248,11 @@ impl Store for MemoryStore {
 
     async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {
         self.write(move |tables, ms| {
+            tables.may_open(&runs, ms)?;
             let new = runs.into_iter().filter(|run| tables.insert(run.clone(), run.opened_at, ms) == Recorded::New);
-            if new.count() > 0 { Recorded::New } else { Recorded::Known }
+            Ok(if new.count() > 0 { Recorded::New } else { Recorded::Known })
         })
-        .await
+        .await?
     }
 
     async fn request_stop(&self, run: RunId, request: StopRequest) -> Result<Found, StoreError> {

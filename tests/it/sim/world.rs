@@ -406,6 +406,7 @@ impl World {
             }
             Happening::Backup => self.back_up(),
             Happening::Restore { down_ms } => Box::pin(self.restore(down_ms)).await,
+            Happening::RefuseRows { experiment, for_ms } => self.refuse(experiment, for_ms),
             Happening::Unreadable { kind, for_ms } => self.tear(kind, for_ms),
             Happening::Weather { fis, store } => self.nature.change_weather(|w| (w.fis, w.store) = (fis, store)),
             Happening::StopOutside => self.fis.with(|state| {
