@@ -219,7 +219,7 @@ impl MemoryStore {
                 let is_told = nature.bug() != Bug::KnownNotForgotten;
                 return Err(if is_told { StoreError::Fenced } else { failed("write") });
             }
-            tables.may_make(&changes, now)?;
+            tables.may_commit(&changes, now)?;
             let make = |change: Change| match asks_to_start(&change) {
                 Some(run) if tables.forbids(run, &change, now) => Committed::Stale,
                 _ => tables.make(change, &nature, now),

@@ -21,6 +21,7 @@ mod planted;
 mod policies;
 mod queue;
 mod recipe;
+mod refused;
 mod releases;
 mod replica;
 mod replicas;
@@ -120,7 +121,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 76] = [
+const HAPPENS: [&str; 83] = [
     "started",
     "adopted",
     "start-refused",
@@ -194,9 +195,16 @@ const HAPPENS: [&str; 76] = [
     "lease taken from who stood still",
     "lease taken from who was cut off",
     "lease taken from who was slow",
+    "start forbidden in time",
+    "refused manual",
+    "refused event",
+    "refused start-asked",
+    "refused polled",
+    "refused beside another",
     "restored",
     "found after a restore",
-    "start forbidden in time",
+    "told again after a restore",
+    "found without its token",
 ];
 
 /// Tells of worlds that broke a promise; the first one is shrunk.

@@ -17,7 +17,7 @@ use firedrill::domain::{
     ids::RunId,
     outcome::Outcome,
     policy::TemplatePolicy,
-    run::{Adopted, JournalEntry, Observation, Run, RunState},
+    run::{Adopted, Doubt, JournalEntry, Observation, Run, RunState},
     schedule::MissedPolicy,
     window::{OnEntry, Span, Window, WindowKind},
 };
@@ -28,6 +28,7 @@ use super::{
     nature::{Nature, Timeline},
     recipe::Recipe,
     shrink,
+    store::Tables,
 };
 
 /// What is built wrong on purpose.
@@ -154,14 +155,20 @@ pub enum Bug {
     RestoreNotNoted,
     /// What was taken back from a backup is not halted.
     RestoreNotHalted,
+    /// How far couriers have come is not taken back with the rest of the store.
+    CouriersNotTakenBack,
+    /// What a look by tag did not find is taken for not there, however long ago that was.
+    LookNeverAges,
     /// Of rows that cannot be read nobody is told.
     WithheldIgnored,
+    /// What is refused together with a row that is not taken is not tried without it.
+    RefusalSpreads,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
     UnreadRunForgotten,
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 65] = [
+const PLANTS: [(Bug, &[&str]); 68] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -225,6 +232,9 @@ const PLANTS: [(Bug, &[&str]); 65] = [
     (Bug::LeaseFromTheAnswer, &["lease"]),
     (Bug::RestoreNotNoted, &["twice"]),
     (Bug::RestoreNotHalted, &["halt"]),
+    (Bug::CouriersNotTakenBack, &["untold"]),
+    (Bug::LookNeverAges, &["twice"]),
+    (Bug::RefusalSpreads, &["refused"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
 ];
@@ -353,6 +363,20 @@ pub fn told(bug: Bug, is_first: bool, mut entry: JournalEntry) -> Option<Journal
 
 /// Longer than a world goes on, in seconds.
 const FOR_EVER_S: i64 = 30 * 24 * 3_600;
+
+/// Makes that whatever was looked for in vain was looked for a moment ago.
+pub fn look_lately(tables: &mut Tables, now: Timestamp) {
+    let lately = now - SignedDuration::from_secs(30);
+    for run in tables.runs.values_mut() {
+        let RunState::Starting { doubt, .. } = &mut run.state else { continue };
+        if let Doubt::NotFound { looked_at }
+        | Doubt::Unanswered { looked_at: Some(looked_at), .. }
+        | Doubt::Refused { looked_at: Some(looked_at), .. } = doubt
+        {
+            *looked_at = lately.max(*looked_at);
+        }
+    }
+}
 
 /// Worlds within which a bug has to be noticed.
 pub const WORLDS: u64 = 2_000;

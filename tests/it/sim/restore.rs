@@ -19,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     check::{self, Evidence},
+    couriers,
     fis::SETTLED_MS,
     halts::Halts,
     planted::Bug,
@@ -103,7 +104,9 @@ impl World {
             replica.restart_at = None;
         }
         self.until(self.nature.elapsed() + down_ms).await;
-        let broken = check::broken_so_far(&Evidence::new(self));
+        let evidence = Evidence::new(self);
+        let mut broken = check::broken_so_far(&evidence);
+        couriers::check_passed(&evidence, &mut broken);
         self.broken.extend(broken);
         let Backup { at: from, tables, deleted, unreadable, stops_taken, released } = *backup;
         let (at, wall) = (self.nature.elapsed(), self.nature.now());
@@ -113,12 +116,17 @@ impl World {
         self.store.with(|now| {
             let before = std::mem::replace(now, tables);
             (now.lease, now.faults, now.broken, now.torn) = (before.lease, before.faults, before.broken, before.torn);
+            now.refusals = before.refusals;
             now.mend_all(at);
+            if now.bug == Bug::CouriersNotTakenBack {
+                now.couriers = before.couriers;
+            }
             if now.bug != Bug::RestoreNotNoted {
                 now.note_restore(wall, at);
             }
             now.halt_restored(wall, at);
         });
+        self.told_before();
         self.store.crash();
         self.fis.with(|state| {
             state.calls.retain(|call| call.at <= from);
