@@ -165,7 +165,11 @@ impl Tables {
             }
             let row = rows.swap_remove(nature.draw(|c| c.between(0, rows.len() as u64 - 1)) as usize);
             nature.say(|| format!("store: {row:?} cannot be read for {for_ms} ms"));
-            self.torn.push(Torn { row, kind, from: now, to: now + for_ms });
+            // What cannot be read by now is in that state for longer: it is not seen between.
+            match self.torn.iter_mut().find(|torn| torn.is_at(now) && torn.row == row) {
+                Some(torn) => torn.to = torn.to.max(now + for_ms),
+                None => self.torn.push(Torn { row, kind, from: now, to: now + for_ms }),
+            }
         }
     }
 
