@@ -19,7 +19,7 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, couriers, halts, latest, opened, places, policies, replicas, restore,
+    closing, couriers, edges, halts, latest, opened, places, policies, refused, replicas, restore,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::Experiment,
@@ -61,6 +61,7 @@ pub fn broken_so_far(evidence: &Evidence<'_>) -> Vec<String> {
     unread::check(evidence, &mut found);
     replicas::check(evidence, &mut found);
     halts::check(evidence.world, &mut found);
+    refused::check(evidence, &mut found);
     found
 }
 
@@ -87,8 +88,9 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
         other => other.as_str().to_owned(),
     };
     let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).chain(unread::seen(evidence));
-    let besides = besides.chain(restore::seen(evidence));
-    let besides = besides.map(str::to_owned);
+    let besides = besides.chain(restore::seen(evidence)).chain(edges::seen(evidence));
+    let besides = besides.chain(couriers::seen(evidence.world)).chain(halts::seen(evidence.world));
+    let besides = besides.map(str::to_owned).chain(refused::seen(evidence.world));
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {
             let trigger = tables.runs.get(&entry.run).map(|run| &run.trigger);
@@ -221,7 +223,7 @@ impl<'a> Evidence<'a> {
                         if *at < run.not_before && run.trigger.terms().settle_limit.is_none() {
                             found.push(format!("early: {id} is started at {at}, before {}", run.not_before));
                         }
-                        if self.is_halted(self.began(*ms), *ms) {
+                        if self.is_halted(*ms, *ms) {
                             found.push(format!("halt: {id} is started at {at}"));
                         }
                     }
@@ -231,7 +233,7 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Whether a halt has been durable from a true time to another.
+    /// Whether a halt has been durable from before a true time to another.
     pub fn is_halted(&self, from: u64, to: u64) -> bool {
         let mut halted = None;
         for (when, running) in halts::changes(self.world).into_iter().filter(|(when, _)| *when <= to) {

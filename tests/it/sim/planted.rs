@@ -6,7 +6,7 @@
 use std::{
     num::NonZero,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -17,7 +17,7 @@ use firedrill::domain::{
     ids::RunId,
     outcome::Outcome,
     policy::TemplatePolicy,
-    run::{Adopted, JournalEntry, Observation, Run, RunState},
+    run::{Adopted, Doubt, JournalEntry, Observation, Run, RunState},
     schedule::MissedPolicy,
     window::{OnEntry, Span, Window, WindowKind},
 };
@@ -28,6 +28,7 @@ use super::{
     nature::{Nature, Timeline},
     recipe::Recipe,
     shrink,
+    store::Tables,
 };
 
 /// What is built wrong on purpose.
@@ -79,6 +80,8 @@ pub enum Bug {
     PausesForgotten,
     CursorsForgotten,
     EventsForgotten,
+    /// A start is recorded as it was decided, whoever has halted or paused since.
+    HaltNotCompared,
     /// What becomes of a halt's levers is made of the halt as it was when they were looked at.
     HaltWrittenBack,
     /// A stop is promised and not written down.
@@ -150,14 +153,22 @@ pub enum Bug {
     LeaseFromTheAnswer,
     /// That a store was taken back from a backup is not noted.
     RestoreNotNoted,
+    /// What was taken back from a backup is not halted.
+    RestoreNotHalted,
+    /// How far couriers have come is not taken back with the rest of the store.
+    CouriersNotTakenBack,
+    /// What a look by tag did not find is taken for not there, however long ago that was.
+    LookNeverAges,
     /// Of rows that cannot be read nobody is told.
     WithheldIgnored,
+    /// What is refused together with a row that is not taken is not tried without it.
+    RefusalSpreads,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
     UnreadRunForgotten,
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 63] = [
+const PLANTS: [(Bug, &[&str]); 68] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -185,6 +196,7 @@ const PLANTS: [(Bug, &[&str]); 63] = [
     (Bug::HoldNeverJudgedAgain, &["lost"]),
     (Bug::EventKeyWithoutSource, &["lost"]),
     (Bug::HaltForgotten, &["halt"]),
+    (Bug::HaltNotCompared, &["halt", "pause"]),
     (Bug::HaltWrittenBack, &["halt", "halted"]),
     (Bug::PausesForgotten, &["pause"]),
     (Bug::CursorsForgotten, &["lost"]),
@@ -219,6 +231,10 @@ const PLANTS: [(Bug, &[&str]); 63] = [
     (Bug::SpanIdsDrawn, &["span"]),
     (Bug::LeaseFromTheAnswer, &["lease"]),
     (Bug::RestoreNotNoted, &["twice"]),
+    (Bug::RestoreNotHalted, &["halt"]),
+    (Bug::CouriersNotTakenBack, &["untold"]),
+    (Bug::LookNeverAges, &["twice"]),
+    (Bug::RefusalSpreads, &["refused"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
 ];
@@ -231,9 +247,13 @@ impl Bug {
 }
 
 /// Returns what the agent takes a configuration for.
-pub fn misread(nature: &Nature, rules: &Rules) -> Rules {
-    let mut rules = rules.clone();
+pub fn misread(nature: &Nature, rules: &Arc<Rules>) -> Arc<Rules> {
     let bug = nature.bug();
+    if bug == Bug::None {
+        // What is compiled of its windows serves every process.
+        return rules.clone();
+    }
+    let mut rules = (**rules).clone();
     for experiment in rules.experiments.values_mut() {
         match bug {
             Bug::MissedFiredAgain => {
@@ -251,7 +271,7 @@ pub fn misread(nature: &Nature, rules: &Rules) -> Rules {
     if bug != Bug::None {
         rules.windows = rules.windows.iter().map(|window| misread_window(nature, window.clone())).collect();
     }
-    rules
+    Arc::new(rules)
 }
 
 fn misread_window(nature: &Nature, mut window: Window) -> Window {
@@ -343,6 +363,20 @@ pub fn told(bug: Bug, is_first: bool, mut entry: JournalEntry) -> Option<Journal
 
 /// Longer than a world goes on, in seconds.
 const FOR_EVER_S: i64 = 30 * 24 * 3_600;
+
+/// Makes that whatever was looked for in vain was looked for a moment ago.
+pub fn look_lately(tables: &mut Tables, now: Timestamp) {
+    let lately = now - SignedDuration::from_secs(30);
+    for run in tables.runs.values_mut() {
+        let RunState::Starting { doubt, .. } = &mut run.state else { continue };
+        if let Doubt::NotFound { looked_at }
+        | Doubt::Unanswered { looked_at: Some(looked_at), .. }
+        | Doubt::Refused { looked_at: Some(looked_at), .. } = doubt
+        {
+            *looked_at = lately.max(*looked_at);
+        }
+    }
+}
 
 /// Worlds within which a bug has to be noticed.
 pub const WORLDS: u64 = 2_000;

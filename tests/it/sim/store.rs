@@ -28,6 +28,7 @@ use super::{
     lease::{LeaseRow, Place, Post},
     nature::Nature,
     planted::{self, Bug},
+    refused::Refusals,
     told,
     unread::{Kind, Row, Torn},
 };
@@ -46,6 +47,7 @@ pub enum Durable {
     Halts { asked: Halts, row: Option<Timestamp> },
     Paused { experiment: ExperimentName, row: PauseRow },
     Arrived { event_id: String },
+    Forbidden,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -77,6 +79,8 @@ pub struct Tables {
     pub torn: Vec<Torn>,
     /// What kinds of rows cannot be read as soon as there are any, and for how long.
     pub due: Vec<(Kind, u64)>,
+    /// Rows that are not taken, and when.
+    pub(super) refusals: Refusals,
     pub restored_at: Option<Timestamp>,
     /// How far couriers have come.
     pub couriers: Positions,
@@ -202,13 +206,7 @@ impl Store for MemoryStore {
     }
 
     async fn load(&self) -> Result<Rows, StoreError> {
-        self.look(|tables| {
-            let now = self.nature.elapsed();
-            let late = self.before.lock().expect("one thread").clone();
-            let is_late = tables.bug == Bug::StaleRevisionAccepted && self.nature.draw(|c| c.one_in(4));
-            late.filter(|_| is_late).map_or_else(|| tables.load(now), |(_, late)| late.load(now))
-        })
-        .await
+        self.look(|tables| self.loaded(tables)).await
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
@@ -251,10 +249,11 @@ impl Store for MemoryStore {
 
     async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {
         self.write(move |tables, ms| {
+            tables.may_open(&runs, ms)?;
             let new = runs.into_iter().filter(|run| tables.insert(run.clone(), run.opened_at, ms) == Recorded::New);
-            if new.count() > 0 { Recorded::New } else { Recorded::Known }
+            Ok(if new.count() > 0 { Recorded::New } else { Recorded::Known })
         })
-        .await
+        .await?
     }
 
     async fn request_stop(&self, run: RunId, request: StopRequest) -> Result<Found, StoreError> {

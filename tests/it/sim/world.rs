@@ -22,7 +22,7 @@ use super::{
     recipe::Recipe,
     releases::Release,
     replica::{Passes, Replica},
-    restore::{self, Backup, Restored},
+    restore::{Backup, Restored},
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template, Whom},
     store::MemoryStore,
     told, windows,
@@ -92,7 +92,7 @@ impl World {
         let nature = Nature::new(drawn.chance, drawn.base, timeline).planted(recipe.bug);
         let mut world = Self::of(nature, drawn.rules, drawn.templates);
         world.fis.with(|state| (state.amiss, state.served) = (drawn.amiss, drawn.served));
-        world.told = (couriers::are_in(recipe.seed) && !restore::is_in(recipe.seed)).then(Arc::default);
+        world.told = couriers::are_in(recipe.seed).then(Arc::default);
         if drawn.replicas > 1 {
             world.several(drawn.replicas, drawn.ttl_ms);
         }
@@ -387,6 +387,7 @@ impl World {
                     self.schedule(now + MINUTE_MS, happening);
                 }
             }
+            Happening::Interrupt(what) => self.nature.interrupt(what),
             Happening::Reload => self.change_rules(),
             Happening::ReadCalendar => {
                 let rules = self.newest().clone();
@@ -404,6 +405,9 @@ impl World {
             }
             Happening::Slow { for_ms } => self.slow_down(for_ms),
             Happening::Lag { experiment } => self.lag(experiment),
+            Happening::LoseAnswer { experiment, effect_ms } => {
+                self.fis.lose_answer(&scenario::experiment_name(experiment), effect_ms);
+            }
             Happening::SetApart { replica, by_ms } => self.nature.set_apart(replica % self.replicas.len(), by_ms),
             Happening::RulesReach { replica, entry } => self.rules_reach(replica, entry),
             Happening::Calm => self.calm().await,
@@ -417,6 +421,7 @@ impl World {
             }
             Happening::Backup => self.back_up(),
             Happening::Restore { down_ms } => Box::pin(self.restore(down_ms)).await,
+            Happening::RefuseRows { experiment, for_ms } => self.refuse(experiment, for_ms),
             Happening::Unreadable { kind, for_ms } => self.tear(kind, for_ms),
             Happening::Weather { fis, store } => self.nature.change_weather(|w| (w.fis, w.store) = (fis, store)),
             Happening::StopOutside => self.fis.with(|state| {
