@@ -55,13 +55,18 @@ impl World {
         self.take_in(vec![message(&format!("m{now}"), body.to_string())]).await;
     }
 
+    /// Leaves in the queues what is in them, and has what is no event delivered again.
+    pub fn keep_deliveries(&mut self) {
+        self.agenda.retain(|_, happening| happening.is_delivery());
+        let noise: Vec<u64> = self.waiting.iter().filter_map(|id| id.strip_prefix('n')?.parse().ok()).collect();
+        noise.into_iter().for_each(|id| self.schedule(self.nature.elapsed(), Happening::DeliverNoise { id }));
+    }
+
     /// A standard queue delivers what is no event.
     pub async fn deliver_noise(&mut self, id: u64) {
-        let name = format!("n{id}");
-        if self.hand_over(message(&name, "no event at all".to_owned())).await {
-            self.unreadable.insert(name);
-        } else {
-            self.schedule(self.nature.elapsed() + 30 * SECOND_MS, Happening::DeliverNoise { id });
+        let id = format!("n{id}");
+        if self.hand_over(message(&id, "no event at all".to_owned())).await {
+            self.unreadable.insert(id);
         }
     }
 

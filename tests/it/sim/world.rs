@@ -54,7 +54,7 @@ pub struct World {
     pub replicas: Vec<Replica>,
     /// How many processes there were.
     pub seats: u64,
-    agenda: BTreeMap<(u64, u64), Happening>,
+    pub(super) agenda: BTreeMap<(u64, u64), Happening>,
     next: u64,
     /// Every configuration and since when in true time.
     pub history: Vec<(u64, Arc<Rules>)>,
@@ -187,7 +187,7 @@ impl World {
     async fn calm(&mut self) {
         self.nature.change_weather(|weather| *weather = Weather::default());
         self.nature.say(|| "-- calm".to_owned());
-        self.agenda.retain(|_, happening| happening.is_delivery());
+        self.keep_deliveries();
         // What is on its way arrives, and not later than it would have.
         let newest = self.history.len() - 1;
         (0..self.replicas.len()).for_each(|replica| self.rules_reach(replica, newest));
