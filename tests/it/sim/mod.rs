@@ -11,7 +11,7 @@ mod edges;
 mod fis;
 mod halts;
 mod latest;
-mod lease;
+pub mod lease;
 mod month;
 pub mod nature;
 mod opened;
@@ -21,6 +21,7 @@ mod planted;
 mod policies;
 mod queue;
 mod recipe;
+mod refused;
 mod releases;
 mod replica;
 mod replicas;
@@ -34,7 +35,7 @@ mod suspended;
 mod told;
 mod truth;
 mod turns;
-mod unread;
+pub mod unread;
 mod windows;
 mod world;
 mod written;
@@ -120,7 +121,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 70] = [
+const HAPPENS: [&str; 83] = [
     "started",
     "adopted",
     "start-refused",
@@ -189,8 +190,21 @@ const HAPPENS: [&str; 70] = [
     "unread deployment",
     "unread cursor",
     "stopped unread",
+    "lease handed over",
+    "lease taken from the dead",
+    "lease taken from who stood still",
+    "lease taken from who was cut off",
+    "lease taken from who was slow",
+    "start forbidden in time",
+    "refused manual",
+    "refused event",
+    "refused start-asked",
+    "refused polled",
+    "refused beside another",
     "restored",
     "found after a restore",
+    "told again after a restore",
+    "found without its token",
 ];
 
 /// Tells of worlds that broke a promise; the first one is shrunk.

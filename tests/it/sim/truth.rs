@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     estimate::Estimate,
     experiment::Place,
-    fis::{FisError, FisExperiment, FisStatus},
+    fis::{FisAction, FisError, FisExperiment, FisStatus},
     ids::{RUN_TAG, RunId},
     template::TemplateFacts,
 };
@@ -32,6 +32,8 @@ pub struct Experiment {
     pub listed_at: u64,
     /// FIS denies ever having had it.
     pub is_forgotten: bool,
+    /// What each of its actions does.
+    actions: BTreeMap<String, String>,
 }
 
 /// How it ends when nobody stops it.
@@ -86,6 +88,7 @@ pub fn drawn(
         stop_takes,
         listed_at: at + if c.one_in(2) { 0 } else { c.between(0, 10_000) },
         is_forgotten: c.one_in(100),
+        actions: facts.actions.iter().map(|(name, action)| (name.clone(), action.action_id.clone())).collect(),
     }
 }
 
@@ -125,6 +128,25 @@ impl Experiment {
         }
     }
 
+    /// What FIS tells of an action: each goes on for as long as the experiment does, if that comes to it.
+    fn action(&self, does: &str, at: u64, nature: &Nature) -> FisAction {
+        let has_begun = at >= self.running_at && self.running_at < self.end();
+        let (status, reason) = match self.status(at) {
+            (FisStatus::Initiating, _) => (FisStatus::Pending, ""),
+            (FisStatus::Stopping, _) if !has_begun => (FisStatus::Pending, ""),
+            (FisStatus::Failed | FisStatus::Stopped, _) if !has_begun => (FisStatus::Cancelled, ""),
+            status => status,
+        };
+        FisAction {
+            action_id: does.to_owned(),
+            status,
+            reason: reason.to_owned(),
+            start_after: Vec::new(),
+            started_at: has_begun.then(|| nature.true_wall_at(self.running_at)),
+            ended_at: (has_begun && self.has_ended(at)).then(|| nature.true_wall_at(self.end())),
+        }
+    }
+
     /// What FIS tells of it.
     pub fn shown(&self, at: u64, nature: &Nature) -> FisExperiment {
         let (status, reason) = self.status(at);
@@ -140,7 +162,7 @@ impl Experiment {
             created_at: Some(nature.true_wall_at(self.created_at)),
             started_at: (at >= self.running_at).then(|| nature.true_wall_at(self.running_at)),
             ended_at: self.has_ended(at).then(|| nature.true_wall_at(self.end())),
-            actions: BTreeMap::new(),
+            actions: self.actions.iter().map(|(name, does)| (name.clone(), self.action(does, at, nature))).collect(),
             lever_engaged: None,
         }
     }
