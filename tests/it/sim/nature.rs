@@ -14,7 +14,11 @@ use firedrill::engine::ports::WakeSource;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{planted::Bug, scenario::APART_MS};
+use super::{
+    halts::Interruption,
+    planted::Bug,
+    scenario::{APART_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
+};
 use crate::support::chance::Chance;
 
 /// How often things go wrong, in a thousand.
@@ -79,6 +83,8 @@ pub struct Nature {
     digest: Mutex<DefaultHasher>,
     pace: Pace,
     bug: Bug,
+    /// What somebody does when the next start is to be recorded.
+    interruption: Mutex<Option<Interruption>>,
 }
 
 /// Whether I/O takes time.
@@ -110,6 +116,7 @@ impl Nature {
             lines: Mutex::default(),
             digest: Mutex::default(),
             bug: Bug::None,
+            interruption: Mutex::default(),
         }
     }
 
@@ -161,6 +168,16 @@ impl Nature {
         if cut.far_before > now {
             self.cut_off(replica, Cut { far: Some((now, now + FAR_MS)), far_before: 0, ..cut });
         }
+    }
+
+    /// Somebody does something when the next start is to be recorded.
+    pub fn interrupt(&self, interruption: Interruption) {
+        *self.interruption.lock().expect("one thread") = Some(interruption);
+    }
+
+    /// Takes what somebody is to do now that a start is to be recorded.
+    pub fn interruption(&self) -> Option<Interruption> {
+        self.interruption.lock().expect("one thread").take()
     }
 
     /// True time since the world began, in milliseconds.
@@ -284,5 +301,16 @@ impl WakeSource for Clock {
                 } => {}
             }
         }
+    }
+}
+
+/// Draws a step of the clock: mostly small, up to three days forward and one hour back.
+pub fn step(c: &mut Chance) -> i64 {
+    let by = |c: &mut Chance, most: u64| i64::try_from(c.between(1, most)).expect("a step");
+    match c.between(0, 5) {
+        0 => by(c, 72 * HOUR_MS),
+        1 | 2 => by(c, 2 * MINUTE_MS),
+        3 => -by(c, 30 * SECOND_MS),
+        _ => -by(c, HOUR_MS),
     }
 }

@@ -16,7 +16,7 @@ use super::{
     places::{self, Amiss},
     planted::Bug,
     policies::{self, Served},
-    restore,
+    refused, restore,
     scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
     unread, written,
 };
@@ -102,6 +102,7 @@ impl Recipe {
         happenings.extend(edges::happenings((self.seed, replicas), base, length, &mut rules, &templates, &happenings));
         happenings.extend(unread::happenings(self.seed, length));
         happenings.extend(restore::happenings(self.seed, length));
+        happenings.extend(refused::happenings(self.seed, length));
         let happenings = happenings.into_iter().enumerate();
         let amiss = places::amiss(self.seed, length, &mut rules);
         let served = policies::draw(self.seed, length, &mut rules, &templates);

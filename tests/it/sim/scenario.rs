@@ -18,6 +18,8 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::{
+    halts::Interruption,
+    nature,
     releases::{self, Release},
     unread::Kind,
     windows::window,
@@ -98,6 +100,8 @@ pub enum Happening {
     StopByHand,
     Halt,
     Resume,
+    /// Somebody halts or pauses when the next start is about to be recorded.
+    Interrupt(Interruption),
     Reload,
     Step {
         by_ms: i64,
@@ -143,6 +147,11 @@ pub enum Happening {
     Lag {
         experiment: u64,
     },
+    /// The next start of an experiment takes effect so late, and no answer tells of it.
+    LoseAnswer {
+        experiment: u64,
+        effect_ms: u64,
+    },
     Backup,
     /// Every process ends, and the store is taken back from the backup after so long.
     Restore {
@@ -151,6 +160,11 @@ pub enum Happening {
     /// A row of the store cannot be read for so long.
     Unreadable {
         kind: Kind,
+        for_ms: u64,
+    },
+    /// Rows of an experiment's runs are not taken for so long.
+    RefuseRows {
+        experiment: u64,
         for_ms: u64,
     },
     /// From now on nothing goes wrong.
@@ -193,8 +207,7 @@ pub type Template = (BTreeMap<String, String>, TemplateFacts);
 /// Draws templates; experiment `n` names the `n`th.
 pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<Template> {
     let template = |n: u64, c: &mut Chance| {
-        let is_known = !c.one_in(8);
-        let action_id = if is_known { "aws:ecs:task-network-latency" } else { "aws:next:year" };
+        let action_id = if c.one_in(8) { "aws:next:year" } else { "aws:ecs:task-network-latency" };
         let duration = format!("PT{}M", c.pick(&[1_u64, 2, 3, 5, 10]));
         let action = TemplateAction {
             action_id: action_id.to_owned(),
@@ -419,7 +432,7 @@ pub fn happenings(c: &mut Chance, length_ms: u64, replicas: u64) -> Vec<(u64, Ha
         all.push((when(c), H::Reload));
     }
     for _ in 0..c.pick(&[0, 0, 1, 2]) {
-        all.push((when(c), H::Step { by_ms: step(c) }));
+        all.push((when(c), H::Step { by_ms: nature::step(c) }));
     }
     faults(c, length_ms, replicas, &mut all);
     all
@@ -483,14 +496,3 @@ fn several(c: &mut Chance) -> Happening {
 
 /// How far a replica's clock may be from the common one, in milliseconds.
 pub const APART_MS: u64 = 3_000;
-
-/// Draws a step of the clock: mostly small, up to three days forward and one hour back.
-fn step(c: &mut Chance) -> i64 {
-    let by = |c: &mut Chance, most: u64| i64::try_from(c.between(1, most)).expect("a step");
-    match c.between(0, 5) {
-        0 => by(c, 72 * HOUR_MS),
-        1 | 2 => by(c, 2 * MINUTE_MS),
-        3 => -by(c, 30 * SECOND_MS),
-        _ => -by(c, HOUR_MS),
-    }
-}
