@@ -19,7 +19,7 @@ pub use self::{
     place::{PLACE_FACTS_MAX_AGE, Places},
     slots::MISSED_COUNT_LIMIT,
     start::{DOUBT_LOOKS, FACTS_MAX_AGE, Looked, is_looked_for_first},
-    watch::{LOST_AFTER, LOST_AFTER_FAILURES, NOT_FOUND_LOST_AFTER},
+    watch::{LOST_AFTER, LOST_AFTER_FAILURES, LOST_AFTER_UNKNOWN, NOT_FOUND_LOST_AFTER},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

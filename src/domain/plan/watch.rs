@@ -32,11 +32,13 @@ const POLL_BACKOFF_LIMIT: SignedDuration = SignedDuration::from_mins(1);
 pub const LOST_AFTER: SignedDuration = SignedDuration::from_hours(13);
 /// How long FIS may deny that an experiment exists before it is lost.
 pub const NOT_FOUND_LOST_AFTER: SignedDuration = SignedDuration::from_mins(15);
-/// How many bad answers it takes besides: two with a night or a clock step between them prove nothing.
+/// How many denials it takes besides: two with a night or a clock step between them prove nothing.
 const LOST_AFTER_POLLS: u32 = 10;
 /// How many failures it takes besides to be lost without a word, at most one a minute: whatever the clock says, FIS was asked
 /// for [`LOST_AFTER`].
 pub const LOST_AFTER_FAILURES: u32 = 13 * 60;
+/// How many answers in a row that name a status nobody knows it takes besides to be lost, at most one in ten seconds: as above.
+pub const LOST_AFTER_UNKNOWN: u32 = 13 * 60 * 6;
 /// What was told to stop and is not stopping this long after is told again.
 const STOP_TAKES: SignedDuration = SignedDuration::from_mins(1);
 /// What is told to stop is given up no earlier than this after it was told to.
@@ -127,7 +129,7 @@ fn lost(run: &Run, since: Timestamp, watch: &Watch) -> Option<FailureClass> {
     let fis = run.fis.as_ref();
     let is_unread = match watch.failures {
         // What FIS says goes on is not lost, however long it takes.
-        0 => watch.unknown >= LOST_AFTER_POLLS,
+        0 => watch.unknown >= LOST_AFTER_UNKNOWN,
         failures => failures >= LOST_AFTER_FAILURES,
     };
     let begun = fis.and_then(|fis| fis.started_at.or(fis.created_at)).unwrap_or(since);

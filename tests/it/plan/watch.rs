@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::Place,
     fis::{CallFailure, FailureClass, FisStatus},
-    plan::{HaltRunning, LOST_AFTER_FAILURES, Mode, Withheld},
+    plan::{HaltRunning, LOST_AFTER_FAILURES, LOST_AFTER_UNKNOWN, Mode, Withheld},
     react,
     run::{Adopted, Observation, Run, RunState, StopCause},
     window::{NameGlob, OnEntry, Scope, Window, WindowKind, Windows},
@@ -256,13 +256,14 @@ fn experiment_that_fis_tells_nothing_of_is_stopped_and_lost_after_thirteen_hours
     check(&world(unseen(taken("22:00:00"), "23:00:00", FailureClass::Timeout)), "23:00:00", &["wake 23:00:20"]);
     // It is told to stop again.
     check(&world(seen(taken("22:00:00"), "23:00:00")), "23:00:00", &["A stop: its `max_duration`"]);
-    let unknown = |times: usize| {
+    let unknown = |times: u32| {
         let observed = Observation::Polled { fis: fis(FisStatus::from_text("paused"), t("10:00:00")) };
-        applied(taken("22:00:00"), &vec![("23:00:00", observed); times])
+        applied(taken("22:00:00"), &vec![("23:00:00", observed); times as usize])
     };
-    check(&world(unknown(9)), "23:00:00", &["wake 23:00:10"]);
+    // However far the clock was set forward, it was asked for thirteen hours.
+    check(&world(unknown(LOST_AFTER_UNKNOWN - 1)), "23:00:00", &["wake 23:00:10"]);
     let unreadable = "A finished: FIS told nothing of it for too long (unreadable)";
-    check(&world(unknown(10)), "23:00:00", &[unreadable]);
+    check(&world(unknown(LOST_AFTER_UNKNOWN)), "23:00:00", &[unreadable]);
 }
 
 #[test]

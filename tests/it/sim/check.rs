@@ -19,10 +19,10 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, couriers, edges, halts, latest, opened, places, policies, refused, replicas, restore,
+    closing, couriers, edges, halts, heeded, latest, opened, places, policies, refused, replicas, restore,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
-    truth::Experiment,
+    truth::{Experiment, LONGEST_MS},
     turns, unread,
     world::{MAX_PASSES_A_SECOND, World},
 };
@@ -55,6 +55,7 @@ pub fn broken_so_far(evidence: &Evidence<'_>) -> Vec<String> {
     evidence.journal(&mut found);
     evidence.pace(&mut found);
     closing::stops(evidence, &mut found);
+    heeded::check(evidence, &mut found);
     turns::check(evidence, &mut found);
     places::check(evidence, &mut found);
     policies::check(evidence, &mut found);
@@ -88,7 +89,7 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
         other => other.as_str().to_owned(),
     };
     let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).chain(unread::seen(evidence));
-    let besides = besides.chain(restore::seen(evidence)).chain(edges::seen(evidence));
+    let besides = besides.chain(restore::seen(evidence)).chain(edges::seen(evidence)).chain(heeded::seen(evidence));
     let besides = besides.chain(couriers::seen(evidence.world)).chain(halts::seen(evidence.world));
     let besides = besides.map(str::to_owned).chain(refused::seen(evidence.world));
     evidence.world.store.with(|tables| {
@@ -262,11 +263,18 @@ impl<'a> Evidence<'a> {
                 RunState::Finished { outcome: Outcome::NotStarted { .. }, .. } | RunState::Skipped { .. } => {
                     found.push(format!("lost: {} runs for {id}, which is {:?}", experiment.id, run.state));
                 }
+                // FIS did not tell of it, and has ended everything by then.
+                RunState::Finished { outcome: Outcome::Lost { .. }, .. }
+                    if experiment.untold.is_some() && recorded_at >= experiment.created_at + LONGEST_MS => {}
                 RunState::Finished { outcome: Outcome::Lost { class }, .. } => {
                     found.push(format!("lost: {id} was given up ({class}), {} can be read", experiment.id));
                 }
                 RunState::Finished { .. } if recorded_at < experiment.end() => {
                     found.push(format!("lost: {id} ended before {}", experiment.id));
+                }
+                RunState::Finished { outcome, .. } if outcome.as_str() != experiment.outcome().as_str() => {
+                    let truth = experiment.outcome();
+                    found.push(format!("outcome: {id} is said to be {outcome:?}, {} is {truth:?}", experiment.id));
                 }
                 RunState::Finished { .. } => {}
                 open => found.push(format!("lost: {id} is left {}", open.as_str())),

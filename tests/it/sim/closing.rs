@@ -18,7 +18,7 @@ use super::{
 };
 
 /// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for, a connection is made.
-const PROMPT_MS: u64 = 6 * SECOND_MS;
+pub const PROMPT_MS: u64 = 6 * SECOND_MS;
 
 /// Clocks may be apart by less than this, so that what was read may seem to lie ahead.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
@@ -156,7 +156,7 @@ const DUES: [(&str, Due, News); 4] = [
 
 /// How an agent learns that it has to stop something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum News {
+pub enum News {
     Known,
     InTheStore,
 }
@@ -313,7 +313,7 @@ pub fn may_be_stopped(evidence: &Evidence<'_>, experiment: &Experiment, knew: (u
 }
 
 /// Grants the agent what kept it: each hindrance that begins before it could have acted moves that instant.
-fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due: u64) -> u64 {
+pub fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due: u64) -> u64 {
     let world = evidence.world;
     let run = experiment.run();
     let mut hindrances = match news {

@@ -25,7 +25,7 @@ use super::{
     places::{self, Amiss},
     planted::Bug,
     policies::{self, Served},
-    truth::{Experiment, drawn},
+    truth::{Around, Experiment, drawn},
 };
 
 /// Experiments that may be active at once in one place, unless a world says otherwise (AWS FIS quotas).
@@ -76,6 +76,8 @@ pub struct State {
     pub calls: Vec<CallLog>,
     /// From when on FIS knows the tokens of what it began.
     pub tokens_since: u64,
+    /// Whether experiments may be stuck, go on for ever, or not heed that they are stopped.
+    pub is_moody: bool,
     /// When something is amiss with every place.
     pub amiss: Amiss,
     /// What templates say for their own safety, by id; of one that is not here, nothing.
@@ -148,8 +150,8 @@ impl Fis {
                 if experiment.has_ended(at) {
                     return Err(failure(FailureClass::Invalid));
                 }
-                self.nature.say(|| format!("FIS: {fis_id} is told to stop"));
-                experiment.stopped_at.get_or_insert(at);
+                experiment.told_to_stop(at);
+                self.nature.say(|| format!("FIS: {fis_id} is told to stop, not heeded {:?}", experiment.unheeded));
                 Ok(None)
             }
         }
@@ -180,7 +182,9 @@ impl Fis {
             return Err(failure(FailureClass::Quota));
         }
         let id = format!("EXP{}", state.experiments.len() + 1);
-        let experiment = self.nature.draw(|c| drawn(c, id, place, request, facts, at));
+        let lever_at = state.amiss.engaged.iter().find(|(_, until)| at < *until).map(|(from, _)| at.max(*from));
+        let around = Around { at, lever_at, is_bad_day: self.nature.weather().fis > 0, is_moody: state.is_moody };
+        let experiment = self.nature.draw(|c| drawn(c, id, place, request, facts, around));
         self.nature.say(|| format!("FIS: {} begins for {}", experiment.id, experiment.run()));
         let shown = experiment.shown(at, &self.nature);
         state.experiments.push(experiment);
@@ -345,14 +349,17 @@ impl FaultInjector for Fis {
         if bug == Bug::RetryWithoutLocate {
             return Ok(None);
         }
-        Ok(self.with(|state| {
+        self.with(|state| {
             let shown = |e: &&Experiment| {
                 let is_tagged = bug == Bug::AdoptsAnothers || e.run() == *run;
                 let ours = e.place == *place && e.request.template_id == template_id && is_tagged;
                 ours && e.created_at <= now && e.listed_at <= now && !e.is_forgotten
             };
-            state.experiments.iter().find(shown).map(|e| e.shown(now, &self.nature))
-        }))
+            match state.experiments.iter().find(shown) {
+                Some(found) if found.is_silent(now) => Err(failure(FailureClass::Unreadable)),
+                found => Ok(found.map(|e| e.shown(now, &self.nature))),
+            }
+        })
     }
 
     async fn get(&self, place: &Place, fis_id: &str) -> Result<FisExperiment, CallFailure> {
@@ -360,11 +367,19 @@ impl FaultInjector for Fis {
         let rate = self.nature.weather().fis;
         let (is_missing, is_strange) = self.nature.draw(|c| (c.permille(rate / 5), c.permille(rate / 5)));
         self.with(|state| {
-            let found = state.experiments.iter().find(|e| e.place == *place && e.id == fis_id && !e.is_forgotten);
-            let mut fis =
-                found.filter(|_| !is_missing).ok_or_else(|| failure(FailureClass::NotFound))?.shown(now, &self.nature);
+            let found = state.experiments.iter_mut().find(|e| e.place == *place && e.id == fis_id && !e.is_forgotten);
+            let experiment = found.filter(|_| !is_missing).ok_or_else(|| failure(FailureClass::NotFound))?;
+            if experiment.is_silent(now) {
+                return Err(failure(FailureClass::Unreadable));
+            }
+            let mut fis = experiment.shown(now, &self.nature);
             if is_strange {
                 fis.status = FisStatus::Unknown("paused".to_owned());
+            } else if !experiment.unheeded.is_empty() && experiment.is_told_going(now) {
+                experiment.told_going.push(now);
+            }
+            if fis.status == FisStatus::Stopped {
+                fis.lever_engaged = Some(places::is_within(&state.amiss.engaged, now));
             }
             Ok(fis)
         })

@@ -10,6 +10,7 @@ mod couriers;
 mod edges;
 mod fis;
 mod halts;
+mod heeded;
 mod latest;
 pub mod lease;
 mod month;
@@ -121,7 +122,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 83] = [
+const HAPPENS: [&str; 89] = [
     "started",
     "adopted",
     "start-refused",
@@ -180,6 +181,12 @@ const HAPPENS: [&str; 83] = [
     "stop unknown",
     "finished completed",
     "finished stopped",
+    "finished failed",
+    "finished cancelled",
+    "stopped again",
+    "stopped by the lever",
+    "lost as denied",
+    "lost without a word",
     "unread run that goes on",
     "unread start",
     "unread run that waits",

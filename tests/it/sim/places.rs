@@ -95,7 +95,7 @@ fn demand(c: &mut Chance, rules: &mut Rules) {
     }
 }
 
-fn is_within(times: &Times, at: u64) -> bool {
+pub fn is_within(times: &Times, at: u64) -> bool {
     times.iter().any(|(from, until)| (*from..*until).contains(&at))
 }
 

@@ -165,10 +165,14 @@ pub enum Bug {
     RefusalSpreads,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
     UnreadRunForgotten,
+    /// A stop that FIS answered is taken for heeded, whatever FIS says then.
+    StopBelieved,
+    /// Whatever ended, ended well.
+    EndsTakenForSuccess,
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 68] = [
+const PLANTS: [(Bug, &[&str]); 70] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -237,6 +241,8 @@ const PLANTS: [(Bug, &[&str]); 68] = [
     (Bug::RefusalSpreads, &["refused"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
+    (Bug::StopBelieved, &["again"]),
+    (Bug::EndsTakenForSuccess, &["outcome"]),
 ];
 
 impl Bug {

@@ -91,7 +91,7 @@ impl World {
         let drawn = recipe.draw();
         let nature = Nature::new(drawn.chance, drawn.base, timeline).planted(recipe.bug);
         let mut world = Self::of(nature, drawn.rules, drawn.templates);
-        world.fis.with(|state| (state.amiss, state.served) = (drawn.amiss, drawn.served));
+        world.fis.with(|state| (state.amiss, state.served, state.is_moody) = (drawn.amiss, drawn.served, true));
         world.told = couriers::are_in(recipe.seed).then(Arc::default);
         if drawn.replicas > 1 {
             world.several(drawn.replicas, drawn.ttl_ms);

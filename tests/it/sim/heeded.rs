@@ -1,0 +1,74 @@
+//! Stops that FIS answers and does not heed: they are asked for again, as long as FIS says that the experiment goes on.
+
+use std::collections::BTreeSet;
+
+use firedrill::domain::{
+    fis::FailureClass,
+    outcome::Outcome,
+    run::{Observation, StopCause},
+};
+
+use super::{
+    check::Evidence,
+    closing::{self, News},
+    scenario::{MINUTE_MS, SECOND_MS},
+    truth::Experiment,
+};
+
+/// How long after a stop was answered FIS has to say that the experiment goes on for it to be asked again, in milliseconds:
+/// a minute, and the time that the answer takes.
+const AGAIN_AFTER_MS: u64 = MINUTE_MS + SECOND_MS;
+
+pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
+    for experiment in evidence.experiments.iter().filter(|e| !e.unheeded.is_empty() && !e.is_forgotten) {
+        let stops = stops(evidence, experiment);
+        for unheeded in &experiment.unheeded {
+            let answered = stops.iter().filter(|(at, _)| at <= unheeded).map(|(_, until)| *until).max().unwrap_or(0);
+            // By whose clock it was answered, and by whose FIS was asked then, may be two.
+            let apart = 2 * u64::try_from(evidence.world.nature.apart()).expect("a length");
+            let later = answered.max(*unheeded) + AGAIN_AFTER_MS + apart;
+            let Some(told) = experiment.told_going.iter().find(|told| **told >= later) else { continue };
+            let able = closing::able_at(evidence, experiment, News::InTheStore, *told + SECOND_MS);
+            let latest = able.saturating_add(closing::PROMPT_MS);
+            // What was told before the clock was set back is not known to be later than the answer.
+            let is_back = |step: &super::nature::Step| step.by_ms < 0 && *unheeded <= step.at && step.at <= latest;
+            let next = stops.iter().map(|(at, _)| *at).find(|at| at > unheeded).unwrap_or(u64::MAX);
+            if next.min(experiment.end()) > latest && !evidence.world.nature.steps().iter().any(is_back) {
+                let (id, run) = (&experiment.id, experiment.run());
+                found.push(format!(
+                    "again: the stop of {id} of {run} at {unheeded} ms was not heeded, FIS said so at {told} ms"
+                ));
+            }
+        }
+    }
+}
+
+/// When FIS was asked to stop an experiment, and until when the answer was waited for.
+fn stops(evidence: &Evidence<'_>, experiment: &Experiment) -> Vec<(u64, u64)> {
+    let run = experiment.run();
+    evidence.world.fis.with(|state| {
+        let stops = state.calls.iter().filter(|c| c.operation == "StopExperiment" && c.run.as_ref() == Some(&run));
+        stops.map(|call| (call.at, call.until)).collect()
+    })
+}
+
+/// Names what happened to experiments that are not as FIS's are on good days.
+pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
+    let mut seen = BTreeSet::new();
+    for experiment in &evidence.experiments {
+        let first = experiment.unheeded.first().copied().unwrap_or(u64::MAX);
+        if stops(evidence, experiment).iter().any(|(at, _)| *at > first) {
+            seen.insert("stopped again");
+        }
+    }
+    for (.., observation) in evidence.journal.values().flatten() {
+        let Observation::Finished { outcome } = observation else { continue };
+        match outcome {
+            Outcome::Lost { class: FailureClass::NotFound } => _ = seen.insert("lost as denied"),
+            Outcome::Lost { .. } => _ = seen.insert("lost without a word"),
+            Outcome::Stopped { cause: StopCause::SafetyLever } => _ = seen.insert("stopped by the lever"),
+            _ => {}
+        }
+    }
+    seen
+}
