@@ -134,7 +134,7 @@ fn say(before: &Status, strays: &Found, unknown: &BTreeMap<String, String>) {
         let Stray { place, run, experiment, stop_command } = stray;
         logs::run_span(run).in_scope(|| {
             tracing::warn!(place, fis_experiment = id, %experiment,
-                "an experiment goes on that no run here watches or stops; unless another agent of these names does: `{stop_command}`");
+                "an experiment goes on that no run here watches or stops; end it, unless another agent of these names does: `{stop_command}`");
         });
     }
     for (id, stray) in before.strays.iter().filter(|(id, _)| !strays.contains_key(*id)) {
