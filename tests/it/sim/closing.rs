@@ -81,10 +81,12 @@ pub fn held_for_nothing(world: &World, rules: &Rules) -> Vec<String> {
     let longest = rules.windows.iter().filter_map(stop_lead).max().unwrap_or(SignedDuration::ZERO);
     let is_open = |run: &&Run| {
         let RunState::Held { reason: HoldReason::Closed { .. }, .. } = &run.state else { return false };
-        rules.experiments.get(&run.experiment).is_some_and(|declared| {
-            let is_closed = |from| is_closed_within(rules, declared, from, now + declared.max_duration + longest);
-            !is_closed(now - LIFTED) && !is_closed(now)
-        })
+        // Not before it is due, which it is not once more after the clock was set back.
+        run.not_before <= now - LIFTED
+            && rules.experiments.get(&run.experiment).is_some_and(|declared| {
+                let is_closed = |from| is_closed_within(rules, declared, from, now + declared.max_duration + longest);
+                !is_closed(now - LIFTED) && !is_closed(now)
+            })
     };
     world.store.with(|tables| {
         let held = tables.open().filter(is_open);

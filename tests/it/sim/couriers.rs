@@ -212,8 +212,7 @@ impl TraceSink for Outside {
                 continue;
             }
             let trace = format!("{}{}", span.span_context.trace_id(), salt(Bug::TraceIdsDrawn));
-            let of = of.map(|id| RunId::from_text(&id));
-            if let Some(of) = of.filter(|of| trace_of(of) != trace) {
+            if let Some(of) = of.map(|id| RunId::from_text(&id)).filter(|of| trace_of(of) != trace) {
                 told.broken.push(format!("span: {of} has the trace {trace}, not its own"));
             }
             let id = format!("{}{}", span.span_context.span_id(), salt(Bug::SpanIdsDrawn));

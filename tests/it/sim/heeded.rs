@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 
 use firedrill::domain::{
     fis::FailureClass,
+    ids::RunId,
     outcome::Outcome,
     run::{Observation, StopCause},
 };
 
+use jiff::Timestamp;
+
 use super::{
     check::Evidence,
     closing::{self, News},
+    nature::Step,
     scenario::{MINUTE_MS, SECOND_MS},
     truth::Experiment,
 };
@@ -21,7 +25,7 @@ const AGAIN_AFTER_MS: u64 = MINUTE_MS + SECOND_MS;
 
 pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     for experiment in evidence.experiments.iter().filter(|e| !e.unheeded.is_empty() && !e.is_forgotten) {
-        let stops = stops(evidence, experiment);
+        let (stops, run) = (stops(evidence, experiment), experiment.run());
         for unheeded in &experiment.unheeded {
             let answered = stops.iter().filter(|(at, _)| at <= unheeded).map(|(_, until)| *until).max().unwrap_or(0);
             // By whose clock it was answered, and by whose FIS was asked then, may be two.
@@ -30,17 +34,32 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
             let Some(told) = experiment.told_going.iter().find(|told| **told >= later) else { continue };
             let able = closing::able_at(evidence, experiment, News::InTheStore, *told + SECOND_MS);
             let latest = able.saturating_add(closing::PROMPT_MS);
-            // What was told before the clock was set back is not known to be later than the answer.
-            let is_back = |step: &super::nature::Step| step.by_ms < 0 && *unheeded <= step.at && step.at <= latest;
             let next = stops.iter().map(|(at, _)| *at).find(|at| at > unheeded).unwrap_or(u64::MAX);
-            if next.min(experiment.end()) > latest && !evidence.world.nature.steps().iter().any(is_back) {
-                let (id, run) = (&experiment.id, experiment.run());
+            if next.min(experiment.end()) > latest && is_wanted(evidence, &run, *unheeded, (*told, latest)) {
+                let id = &experiment.id;
                 found.push(format!(
                     "again: the stop of {id} of {run} at {unheeded} ms was not heeded, FIS said so at {told} ms"
                 ));
             }
         }
     }
+}
+
+/// Whether a stop that was not heeded still has to be asked for from the time on that FIS said so until another.
+fn is_wanted(evidence: &Evidence<'_>, run: &RunId, unheeded: u64, (told, latest): (u64, u64)) -> bool {
+    let world = evidence.world;
+    // What was told before the clock was set back is not known to be later than the answer.
+    let is_back = |step: &Step| step.by_ms < 0 && unheeded <= step.at && step.at <= latest;
+    // Whoever wanted it is forgotten with the store; what had to be stopped until then was judged before.
+    let is_forgotten = world.restored.is_some_and(|restored| unheeded < restored.at);
+    // Nothing makes room for another run without a row.
+    let is_replaced = |(.., seen): &(u64, Timestamp, Observation)| {
+        matches!(seen, Observation::StopAsked { cause: StopCause::Replaced { .. } })
+    };
+    let makes_room = evidence.journal.get(run).is_some_and(|entries| entries.iter().any(is_replaced));
+    let declared = &evidence.runs[run].experiment;
+    let is_refused = world.store.with(|tables| tables.refusals.were_of(declared, (told, latest)));
+    !(world.nature.steps().iter().any(is_back) || is_forgotten || makes_room && is_refused)
 }
 
 /// When FIS was asked to stop an experiment, and until when the answer was waited for.

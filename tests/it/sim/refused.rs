@@ -60,7 +60,7 @@ pub fn happenings(seed: u64, length_ms: u64) -> Vec<(u64, Happening)> {
         let (at, experiment, longest) = (c.between(0, length_ms), c.between(0, 3), c.pick(&[1, 2, 5]));
         all.push((at, Happening::RefuseRows { experiment, for_ms: c.between(SECOND_MS, longest * MINUTE_MS) }));
         // It begins about then, or goes on, and so does another that begins at the same time.
-        let begins = (at + c.between(0, 3 * SECOND_MS)).saturating_sub(c.pick(&[0, 3, 20, 20]) * SECOND_MS);
+        let begins = (at + c.between(0, 3 * SECOND_MS)).saturating_sub(c.pick(&[0, 2, 3, 3, 20]) * SECOND_MS);
         for n in 0..2 {
             let (request, experiment) = (request + n, (experiment + n) % 4);
             all.push((begins, Happening::StartByHand { request, experiment, windows: WindowRule::Overridden }));
@@ -92,6 +92,11 @@ impl Refusals {
 
     fn is_of(&self, experiment: &ExperimentName, now: u64) -> bool {
         self.of.iter().any(|(of, from, to)| of == experiment && (*from..*to).contains(&now))
+    }
+
+    /// Whether rows of an experiment's runs were not taken for some of the time from one instant to another.
+    pub(super) fn were_of(&self, experiment: &ExperimentName, (from, to): (u64, u64)) -> bool {
+        self.of.iter().any(|(of, since, until)| of == experiment && *since < to && from < *until)
     }
 
     /// Whether some row was ever not taken.

@@ -50,7 +50,7 @@ pub struct Backup {
 #[derive(Debug, Clone, Copy)]
 pub struct Restored {
     from: u64,
-    at: u64,
+    pub at: u64,
     /// What the clock showed.
     wall: Timestamp,
 }
