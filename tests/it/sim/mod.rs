@@ -121,7 +121,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 83] = [
+const HAPPENS: [&str; 82] = [
     "started",
     "adopted",
     "start-refused",
@@ -198,7 +198,6 @@ const HAPPENS: [&str; 83] = [
     "start forbidden in time",
     "refused manual",
     "refused event",
-    "refused start-asked",
     "refused polled",
     "refused beside another",
     "restored",
