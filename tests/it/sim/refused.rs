@@ -35,6 +35,8 @@ const SPREADS_MS: u64 = SECOND_MS / 2;
 pub struct Refusals {
     /// Experiments whose runs' rows are not taken from a true time on until another (exclusive).
     of: Vec<(ExperimentName, u64, u64)>,
+    /// Of which experiments they are not taken for how long as soon as a start is to be asked for.
+    due: Vec<(ExperimentName, u64)>,
     /// What was refused.
     seen: BTreeSet<String>,
     /// Transactions that were refused because of a row of another.
@@ -81,12 +83,17 @@ impl World {
     /// Rows of an experiment's runs are not taken from now on.
     pub fn refuse(&mut self, experiment: u64, for_ms: u64) {
         let now = self.nature.elapsed();
-        self.store.with(|tables| tables.refusals.of.push((experiment_name(experiment), now, now + for_ms)));
+        let (name, from_a_start) = (experiment_name(experiment), self.nature.draw(|c| c.one_in(3)));
+        self.store.with(|tables| match from_a_start {
+            true => tables.refusals.due.push((name, for_ms)),
+            false => tables.refusals.of.push((name, now, now + for_ms)),
+        });
     }
 }
 
 impl Refusals {
     pub(super) fn end(&mut self, now: u64) {
+        self.due.clear();
         self.of.iter_mut().for_each(|(.., to)| *to = now.min(*to));
     }
 
@@ -99,15 +106,24 @@ impl Refusals {
         self.of.iter().any(|(of, since, until)| of == experiment && *since < to && from < *until)
     }
 
-    /// Whether some row was ever not taken.
+    /// A start is to be asked for.
+    fn begin(&mut self, experiment: &ExperimentName, now: u64) {
+        let begun = self.due.extract_if(.., |(of, _)| of == experiment);
+        self.of.extend(begun.map(|(of, for_ms)| (of, now, now + for_ms)));
+    }
+
+    /// Whether every row was taken so far.
     pub(super) fn are_none(&self) -> bool {
-        self.of.is_empty()
+        self.of.is_empty() && self.due.is_empty()
     }
 }
 
 impl Tables {
     /// Fails where a run's row is not taken; says of what it would have told.
     pub(super) fn takes(&mut self, run: &Run, telling: &str, now: u64) -> Result<(), StoreError> {
+        if telling == "start-asked" {
+            self.refusals.begin(&run.experiment, now);
+        }
         if !self.refusals.is_of(&run.experiment, now) {
             return Ok(());
         }

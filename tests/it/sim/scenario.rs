@@ -162,7 +162,7 @@ pub enum Happening {
         kind: Kind,
         for_ms: u64,
     },
-    /// Rows of an experiment's runs are not taken for so long.
+    /// Rows of an experiment's runs are not taken for so long, from now on or from the next start on.
     RefuseRows {
         experiment: u64,
         for_ms: u64,
