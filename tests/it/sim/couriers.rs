@@ -212,11 +212,8 @@ impl TraceSink for Outside {
                 continue;
             }
             let trace = format!("{}{}", span.span_context.trace_id(), salt(Bug::TraceIdsDrawn));
-            if let Some(of) = of.map(|id| RunId::from_text(&id)) {
-                if trace_of(&of) != trace {
-                    told.broken.push(format!("span: {of} has the trace {trace}, not its own"));
-                }
-            }
+            let of = of.map(|id| RunId::from_text(&id)).filter(|of| trace_of(of) != trace);
+            told.broken.extend(of.map(|of| format!("span: {of} has the trace {trace}, not its own")));
             let id = format!("{}{}", span.span_context.span_id(), salt(Bug::SpanIdsDrawn));
             told.hear(trace, id, &span);
         }
