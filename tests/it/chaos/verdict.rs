@@ -104,10 +104,10 @@ impl Scene {
             }
         }
         let twice = by_trigger.iter().filter(|(_, of)| of.len() > 1);
-        // What is looked after is never told as a stray, whatever it was when its agent began.
+        // What is looked after is never told as a stray, whatever it was when its agent began; what a lost store began is one.
         let log = self.home.log();
         let strays = log.lines().filter(|line| line.contains("that no run here watches or stops"));
-        found.orphans.extend(strays.map(str::to_owned));
+        found.orphans.extend(strays.filter(|_| self.forgotten.is_none()).map(str::to_owned));
         found.doubles.extend(twice.map(|(trigger, of)| format!("{trigger:?} has {of:#?}")));
         found.lost = self.lost(&runs);
         found.unexplained = self.unexplained(&runs, &journals, &starts(&experiments));
