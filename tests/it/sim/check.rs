@@ -86,6 +86,7 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
     };
     let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).chain(unread::seen(evidence));
     let besides = besides.chain(restore::seen(evidence)).chain(heeded::seen(evidence));
+    let besides = besides.chain(evidence.world.met.iter().copied());
     let besides = besides.map(str::to_owned);
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {

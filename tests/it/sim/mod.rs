@@ -121,7 +121,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 76] = [
+const HAPPENS: [&str; 79] = [
     "started",
     "adopted",
     "start-refused",
@@ -196,6 +196,9 @@ const HAPPENS: [&str; 76] = [
     "unread deployment",
     "unread cursor",
     "stopped unread",
+    "event in two hands",
+    "two ingests at once",
+    "operator beside an ingest",
     "restored",
     "found after a restore",
 ];

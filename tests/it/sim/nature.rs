@@ -14,7 +14,10 @@ use firedrill::engine::ports::WakeSource;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{planted::Bug, scenario::APART_MS};
+use super::{
+    planted::Bug,
+    scenario::{APART_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
+};
 use crate::support::chance::Chance;
 
 /// How often things go wrong, in a thousand.
@@ -62,6 +65,17 @@ pub struct Step {
     pub at: u64,
     /// By how much.
     pub by_ms: i64,
+}
+
+/// Draws a step of the clock: mostly small, up to three days forward and one hour back.
+pub fn step(c: &mut Chance) -> i64 {
+    let by = |c: &mut Chance, most: u64| i64::try_from(c.between(1, most)).expect("a step");
+    match c.between(0, 5) {
+        0 => by(c, 72 * HOUR_MS),
+        1 | 2 => by(c, 2 * MINUTE_MS),
+        3 => -by(c, 30 * SECOND_MS),
+        _ => -by(c, HOUR_MS),
+    }
 }
 
 pub struct Nature {

@@ -16,7 +16,7 @@ use super::{
     places::{self, Amiss},
     planted::Bug,
     policies::{self, Served},
-    restore,
+    queue, restore,
     scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
     unread, written,
 };
@@ -100,6 +100,7 @@ impl Recipe {
             rules = Rules { windows: written.windows.iter().cloned().chain(read).collect(), ..written };
         }
         happenings.extend(edges::happenings((self.seed, replicas), base, length, &mut rules, &templates, &happenings));
+        happenings.extend(queue::happenings(self.seed, &happenings));
         happenings.extend(unread::happenings(self.seed, length));
         happenings.extend(restore::happenings(self.seed, length));
         let happenings = happenings.into_iter().enumerate();

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::{
+    nature,
     releases::{self, Release},
     unread::Kind,
     windows::window,
@@ -72,6 +73,10 @@ pub enum Happening {
     Release(Release),
     /// A FIFO queue delivers what it holds, in order.
     DeliverNext,
+    /// What was delivered is visible again, if somebody has it in hand still.
+    VisibleAgain(u64),
+    /// Whoever got a message last stands still for so many milliseconds while he has it in hand.
+    StandInHand(u64),
     /// FIS tells of an experiment on the queue.
     FisTells,
     StartByHand {
@@ -105,6 +110,11 @@ pub enum Happening {
     /// A process is gone after being polled so often, and back after so long.
     Crash {
         whom: Whom,
+        polls: u64,
+        down_ms: u64,
+    },
+    /// Each process is gone after what is asked of it was polled so often, and back after so long.
+    CutShort {
         polls: u64,
         down_ms: u64,
     },
@@ -419,7 +429,7 @@ pub fn happenings(c: &mut Chance, length_ms: u64, replicas: u64) -> Vec<(u64, Ha
         all.push((when(c), H::Reload));
     }
     for _ in 0..c.pick(&[0, 0, 1, 2]) {
-        all.push((when(c), H::Step { by_ms: step(c) }));
+        all.push((when(c), H::Step { by_ms: nature::step(c) }));
     }
     faults(c, length_ms, replicas, &mut all);
     all
@@ -483,14 +493,3 @@ fn several(c: &mut Chance) -> Happening {
 
 /// How far a replica's clock may be from the common one, in milliseconds.
 pub const APART_MS: u64 = 3_000;
-
-/// Draws a step of the clock: mostly small, up to three days forward and one hour back.
-fn step(c: &mut Chance) -> i64 {
-    let by = |c: &mut Chance, most: u64| i64::try_from(c.between(1, most)).expect("a step");
-    match c.between(0, 5) {
-        0 => by(c, 72 * HOUR_MS),
-        1 | 2 => by(c, 2 * MINUTE_MS),
-        3 => -by(c, 30 * SECOND_MS),
-        _ => -by(c, HOUR_MS),
-    }
-}

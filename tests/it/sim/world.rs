@@ -18,6 +18,7 @@ use super::{
     nature::{Cut, Nature, Timeline, Weather},
     planted::Bug,
     policies,
+    queue::{Hands, Parcel},
     recipe::Recipe,
     releases::Release,
     replica::{Passes, Replica},
@@ -71,6 +72,10 @@ pub struct World {
     pub released: BTreeSet<u64>,
     /// What the FIFO queue holds.
     pub in_order: VecDeque<Release>,
+    /// What replicas have in hand of what queues delivered.
+    pub hands: Hands,
+    /// What happened besides, by name.
+    pub met: BTreeSet<&'static str>,
     /// How long what one replica writes may take to be seen by another.
     pub news_ms: u64,
     /// Promises broken on the way.
@@ -123,6 +128,8 @@ impl World {
             releases: BTreeMap::new(),
             released: BTreeSet::new(),
             in_order: VecDeque::new(),
+            hands: Hands::default(),
+            met: BTreeSet::new(),
             news_ms: 0,
             broken: Vec::new(),
             most_passes: MAX_PASSES_A_SECOND,
@@ -349,16 +356,16 @@ impl World {
     async fn happen(&mut self, happening: Happening) {
         let now = self.nature.elapsed();
         match happening {
-            Happening::Deliver { event, source } => self.deliver(event, source).await,
-            Happening::DeliverNoise { id } => self.deliver_noise(id).await,
-            Happening::Release(release) if release.is_in_order() => {
-                self.releases.insert(release.event, release);
-                self.in_order.push_back(release);
-                self.deliver_next().await;
+            Happening::Deliver { event, source } => self.hand(Parcel::Event { event, source }),
+            Happening::DeliverNoise { id } => self.hand(Parcel::Noise { id }),
+            Happening::Release(release) => self.release(release),
+            Happening::DeliverNext => self.deliver_next(),
+            Happening::VisibleAgain(number) => self.visible_again(number),
+            Happening::StandInHand(for_ms) => self.stand_in_hand(for_ms),
+            Happening::FisTells => {
+                let experiment = self.fis.with(|state| state.experiments.len());
+                self.hand(Parcel::Told { at: now, experiment });
             }
-            Happening::Release(release) => self.release(release).await,
-            Happening::DeliverNext => self.deliver_next().await,
-            Happening::FisTells => self.fis_tells(now).await,
             Happening::StartByHand { .. }
             | Happening::Backfill { .. }
             | Happening::Pause { .. }
@@ -382,6 +389,10 @@ impl World {
             }
             Happening::Step { by_ms } => self.nature.step(by_ms),
             Happening::Crash { .. } | Happening::Drain { .. } | Happening::Stand { .. } => self.befall(happening, now),
+            Happening::CutShort { polls, down_ms } => {
+                let agents = self.replicas.iter_mut().filter_map(|replica| replica.agent.as_mut());
+                agents.for_each(|agent| (agent.asks_left, agent.down_ms) = (Some(polls), down_ms));
+            }
             Happening::Cut { whom, store_ms, fis_ms } => {
                 let replica = self.number(whom);
                 let cut = self.nature.cut(replica);
