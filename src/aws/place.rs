@@ -19,8 +19,9 @@ use super::{
 use crate::domain::{
     experiment::Place,
     fis::{CallFailure, FailureClass, FisStatus},
-    ids::{RUN_TAG, RunId},
+    ids::{EXPERIMENT_TAG, RUN_TAG, RunId},
     place::{Identity, PlaceFacts, Wanted},
+    stray::Tags,
 };
 
 /// What the names of AWS's hosts end with, partition by partition, and where it differs over IPv6 (AWS SDKs,
@@ -42,7 +43,7 @@ const SUFFIXES: [&str; 14] = [
     "api.aws.hci.ic.gov",
 ];
 
-/// Most active experiments that are listed; no limit of ours is higher.
+/// Most active experiments that are listed for a start; no limit of ours is higher.
 const MAX_ACTIVE: usize = 100;
 
 /// Asks what is wanted.
@@ -66,7 +67,8 @@ pub(super) async fn probe(
         if !wanted.active {
             return Ok(None);
         }
-        active(fis).await.map(Some).map_err(named("ListExperiments", "fis:ListExperiments"))
+        let active = active(fis, MAX_ACTIVE).await?;
+        Ok(Some(active.into_iter().map(|(id, tags)| (id, tags.run)).collect()))
     };
     let alarms = async {
         let alarms = cloudwatch::alarms(&beside, &wanted.alarms).await;
@@ -94,28 +96,38 @@ async fn caller(config: &SdkConfig, place: &Place) -> Result<Identity, CallFailu
     Ok(Identity { account, region: config.region().map(ToString::to_string) })
 }
 
-/// Lists the experiments that have not ended.
-async fn active(client: &Client) -> Result<BTreeMap<String, Option<RunId>>, CallFailure> {
+/// Lists what has not ended in a place, by FIS id, with what its tags say.
+///
+/// # Errors
+/// [`CallFailure`]; nothing is known then.
+pub async fn tagged(places: &Places, place: &Place) -> Result<BTreeMap<String, Tags>, CallFailure> {
+    active(&Client::new(&places.config(place, CallKind::Short).await), usize::MAX).await
+}
+
+/// Lists the experiments that have not ended; of more than `most` not all.
+async fn active(client: &Client, most: usize) -> Result<BTreeMap<String, Tags>, CallFailure> {
+    let failed = named("ListExperiments", "fis:ListExperiments");
     let (mut active, mut token) = (BTreeMap::new(), None);
     for _ in 0..MAX_PAGES {
         let call = client.list_experiments().max_results(PAGE_SIZE).set_next_token(token);
-        let page = call.send().await.map_err(|e| failure(&e))?;
+        let page = call.send().await.map_err(|e| failed(failure(&e)))?;
         for summary in page.experiments() {
             let status = summary.state().and_then(|state| state.status());
             // What has no status, or one that nobody knows, may go on.
             let is_over = status.is_some_and(|status| FisStatus::from_text(status.as_str()).is_terminal());
             if let Some(id) = summary.id().filter(|_| !is_over) {
-                let run = summary.tags().and_then(|tags| tags.get(RUN_TAG)).map(|run| RunId::from_text(run));
-                active.insert(id.to_owned(), run);
+                let tag = |key| summary.tags().and_then(|tags| tags.get(key));
+                let run = tag(RUN_TAG).map(|run| RunId::from_text(run));
+                active.insert(id.to_owned(), Tags { run, experiment: tag(EXPERIMENT_TAG).cloned() });
             }
         }
         token = page.next_token;
-        if token.is_none() || active.len() >= MAX_ACTIVE {
+        if token.is_none() || active.len() >= most {
             return Ok(active);
         }
     }
     // Not seen among ten thousand is not the same as not there.
-    Err(unreadable("the list of experiments did not end"))
+    Err(failed(unreadable("the list of experiments did not end")))
 }
 
 /// The configuration for another service than FIS in the same place: an endpoint of AWS is that of one service, a simulator's

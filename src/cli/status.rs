@@ -9,7 +9,7 @@ use super::{
     exit::{Exit, Failure},
     render,
 };
-use crate::http::status::{CalendarStatus, Role, Status};
+use crate::http::status::{CalendarStatus, Role, Status, Stray};
 
 /// Prints the agent's status.
 ///
@@ -46,6 +46,14 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     }
     for (place, said) in &status.identities {
         render::line(&format!("identity    {place}: {said}"))?;
+    }
+    for (id, stray) in &status.strays {
+        let Stray { place, run, experiment, stop_command } = stray;
+        let stray = format!("{id} of {experiment}, run {run}, in {place}: no run here watches or stops it");
+        render::line(&format!("STRAY       {stray}; {stop_command}"))?;
+    }
+    for (place, failure) in &status.strays_unknown {
+        render::line(&format!("strays      {place}: not known: {failure}"))?;
     }
     for (queue, health) in &status.queues {
         render::line(&format!("queue       {queue}: {health}"))?;

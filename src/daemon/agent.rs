@@ -25,6 +25,7 @@ use super::{
     identities::Identities,
     levers::LeverKeeper,
     reload::Reloader,
+    strays::Strays,
     witness::{Teller, chain},
 };
 use crate::{
@@ -174,12 +175,7 @@ impl Agent {
         let (webhooks, status_to) = (shared.webhooks.clone(), shared.status.clone());
         let reloader = Reloader { path, env, started: settings, calendars, webhooks, status: status_to };
         tasks.spawn(answer_reloads(reloader, reloads));
-        let identities =
-            Identities { places: shared.places.clone(), rules: shared.rules.clone(), status: shared.status.clone() };
-        tasks.spawn(async move {
-            identities.run().await;
-            "identities"
-        });
+        spawn_lookouts(&mut tasks, &shared);
         let (engine, engine_done) = spawn_engine(&mut tasks, shared, heartbeat);
         Ok(Self {
             tasks,
@@ -271,6 +267,8 @@ fn first_status(settings: &Settings, now: Timestamp) -> Status {
         closed_by: Vec::new(),
         calendars: BTreeMap::new(),
         identities: BTreeMap::new(),
+        strays: BTreeMap::new(),
+        strays_unknown: BTreeMap::new(),
         queues: settings.queues.iter().map(|queue| (queue.name.to_string(), "unknown".to_owned())).collect(),
         config_loaded_at: now,
         config_refused: None,
@@ -331,6 +329,21 @@ fn spawn_levers(
         "safety levers"
     });
     wishes
+}
+
+/// Starts those who look into places by themselves, and only tell.
+fn spawn_lookouts(tasks: &mut JoinSet<&'static str>, shared: &Shared) {
+    let (places, rules, status) = (shared.places.clone(), shared.rules.clone(), shared.status.clone());
+    let identities = Identities { places: places.clone(), rules: rules.clone(), status: status.clone() };
+    tasks.spawn(async move {
+        identities.run().await;
+        "identities"
+    });
+    let strays = Strays { store: shared.store.clone(), places, rules, status, poke: shared.poke.clone() };
+    tasks.spawn(async move {
+        strays.run().await;
+        "strays"
+    });
 }
 
 fn log_end(task: &'static str, ended: io::Result<()>) {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Places asked beside each other.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
 /// Wait after a failure.
 const RETRY: Duration = Duration::from_secs(60);
@@ -99,7 +99,7 @@ impl Identities {
 }
 
 /// Names a place in words.
-fn named(place: &Place) -> String {
+pub(super) fn named(place: &Place) -> String {
     let region = place.region.as_deref().unwrap_or("default Region");
     let role = place.role_arn.as_ref().map_or_else(String::new, |role| format!(" as {role}"));
     format!("{region}{role}")

@@ -14,4 +14,5 @@ mod levers;
 mod life;
 pub mod reload;
 pub mod service;
+mod strays;
 pub mod witness;

@@ -140,6 +140,7 @@ impl Witness for Teller {
             next_slots: next_slots.iter().map(|(name, at)| (name.to_string(), *at)).collect(),
             active_blackouts: closed.clone(),
             calendar_ages: calendar_ages(&self.status.borrow(), at),
+            strays: strays(&self.status.borrow()),
             waiting: waiting.iter().map(|(name, why)| (name.to_string(), waits_for(why))).collect(),
         });
         let halt = rows.halt.clone();
@@ -202,6 +203,8 @@ impl Witness for Teller {
             status.open_runs.clear();
             status.next_slots.clear();
             status.closed_by.clear();
+            status.strays.clear();
+            status.strays_unknown.clear();
         });
     }
 }
@@ -219,6 +222,15 @@ fn calendar_ages(status: &Status, at: Timestamp) -> BTreeMap<String, u64> {
     let age = |since: Timestamp| u64::try_from(at.duration_since(since).as_secs()).unwrap_or_default();
     let calendars = status.calendars.iter();
     calendars.map(|(name, known)| (name.clone(), age(known.read_at.unwrap_or(status.started_at)))).collect()
+}
+
+/// Counts strays by experiment.
+fn strays(status: &Status) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for stray in status.strays.values() {
+        *counts.entry(stray.experiment.to_string()).or_default() += 1;
+    }
+    counts
 }
 
 impl Teller {

@@ -25,6 +25,7 @@ pub mod provision;
 pub mod react;
 pub mod run;
 pub mod schedule;
+pub mod stray;
 pub mod target;
 pub mod template;
 pub mod trace;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ids::ExperimentName, plan::Halt};
+use crate::domain::{
+    ids::{ExperimentName, RunId},
+    plan::Halt,
+};
 
 /// The agent at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,12 @@ pub struct Status {
     /// Whose the credentials are, by place, where accounts or Regions are restricted.
     #[serde(default)]
     pub identities: BTreeMap<String, String>,
+    /// FIS experiments that go on and that no run here looks after, by FIS id, as the active replica finds them.
+    #[serde(default)]
+    pub strays: BTreeMap<String, Stray>,
+    /// Why it is not known whether there are any, by place.
+    #[serde(default)]
+    pub strays_unknown: BTreeMap<String, String>,
     /// When the configuration in force was loaded.
     pub config_loaded_at: Timestamp,
     /// Why the last reload was refused, if it was.
@@ -60,6 +69,19 @@ pub enum Role {
         /// Which one does.
         holder: String,
     },
+}
+
+/// A FIS experiment that no run here looks after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stray {
+    /// Where it is.
+    pub place: String,
+    /// Of which run it is, by its tag.
+    pub run: RunId,
+    /// Of which experiment.
+    pub experiment: ExperimentName,
+    /// What ends it, for the AWS CLI.
+    pub stop_command: String,
 }
 
 /// What is known of a calendar.

@@ -37,6 +37,8 @@ pub struct Status {
     pub calendar_ages: BTreeMap<String, u64>,
     /// Experiments that start nothing by themselves, and why, in a word.
     pub waiting: BTreeMap<String, &'static str>,
+    /// FIS experiments that no run looks after, by experiment.
+    pub strays: BTreeMap<String, u64>,
 }
 
 /// Slots of one schedule.
@@ -245,69 +247,55 @@ impl Metrics {
 }
 
 fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
-    let reading = |show: fn(&Status, &dyn AsyncInstrument<u64>)| {
+    let gauge = |name, unit, text, show: fn(&Status, &dyn AsyncInstrument<u64>)| {
         let status = Arc::clone(status);
-        move |gauge: &dyn AsyncInstrument<u64>| show(&status.lock().unwrap_or_else(PoisonError::into_inner), gauge)
+        let gauge = meter.u64_observable_gauge(name).with_unit(unit).with_description(text);
+        let read = move |gauge: &dyn AsyncInstrument<u64>| {
+            show(&status.lock().unwrap_or_else(PoisonError::into_inner), gauge);
+        };
+        gauge.with_callback(read).build();
     };
-    meter
-        .u64_observable_gauge(names::METRIC_RUNS_ACTIVE)
-        .with_unit(names::UNIT_RUNS)
-        .with_description("Runs that are not over")
-        .with_callback(reading(|status, gauge| {
-            for (state, count) in &status.active_runs {
-                gauge.observe(*count, &[KeyValue::new(names::STATE, state.clone())]);
-            }
-        }))
-        .build();
-    meter
-        .u64_observable_gauge(names::METRIC_NEXT_SLOT)
-        .with_unit(names::UNIT_SECONDS)
-        .with_description("Next slot, as seconds since 1970-01-01 UTC")
-        .with_callback(reading(|status, gauge| {
-            for (experiment, slot) in &status.next_slots {
-                let second = u64::try_from(slot.as_second()).unwrap_or_default();
-                gauge.observe(second, &[KeyValue::new(names::EXPERIMENT, experiment.clone())]);
-            }
-        }))
-        .build();
-    meter
-        .u64_observable_gauge(names::METRIC_ACTIVE)
-        .with_unit(names::UNIT_REPLICAS)
-        .with_description("1 while this replica decides, 0 while another does")
-        .with_callback(reading(|status, gauge| gauge.observe(u64::from(status.is_active), &[])))
-        .build();
-    meter
-        .u64_observable_gauge(names::METRIC_BLACKOUTS)
-        .with_unit(names::UNIT_WINDOWS)
-        .with_description("1 for each window that forbids starts now")
-        .with_callback(reading(|status, gauge| {
-            for window in &status.active_blackouts {
-                gauge.observe(1, &[KeyValue::new(names::WINDOW, window.clone())]);
-            }
-        }))
-        .build();
-    meter
-        .u64_observable_gauge(names::METRIC_WAITING)
-        .with_unit(names::UNIT_EXPERIMENTS)
-        .with_description("1 for each experiment that is paused or waits after failures")
-        .with_callback(reading(|status, gauge| {
-            for (experiment, why) in &status.waiting {
-                let attributes =
-                    [KeyValue::new(names::EXPERIMENT, experiment.clone()), KeyValue::new(names::REASON, *why)];
-                gauge.observe(1, &attributes);
-            }
-        }))
-        .build();
-    meter
-        .u64_observable_gauge(names::METRIC_CALENDAR_AGE)
-        .with_unit(names::UNIT_SECONDS)
-        .with_description("Time since the calendar was last read")
-        .with_callback(reading(|status, gauge| {
-            for (calendar, age) in &status.calendar_ages {
-                gauge.observe(*age, &[KeyValue::new(names::CALENDAR, calendar.clone())]);
-            }
-        }))
-        .build();
+    gauge(names::METRIC_RUNS_ACTIVE, names::UNIT_RUNS, "Runs that are not over", |status, gauge| {
+        for (state, count) in &status.active_runs {
+            gauge.observe(*count, &[KeyValue::new(names::STATE, state.clone())]);
+        }
+    });
+    let text = "Next slot, as seconds since 1970-01-01 UTC";
+    gauge(names::METRIC_NEXT_SLOT, names::UNIT_SECONDS, text, |status, gauge| {
+        for (experiment, slot) in &status.next_slots {
+            let second = u64::try_from(slot.as_second()).unwrap_or_default();
+            gauge.observe(second, &[KeyValue::new(names::EXPERIMENT, experiment.clone())]);
+        }
+    });
+    let text = "1 while this replica decides, 0 while another does";
+    gauge(names::METRIC_ACTIVE, names::UNIT_REPLICAS, text, |status, gauge| {
+        gauge.observe(u64::from(status.is_active), &[]);
+    });
+    let text = "1 for each window that forbids starts now";
+    gauge(names::METRIC_BLACKOUTS, names::UNIT_WINDOWS, text, |status, gauge| {
+        for window in &status.active_blackouts {
+            gauge.observe(1, &[KeyValue::new(names::WINDOW, window.clone())]);
+        }
+    });
+    let text = "1 for each experiment that is paused or waits after failures";
+    gauge(names::METRIC_WAITING, names::UNIT_EXPERIMENTS, text, |status, gauge| {
+        for (experiment, why) in &status.waiting {
+            let attributes = [KeyValue::new(names::EXPERIMENT, experiment.clone()), KeyValue::new(names::REASON, *why)];
+            gauge.observe(1, &attributes);
+        }
+    });
+    let text = "FIS experiments that go on and that no run looks after";
+    gauge(names::METRIC_STRAYS, names::UNIT_EXPERIMENTS, text, |status, gauge| {
+        for (experiment, count) in &status.strays {
+            gauge.observe(*count, &[KeyValue::new(names::EXPERIMENT, experiment.clone())]);
+        }
+    });
+    let text = "Time since the calendar was last read";
+    gauge(names::METRIC_CALENDAR_AGE, names::UNIT_SECONDS, text, |status, gauge| {
+        for (calendar, age) in &status.calendar_ages {
+            gauge.observe(*age, &[KeyValue::new(names::CALENDAR, calendar.clone())]);
+        }
+    });
 }
 
 fn register_life(meter: &Meter, life: &Arc<Life>) {

@@ -121,6 +121,8 @@ pub const METRIC_STALENESS: &str = "firedrill.schedule.staleness";
 /// Gauge that is 1 for each [`EXPERIMENT`] that starts nothing by itself, by [`REASON`]: `paused`, `configuration` (it could
 /// not start and waits for a change) or `unhealthy` (it failed and waits for a time).
 pub const METRIC_WAITING: &str = "firedrill.experiments.waiting";
+/// Gauge of FIS experiments that go on and that no run looks after, by [`EXPERIMENT`]; absent where there are none.
+pub const METRIC_STRAYS: &str = "firedrill.experiments.stray";
 /// Gauge that is 1 for each [`WINDOW`] that is open and forbids starts.
 pub const METRIC_BLACKOUTS: &str = "firedrill.blackouts.active";
 /// Gauge of the time since each [`CALENDAR`] was last read, seconds; of one never read, since the agent began.

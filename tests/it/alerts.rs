@@ -32,6 +32,7 @@ fn alert_rules_ask_for_metrics_and_labels_that_the_agent_exports() {
         translated(names::METRIC_SLOTS_EXPECTED, "_total"),
         translated(names::METRIC_SLOTS_DECIDED, "_total"),
         translated(names::METRIC_WAITING, ""),
+        translated(names::METRIC_STRAYS, ""),
         translated(names::METRIC_CALENDAR_AGE, "_seconds"),
     ];
     let labels =

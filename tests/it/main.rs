@@ -29,6 +29,7 @@ mod schedule;
 mod sim;
 mod simulator;
 mod store;
+mod stray;
 mod telemetry;
 mod template;
 mod webhook;

@@ -23,6 +23,7 @@ mod service;
 mod simulator;
 mod store;
 mod storm;
+mod strays;
 mod telemetry;
 mod window;
 mod wishes;

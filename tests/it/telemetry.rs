@@ -201,6 +201,7 @@ fn standing(next_slot: Timestamp) -> Status {
         active_blackouts: vec!["freeze".to_owned()],
         calendar_ages: [("changes".to_owned(), 301)].into(),
         waiting: [("checkout-latency".to_owned(), "unhealthy")].into(),
+        strays: [("checkout-latency".to_owned(), 2)].into(),
     }
 }
 
@@ -256,6 +257,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
     firedrill.engine.steps [{step}] {} 2
     firedrill.event.lag [s] {} 1/1.5
     firedrill.events [{event}] {firedrill.result=matched} 1
+    firedrill.experiments.stray [{experiment}] {firedrill.experiment=checkout-latency} 2
     firedrill.experiments.waiting [{experiment}] {firedrill.experiment=checkout-latency,firedrill.reason=unhealthy} 1
     firedrill.fire.lateness [s] {} 1/0.75
     firedrill.fis.call.duration [s] {firedrill.operation=StartExperiment} 2/0.75

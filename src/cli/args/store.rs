@@ -36,7 +36,8 @@ pub enum StoreCommand {
     ///
     /// The backup is checked first; all of it is taken or nothing. Schedules are as they were in it: what they missed since
     /// is decided by `missed`, as after any downtime. Runs that were starting are looked for at FIS by their tag before
-    /// anything else, running ones are asked about; what began after the backup it does not know.
+    /// anything else, running ones are asked about; what began after the backup it does not know. What of that goes on in
+    /// FIS and is not started again is named by `firedrill status`: nothing here watches or stops it.
     ///
     /// A store moves to PostgreSQL by a backup, `state = "postgres://…"` in the configuration, and a restore.
     #[command(

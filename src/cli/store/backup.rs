@@ -73,6 +73,9 @@ pub async fn restore(context: &Context, args: &StoreRestoreArgs) -> Result<Exit,
     render::line(&format!("it knows {until}, and nothing of runs that began later"))?;
     render::line("slots that schedules have missed since are decided by `missed`, as after any downtime")?;
     render::line("what may have begun since then is looked for by its tag before it is started")?;
+    render::line(
+        "what goes on in FIS and is not started again is watched by nobody: it is named by `firedrill status`",
+    )?;
     if *may_be_running > 0 {
         let runs = render::count(usize::try_from(*may_be_running).unwrap_or(usize::MAX), "run");
         render::line(&format!("{runs} may be running: FIS is asked first, by the tag of those that were starting"))?;

@@ -97,6 +97,10 @@ impl Scene {
             }
         }
         let twice = by_trigger.iter().filter(|(_, of)| of.len() > 1);
+        // What is looked after is never told as a stray, whatever it was when its agent began.
+        let log = self.home.log();
+        let strays = log.lines().filter(|line| line.contains("that no run here watches or stops"));
+        found.orphans.extend(strays.map(str::to_owned));
         found.doubles.extend(twice.map(|(trigger, of)| format!("{trigger:?} has {of:#?}")));
         found.forbidden = forbidden(self, &runs);
         found.lost = self.lost(&runs);

@@ -37,6 +37,8 @@ fn teller(rules: Rules) -> Teller {
         queues: Default::default(),
         calendars: Default::default(),
         identities: Default::default(),
+        strays: Default::default(),
+        strays_unknown: Default::default(),
         config_loaded_at: at("2011-12-01T00:00:00Z"),
         config_refused: None,
     };

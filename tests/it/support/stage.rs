@@ -74,6 +74,17 @@ impl Stage {
         self.wait(self.wire.call("POST", "/experiments", &body)).good();
     }
 
+    /// Starts an experiment with these tags, as another agent would.
+    pub fn start_tagged(&self, template: &str, tags: &Value) {
+        let body = json!({"clientToken": "another-agent", "experimentTemplateId": template, "tags": tags});
+        self.wait(self.wire.call("POST", "/experiments", &body)).good();
+    }
+
+    /// Stops an experiment, as somebody would by hand.
+    pub fn stop(&self, id: &str) {
+        self.wait(self.wire.call("DELETE", &format!("/experiments/{id}"), &Value::Null)).good();
+    }
+
     /// Creates a queue whose messages come again soon, and returns its URL.
     pub fn queue(&self, name: &str) -> String {
         let made =
