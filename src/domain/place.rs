@@ -64,7 +64,8 @@ impl Wanted {
     /// Returns what a start of an experiment wants to know.
     pub fn of(rules: &Rules, experiment: &Experiment) -> Self {
         Self {
-            identity: rules.limits.restrict(),
+            // Two places of one account and Region share its experiments.
+            identity: rules.limits.restrict() || rules.limits.max_active.is_some(),
             active: rules.limits.max_active.is_some(),
             alarms: experiment.health.as_ref().map(|health| health.alarms.clone()).unwrap_or_default(),
         }

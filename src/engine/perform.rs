@@ -34,9 +34,13 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Longest time that asking of a place may take: less than what is told is good for.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest time between what a start rests on and its steps, by the wall clock, and age of an answer that says what is so
-/// now. A process that was away for longer asks again.
+/// Oldest answer that says what is so now, by the wall clock. A process that was away for longer asks again.
 const AWAY: SignedDuration = SignedDuration::from_secs(10);
+
+/// Longest time from when a start, or a stop that the store does not know of, is decided until its request leaves: what
+/// forbids it may begin any moment, and nobody judges it again. Nobody can tell either whether a request has left, so
+/// its answer has to come by then as well; FIS takes a second or two, and a start without an answer is looked for by its tag.
+const LEAVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often a call under way looks at the clock.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
@@ -186,8 +190,7 @@ pub(super) fn make<F: FaultInjector, W: WakeSource>(
                 Answer::Place(answer.map(|facts| PlaceFacts { place, ..facts }))
             }
             Call::Start { place, request } => {
-                let start = bounded(injector.start(&place, &request));
-                Answer::Start(term.bounds(awake(&*time, asked_at, start)).await)
+                Answer::Start(term.bounds(young(&*time, asked_at, injector.start(&place, &request))).await)
             }
             Call::Find { place, template_id } => {
                 Answer::Find(bounded(injector.find(&place, &template_id, &run.id)).await)
@@ -195,7 +198,7 @@ pub(super) fn make<F: FaultInjector, W: WakeSource>(
             Call::Get { place, fis_id } => Answer::Get(bounded(injector.get(&place, &fis_id)).await),
             Call::Stop { place, fis_id } => Answer::Stop(term.bounds(bounded(injector.stop(&place, &fis_id))).await),
             Call::StopUnwritten { place, fis_id } => {
-                Answer::Stop(awake(&*time, asked_at, bounded(injector.stop(&place, &fis_id))).await)
+                Answer::Stop(young(&*time, asked_at, injector.stop(&place, &fis_id)).await)
             }
         };
         Done { run, operation, answer, asked_at, took: begun.elapsed() }
@@ -217,21 +220,21 @@ fn late(message: String) -> CallFailure {
     CallFailure { class: FailureClass::Timeout, message }
 }
 
-/// Gives a call up when this process turns out to have been away since `seen`: stopped, suspended, or its clock was set. A
-/// request that has not left by then would begin what may have been forbidden meanwhile.
-async fn awake<T>(
+/// Gives a call up when [`LEAVES_WITHIN`] has passed since it was wanted: by the wall clock, which also shows that the process
+/// was stopped or suspended meanwhile, or that the clock was set, and by one that nobody sets. A request that has not left
+/// by then would begin what may have been forbidden meanwhile.
+async fn young<T>(
     time: &impl WakeSource,
-    mut seen: Timestamp,
+    asked_at: Timestamp,
     call: impl Future<Output = Result<T, CallFailure>>,
 ) -> Result<T, CallFailure> {
-    let mut call = pin!(call);
+    let mut call = pin!(within(LEAVES_WITHIN, call));
     let mut clock = tokio::time::interval(LOOK_AT_CLOCK);
     std::future::poll_fn(|context| {
         let now = time.now();
-        if now.duration_since(seen).abs() > AWAY {
-            return Poll::Ready(Err(late(format!("the process was away from {seen} to {now}"))));
+        if now.duration_since(asked_at).unsigned_abs() > LEAVES_WITHIN {
+            return Poll::Ready(Err(late(format!("it was wanted at {asked_at}, and it is {now}"))));
         }
-        seen = now;
         while clock.poll_tick(context).is_ready() {}
         call.as_mut().poll(context)
     })

@@ -42,6 +42,11 @@ pub trait Store: Send + Sync + 'static {
     /// Makes changes, each of another row, in one transaction, and tells of each whether it was made. One that is stale
     /// does not keep the others from being made.
     ///
+    /// Rows that forbid a start may have been written since they were loaded, by any replica. So that none is asked for
+    /// after a halt, a pause or a stop was acknowledged, a run's [`Observation::StartAsked`] is stale while there is a halt,
+    /// its experiment's pause is in force at the instant of the change, or it is to be stopped. A row that cannot be read
+    /// forbids as well.
+    ///
     /// # Errors
     /// [`StoreError::Fenced`] when the lease is another's.
     fn commit(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Committed>, StoreError>> + Send;
@@ -201,7 +206,7 @@ pub enum Journaled {
 pub enum Committed {
     /// It was.
     Done,
-    /// It was not: the stored row had changed since it was loaded.
+    /// It was not: the stored row had changed since it was loaded, or what forbids a start had.
     Stale,
 }
 

@@ -15,8 +15,9 @@ use super::{
 use crate::{
     domain::{
         deployment::{Deployed, DeployedKey},
+        ids::RunId,
         ledger::{Ledger, Noted},
-        plan::Explained,
+        plan::{Explained, PauseRow},
         run::{Observation, Run},
     },
     engine::ports::{Change, Committed, Journaled, StoreError},
@@ -26,6 +27,7 @@ use crate::{
 pub(super) async fn make(tx: &mut Tx<'_>, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
     let (mut adopted, mut forgotten, mut moved) = (Vec::new(), Vec::new(), Vec::new());
     let (mut opened, mut advanced) = (Vec::new(), Vec::new());
+    let forbidden = forbidden(tx, changes).await?;
     for change in changes {
         match change {
             Change::AdoptSchedule { schedule, at } => adopted.push((&schedule.0, &schedule.1, at.as_microsecond())),
@@ -34,6 +36,7 @@ pub(super) async fn make(tx: &mut Tx<'_>, changes: &[Change]) -> Result<Vec<Comm
                 moved.push((&schedule.0, &schedule.1, cursor.as_microsecond()));
                 opened.extend(runs.iter().map(|run| (run, *at)));
             }
+            Change::Advance { run, .. } if forbidden.contains(&run.id) => {}
             Change::Advance { run, at, .. } => advanced.push(run_columns(run, *at)?),
         }
     }
@@ -55,6 +58,31 @@ pub(super) async fn make(tx: &mut Tx<'_>, changes: &[Change]) -> Result<Vec<Comm
     let made = changes.iter().zip(&committed).filter(|(_, committed)| **committed == Committed::Done);
     after_advance(tx, &made.map(|(change, _)| change).collect::<Vec<_>>()).await?;
     Ok(committed)
+}
+
+/// Returns the runs of changes that ask for a start which a halt, a pause or a stop forbids by now.
+async fn forbidden<'a>(tx: &mut Tx<'_>, changes: &'a [Change]) -> Result<BTreeSet<&'a RunId>, StoreError> {
+    let starts = changes.iter().filter_map(|change| match change {
+        Change::Advance { run, observation: Observation::StartAsked { .. }, at, .. } => Some((run, *at)),
+        _ => None,
+    });
+    let starts: Vec<_> = starts.collect();
+    let names: Vec<_> = starts.iter().map(|(run, _)| (&run.id, &run.experiment)).collect();
+    let rows: Vec<(Text, Option<Text>, Option<Text>)> = tx.rows(Statement::Forbidding, &names).await?;
+    let forbids = |(table, of, body): &(Text, Option<Text>, Option<Text>), run: &Run, at: Timestamp| {
+        let is_of = |name: &str| of.as_ref().is_some_and(|of| of.0 == name);
+        match table.0.as_str() {
+            "halt" => true,
+            "stop_requests" => is_of(run.id.as_str()),
+            _pauses => {
+                let body = body.as_ref().map_or("", |body| &body.0);
+                let row: Result<PauseRow, _> = from_json("pauses", body);
+                is_of(run.experiment.as_str()) && !row.is_ok_and(|row| row.in_force(at).is_none())
+            }
+        }
+    };
+    let forbidden = starts.into_iter().filter(|(run, at)| rows.iter().any(|row| forbids(row, run, *at)));
+    Ok(forbidden.map(|(run, _)| &run.id).collect())
 }
 
 /// Inserts runs, each recorded at an instant, and journals those that were not known; returns their ids.

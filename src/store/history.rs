@@ -92,9 +92,13 @@ pub struct ExportedTrigger {
 /// A row of it: as [`EntryColumns`], and the run's experiment, kind and key of its trigger.
 type ExportedColumns = (i64, i64, Text, Text, Option<Text>, Option<Text>, Option<Text>, Option<Text>);
 
-/// Events are remembered at least this long, whatever the history: SQS may deliver a message again for 14 days (Amazon
-/// SQS developer guide, quotas: message retention), and a forgotten one would start a second run.
-pub const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(15 * 24);
+/// Events are remembered at least this long, whatever the history: a forgotten one that comes again would start a second run.
+///
+/// A queue keeps a message for 14 days at most (Amazon SQS developer guide, quotas: message retention). One that could not
+/// be deleted may come again all that time, then lie in a dead-letter queue for as long, since in one of a FIFO queue the time
+/// counts anew (same guide, dead-letter queue retention), and be moved back as a new message, for as long once more: three
+/// times 14 days, and one of reserve.
+pub const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours((3 * 14 + 1) * 24);
 
 /// Rows deleted in one go by [`SqlStore::prune`], so that no transaction is long.
 const PRUNE_BATCH: i64 = 1_000;

@@ -16,6 +16,8 @@ pub enum Statement {
     Open,
     /// Columns of runs, each a row; returns the ids of those whose revision was one lower.
     Advance,
+    /// `[run, experiment]`, each a row; returns `[table, run or experiment, body of a pause]` of what may forbid their starts.
+    Forbidding,
     /// Ids of runs.
     Withdraw,
     /// `[at, run, kind, observation, explained]`, each a row.

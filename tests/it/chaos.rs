@@ -14,6 +14,7 @@ mod replicas;
 mod scene;
 mod servers;
 mod signals;
+mod times;
 mod verdict;
 
 /// Reads a number that `tests/chaos` gives for a long run; in CI it is not set.

@@ -9,6 +9,7 @@ mod failing;
 mod history;
 mod lease;
 mod opening;
+mod rules;
 mod server;
 mod unreadable;
 mod upkeep;
@@ -36,6 +37,7 @@ use firedrill::{
 };
 use tempfile::TempDir;
 
+use self::rules::{courier_remembers_how_far_it_came, start_is_stale_once_a_halt_a_pause_or_a_stop_is_acknowledged};
 use crate::{
     sim::{
         nature::{Nature, Pace, Timeline},
@@ -462,6 +464,8 @@ shown_of_all! {
     pause_is_set_replaced_and_lifted_with_the_failures_of_before
     message_is_quarantined_once_and_forgotten_when_told
     lease_is_kept_by_who_holds_it_and_taken_again_after_its_release
+    start_is_stale_once_a_halt_a_pause_or_a_stop_is_acknowledged
+    courier_remembers_how_far_it_came
 }
 
 /// The run that a store holds under an id.

@@ -39,6 +39,8 @@ pub enum StoreCommand {
     /// anything else, running ones are asked about; what began after the backup it does not know. What of that goes on in
     /// FIS and is not started again is named by `firedrill status`: nothing here watches or stops it.
     ///
+    /// All is halted then, since a halt, a pause or a stop of later is lost: nothing starts until `firedrill resume`.
+    ///
     /// A store moves to PostgreSQL by a backup, `state = "postgres://…"` in the configuration, and a restore.
     #[command(
         after_help = "Examples:\n  firedrill store restore /var/backups/firedrill.db\n\nFrom SQLite to PostgreSQL, with the agent stopped:\n  firedrill store backup firedrill-moves.db\n  (now set `state = \"postgres://firedrill@db.example/firedrill\"`)\n  firedrill store restore firedrill-moves.db"

@@ -55,12 +55,12 @@ pub async fn restore(context: &Context, args: &StoreRestoreArgs) -> Result<Exit,
     let restoring = restore::restore(&state, &args.file, existing(args.force), now(), &told);
     let restored = unless_ended(&bar, restoring).await?;
     bar.finish_and_clear();
-    let Restored { store, rows, known_until, may_be_running, aside } = &restored;
+    let Restored { store, rows, known_until, may_be_running, halt, aside } = &restored;
     if context.output == Output::Json {
         let file = args.file.display().to_string();
         render::json(&json!({
             "store": store, "file": file, "rows": rows, "known_until": known_until, "may_be_running": may_be_running,
-            "aside": aside.as_ref().map(|path| path.display().to_string()),
+            "halt": halt, "aside": aside.as_ref().map(|path| path.display().to_string()),
         }))?;
         return Ok(Exit::Done);
     }
@@ -71,6 +71,10 @@ pub async fn restore(context: &Context, args: &StoreRestoreArgs) -> Result<Exit,
     let until =
         known_until.map_or_else(|| "nothing".to_owned(), |at| format!("what happened up to {}", render::instant(at)));
     render::line(&format!("it knows {until}, and nothing of runs that began later"))?;
+    render::line(&format!("all is halted by {}: nothing starts until `firedrill resume`", halt.by))?;
+    render::line(
+        "what is due until then is skipped; a halt, a pause or a stop that was made later is lost; what runs goes on",
+    )?;
     render::line("slots that schedules have missed since are decided by `missed`, as after any downtime")?;
     render::line("what may have begun since then is looked for by its tag before it is started")?;
     render::line(

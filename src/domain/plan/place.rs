@@ -18,7 +18,7 @@ use crate::domain::{
     experiment::Place,
     ids::RunId,
     lever::Stands,
-    place::{Alarm, AlarmState, Health, PlaceFacts, Wanted},
+    place::{Alarm, AlarmState, Health, Identity, PlaceFacts, Wanted},
     react::BACKOFF_LIMIT,
     run::{Doubt, HoldReason, Run, RunState, SkipReason},
 };
@@ -77,6 +77,11 @@ impl<'a> Around<'a> {
     fn facts(&self, place: &Place, wanted: &Wanted) -> Option<&'a PlaceFacts> {
         let known = self.facts.get(place)?.iter().copied();
         known.filter(|facts| facts.tell(wanted)).max_by_key(|facts| facts.read_at)
+    }
+
+    /// Whose the credentials of a place are, as far as that was asked.
+    fn identity(&self, place: &Place) -> Option<&'a Identity> {
+        self.facts.get(place)?.iter().find_map(|facts| facts.identity.as_ref())
     }
 
     /// Until when it is not asked again for something, since it could not be read.
@@ -207,9 +212,9 @@ pub(super) fn account_input(case: &Case<'_>) -> String {
     told(case, |facts| found(facts.identity.as_ref(), ToString::to_string))
 }
 
-/// How many FIS experiments are active in a run's place: those that were listed, but for runs of ours that are known here,
-/// and those runs. A run that began elsewhere in the account since counts once it is listed. The one whose place this run
-/// takes does not count, since it ends first.
+/// How many FIS experiments are active in the account and Region of a run's place: those that were listed, but for runs of
+/// ours that are known there, and those runs, by whatever role they were started. The one whose place this run takes does
+/// not count, since it ends first.
 fn active(case: &Case<'_>, facts: &PlaceFacts) -> Option<u32> {
     let place = of(case);
     let is_here = |run: &&&Run| {
@@ -220,7 +225,10 @@ fn active(case: &Case<'_>, facts: &PlaceFacts) -> Option<u32> {
             // It begins in this very pass.
             _ => case.snapshot.rules.experiments.get(&run.experiment).map(|experiment| &experiment.place),
         };
-        run.id != case.run.id && runs_at == Some(place)
+        let is_same = |other: &Place| {
+            other == place || facts.identity.is_some() && case.around.identity(other) == facts.identity.as_ref()
+        };
+        run.id != case.run.id && runs_at.is_some_and(is_same)
     };
     let ours: BTreeSet<&RunId> = case.going.iter().filter(is_here).map(|run| &run.id).collect();
     let is_other = |run: &&Option<RunId>| run.as_ref().is_none_or(|run| !ours.contains(run) && *run != case.run.id);

@@ -40,6 +40,11 @@ given! {
                          has_facts = (value ->> 13)::bigint
          FROM jsonb_array_elements($1::jsonb) AS new(value)
          WHERE runs.id = value ->> 0 AND runs.revision = (value ->> 8)::bigint - 1 RETURNING id",
+    Forbidding => "SELECT 'halt', NULL::text, NULL::text FROM halt
+         UNION ALL SELECT 'stop_requests', run, NULL FROM stop_requests
+             WHERE run IN (SELECT value ->> 0 FROM jsonb_array_elements($1::jsonb) AS start(value))
+         UNION ALL SELECT 'pauses', experiment, body FROM pauses
+             WHERE experiment IN (SELECT value ->> 1 FROM jsonb_array_elements($1::jsonb) AS start(value))",
     Withdraw => "DELETE FROM stop_requests WHERE run IN (SELECT jsonb_array_elements_text($1::jsonb))",
     Append => "INSERT INTO journal (at_us, run, kind, observation, explained)
          SELECT (value ->> 0)::bigint, value ->> 1, value ->> 2, value ->> 3, value ->> 4

@@ -34,6 +34,11 @@ given! {
                          revision = new.value ->> 8, body = new.value ->> 9
          FROM json_each(?1) AS new
          WHERE runs.id = new.value ->> 0 AND runs.revision = (new.value ->> 8) - 1 RETURNING id",
+    Forbidding => "SELECT 'halt', NULL, NULL FROM halt
+         UNION ALL SELECT 'stop_requests', run, NULL FROM stop_requests
+             WHERE run IN (SELECT value ->> 0 FROM json_each(?1))
+         UNION ALL SELECT 'pauses', experiment, body FROM pauses
+             WHERE experiment IN (SELECT value ->> 1 FROM json_each(?1))",
     Withdraw => "DELETE FROM stop_requests WHERE run IN (SELECT value FROM json_each(?1))",
     Append => "INSERT INTO journal (at_us, run, kind, observation, explained)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)",

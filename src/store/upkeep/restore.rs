@@ -1,4 +1,5 @@
-//! Taking a backup back, into a store that has no rows: all of it or nothing, and never under an agent.
+//! Taking a backup back, into a store that has no rows: all of it or nothing, and never under an agent. What is taken back is
+//! halted until a person resumes it.
 
 use std::{
     io,
@@ -22,6 +23,7 @@ use crate::{
     config::settings,
     domain::{
         fis::FailureClass,
+        plan::{Halt, HaltRunning},
         run::{Observation, RunState},
     },
     engine::ports::StoreError,
@@ -29,12 +31,16 @@ use crate::{
         OpenError, changes,
         open::{DATABASE_FILE, RESTORE_PREFIX, lock},
         postgres::{self, lease::LEASE},
-        rows::{read_failed, run, run_columns, to_json, write_failed},
+        rows::{from_json, read_failed, run, run_columns, to_json, write_failed},
         schema::{self, SCHEMA},
         sqlite,
         statement::Statement,
+        text::Text,
     },
 };
+
+/// Who halts what is taken back.
+const HALTED_BY: &str = "firedrill store restore";
 
 /// A backup that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +53,8 @@ pub struct Restored {
     pub known_until: Option<Timestamp>,
     /// Runs of which an experiment may be running.
     pub may_be_running: u64,
+    /// The halt that is on: one that the backup holds, or that of the restore.
+    pub halt: Halt,
     /// Where the file is that was there before.
     pub aside: Option<PathBuf>,
 }
@@ -67,20 +75,22 @@ pub async fn restore(
     if let Some(path) = &state.postgres.is_none().then(|| state.directory.join(DATABASE_FILE)) {
         is_free(path, existing).await?;
     }
-    let (staged, known_until) = stage(from, &state.directory, now, told).await?;
-    let mut snapshot = Snapshot::of_file(staged.path()).await?;
+    let Staged { file, known_until, noted_at } = stage(from, &state.directory, now, told).await?;
+    let mut snapshot = Snapshot::of_file(file.path()).await?;
     let failed = UpkeepError::store(&from.display().to_string());
     let open = "SELECT COUNT(*) FROM runs WHERE phase IN ('starting', 'running', 'stopping')";
     let (may_be_running,): (i64,) = snapshot.row(open.to_owned()).await.map_err(&failed)?;
+    let (Text(halt),) = snapshot.row("SELECT body FROM halt".to_owned()).await.map_err(&failed)?;
+    let halt = from_json("halt", &halt).map_err(&failed)?;
     let (rows, aside) = match &state.postgres {
         None => {
             let rows = snapshot.counts().await?;
             snapshot.close().await;
             told(Progress::Ending);
-            (rows, put(staged, &state.directory.join(DATABASE_FILE), now).await?)
+            (rows, put(file, &state.directory.join(DATABASE_FILE), now).await?)
         }
         Some(at) => {
-            let rows = fill(at, &mut snapshot, now, told).await?;
+            let rows = fill(at, &mut snapshot, noted_at, told).await?;
             snapshot.close().await;
             (rows, None)
         }
@@ -90,18 +100,23 @@ pub async fn restore(
         rows,
         known_until,
         may_be_running: u64::try_from(may_be_running).unwrap_or_default(),
+        halt,
         aside,
     })
 }
 
-/// Copies a backup beside the store, brings the copy up to date, and refuses one that is not sound. Returns how far it knows,
-/// too.
-async fn stage(
-    from: &Path,
-    directory: &Path,
-    now: Timestamp,
-    told: Told<'_>,
-) -> Result<(NamedTempFile, Option<Timestamp>), UpkeepError> {
+/// A copy of a backup that is ready to be taken back.
+struct Staged {
+    file: NamedTempFile,
+    /// The newest entry of its journal.
+    known_until: Option<Timestamp>,
+    /// When it is noted to have been taken back: not before what it knows of, though our clock may be behind.
+    noted_at: Timestamp,
+}
+
+/// Copies a backup beside the store, brings the copy up to date, notes in it that it is taken back, and refuses one that is
+/// not sound.
+async fn stage(from: &Path, directory: &Path, now: Timestamp, told: Told<'_>) -> Result<Staged, UpkeepError> {
     let length = from.metadata().map_err(UpkeepError::file("read", from))?.len();
     if length == 0 {
         return Err(UpkeepError::NotAStore { store: from.display().to_string() });
@@ -126,17 +141,18 @@ async fn stage(
     let newest = sqlx::query_scalar("SELECT MAX(at_us) FROM journal").fetch_one(&mut connection).await;
     let newest: Option<i64> = newest.map_err(sqlite::failed(from))?;
     let known_until = newest.and_then(|us| Timestamp::from_microsecond(us).ok());
-    note(&mut connection, known_until.map_or(now, |known| known.max(now))).await.map_err(failed)?;
+    let noted_at = known_until.map_or(now, |known| known.max(now));
+    note(&mut connection, noted_at).await.map_err(&failed)?;
+    halt(&mut connection, known_until, noted_at).await.map_err(&failed)?;
     connection.close().await.map_err(sqlite::failed(from))?;
     let report = file_at(staged.path(), told).await?;
     match report.findings.into_iter().next() {
-        None => Ok((staged, known_until)),
+        None => Ok(Staged { file: staged, known_until, noted_at }),
         Some(first) => Err(UpkeepError::Unsound { path: from.to_owned(), count: report.count, first }),
     }
 }
 
-/// Notes in a copy that it is taken back at an instant, which is none before what it knows of, though our clock may be behind;
-/// and of each run that was to be started that nobody knows what was asked since, so that it is looked for first, whatever
+/// Notes in a copy that it is taken back at an instant; and of each run that was to be started that nobody knows what was asked since, so that it is looked for first, whatever
 /// a look of before has found.
 async fn note(connection: &mut SqliteConnection, at: Timestamp) -> Result<(), StoreError> {
     let noted = sqlx::query("UPDATE schema SET restored_at_us = ?1").bind(at.as_microsecond());
@@ -161,6 +177,23 @@ async fn note(connection: &mut SqliteConnection, at: Timestamp) -> Result<(), St
             query.execute(&mut *connection).await.map_err(write_failed)?;
         }
     }
+    Ok(())
+}
+
+/// Halts all in a copy, unless it is halted: a halt, a pause or a stop that somebody made after the backup is lost, and what is
+/// not known allows no start. What runs goes on: it is watched as before, a halt that is lost has ended what ran when it was
+/// made, and what is ended in vain nobody can begin again where it was.
+async fn halt(
+    connection: &mut SqliteConnection,
+    known_until: Option<Timestamp>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let known = known_until.map_or_else(|| "nothing".to_owned(), |until| format!("what happened up to {until}"));
+    let reason = Some(format!("restored from a backup that knows {known}: resume when you have looked"));
+    let (by, running) = (HALTED_BY.to_owned(), HaltRunning::Finish);
+    let body = to_json("halt", &Halt { at, by, reason, running, levers: Vec::new() })?;
+    let halt = sqlx::query("INSERT INTO halt (id, body) VALUES (1, ?1) ON CONFLICT DO NOTHING").bind(body);
+    halt.execute(connection).await.map_err(write_failed)?;
     Ok(())
 }
 
@@ -256,7 +289,7 @@ fn put_log_aside(path: &Path, aside: &Path) -> Result<(), UpkeepError> {
 async fn fill(
     at: &settings::Postgres,
     from: &mut Snapshot,
-    now: Timestamp,
+    noted_at: Timestamp,
     told: Told<'_>,
 ) -> Result<Counts, UpkeepError> {
     let mut connection = postgres::open::connect(at).await?;
@@ -266,7 +299,7 @@ async fn fill(
     let failed = UpkeepError::store(&at.shown());
     let mut target = Target::Postgres(&mut connection);
     target.run(postgres::BEGIN).await.map_err(&failed)?;
-    let rows = match filled(at, from, &mut connection, now, told).await {
+    let rows = match filled(at, from, &mut connection, noted_at, told).await {
         Ok(rows) => rows,
         Err(error) => {
             // What the server was told is gone with the connection, whether it hears of it or not.
@@ -285,7 +318,7 @@ async fn filled(
     at: &settings::Postgres,
     from: &mut Snapshot,
     connection: &mut PgConnection,
-    now: Timestamp,
+    noted_at: Timestamp,
     told: Told<'_>,
 ) -> Result<Counts, UpkeepError> {
     let failed = |source| UpkeepError::store(&at.shown())(write_failed(source));
@@ -307,7 +340,8 @@ async fn filled(
             return Err(UpkeepError::NotEmpty { store: at.shown(), table: table.name, rows, hint });
         }
     }
-    let note = sqlx::query("UPDATE schema SET restored_at_us = $1").bind(now.as_microsecond());
+    // The only row that is not copied: the rest of it says what the tables here are like.
+    let note = sqlx::query("UPDATE schema SET restored_at_us = $1").bind(noted_at.as_microsecond());
     note.execute(&mut *connection).await.map_err(failed)?;
     let rows = backup::copy(from, &mut Target::Postgres(connection), told).await?;
     let last = from.last_seq().await.map_err(UpkeepError::store(&from.store))?;

@@ -34,6 +34,9 @@ const LANES: usize = 4;
 /// How many boundaries of each phase are tried in CI; a long run tries all.
 const TRIED: u64 = 4;
 
+/// As many on a server, where each agent waits for the lease of the one before.
+const TRIED_ON_A_SERVER: u64 = 1;
+
 /// Most further tries for a phase that none of them hit: what else the agent does moves the boundaries a little.
 const FURTHER: usize = 16;
 
@@ -73,8 +76,8 @@ struct Tried {
 }
 
 impl Lane {
-    fn new() -> Self {
-        let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::Off);
+    fn new(store: StoreKind) -> Self {
+        let mut scene = Scene::new(store, 1_500.0, Schedules::Off);
         let trace = scene.home.path().join("trace");
         let held = format!("inject={CALLS}:delay_enter={HELD_US}");
         let path = trace.display().to_string();
@@ -196,12 +199,12 @@ fn strace_works() {
     assert_eq!(said.code, 0, "strace cannot trace a program here; a container must allow ptrace: {said:?}");
 }
 
-#[test]
-fn kill_at_each_boundary_of_a_start_starts_nothing_twice() {
+/// Kills agents at so many boundaries of each phase.
+fn kills(store: StoreKind, of_each: u64) {
     strace_works();
-    let mut first = Lane::new();
+    let mut first = Lane::new(store);
     let (seen, whole) = first.outline();
-    let targets = chosen(&seen, usize::try_from(size("BOUNDARIES", TRIED)).expect("a number"));
+    let targets = chosen(&seen, usize::try_from(of_each).expect("a number"));
     println!("a start: {seen:?}\n{} boundaries, {} tried, of {whole:?}", whole.len(), targets.len());
     let targets = targets.into_iter().collect();
     let plan = Mutex::new(Plan { targets, further: FURTHER, hit: BTreeMap::new() });
@@ -221,7 +224,7 @@ fn kill_at_each_boundary_of_a_start_starts_nothing_twice() {
         lane.scene.verdict("boundaries");
     };
     std::thread::scope(|scope| {
-        for lane in std::iter::once(first).chain((1..LANES).map(|_| Lane::new())) {
+        for lane in std::iter::once(first).chain((1..LANES).map(|_| Lane::new(store))) {
             scope.spawn(|| work(lane));
         }
     });
@@ -230,4 +233,14 @@ fn kill_at_each_boundary_of_a_start_starts_nothing_twice() {
     for phase in PHASES {
         assert!(hit.contains_key(&phase), "no kill found the start {phase:?}: {hit:?}");
     }
+}
+
+#[test]
+fn kill_at_each_boundary_of_a_start_starts_nothing_twice() {
+    kills(StoreKind::asked(), size("BOUNDARIES", TRIED));
+}
+
+#[test]
+fn kill_at_boundaries_of_a_start_starts_nothing_twice_over_postgres() {
+    kills(StoreKind::Postgres, TRIED_ON_A_SERVER);
 }

@@ -36,8 +36,8 @@ fn show(scene: &mut Scene, file: &Path, ahead: i64) {
     scene.clock_was_set(SignedDuration::from_secs(ahead));
 }
 
-fn scene() -> (Scene, PathBuf) {
-    let mut scene = Scene::around(StoreKind::asked(), 300.0, &STEPS.into());
+fn scene(store: StoreKind) -> (Scene, PathBuf) {
+    let mut scene = Scene::around(store, 300.0, &STEPS.into());
     let file = scene.home.path().join("clock");
     let (library, shown) = (library().display().to_string(), file.display().to_string());
     scene.home.wrap(&[
@@ -51,9 +51,8 @@ fn scene() -> (Scene, PathBuf) {
     (scene, file)
 }
 
-#[test]
-fn clock_steps_start_nothing_twice_and_nothing_in_a_blackout() {
-    let (mut scene, file) = scene();
+fn clock_steps(store: StoreKind) {
+    let (mut scene, file) = scene(store);
     show(&mut scene, &file, 0);
     let mut agent = scene.home.agent();
     eventually("a first experiment", || scene.stage.experiments().into_iter().next());
@@ -82,6 +81,17 @@ fn clock_steps_start_nothing_twice_and_nothing_in_a_blackout() {
     assert!(shown > now() + SignedDuration::from_hours(24), "the agent saw no other time: {shown}");
     assert!(scene.home.runs().iter().filter(|run| run.fis.is_some()).any(is_of_slot), "no slot was run");
     scene.verdict("clock steps");
+}
+
+#[test]
+fn clock_steps_start_nothing_twice_and_nothing_in_a_blackout() {
+    clock_steps(StoreKind::asked());
+}
+
+/// A lease goes by a clock that nobody sets.
+#[test]
+fn clock_steps_start_nothing_twice_over_postgres() {
+    clock_steps(StoreKind::Postgres);
 }
 
 fn is_of_slot(run: &Run) -> bool {

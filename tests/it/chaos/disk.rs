@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use firedrill::cli::context::now;
+
 use super::scene::{Scene, Schedules, StoreKind};
 use crate::support::{
     PATIENCE,
@@ -131,7 +133,7 @@ fn a_full_disk_starts_nothing_loses_nothing_and_recovers() {
     let agent = scene.home.spawn();
     answers(&scene.home);
     starts_again(&scene);
-    disk.fill();
+    scene.cuts_off(&[&agent], |_| disk.fill());
     // The log of the database has some room of its own, for a while.
     within(PATIENCE * 2, "the failure in the status", || failure(&scene.home));
     scene.send("event-without-room", 2);
@@ -227,19 +229,19 @@ fn gone(experiment: &str, remove: impl FnOnce(&Home)) {
     let mut scene = Scene::new(StoreKind::Sqlite, 1_500.0, Schedules::On);
     let agent = scene.home.agent();
     scene.catches_up(Instant::now());
-    starts_again(&scene);
-    remove(&scene.home);
+    // What the agent knows to go on is stopped all the same: that much is promised.
+    scene.cuts_off(&[&agent], |scene| remove(&scene.home));
     scene.home.wait_for_log("the store failed; nothing starts");
+    // What nobody may acknowledge is there for the next store.
+    scene.forgets();
     scene.send("event-that-cannot-be-kept", 1);
     nothing_starts(&scene, "a start that only a deleted file knows of");
-    assert!(scene.stage.depth(&scene.queue) > 0, "an event was acknowledged that only a deleted file knows of");
     agent.kill_nine();
-    // A new store begins: it does not make up for slots that it never knew.
     scene.kills += 1;
-    let agent = scene.home.agent();
-    scene.catches_up(Instant::now());
-    assert_eq!(agent.terminate(), 0);
-    scene.verdict_of_fis(experiment);
+    // A new store begins: it does not make up for slots that it never knew, and what was begun before goes on to its end.
+    scene.forgotten = Some(now());
+    scene.ends();
+    scene.verdict(experiment);
 }
 
 #[test]
@@ -272,10 +274,10 @@ fn a_store_overwritten_under_the_agent_starts_nothing_twice_and_is_refused_at_th
     assert_eq!(agent.terminate(), 0);
     let agent = scene.home.agent();
     scene.catches_up(Instant::now());
-    overwrite(&scene.home);
-    scene.send("event-after-the-damage", 2);
+    scene.cuts_off(&[&agent], |scene| overwrite(&scene.home));
     // It may go on with what it has in memory for a while.
-    let_pass(WATCHED);
+    scene.home.wait_for_log("the store failed; nothing starts");
+    nothing_starts(&scene, "a start that only a damaged file knows of");
     agent.kill_nine();
     scene.kills += 1;
     overwrite(&scene.home);

@@ -124,9 +124,8 @@ fn a_black_hole_for_fis_starts_nothing_and_is_left_in_time() {
 }
 
 /// FIS falls silent in the middle: it does what it is told, and says nothing.
-#[test]
-fn fis_that_falls_silent_is_asked_again_and_starts_nothing_twice() {
-    let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::On);
+fn silence(store: StoreKind) {
+    let mut scene = Scene::new(store, 1_500.0, Schedules::On);
     scene.home.set("FIREDRILL__AGENT__DRAIN_TIMEOUT", DRAIN);
     let mut agent = scene.home.agent();
     scene.catches_up(Instant::now());
@@ -143,4 +142,14 @@ fn fis_that_falls_silent_is_asked_again_and_starts_nothing_twice() {
     scene.stage.no_faults();
     scene.ends();
     scene.verdict("FIS silent");
+}
+
+#[test]
+fn fis_that_falls_silent_is_asked_again_and_starts_nothing_twice() {
+    silence(StoreKind::asked());
+}
+
+#[test]
+fn fis_that_falls_silent_starts_nothing_twice_over_postgres() {
+    silence(StoreKind::Postgres);
 }

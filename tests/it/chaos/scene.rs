@@ -8,13 +8,25 @@ use std::{
 
 use firedrill::{
     cli::context::now,
-    domain::run::{Run, RunState, SkipReason, Trigger},
+    domain::{
+        fis::FisStatus,
+        ids::EXPERIMENT_TAG,
+        run::{Run, RunState, SkipReason, Trigger},
+    },
+    simulator::ExperimentRecord,
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::{
     process::deployment,
-    support::{agent::Home, eventually, postgres::Postgres, stage::Stage, within},
+    support::{
+        agent::{Agent, Home},
+        chance::Chance,
+        eventually,
+        postgres::Postgres,
+        stage::Stage,
+        within,
+    },
 };
 
 /// Longest time until everything has come to rest: a start in doubt is looked for 26 times, 5 s apart, and only then tried
@@ -35,7 +47,38 @@ const WINDOWS: i64 = 300;
 const WINDOWS_AROUND: i64 = 18;
 
 /// What has slots, and the time between two of them.
-pub const SCHEDULED: [(&str, i64); 3] = [("in-the-gaps", 1), ("side-by-side", 2), ("one-by-one", 2)];
+pub const SCHEDULED: [(&str, i64); 3] = [("in-the-gaps", 1), ("side-by-side", 2), (ONE_BY_ONE, 1)];
+
+/// What goes on for longer than the time between its slots, never beside itself, and is stopped where a window closes.
+pub const ONE_BY_ONE: &str = "one-by-one";
+
+/// How long that goes on if nobody stops it, in seconds: longer than it may where a window closes. FIS has a limit of its own,
+/// here less what it takes besides, in minutes.
+const LONG: f64 = 6.0;
+const LONGEST_MINUTES: f64 = 700.0;
+
+/// How long the windows are that are declared at short notice.
+pub const BLACKOUT: SignedDuration = SignedDuration::from_secs(8);
+
+/// Rate of FIS's events that are lost, that come twice, and that the next one overtakes; and how late they are, in seconds.
+const BAD_EVENTS: f64 = 0.2;
+const LATE: f64 = 0.3;
+
+/// What may go wrong with a call: nothing that ends a run for good.
+const FAULTS: [(&str, &str); 12] = [
+    ("StartExperiment", "throttle"),
+    ("StartExperiment", "500-after"),
+    ("StartExperiment", "reset-after"),
+    ("StartExperiment", "lost-reply"),
+    ("StartExperiment", "null-in-map"),
+    ("ListExperiments", "throttle"),
+    ("ListExperiments", "reset-before"),
+    ("GetExperiment", "500-before"),
+    ("GetExperimentTemplate", "reset-after"),
+    ("ReceiveMessage", "reset-after"),
+    ("DeleteMessageBatch", "500-before"),
+    ("DeleteMessageBatch", "reset-after"),
+];
 
 /// The database on the server.
 pub const DATABASE: &str = "drills";
@@ -84,9 +127,21 @@ pub struct Scene {
     /// Where the agent's own events arrive.
     pub heard: String,
     template: String,
+    long_template: String,
+    schedules: Schedules,
+    /// As it was at the beginning.
+    scheduled: Schedules,
     pub begun: Timestamp,
     /// When nothing may start in `in-the-gaps`: `[from, until)`.
     pub closed: Vec<(Timestamp, Timestamp)>,
+    /// When nothing may go on in `one-by-one`, declared when they began: `[from, until)`.
+    pub blackouts: Vec<(Timestamp, Timestamp)>,
+    /// Since when experiments stay in some state whatever they are told, or no more.
+    pub stuck: Vec<(Timestamp, bool)>,
+    /// How often an answer to StartExperiment was to be lost.
+    pub lost_answers: usize,
+    /// When the store was lost with all that it knew.
+    pub forgotten: Option<Timestamp>,
     /// Ids of the events that were sent.
     pub sent: Vec<String>,
     /// Runs that the agent acknowledged to whoever asked for them.
@@ -117,6 +172,10 @@ impl Scene {
         let stage = Stage::start(speed);
         let (queue, heard) = (stage.queue("deployments"), stage.subscribe("firedrill", "heard"));
         let template = stage.template(&[("first", "PT5M", &[]), ("second", "PT5M", &["first"])]);
+        let minutes = (LONG * speed / 60.0).min(LONGEST_MINUTES);
+        let long_template = stage.template_of("long", &[("all", &format!("PT{minutes:.0}M"), &[])]);
+        stage.lead("aws.fis", "deployments");
+        stage.unreliable_events(BAD_EVENTS, SignedDuration::from_secs_f64((LATE * speed).round()));
         let begun = now();
         let whole = Timestamp::from_second(begun.as_second()).expect("an instant");
         let window = |ahead: i64, n: i64| {
@@ -135,7 +194,7 @@ impl Scene {
                 (Some(server), standby, home)
             }
         };
-        let scene = Self {
+        let mut scene = Self {
             store,
             server,
             standby,
@@ -145,8 +204,15 @@ impl Scene {
             queue,
             heard,
             template,
+            long_template,
+            schedules,
+            scheduled: schedules,
             begun,
             closed,
+            blackouts: Vec::new(),
+            stuck: Vec::new(),
+            lost_answers: 0,
+            forgotten: None,
             clock: vec![(Timestamp::MIN, SignedDuration::ZERO)],
             sent: Vec::new(),
             promised: Vec::new(),
@@ -180,19 +246,30 @@ impl Scene {
     }
 
     /// Writes the configuration; an agent reads it at its start, or when it is told to.
-    pub fn configure(&self, schedules: Schedules) {
+    pub fn configure(&mut self, schedules: Schedules) {
+        self.schedules = schedules;
         let local = |at: &Timestamp| at.to_zoned(TimeZone::UTC).datetime().to_string();
-        let dates: Vec<_> =
-            self.closed.iter().map(|(from, until)| format!("\"{} - {}\"", local(from), local(until))).collect();
+        let dates = |of: &[(Timestamp, Timestamp)]| {
+            let dates: Vec<_> =
+                of.iter().map(|(from, until)| format!("\"{} - {}\"", local(from), local(until))).collect();
+            dates.join(", ")
+        };
         let mut tables = format!(
             "[telemetry]\nlog_filter = \"warn\"\n[event_bus]\nname = \"default\"\n[queues.deployments]\nurl = \"{}\"\n\
              [windows.closed]\ndates = [{}]\non_entry = \"finish\"\nexperiments = [\"in-the-gaps\"]\n",
             self.queue,
-            dates.join(", ")
+            dates(&self.closed)
         );
+        if !self.blackouts.is_empty() {
+            tables += &format!(
+                "[windows.blackout]\ndates = [{}]\nstop_lead = \"0s\"\nexperiments = [\"{ONE_BY_ONE}\"]\n",
+                dates(&self.blackouts)
+            );
+        }
         let experiment = |name: &str, rest: &str| {
-            let overlap = if name == "one-by-one" { "skip" } else { "allow" };
-            format!("[experiments.{name}]\ntemplate = \"{}\"\noverlap = \"{overlap}\"\n{rest}\n", self.template)
+            let (overlap, template) =
+                if name == ONE_BY_ONE { ("skip", &self.long_template) } else { ("allow", &self.template) };
+            format!("[experiments.{name}]\ntemplate = \"{template}\"\noverlap = \"{overlap}\"\n{rest}\n")
         };
         for (name, seconds) in SCHEDULED {
             let often = format!("schedules = [{{ name = \"often\", cron = \"*/{seconds} * * * * *\" }}]");
@@ -203,6 +280,55 @@ impl Scene {
             "triggers = [{ pattern = { source = [\"com.example.ci\"] }, max_age = \"none\", settle = \"1s\" }]";
         tables += &experiment("after-deployment", trigger);
         self.homes().for_each(|home| home.configure(&tables));
+    }
+
+    /// Closes a window over `one-by-one` now, of which nobody knew; the agents read of it.
+    pub fn close(&mut self, agents: &[&Agent]) {
+        let from = now();
+        let whole = |at: SignedDuration| from.round(jiff::Unit::Second).expect("an instant") + at;
+        self.blackouts.push((whole(SignedDuration::ZERO), whole(BLACKOUT)));
+        self.configure(self.schedules);
+        agents.iter().for_each(|agent| agent.signal("HUP"));
+    }
+
+    /// Closes a window under an experiment that goes on, right after something else was done, and waits until it is stopped.
+    pub fn cuts_off(&mut self, agents: &[&Agent], amid: impl FnOnce(&mut Self)) {
+        self.all_is_well();
+        let going = within(SETTLES, "an experiment that has just begun", || {
+            let is_new = |of: &ExperimentRecord| now().duration_since(of.created_at) < UNDER_WAY / 2;
+            let going = |of: &ExperimentRecord| named(of) == ONE_BY_ONE && of.status == FisStatus::Running;
+            self.stage.experiments().into_iter().find(|of| going(of) && is_new(of))
+        });
+        amid(self);
+        self.close(agents);
+        let ended = eventually("its end", || {
+            let experiments = self.stage.experiments();
+            experiments.into_iter().find(|of| of.id == going.id && of.status.is_terminal())
+        });
+        assert_eq!(ended.status, FisStatus::Stopped, "{ended:?}: {}", self.home.log());
+    }
+
+    /// Lets some calls go wrong, and experiments stay where they are for a while.
+    pub fn meddle(&mut self, chance: &mut Chance) {
+        for _ in 0..chance.between(0, 2) {
+            let (operation, fault) = chance.pick(&FAULTS);
+            self.stage.fault(operation, fault, 1);
+            self.lost_answers += usize::from(operation == "StartExperiment");
+        }
+        let states = chance.pick(&[&[][..], &[], &[], &["initiating"], &["stopping"], &["initiating", "stopping"]]);
+        self.sticks(states);
+    }
+
+    /// Lets no experiment leave these states from now on; with none of them, all go on.
+    pub fn sticks(&mut self, states: &[&str]) {
+        self.stage.stuck(states);
+        self.stuck.push((now(), !states.is_empty()));
+    }
+
+    /// Lets FIS and SQS answer, and do as they are told.
+    fn all_is_well(&mut self) {
+        self.stage.no_faults();
+        self.sticks(&[]);
     }
 
     /// Puts an event into the queue, so often.
@@ -245,11 +371,27 @@ impl Scene {
         let started = Instant::now();
         let agent = self.home.agent();
         self.catches_up(started);
+        // Nobody waits for what takes long.
+        self.all_is_well();
+        self.close(&[&agent]);
+        let is_left = |of: &ExperimentRecord| named(of) == ONE_BY_ONE && !of.status.is_terminal();
+        eventually("the end of what takes long", || (!self.stage.experiments().iter().any(is_left)).then_some(()));
         assert_eq!(agent.terminate(), 0);
         self.configure(Schedules::Off);
         let agent = self.home.agent();
         self.comes_to_rest();
         assert_eq!(agent.terminate(), 0);
+    }
+
+    /// Notes that all that the store knew is lost: the events that came before, too.
+    pub fn forgets(&mut self) {
+        self.forgotten = Some(now());
+        self.sent.clear();
+    }
+
+    /// Tells whether there ever were schedules.
+    pub fn has_slots(&self) -> bool {
+        self.scheduled == Schedules::On
     }
 
     /// Notes that the agent's clock shows another time from now on, so far ahead of the true one.
@@ -270,8 +412,8 @@ impl Scene {
     }
 
     /// Waits until every event is known, every run over and the queue empty; slots must come no more.
-    pub fn comes_to_rest(&self) {
-        self.stage.no_faults();
+    pub fn comes_to_rest(&mut self) {
+        self.all_is_well();
         within(SETTLES, "every run over and the queue empty", || {
             let runs = self.home.runs();
             let over = self.events_are_known(&runs) && runs.iter().all(Run::is_over);
@@ -284,6 +426,11 @@ impl Scene {
 fn url<'a>(servers: impl Iterator<Item = &'a Postgres>) -> String {
     let folders = servers.map(|server| server.folder().display().to_string());
     format!("postgres:///{DATABASE}?host={}&user=postgres", folders.collect::<Vec<_>>().join(","))
+}
+
+/// The name of the experiment that one of FIS's belongs to.
+pub fn named(experiment: &ExperimentRecord) -> &str {
+    experiment.tags.get(EXPERIMENT_TAG).map_or("", String::as_str)
 }
 
 /// The event that opened a run.

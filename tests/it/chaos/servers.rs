@@ -60,9 +60,17 @@ impl Drill {
     /// Does something to the server while a commit is under way, and undoes it after a time.
     fn survives(&mut self, time: Duration, harm: impl FnOnce(&mut Postgres), undo: impl FnOnce(&mut Postgres)) {
         self.asks();
-        let server = self.scene.server.as_mut().expect("a server");
-        server.commits(DATABASE);
-        harm(server);
+        let harm = |scene: &mut Scene| {
+            let server = scene.server.as_mut().expect("a server");
+            server.commits(DATABASE);
+            harm(server);
+        };
+        if time > TERM {
+            // What runs is stopped by the one that was active last.
+            self.scene.cuts_off(&self.agents.iter().collect::<Vec<_>>(), harm);
+        } else {
+            harm(&mut self.scene);
+        }
         let harmed = Instant::now();
         self.scene.kills += 1;
         self.asks();

@@ -11,6 +11,9 @@ use crate::support::{chance::Chance, eventually, let_pass};
 /// How often the agent is told to end.
 const STORMS: u64 = 16;
 
+/// As often on a server.
+const STORMS_ON_A_SERVER: u64 = 6;
+
 /// Most signals of one storm.
 const SIGNALS: u64 = 4;
 
@@ -23,15 +26,14 @@ const STOPS: u64 = 4;
 /// Longer than a call may take.
 const STOPPED: Duration = Duration::from_secs(12);
 
-#[test]
-fn storms_of_sigterm_and_sighup_lose_nothing() {
-    let storms = size("STORMS", STORMS);
+fn storms(store: StoreKind, storms: u64) {
     println!("SEED={}, {storms} storms", seed());
-    let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::On);
+    let mut scene = Scene::new(store, 1_500.0, Schedules::On);
     let mut chance = Chance::new(seed());
     for storm in 0..storms {
         let started = Instant::now();
         let mut agent = scene.home.spawn();
+        scene.meddle(&mut chance);
         scene.send(&format!("event-{storm}"), 1);
         match chance.between(0, 2) {
             0 => let_pass(Duration::from_millis(chance.between(0, 100))),
@@ -54,6 +56,16 @@ fn storms_of_sigterm_and_sighup_lose_nothing() {
     }
     scene.ends();
     scene.verdict("SIGTERM storms");
+}
+
+#[test]
+fn storms_of_sigterm_and_sighup_lose_nothing() {
+    storms(StoreKind::asked(), size("STORMS", STORMS));
+}
+
+#[test]
+fn storms_of_sigterm_and_sighup_lose_nothing_over_postgres() {
+    storms(StoreKind::Postgres, STORMS_ON_A_SERVER);
 }
 
 /// The agent is stopped in the middle of a start whose answer is lost, for longer than the call may take, and then again and

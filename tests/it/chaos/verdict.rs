@@ -7,13 +7,16 @@ use std::{collections::BTreeMap, fmt::Write as _, fs::File, io::Write as _};
 use firedrill::{
     domain::{
         ids::RUN_TAG,
-        run::{Run, RunState},
+        run::{JournalEntry, Run, RunState},
     },
     simulator::ExperimentRecord,
 };
 use jiff::Timestamp;
 
-use super::scene::{SCHEDULED, Scene, StoreKind, UNDER_WAY, event, slots};
+use super::{
+    scene::{SCHEDULED, Scene, StoreKind, UNDER_WAY, event, named, slots},
+    times,
+};
 use crate::{process::retold, support::disk};
 
 /// What is wrong, each with its evidence.
@@ -25,19 +28,22 @@ struct Findings {
     lost: Vec<String>,
     /// Experiments that the agent does not know, or not to their end.
     orphans: Vec<String>,
-    /// Starts inside a closed window.
+    /// Starts inside a closed window, and what goes on in one.
     forbidden: Vec<String>,
+    /// What went on beside each other and was to go one by one.
+    beside: Vec<String>,
     /// Rows that the journal does not explain, a store that is not sound.
     unexplained: Vec<String>,
 }
 
 impl Findings {
-    fn lists(&self) -> [(&'static str, &[String]); 5] {
+    fn lists(&self) -> [(&'static str, &[String]); 6] {
         [
             ("doubles", &self.doubles),
             ("lost", &self.lost),
             ("orphans", &self.orphans),
             ("forbidden", &self.forbidden),
+            ("beside", &self.beside),
             ("unexplained", &self.unexplained),
         ]
     }
@@ -58,18 +64,14 @@ fn doubles(experiments: &[ExperimentRecord]) -> Vec<String> {
     starts.iter().filter(|(_, of)| of.len() > 1).map(|(run, of)| format!("run {run} has {of:#?}")).collect()
 }
 
-/// Finds starts inside of windows, `[from, until)` each; a run's experiment is asked for by its tag.
-fn forbidden(scene: &Scene, runs: &BTreeMap<String, Run>) -> Vec<String> {
+/// Finds starts inside of windows, `[from, until)` each.
+fn forbidden(scene: &Scene, experiments: &[ExperimentRecord]) -> Vec<String> {
     let mut found = Vec::new();
-    for experiment in scene.stage.experiments() {
-        let run = experiment.tags.get(RUN_TAG).and_then(|id| runs.get(id));
-        if run.is_none_or(|run| run.experiment.as_str() != "in-the-gaps") {
-            continue;
-        }
+    for experiment in experiments.iter().filter(|of| named(of) == "in-the-gaps") {
         let is_closed = |at: Timestamp| scene.closed.iter().any(|(from, until)| *from + UNDER_WAY <= at && at < *until);
         let shown = scene.shown(experiment.created_at);
         if shown.iter().all(|at| is_closed(*at)) {
-            found.push(format!("{experiment:?} of {run:?} at {shown:?}"));
+            found.push(format!("{experiment:?} at {shown:?}"));
         }
     }
     found
@@ -80,10 +82,15 @@ impl Scene {
     fn findings(&self) -> Findings {
         let experiments = self.stage.experiments();
         let runs: BTreeMap<String, Run> = self.home.runs().into_iter().map(|run| (run.id.to_string(), run)).collect();
-        let mut found = Findings { doubles: doubles(&experiments), ..Findings::default() };
+        let journals = self.home.journals(runs.values());
+        let mut found = self.findings_of_fis(&experiments, &times::known(&journals));
         let mut by_trigger: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (id, of) in starts(&experiments) {
             let Some(run) = runs.get(id) else {
+                // What a lost store began is promised to nobody: it goes on to its own end.
+                if self.forgotten.is_some_and(|at| of[0].created_at < at) {
+                    continue;
+                }
                 found.orphans.push(format!("{of:?} belongs to no run"));
                 continue;
             };
@@ -102,10 +109,17 @@ impl Scene {
         let strays = log.lines().filter(|line| line.contains("that no run here watches or stops"));
         found.orphans.extend(strays.map(str::to_owned));
         found.doubles.extend(twice.map(|(trigger, of)| format!("{trigger:?} has {of:#?}")));
-        found.forbidden = forbidden(self, &runs);
         found.lost = self.lost(&runs);
-        found.unexplained = self.unexplained(&runs, &starts(&experiments));
+        found.unexplained = self.unexplained(&runs, &journals, &starts(&experiments));
         found
+    }
+
+    /// What the simulator's record alone tells; of some experiments it is known when the agent learnt of them.
+    fn findings_of_fis(&self, experiments: &[ExperimentRecord], known: &BTreeMap<String, Timestamp>) -> Findings {
+        let mut forbidden = forbidden(self, experiments);
+        forbidden.extend(self.beyond(experiments, known));
+        let beside = self.side_by_side(experiments);
+        Findings { doubles: doubles(experiments), forbidden, beside, ..Findings::default() }
     }
 
     fn lost(&self, runs: &BTreeMap<String, Run>) -> Vec<String> {
@@ -133,6 +147,9 @@ impl Scene {
             lost.extend(gaps.map(|pair| format!("{name}: nothing between {pair:?}")));
             let early = spans.first().filter(|(first, _)| *first <= self.begun);
             lost.extend(early.map(|span| format!("{name}: {span:?} is before the beginning")));
+            let Some(from) = self.is_watched_from().filter(|_| self.has_slots()) else { continue };
+            let late = spans.first().is_none_or(|(first, _)| first.duration_since(from).as_secs() > seconds);
+            lost.extend(late.then(|| format!("{name}: watched from {from}, but known from {:?}", spans.first())));
         }
         lost
     }
@@ -140,11 +157,11 @@ impl Scene {
     fn unexplained(
         &self,
         runs: &BTreeMap<String, Run>,
+        journals: &[Vec<JournalEntry>],
         starts: &BTreeMap<&str, Vec<&ExperimentRecord>>,
     ) -> Vec<String> {
         let mut found = Vec::new();
-        let journals = self.home.journals(runs.values());
-        for ((id, run), journal) in runs.iter().zip(&journals) {
+        for ((id, run), journal) in runs.iter().zip(journals) {
             if run.fis.is_some() && !starts.contains_key(id.as_str()) {
                 found.push(format!("{run:?} owns an experiment that there is not"));
             }
@@ -168,11 +185,10 @@ impl Scene {
         self.conclude(experiment, self.home.runs().len(), &self.findings());
     }
 
-    /// As [`Scene::verdict`], where what was known is gone with the store, so that only FIS can tell of doubles.
+    /// As [`Scene::verdict`], where no store can be read, so that only FIS can tell.
     #[track_caller]
     pub fn verdict_of_fis(&self, experiment: &str) {
-        let doubles = doubles(&self.stage.experiments());
-        self.conclude(experiment, 0, &Findings { doubles, ..Findings::default() });
+        self.conclude(experiment, 0, &self.findings_of_fis(&self.stage.experiments(), &BTreeMap::new()));
     }
 
     #[track_caller]

@@ -15,7 +15,10 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::check;
-use crate::support::world::{World, applied, asked, experiment, fine, read, running, slot_run, t};
+use crate::support::{
+    runs::name,
+    world::{World, applied, asked, experiment, fine, read, running, slot_run, t},
+};
 
 const DUE: &str = "10:00:00";
 
@@ -238,12 +241,37 @@ fn nothing_starts_in_an_account_or_region_that_is_not_allowed() {
     assert_eq!(said(Some(ours), None, None), ["A ask of the place"]);
 }
 
+/// What is active in an account, as seen from a place.
+fn counted(active: BTreeMap<String, Option<RunId>>, place: &Place) -> PlaceFacts {
+    let identity = Identity { account: "111111111111".to_owned(), region: place.region.clone() };
+    PlaceFacts { active: Some(active), identity: Some(identity), ..fine(place) }
+}
+
+/// Two roles of one account see the same room, and only one of two runs may take it.
+#[test]
+fn runs_at_two_places_of_one_account_share_its_room() {
+    let by_another_role = Place { role_arn: Some("arn:aws:iam::111111111111:role/b".to_owned()), ..Place::default() };
+    let said = |place: Place| {
+        let mut world = due(2);
+        world.rules.limits.max_active = Some(1);
+        let other = Experiment { name: name("other"), place: place.clone(), ..experiment() };
+        world.runs[1].experiment = other.name.clone();
+        world.rules.experiments.insert(other.name.clone(), other);
+        world.runs[0] = probed(&world.runs[0], t(DUE), counted(BTreeMap::new(), &Place::default()));
+        world.runs[1] = probed(&world.runs[1], t(DUE), counted(BTreeMap::new(), &place));
+        world.says(t(DUE))
+    };
+    let full = "B held: 1 of at most 1 experiments are active in its account and Region; look 10:00:30.000000001";
+    assert_eq!(said(by_another_role), ["A start EXT1", full]);
+    assert_eq!(said(elsewhere()), ["A start EXT1", "B start EXT1 in eu-west-1"], "another Region has its own");
+}
+
 #[test]
 fn run_waits_while_as_many_experiments_are_active_as_may_be() {
     let listed = |runs: &[Option<&str>]| {
         let listed = runs.iter().enumerate();
         let active = listed.map(|(n, run)| (format!("EXP{n}"), run.map(RunId::from_text))).collect();
-        PlaceFacts { active: Some(active), ..fine(&Place::default()) }
+        counted(active, &Place::default())
     };
     let limit = |world: &mut World| world.rules.limits.max_active = Some(2);
     assert_eq!(with(due(1), limit, listed(&[None]), DUE), ["A start EXT1"]);
@@ -279,7 +307,7 @@ fn run_that_takes_the_place_of_another_is_not_kept_out_by_it() {
     let active = BTreeMap::from([("EXP1".to_owned(), Some(going.id.clone()))]);
     let facts = |others: usize| {
         let others = (0..others).map(|n| (format!("EXO{n}"), None));
-        PlaceFacts { active: Some(active.clone().into_iter().chain(others).collect()), ..fine(&Place::default()) }
+        counted(active.clone().into_iter().chain(others).collect(), &Place::default())
     };
     let said = |others: usize, overlap: Overlap| {
         let mut world = due(1);

@@ -6,7 +6,7 @@ use firedrill::{
 };
 use serde_json::json;
 
-use crate::support::{agent::Home, eventually, stage::Stage};
+use crate::support::{agent::Home, eventually, keys::Keys, stage::Stage};
 
 /// A simulator, and an agent's home with an experiment `drill`.
 fn scene(tables: &str) -> (Stage, Home) {
@@ -103,6 +103,28 @@ fn nothing_starts_with_credentials_of_another_account_and_the_status_says_so() {
     });
     assert_eq!(status, "account 123456789012, Region us-east-1: NOT ALLOWED, nothing starts there");
     home.wait_for_log("nothing starts there");
+    assert_eq!(agent.terminate(), 0);
+}
+
+/// Nobody asks whose credentials are as long as they are the same ones.
+#[test]
+fn new_credentials_are_asked_for_their_account_again() {
+    let (stage, mut home) = scene("");
+    let keys = Keys::start();
+    keys.rotate("ASIAFIRST");
+    home.set("FIREDRILL__AWS__ALLOWED_ACCOUNTS", "[\"123456789012\"]");
+    home.set("AWS_ACCESS_KEY_ID", "");
+    home.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("{}/container", keys.url()));
+    let identity = || home.json(&["status"])["identities"]["us-east-1"].as_str().map(str::to_owned);
+    let agent = home.agent();
+    assert_eq!(eventually("an identity in the status", identity), "account 123456789012, Region us-east-1");
+    home.json(&["start", "drill"]);
+    home.wait_for("a run that goes on", is_running);
+    // Its experiment is polled, each time with what the credentials are by then.
+    keys.rotate(&stage.key_of("210987654321"));
+    let denied = "account 210987654321, Region us-east-1: NOT ALLOWED, nothing starts there";
+    eventually("another identity", || (identity()? == denied).then_some(()));
+    home.wait_for_log("credentials are of an account or Region that is not allowed: nothing starts there");
     assert_eq!(agent.terminate(), 0);
 }
 

@@ -111,9 +111,14 @@ fn backup_under_an_agent_is_taken_back_and_what_ran_goes_on() {
     agent.kill_nine();
     exits(&home.run(&["store", "restore", &text(&file)]), 2, "3 rows in `runs`");
     let restored = home.run(&["store", "restore", "--force", &text(&file)]);
-    for words in
-        ["2 runs", "decided by `missed`", "looked for by its tag", "1 run may be running", "what was there before is"]
-    {
+    for words in [
+        "2 runs",
+        "all is halted by firedrill store restore: nothing starts until `firedrill resume`",
+        "decided by `missed`",
+        "looked for by its tag",
+        "1 run may be running",
+        "what was there before is",
+    ] {
         exits(&restored, 0, words);
     }
     let aside = files(&home.state(), "firedrill.db.before-");
@@ -122,13 +127,17 @@ fn backup_under_an_agent_is_taken_back_and_what_ran_goes_on() {
     assert_eq!(files(&home.state(), ".firedrill"), [] as [&str; 0]);
     assert_eq!(home.runs().len(), 2);
 
+    // Nobody knows whether all was halted since the backup: nothing starts, and what runs goes on.
     let agent = home.agent();
+    exits(&home.run(&["start", "quick", "--wait"]), 12, "halted");
+    assert!(home.runs().iter().any(|run| run.id == slow.id && is_running(run)), "{:?}", home.runs());
+    exits(&home.run(&["resume"]), 0, "resumed");
     exits(&home.run(&["stop", &slow.id.to_string(), "--reason", "enough"]), 0, "is being stopped");
     let over = home.wait_for("the end of what ran", |run| run.id == slow.id && run.is_over());
     assert_eq!(over.fis.map(|fis| fis.id), slow.fis.map(|fis| fis.id), "it is the same experiment");
     assert_eq!(stage.experiments().len(), 3, "nothing was started again");
     assert_eq!(agent.terminate(), 0);
-    exits(&home.run(&["store", "check"]), 0, "is sound: 2 runs");
+    exits(&home.run(&["store", "check"]), 0, "is sound: 3 runs");
 }
 
 #[test]

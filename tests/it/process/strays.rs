@@ -63,6 +63,7 @@ fn experiment_that_a_restored_store_does_not_know_is_told_until_it_ends() {
     stage.start_tagged(&template, &json!({RUN_TAG: lost, EXPERIMENT_TAG: "of-another-agent"}));
 
     let agent = home.agent();
+    exits(&home.run(&["resume"]), 0, "resumed");
     let strays = eventually("a stray", || told(&home, "strays"));
     let stop = format!("aws fis stop-experiment --id {id} --region us-east-1");
     let stray = json!({"place": "us-east-1", "run": lost, "experiment": "drill", "stop_command": stop});

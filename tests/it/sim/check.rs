@@ -11,12 +11,15 @@ use firedrill::domain::{
     ids::RunId,
     outcome::Outcome,
     plan::{Explained, FACTS_MAX_AGE},
-    run::{Adopted, Observation, Run, RunState, SkipReason, StopCause, Trigger, WindowRule},
+    run::{
+        Adopted, Doubt, HoldReason, JournalEntry, Observation, Run, RunState, SkipReason, StopCause, Trigger, Watch,
+        WindowRule,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    closing, couriers, halts, heeded, latest, opened, places, policies, replicas, restore,
+    closing, couriers, edges, halts, heeded, latest, opened, places, policies, refused, replicas, restore,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
     truth::{Experiment, LONGEST_MS},
@@ -59,6 +62,7 @@ pub fn broken_so_far(evidence: &Evidence<'_>) -> Vec<String> {
     unread::check(evidence, &mut found);
     replicas::check(evidence, &mut found);
     halts::check(evidence.world, &mut found);
+    refused::check(evidence, &mut found);
     found
 }
 
@@ -85,9 +89,10 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
         other => other.as_str().to_owned(),
     };
     let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).chain(unread::seen(evidence));
-    let besides = besides.chain(restore::seen(evidence)).chain(heeded::seen(evidence));
+    let besides = besides.chain(restore::seen(evidence)).chain(edges::seen(evidence)).chain(heeded::seen(evidence));
+    let besides = besides.chain(couriers::seen(evidence.world)).chain(halts::seen(evidence.world));
     let besides = besides.chain(evidence.world.met.iter().copied());
-    let besides = besides.map(str::to_owned);
+    let besides = besides.map(str::to_owned).chain(refused::seen(evidence.world));
     evidence.world.store.with(|tables| {
         let seen = tables.journal.iter().flat_map(|(_, entry)| {
             let trigger = tables.runs.get(&entry.run).map(|run| &run.trigger);
@@ -162,8 +167,15 @@ impl<'a> Evidence<'a> {
         self.journal.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// One experiment a run, under the run's own token.
+    /// One run for each slot, event and request of an experiment; one experiment a run, under the run's own token.
     fn never_twice(&self, found: &mut Vec<String>) {
+        let mut opened = BTreeMap::new();
+        for (id, run) in &self.runs {
+            let of = (&run.experiment, run.trigger.key());
+            if let Some(before) = opened.insert(of.clone(), id) {
+                found.push(format!("doubled: {before} and {id} are both for {of:?}"));
+            }
+        }
         let mut seen = BTreeSet::new();
         for experiment in &self.experiments {
             let run = experiment.run();
@@ -213,7 +225,7 @@ impl<'a> Evidence<'a> {
                         if *at < run.not_before && run.trigger.terms().settle_limit.is_none() {
                             found.push(format!("early: {id} is started at {at}, before {}", run.not_before));
                         }
-                        if self.is_halted(self.began(*ms), *ms) {
+                        if self.is_halted(*ms, *ms) {
                             found.push(format!("halt: {id} is started at {at}"));
                         }
                     }
@@ -223,7 +235,7 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Whether a halt has been durable from a true time to another.
+    /// Whether a halt has been durable from before a true time to another.
     pub fn is_halted(&self, from: u64, to: u64) -> bool {
         let mut halted = None;
         for (when, running) in halts::changes(self.world).into_iter().filter(|(when, _)| *when <= to) {
@@ -331,33 +343,25 @@ impl<'a> Evidence<'a> {
         });
     }
 
-    /// The journal tells the row, but for the watch, whose idle polls are not journaled; and rows can be written down.
+    /// The journal tells every row, but for idle polls and looks that tell nothing new, which are not journaled; each decision
+    /// is explained; and rows can be written down.
     fn journal(&self, found: &mut Vec<String>) {
-        for (id, entries) in &self.journal {
-            let stored = &self.runs[id];
-            let mut run = stored.clone();
-            (run.facts, run.fis, run.revision) = (None, None, 0);
-            run.state = RunState::Requested;
-            if entries.len() == 1 {
-                continue;
-            }
-            for (_, at, observation) in entries.iter().skip(1) {
-                run = match run.clone().apply(observation, *at) {
-                    Ok(next) if rank(&next.state) >= rank(&run.state) => next,
-                    other => {
-                        found.push(format!("journal: {id} cannot take {observation:?}: {other:?}"));
-                        return;
-                    }
-                };
-            }
-            if stored.is_over() && run.state != stored.state || run.facts != stored.facts || run.fis != stored.fis {
-                found.push(format!("journal: {id} is {:?}, its journal says {:?}", stored.state, run.state));
+        for (id, stored) in &self.runs {
+            if let Err(why) = told(stored, self.entries(id)) {
+                found.push(format!("journal: {id}: {why}"));
             }
             let text = serde_json::to_string(stored).expect("a row can be written");
             if serde_json::from_str::<Run>(&text).ok().as_ref() != Some(stored) {
                 found.push(format!("journal: {id} does not survive being written: {text}"));
             }
         }
+        self.world.store.with(|tables| {
+            for (_, entry) in &tables.journal {
+                if !is_explained(entry, self.entries(&entry.run)) {
+                    found.push(format!("journal: {} is not explained: {:?}", entry.run, entry.explained));
+                }
+            }
+        });
     }
 
     /// The engine neither spins nor hammers FIS.
@@ -383,15 +387,75 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Orders states: a run never goes back.
-fn rank(state: &RunState) -> u8 {
-    match state {
-        RunState::Requested | RunState::Settling => 0,
-        RunState::Held { .. } => 1,
-        RunState::Starting { .. } => 2,
-        RunState::Running { .. } => 3,
-        RunState::Stopping { .. } => 4,
-        RunState::Finished { .. } | RunState::Skipped { .. } => 5,
+/// Checks that the entries of a run tell all of its row.
+fn told(stored: &Run, entries: &[(u64, Timestamp, Observation)]) -> Result<(), String> {
+    let [(_, opened_at, opening), rest @ ..] = entries else { return Err("nothing is told of it".to_owned()) };
+    let state = match opening {
+        Observation::Opened => RunState::Requested,
+        Observation::Skipped { reason } => RunState::Skipped { reason: reason.clone(), at: *opened_at },
+        other => return Err(format!("it opens with {other:?}")),
+    };
+    let mut run = Run { facts: None, fis: None, waited_until: None, state, ..stored.clone() };
+    for (_, at, observation) in rest {
+        let before = run.state.clone();
+        run.take(observation, *at).map_err(|invalid| invalid.to_string())?;
+        if !may_follow(&before, &run.state) {
+            return Err(format!("{before:?} becomes {:?} by {observation:?}", run.state));
+        }
+    }
+    // How a run waits for rest is not told.
+    if stored.state == RunState::Settling && run.state == RunState::Requested {
+        run.state = RunState::Settling;
+    }
+    let row = |run: &Run| Run { revision: 0, place_facts: None, state: unwatched(&run.state), ..run.clone() };
+    let (kept, told) = (row(stored), row(&run));
+    if kept == told { Ok(()) } else { Err(format!("it is {kept:?}, its journal says {told:?}")) }
+}
+
+/// A state without when FIS was last asked.
+fn unwatched(state: &RunState) -> RunState {
+    let mut state = state.clone();
+    if let RunState::Running { watch, .. } | RunState::Stopping { watch, .. } = &mut state {
+        *watch = Watch::default();
+    }
+    state
+}
+
+/// Which state may come after which.
+fn may_follow(before: &RunState, after: &RunState) -> bool {
+    use RunState as S;
+    let waits = |state: &RunState| matches!(state, S::Requested | S::Settling | S::Held { .. });
+    match (before, after) {
+        (S::Requested | S::Settling | S::Held { .. }, S::Held { .. } | S::Starting { .. } | S::Skipped { .. }) => true,
+        (before, after) if waits(before) => before == after,
+        // Nothing came of any call, for certain.
+        (S::Starting { doubt, .. }, S::Skipped { .. }) => !matches!(doubt, Doubt::Unanswered { .. }),
+        (S::Starting { doubt, .. }, S::Finished { outcome: Outcome::NotStarted { .. }, .. }) => {
+            !matches!(doubt, Doubt::Unanswered { .. })
+        }
+        (S::Starting { .. }, S::Finished { outcome, .. }) => matches!(outcome, Outcome::Lost { .. }),
+        (S::Starting { .. }, after) => matches!(after, S::Starting { .. } | S::Running { .. }),
+        // What ran has run.
+        (S::Running { .. } | S::Stopping { .. }, S::Finished { outcome, .. }) => {
+            !matches!(outcome, Outcome::NotStarted { .. })
+        }
+        (S::Running { .. }, after) => matches!(after, S::Running { .. } | S::Stopping { .. }),
+        (S::Stopping { .. }, after) => matches!(after, S::Stopping { .. }),
+        _ => false,
+    }
+}
+
+/// Whether a decision is told with what led to it. One that is the answer to a call is its own reason, and so is the opening.
+fn is_explained(entry: &JournalEntry, entries: &[(u64, Timestamp, Observation)]) -> bool {
+    let passes = entry.explained.iter().all(|told| told.passes) && !entry.explained.is_empty();
+    let opens = entries.first().is_some_and(|(_, at, first)| *at == entry.at && *first == entry.observation);
+    match &entry.observation {
+        Observation::StartAsked { .. } => passes,
+        Observation::Held { reason: HoldReason::TemplateUnread { .. } | HoldReason::PlaceUnread { .. }, .. }
+        | Observation::Skipped { reason: SkipReason::Template { .. } } => true,
+        Observation::Held { .. } => entry.explained.iter().any(|told| !told.passes),
+        Observation::Skipped { .. } => opens || entry.explained.iter().any(|told| !told.passes),
+        _ => true,
     }
 }
 

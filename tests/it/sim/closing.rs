@@ -3,7 +3,7 @@
 use firedrill::domain::{
     experiment::{Experiment as Declared, FIS_MAX_DURATION, Rules},
     plan::HaltRunning,
-    run::{Observation, WindowRule},
+    run::{HoldReason, Observation, Run, RunState, WindowRule},
     window::{Membership, OnEntry, Window, WindowKind},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +14,7 @@ use super::{
     scenario::SECOND_MS,
     truth::Experiment,
     unread,
+    world::World,
 };
 
 /// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for, a connection is made.
@@ -24,6 +25,17 @@ const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
 
 /// A calendar that grows too old is noticed with the next look, not at the instant.
 const DOUBT_SEEN: SignedDuration = SignedDuration::from_secs(31);
+
+/// How long after a window has lifted nobody waits for it any more.
+const LIFTED: SignedDuration = SignedDuration::from_mins(2);
+
+/// How long before it a window stops what runs, if it does.
+fn stop_lead(window: &Window) -> Option<SignedDuration> {
+    match window.on_entry {
+        OnEntry::Stop { lead } => Some(lead),
+        OnEntry::Finish => None,
+    }
+}
 
 fn in_scope<'r>(rules: &'r Rules, declared: &'r Declared, kind: WindowKind) -> impl Iterator<Item = &'r Window> {
     rules.windows.iter().filter(move |window| window.kind == kind && window.scope.holds(declared))
@@ -63,6 +75,23 @@ pub fn is_closed_within(rules: &Rules, declared: &Declared, from: Timestamp, to:
     denied || edges(rules, declared, from, to + lead).into_iter().any(|at| is_outside_allowed(rules, declared, at))
 }
 
+/// Lists runs that wait for a window to lift, though for a while none has been in their way, as long as they may take.
+pub fn held_for_nothing(world: &World, rules: &Rules) -> Vec<String> {
+    let now = world.nature.now();
+    let longest = rules.windows.iter().filter_map(stop_lead).max().unwrap_or(SignedDuration::ZERO);
+    let is_open = |run: &&Run| {
+        let RunState::Held { reason: HoldReason::Closed { .. }, .. } = &run.state else { return false };
+        rules.experiments.get(&run.experiment).is_some_and(|declared| {
+            let is_closed = |from| is_closed_within(rules, declared, from, now + declared.max_duration + longest);
+            !is_closed(now - LIFTED) && !is_closed(now)
+        })
+    };
+    world.store.with(|tables| {
+        let held = tables.open().filter(is_open);
+        held.map(|run| format!("held: {} is {:?}, nothing is closed", run.id, run.state)).collect()
+    })
+}
+
 /// Lists the instants of `[from, to)` at which something may change, the first one included.
 fn edges(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
     let mut edges = vec![from];
@@ -96,16 +125,12 @@ fn in_doubt(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) 
 /// Finds the first instant of `[from, to)` at which an experiment has to have been told to stop. Where several allowed
 /// windows could have a say, the most lenient counts.
 fn has_to_stop(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
-    let lead = |window: &Window| match window.on_entry {
-        OnEntry::Stop { lead } => Some(lead),
-        OnEntry::Finish => None,
-    };
-    let longest = rules.windows.iter().filter_map(lead).max().unwrap_or(SignedDuration::ZERO);
-    let allowed: Option<Vec<SignedDuration>> = in_scope(rules, declared, WindowKind::Allowed).map(lead).collect();
+    let longest = rules.windows.iter().filter_map(stop_lead).max().unwrap_or(SignedDuration::ZERO);
+    let allowed: Option<Vec<SignedDuration>> = in_scope(rules, declared, WindowKind::Allowed).map(stop_lead).collect();
     let mut first = in_doubt(rules, declared, from, to);
     for at in edges(rules, declared, from, to + longest) {
         let denied = in_scope(rules, declared, WindowKind::Blackout).filter(|window| covers(window, at));
-        let by_deny = denied.filter_map(lead).max();
+        let by_deny = denied.filter_map(stop_lead).max();
         let outside = is_outside_allowed(rules, declared, at);
         let by_allow = allowed.as_ref().filter(|_| outside).and_then(|leads| leads.iter().min().copied());
         for lead in [by_deny, by_allow].into_iter().flatten() {

@@ -2,6 +2,10 @@
 //!
 //! Events are put at least once, traces as far as the collector takes them; and whatever comes twice is the same: nothing is
 //! carried again that a courier knew to be carried, and an id belongs to one span for ever.
+//!
+//! A store that is taken back from a backup knows neither what was carried since nor what became of its runs. What it knows is
+//! carried again from where its couriers were, and is the same. A run that was not over in the backup ends once more, under its
+//! own ids: its trace may be another one than before, and is one from then on.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +16,7 @@ use std::{
 };
 
 use firedrill::{
-    daemon::courier::{Courier, Load},
+    daemon::courier::{Courier, EVENT_BUS, Load, TRACES},
     domain::{
         fis::{CallFailure, FailureClass},
         ids::RunId,
@@ -33,8 +37,10 @@ use super::{
     lease::Seat,
     nature::Nature,
     planted::Bug,
+    restore,
     scenario::{HOUR_MS, MINUTE_MS},
     store::{MemoryStore, Tables, failed},
+    world::World,
 };
 use crate::support::chance::Chance;
 
@@ -44,9 +50,9 @@ pub const CARRIED_WITHIN_MS: u64 = 3 * MINUTE_MS;
 /// A clock that was set so far ahead makes events too old to be put.
 const TOO_OLD_MS: i64 = 23 * HOUR_MS as i64;
 
-/// Whether a world has couriers: one of six.
+/// Whether a world has couriers: one of six, and every second one whose store is taken back.
 pub fn are_in(seed: u64) -> bool {
-    Chance::new(seed.rotate_left(48) ^ !0).one_in(6)
+    Chance::new(seed.rotate_left(48) ^ !0).one_in(if restore::is_in(seed) { 2 } else { 6 })
 }
 
 /// How far couriers have come.
@@ -73,8 +79,13 @@ pub struct Told {
     sent: BTreeSet<RunId>,
     /// Events that were put, or refused for good, by run and what they say.
     put: BTreeSet<(String, String)>,
-    /// What each span says, by trace and span.
+    /// What each span says, by trace and span, and which span says it, but for its place in the trace.
     spans: BTreeMap<(String, String), u64>,
+    ids: BTreeMap<(String, u64), String>,
+    /// Events that were put when the store was taken back.
+    before: BTreeSet<(String, String)>,
+    /// Whether one of them was put again.
+    is_again: bool,
     /// Promises broken on the way.
     broken: Vec<String>,
 }
@@ -98,6 +109,26 @@ impl SpanExporter for Recorder {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         self.0.lock().expect("one thread").extend(batch);
         Ok(())
+    }
+}
+
+impl Told {
+    /// Takes a span: an id is one span's for ever, and no span has two.
+    fn hear(&mut self, trace: String, id: String, span: &SpanData) {
+        let SpanData { name, start_time, end_time, attributes, events, links, status, parent_span_id, .. } = span;
+        let digest = |said: String| {
+            let mut digest = DefaultHasher::new();
+            said.hash(&mut digest);
+            digest.finish()
+        };
+        let said = format!("{name}{start_time:?}{end_time:?}{attributes:?}{events:?}{links:?}{status:?}");
+        let (says, placed) = (digest(said.clone()), digest(format!("{said}{parent_span_id}")));
+        if self.spans.insert((trace.clone(), id.clone()), placed).is_some_and(|before| before != placed) {
+            self.broken.push(format!("span: {id} of {trace} is two different ones"));
+        }
+        if let Some(before) = self.ids.insert((trace.clone(), says), id.clone()).filter(|before| *before != id) {
+            self.broken.push(format!("span: `{name}` of {trace} is {before} and {id}"));
+        }
     }
 }
 
@@ -161,7 +192,7 @@ impl TraceSink for Outside {
     }
 
     fn export(&self, run: &Run, journal: &[JournalEntry]) {
-        self.carries("traces", |entry| {
+        self.carries(TRACES, |entry| {
             entry.run == run.id
                 && matches!(entry.observation, Observation::Skipped { .. } | Observation::Finished { .. })
         });
@@ -173,30 +204,21 @@ impl TraceSink for Outside {
         let fate = self.fate().await;
         let mut told = self.told.lock().expect("one thread");
         self.nature.say(|| format!("collector: {} spans of replica {}", spans.len(), self.seat.replica));
-        let salt =
-            if self.nature.bug() == Bug::SpanIdsDrawn { self.nature.elapsed().to_string() } else { String::new() };
+        let salt = |bug: Bug| if self.nature.bug() == bug { self.nature.elapsed().to_string() } else { String::new() };
         for span in spans {
             let of = span.attributes.iter().find(|a| a.key.as_str() == "firedrill.run.id").map(|a| a.value.to_string());
             told.sent.extend(of.clone().map(|id| RunId::from_text(&id)));
             if matches!(fate, Fate::Refused(_)) {
                 continue;
             }
-            let trace = format!("{}{salt}", span.span_context.trace_id());
+            let trace = format!("{}{}", span.span_context.trace_id(), salt(Bug::TraceIdsDrawn));
             if let Some(of) = of.map(|id| RunId::from_text(&id)) {
-                let own: String = of.trace_id().iter().map(|byte| format!("{byte:02x}")).collect();
-                if own != trace {
+                if trace_of(&of) != trace {
                     told.broken.push(format!("span: {of} has the trace {trace}, not its own"));
                 }
             }
-            let mut digest = DefaultHasher::new();
-            let SpanData { name, start_time, end_time, attributes, events, links, status, parent_span_id, .. } = &span;
-            format!("{name}{start_time:?}{end_time:?}{attributes:?}{events:?}{links:?}{status:?}{parent_span_id}")
-                .hash(&mut digest);
-            let says = digest.finish();
-            let id = (trace, span.span_context.span_id().to_string());
-            if told.spans.insert(id.clone(), says).is_some_and(|before| before != says) {
-                told.broken.push(format!("span: {id:?} is two different ones"));
-            }
+            let id = format!("{}{}", span.span_context.span_id(), salt(Bug::SpanIdsDrawn));
+            told.hear(trace, id, &span);
         }
     }
 }
@@ -204,7 +226,7 @@ impl TraceSink for Outside {
 impl EventSink for Outside {
     async fn put(&self, event: &Outbound) -> Result<(), CallFailure> {
         let said: Value = serde_json::from_str(&event.detail).expect("JSON");
-        self.carries("event-bus", |entry| {
+        self.carries(EVENT_BUS, |entry| {
             let state = entry.observation.as_str();
             entry.run.as_str() == said["run"] && entry.at == event.at && said["state"] == state
         });
@@ -212,7 +234,11 @@ impl EventSink for Outside {
         let key = (said["run"].as_str().unwrap_or_default().to_owned(), format!("{} {}", said["state"], said["at"]));
         self.nature.say(|| format!("bus: {key:?} of replica {}", self.seat.replica));
         let failed = |class| Err(CallFailure { class, message: "simulated".to_owned() });
-        let put = || self.told.lock().expect("one thread").put.insert(key.clone());
+        let put = || {
+            let told = &mut *self.told.lock().expect("one thread");
+            told.is_again |= told.before.contains(&key);
+            told.put.insert(key.clone());
+        };
         match fate {
             Fate::Refused(FailureClass::Invalid) => {
                 put();
@@ -306,29 +332,72 @@ impl Journal for MemoryStore {
     }
 }
 
-/// Checks that everything was told outside, and nothing that is not so.
+impl World {
+    /// The store is taken back: who is told outside knows what he knows, and is told anew of what it does not know.
+    pub fn told_before(&self) {
+        let Some(told) = &self.told else { return };
+        let told = &mut *told.lock().expect("one thread");
+        self.store.with(|tables| {
+            let known: BTreeSet<_> = tables.journal.iter().filter_map(|(_, entry)| key(entry)).collect();
+            told.put.retain(|key| known.contains(key));
+            let is_over = |id: &RunId| tables.runs.get(id).is_some_and(Run::is_over);
+            told.sent.retain(is_over);
+            let over: BTreeSet<String> = tables.runs.keys().filter(|id| is_over(id)).map(trace_of).collect();
+            told.spans.retain(|(trace, _), _| over.iter().any(|of| trace.starts_with(of)));
+        });
+        told.before = told.put.clone();
+    }
+}
+
+fn trace_of(run: &RunId) -> String {
+    run.trace_id().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What an entry is put as, if it is.
+fn key(entry: &JournalEntry) -> Option<(String, String)> {
+    use Observation as O;
+    let state = match &entry.observation {
+        O::Held { .. } => "held",
+        O::Skipped { .. } => "skipped",
+        O::Finished { .. } => "finished",
+        O::Started { .. } => "started",
+        _ => return None,
+    };
+    Some((entry.run.to_string(), format!("\"{state}\" \"{}\"", entry.at)))
+}
+
+/// Checks that everything was told outside.
 pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
-    let Some(told) = &evidence.world.told else { return };
-    let told = told.lock().expect("one thread");
-    found.extend(told.broken.clone());
-    let is_aged = evidence.world.nature.steps().iter().any(|step| step.by_ms > TOO_OLD_MS);
-    for (id, entries) in &evidence.journal {
-        for (_, at, observation) in entries {
-            use Observation as O;
-            let state = match observation {
-                O::Held { .. } => "held",
-                O::Skipped { .. } => "skipped",
-                O::Finished { .. } => "finished",
-                O::Started { .. } => "started",
-                _ => continue,
-            };
-            let key = (id.to_string(), format!("\"{state}\" \"{at}\""));
-            if !told.put.contains(&key) && !is_aged {
+    untold(evidence.world, |_, _| true, found);
+}
+
+/// Checks that everything was told outside that couriers have passed.
+pub fn check_passed(evidence: &Evidence<'_>, found: &mut Vec<String>) {
+    let passed = evidence.world.store.with(|tables| tables.couriers.now.clone());
+    untold(evidence.world, |name, seq| passed.get(name).is_some_and(|at| seq <= *at), found);
+}
+
+fn untold(world: &World, is_due: impl Fn(&str, i64) -> bool, found: &mut Vec<String>) {
+    let Some(told) = &world.told else { return };
+    let mut told = told.lock().expect("one thread");
+    found.append(&mut told.broken);
+    let is_aged = world.nature.steps().iter().any(|step| step.by_ms > TOO_OLD_MS);
+    world.store.with(|tables| {
+        for (_, entry) in &tables.journal {
+            let Some(key) = key(entry) else { continue };
+            if is_due(EVENT_BUS, entry.seq) && !told.put.contains(&key) && !is_aged {
                 found.push(format!("untold: the bus was never told {key:?}"));
             }
-            if matches!(observation, O::Skipped { .. } | O::Finished { .. }) && !told.sent.contains(id) {
-                found.push(format!("untold: no span of {id} was ever sent"));
+            let is_end = matches!(entry.observation, Observation::Skipped { .. } | Observation::Finished { .. });
+            if is_end && is_due(TRACES, entry.seq) && !told.sent.contains(&entry.run) {
+                found.push(format!("untold: no span of {} was ever sent", entry.run));
             }
         }
-    }
+    });
+}
+
+/// Whether something was told again after the store had been taken back.
+pub fn seen(world: &World) -> Option<&'static str> {
+    let is_again = world.told.as_ref().is_some_and(|told| told.lock().expect("one thread").is_again);
+    is_again.then_some("told again after a restore")
 }

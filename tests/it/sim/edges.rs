@@ -1,6 +1,7 @@
 //! What seldom happens by chance and is where mistakes are: starts at the edges of windows, a clock that jumps into a
-//! blackout while something runs, processes that are gone right after a release, releases that go back and forth, and replicas
-//! that are far from the store as soon as they ask for a start.
+//! blackout while something runs, processes that are gone right after a release, releases that go back and forth, replicas
+//! that are far from the store as soon as they ask for a start, halts and pauses right before one is recorded, and starts that
+//! take effect when nobody looks for them, until their tokens are forgotten.
 //!
 //! It happens to an experiment of its own that nothing else holds up.
 
@@ -11,16 +12,21 @@ use firedrill::domain::{
     estimate,
     experiment::{EstimateKind, EventTrigger, Experiment, Limits, Overlap, Rules, Targets, TemplateSelector},
     pattern::Pattern,
-    run::WindowRule,
+    run::{Adopted, Observation, WindowRule},
+    schedule::{Bounds, Schedule, Timing},
     template::TemplateFacts,
-    window::{Window, WindowKind},
+    window::{NameGlob, Window, WindowKind},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::{
+    check::{Evidence, plus},
+    fis::{LATE_MS, TIMEOUT_MS, TOKEN_LASTS_MS},
+    halts::Interruption,
     releases::{Release, Stamp},
-    scenario::{Happening, MINUTE_MS, SECOND_MS, Template, Whom, experiment_name},
+    scenario::{Happening, MINUTE_MS, SECOND_MS, Template, Whom, experiment_name, name},
+    truth::Experiment as Begun,
 };
 use crate::support::chance::Chance;
 
@@ -30,6 +36,16 @@ const EXPERIMENT: u64 = 9;
 /// The first numbers of requests and events, so that they are nobody else's.
 const FIRST_REQUEST: u64 = 10;
 const FIRST_EVENT: u64 = 1_000;
+
+/// How long before the world begins the slot was that is filled.
+const PAST_MS: u64 = 5 * MINUTE_MS;
+
+/// When a start that nobody answered has been looked for, and not been made again, in milliseconds after it was wanted, or after
+/// it was given up.
+const LOOKED_MS: u64 = 4_600;
+
+/// Longest time from the wish for such a start until it is found, in milliseconds.
+const UNSEEN_MS: u64 = TOKEN_LASTS_MS + 5 * MINUTE_MS;
 
 /// Draws it for most worlds, with a chance of its own.
 pub fn happenings(
@@ -42,16 +58,16 @@ pub fn happenings(
 ) -> Vec<(u64, Happening)> {
     let mut c = Chance::new(seed.rotate_left(32) ^ !0);
     let facts = &templates[0].1;
-    let declared = declared(&facts.id, first(drawn).map_or("app.one", |release| release.source));
+    let mut declared = declared(&facts.id, first(drawn).map_or("app.one", |release| release.source));
     let mut all = Vec::new();
     let edges = |kind: WindowKind| -> Vec<[u64; 2]> {
-        let end = base + SignedDuration::from_millis(i64::try_from(length_ms).expect("a length"));
+        let end = plus(base, length_ms);
         let is_about = |window: &&Window| window.kind == kind && window.scope.holds(&declared);
         let ms = |at: Timestamp| u64::try_from(at.duration_since(base).as_millis()).unwrap_or(0);
         let intervals = rules.windows.iter().filter(is_about).flat_map(|window| window.intervals(base, end));
         intervals.map(|one| [one.start, one.end].map(ms)).collect()
     };
-    match c.between(0, 7) {
+    match c.between(0, 8) {
         0 | 1 => {
             at_edges(&mut c, &edges(WindowKind::Allowed), &edges(WindowKind::Blackout), (&declared, facts), &mut all)
         }
@@ -61,6 +77,11 @@ pub fn happenings(
         6 if replicas > 1 => {
             let lag = |c: &mut Chance| (c.between(0, length_ms), Happening::Lag { experiment: EXPERIMENT });
             all.extend((0..c.between(2, 6)).map(|_| lag(&mut c)));
+        }
+        7 => forbidden(&mut c, length_ms, &mut all),
+        8 => {
+            has_past(base, rules, &mut declared);
+            unseen(&mut c, replicas, length_ms, &mut all);
         }
         _ => return all,
     }
@@ -103,7 +124,9 @@ fn at_edges(
     let length_ms = u64::try_from(length).expect("a length");
     for request in FIRST_REQUEST..=FIRST_REQUEST + c.between(0, 5) {
         let before = if c.one_in(3) { 0 } else { length_ms };
-        let at = c.pick(&edges).saturating_sub(before) + c.between(0, MINUTE_MS);
+        let within = c.pick(&[3 * SECOND_MS, MINUTE_MS]);
+        // From the wish to the start it takes a second or two.
+        let at = (c.pick(&edges) + c.between(0, within)).saturating_sub(before + 2 * SECOND_MS);
         all.push((at, by_hand(request)));
     }
 }
@@ -120,6 +143,17 @@ fn into_blackouts(c: &mut Chance, blackouts: &[[u64; 2]], all: &mut Vec<(u64, Ha
 
 fn by_hand(request: u64) -> Happening {
     Happening::StartByHand { request, experiment: EXPERIMENT, windows: WindowRule::Hold }
+}
+
+/// Somebody halts or pauses between the look at the rows and the start that is made of it, and resumes some time after.
+fn forbidden(c: &mut Chance, length_ms: u64, all: &mut Vec<(u64, Happening)>) {
+    for request in FIRST_REQUEST..=FIRST_REQUEST + c.between(0, 3) {
+        let (at, for_ms) = (c.between(0, length_ms), c.between(SECOND_MS, 2 * MINUTE_MS));
+        let what = if c.one_in(3) { Interruption::Pause { for_ms } } else { Interruption::Halt };
+        all.push((at, Happening::Interrupt(what)));
+        all.push((at, by_hand(request)));
+        all.extend((what == Interruption::Halt).then(|| (at + for_ms, Happening::Resume)));
+    }
 }
 
 /// A process is gone when a release is known and nothing has come of it, or when that has just begun.
@@ -154,4 +188,51 @@ fn back_and_forth(c: &mut Chance, drawn: &[(u64, Happening)], all: &mut Vec<(u64
         let release = Release { event, version, is_rollback, happened_ms, stamp, ..*first };
         all.push((happened_ms + c.between(0, SECOND_MS / 4), Happening::Release(release)));
     }
+}
+
+/// The experiment has a slot that is past when the world begins, and no window is about it.
+fn has_past(base: Timestamp, rules: &mut Rules, declared: &mut Experiment) {
+    let timing = Timing::At { at: base - SignedDuration::from_millis(PAST_MS as i64), zone: TimeZone::UTC };
+    declared.schedules = vec![Schedule::new(&declared.name, name("past"), timing, Bounds::default())];
+    let others: Vec<NameGlob> = rules.experiments.keys().map(|name| NameGlob::new(name.as_str())).collect();
+    let about_others = |window: &Window| {
+        let mut window = window.clone();
+        if window.scope.experiments.iter().all(|glob| glob.as_str().ends_with('*')) {
+            window.scope.experiments.clone_from(&others);
+        }
+        window
+    };
+    rules.windows = rules.windows.iter().map(about_others).collect();
+}
+
+/// A slot is filled whose start takes effect when it has been looked for in vain and nobody is there who would look again, or
+/// nobody who could write it down, until FIS has forgotten its token. It has a week's time, so that it would be started again.
+fn unseen(c: &mut Chance, replicas: u64, length_ms: u64, all: &mut Vec<(u64, Happening)>) {
+    let at = c.between(0, length_ms.saturating_sub(UNSEEN_MS));
+    let is_silent = c.one_in(2);
+    let begins_after = if is_silent { TIMEOUT_MS } else { 0 };
+    let effect_ms = begins_after + c.between(5 * SECOND_MS, LATE_MS.min(TIMEOUT_MS));
+    all.push((at, Happening::LoseAnswer { experiment: EXPERIMENT, effect_ms }));
+    let minutes = (at + PAST_MS) / MINUTE_MS + 1;
+    all.push((at, Happening::Backfill { request: FIRST_REQUEST, experiment: EXPERIMENT, minutes }));
+    let at = at + begins_after + LOOKED_MS;
+    let for_ms = TOKEN_LASTS_MS + effect_ms + c.between(5 * SECOND_MS, MINUTE_MS);
+    let everybody = || (0..replicas).map(|n| Whom::Number(n as usize));
+    match c.between(0, 3) {
+        0 => all.push((at, Happening::ReadOnly { for_ms })),
+        1 => all.push((at, Happening::StoreOut { for_ms })),
+        2 => all.extend(everybody().map(|whom| (at, Happening::Crash { whom, polls: 0, down_ms: for_ms }))),
+        _ => all.extend(everybody().map(|whom| (at, Happening::Stand { whom, polls: 0, for_ms }))),
+    }
+}
+
+/// Names starts that were looked for in vain before they took effect, and found when their tokens were forgotten.
+pub fn seen(evidence: &Evidence<'_>) -> Option<&'static str> {
+    let is_found_late = |e: &Begun| {
+        let entries = || evidence.journal.get(&e.run()).into_iter().flatten();
+        let missed = entries().any(|(ms, _, seen)| *ms < e.created_at && *seen == Observation::NotFound);
+        let by_tag = |seen: &Observation| matches!(seen, Observation::Started { adopted: Adopted::ByTag, .. });
+        missed && entries().any(|(ms, _, seen)| *ms > e.created_at + TOKEN_LASTS_MS && by_tag(seen))
+    };
+    evidence.experiments.iter().any(is_found_late).then_some("found without its token")
 }

@@ -12,7 +12,7 @@ use firedrill::{
     domain::{
         experiment::{Place, TemplateSelector},
         fis::{CallFailure, FailureClass, FisExperiment, FisStatus},
-        ids::{RUN_TAG, RunId},
+        ids::{EXPERIMENT_TAG, ExperimentName, RUN_TAG, RunId},
         place::{PlaceFacts, Wanted},
         template::TemplateFacts,
     },
@@ -39,10 +39,13 @@ const CONNECT_MS: u64 = 1_000;
 /// How long after it was called for whatever is to take effect has.
 pub const SETTLED_MS: u64 = TIMEOUT_MS + LATE_MS + CONNECT_MS;
 /// How long after the caller gave up a request may still take effect, in milliseconds.
-const LATE_MS: u64 = 60_000;
+pub const LATE_MS: u64 = 60_000;
 
 /// How long FIS knows a token, in milliseconds: nobody says.
-const TOKEN_LASTS_MS: u64 = 600_000;
+pub const TOKEN_LASTS_MS: u64 = 600_000;
+
+/// Within which time an answer has to be waited for that is to be lost, in milliseconds.
+const LOST_BEFORE_MS: u64 = 5_000;
 
 /// A request that changes something.
 #[derive(Debug, Clone)]
@@ -80,6 +83,10 @@ pub struct State {
     /// What templates say for their own safety, by id; of one that is not here, nothing.
     pub served: BTreeMap<String, Served>,
     pub templates: BTreeMap<String, (BTreeMap<String, String>, TemplateFacts)>,
+    /// How long it takes besides until a request leaves, in milliseconds.
+    pub connects_in_ms: u64,
+    /// Of which experiment the next start takes effect how late and without an answer, unless it is asked for later than this.
+    lost_answer: Option<(String, u64, u64)>,
     queue: BTreeMap<(u64, u64), Request>,
     replies: BTreeMap<u64, Reply>,
     next: u64,
@@ -184,6 +191,22 @@ impl Fis {
         Ok(shown)
     }
 
+    /// Makes that the next start of an experiment, if that is soon, takes effect so late and is not answered: where the effect
+    /// comes before the caller gives up, by an error.
+    pub fn lose_answer(&self, experiment: &ExperimentName, effect_ms: u64) {
+        let before = self.nature.elapsed() + LOST_BEFORE_MS;
+        self.with(|state| state.lost_answer = Some((experiment.to_string(), effect_ms, before)));
+    }
+
+    fn lost(&self, request: Option<&Request>) -> Option<Fate> {
+        let Some(Request::Start { request, .. }) = request else { return None };
+        let (of, now) = (request.tags.get(EXPERIMENT_TAG), self.nature.elapsed());
+        let is_it = |(name, _, before): &mut (String, u64, u64)| of == Some(name) && now <= *before;
+        let (_, effect_ms, _) = self.with(|state| state.lost_answer.take_if(is_it))?;
+        let error = (effect_ms <= TIMEOUT_MS).then_some(FailureClass::Unavailable);
+        Some(Fate::Unclear { effect: Some(effect_ms), error })
+    }
+
     fn fate(&self) -> Fate {
         use FailureClass as C;
         let rate = self.nature.weather().fis;
@@ -216,11 +239,14 @@ impl Fis {
             // Credentials are fetched, a connection is made: nothing has left yet.
             self.nature.let_pass(self.nature.draw(|c| c.between(0, CONNECT_MS))).await;
         }
+        if request.is_some() {
+            self.nature.let_pass(self.with(|state| state.connects_in_ms)).await;
+        }
         let at = self.nature.elapsed();
         let latency = self.nature.draw(|c| c.between(20, 800));
         let fate = match self.nature.cut(self.seat.replica).fis_until > at {
             true => Fate::Unclear { effect: None, error: Some(FailureClass::Unavailable) },
-            false => self.fate(),
+            false => self.lost(request.as_ref()).unwrap_or_else(|| self.fate()),
         };
         let (effect, answered) = match &fate {
             Fate::Fine => (Some(latency / 2), latency),

@@ -6,16 +6,21 @@
 use firedrill::{
     domain::{
         lever::{HeldLever, Standing},
-        plan::{Halt, HaltRunning, Halting},
+        plan::{Halt, HaltRunning, Halting, Pause, Pausing},
+        run::Run,
     },
+    engine::ports::{Change, Store},
     ingest::manual::{Asker, LeversOfHalt, ManualError, ManualIngest},
 };
 use jiff::Timestamp;
 
 use super::{
+    check,
     nature::Nature,
+    planted::Bug,
     scenario::SECOND_MS,
-    store::{Durable, MemoryStore},
+    store::{Durable, MemoryStore, Tables},
+    unread::Row,
     world::World,
 };
 
@@ -27,6 +32,16 @@ const MOVES_MS: u64 = 20 * SECOND_MS;
 pub enum Wish {
     Halt,
     Resume,
+}
+
+/// What somebody does between the look at the rows and the start that is made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    Halt,
+    /// The experiment is paused for so long.
+    Pause {
+        for_ms: u64,
+    },
 }
 
 /// What was asked of the halt.
@@ -90,6 +105,47 @@ pub fn check(world: &World, found: &mut Vec<String>) {
             _ => {}
         }
     }
+}
+
+impl MemoryStore {
+    /// Does what somebody is to do now that a run is to be asked to start, and waits until it is durable.
+    pub(super) async fn is_interrupted(&self, run: &Run) {
+        let Some(what) = self.nature.interruption() else { return };
+        let (at, by) = (self.nature.now(), "somebody".to_owned());
+        let done = match what {
+            Interruption::Halt => {
+                let halt = Halt { at, by, reason: None, running: HaltRunning::Finish, levers: Vec::new() };
+                self.set_halt(Halting::Halt(halt)).await.map(|_| ())
+            }
+            Interruption::Pause { for_ms } => {
+                let pause = Pause { at, by, reason: None, until: Some(check::plus(at, for_ms)) };
+                self.set_pause(run.experiment.clone(), Pausing::Pause(pause)).await
+            }
+        };
+        self.nature.say(|| format!("-- {what:?} before {} is asked to start: {done:?}", run.id));
+    }
+}
+
+impl Tables {
+    /// Whether a run must not be asked to start by now, whatever the rows were when they were loaded.
+    pub(super) fn forbids(&mut self, run: &Run, change: &Change, ms: u64) -> bool {
+        let Change::Advance { at, .. } = change else { return false };
+        let pause = self.pauses.get(&run.experiment).map(|row| row.in_force(*at).is_some());
+        let is_paused = pause
+            .is_some_and(|is_in_force| is_in_force || self.unread(&Row::Pause(run.experiment.clone()), ms).is_err());
+        let is_forbidden = self.halt.is_some() || is_paused || self.stops.contains_key(&run.id);
+        if is_forbidden && self.bug != Bug::HaltNotCompared {
+            self.log.push((ms, Durable::Forbidden));
+            return true;
+        }
+        false
+    }
+}
+
+/// Names what was forbidden between the look at the rows and what was made of it.
+pub fn seen(world: &World) -> Option<&'static str> {
+    let is_forbidden = |(_, what): &(u64, Durable)| matches!(what, Durable::Forbidden);
+    world.store.with(|tables| tables.log.iter().any(is_forbidden)).then_some("start forbidden in time")
 }
 
 /// An operator who halts or resumes, and all that his agent does about it.

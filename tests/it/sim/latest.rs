@@ -313,8 +313,8 @@ impl Evidence<'_> {
             let Trigger::Event { event_id, .. } = &run.trigger else { continue };
             let number = event_id.strip_prefix('d').and_then(|number| number.parse::<u64>().ok());
             let Some(release) = number.and_then(|number| self.world.releases.get(&number)) else { continue };
-            let entries = self.journal[&run.id].as_slice();
-            let (ms, at, _) = entries[0];
+            let entries = self.journal.get(&run.id).map_or(&[][..], Vec::as_slice);
+            let Some(&(ms, at, _)) = entries.first() else { continue };
             let triggers = self.triggers(&run.experiment, release, ms);
             let has_key = |trigger: &&&EventTrigger| !trigger.reading.key.is_empty();
             // Where the trigger changed in this moment, what the run says tells which one it was.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use firedrill::{
-    domain::run::{Observation, WindowRule},
+    domain::run::{Observation, Run, WindowRule},
     engine::ports::{Change, Committed, Lease, StoreError},
 };
 use tokio::time::Instant;
@@ -209,8 +209,9 @@ impl MemoryStore {
     pub(super) async fn commit_fenced(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
         let (nature, seat, changes) = (self.nature.clone(), self.place.seat, changes.to_vec());
         let fence = *self.place.fence.lock().expect("one thread");
-        if changes.iter().any(asks_to_start) {
+        if let Some(run) = changes.iter().find_map(asks_to_start) {
             nature.start_is_asked(seat.replica);
+            self.is_interrupted(run).await;
         }
         self.send(move |tables, now| {
             if tables.is_fenced(seat, fence, now) {
@@ -218,8 +219,12 @@ impl MemoryStore {
                 let is_told = nature.bug() != Bug::KnownNotForgotten;
                 return Err(if is_told { StoreError::Fenced } else { failed("write") });
             }
-            tables.may_make(&changes, now)?;
-            Ok(changes.into_iter().map(|change| tables.make(change, &nature, now)).collect())
+            tables.may_commit(&changes, now)?;
+            let make = |change: Change| match asks_to_start(&change) {
+                Some(run) if tables.forbids(run, &change, now) => Committed::Stale,
+                _ => tables.make(change, &nature, now),
+            };
+            Ok(changes.into_iter().map(make).collect())
         })
         .await?
     }
@@ -314,6 +319,10 @@ impl Tables {
     }
 }
 
-fn asks_to_start(change: &Change) -> bool {
-    matches!(change, Change::Advance { observation: Observation::StartAsked { .. }, .. })
+/// Returns the run that a change asks to start, if it does.
+fn asks_to_start(change: &Change) -> Option<&Run> {
+    match change {
+        Change::Advance { run, observation: Observation::StartAsked { .. }, .. } => Some(run),
+        _ => None,
+    }
 }

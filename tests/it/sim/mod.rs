@@ -12,7 +12,7 @@ mod fis;
 mod halts;
 mod heeded;
 mod latest;
-mod lease;
+pub mod lease;
 mod month;
 pub mod nature;
 mod opened;
@@ -22,6 +22,7 @@ mod planted;
 mod policies;
 mod queue;
 mod recipe;
+mod refused;
 mod releases;
 mod replica;
 mod replicas;
@@ -35,7 +36,7 @@ mod suspended;
 mod told;
 mod truth;
 mod turns;
-mod unread;
+pub mod unread;
 mod windows;
 mod world;
 mod written;
@@ -121,7 +122,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 79] = [
+const HAPPENS: [&str; 92] = [
     "started",
     "adopted",
     "start-refused",
@@ -199,8 +200,21 @@ const HAPPENS: [&str; 79] = [
     "event in two hands",
     "two ingests at once",
     "operator beside an ingest",
+    "lease handed over",
+    "lease taken from the dead",
+    "lease taken from who stood still",
+    "lease taken from who was cut off",
+    "lease taken from who was slow",
+    "start forbidden in time",
+    "refused manual",
+    "refused event",
+    "refused start-asked",
+    "refused polled",
+    "refused beside another",
     "restored",
     "found after a restore",
+    "told again after a restore",
+    "found without its token",
 ];
 
 /// Tells of worlds that broke a promise; the first one is shrunk.

@@ -15,8 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    halts::Interruption,
     planted::Bug,
-    scenario::{APART_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
+    scenario::{APART_MS, HOUR_MS, MINUTE_MS, SECOND_MS, minutes},
 };
 use crate::support::chance::Chance;
 
@@ -67,6 +68,24 @@ pub struct Step {
     pub by_ms: i64,
 }
 
+/// When worlds begin: shortly before clock changes, and on plain days.
+const BASES: [&str; 8] = [
+    "2026-03-08T05:00:00Z",
+    "2026-11-01T04:30:00Z",
+    "2026-03-28T23:30:00Z",
+    "2026-10-25T00:00:00Z",
+    "2026-04-04T13:30:00Z",
+    "2026-10-03T14:00:00Z",
+    "2026-06-17T12:00:00Z",
+    "2026-12-31T22:00:00Z",
+];
+
+/// Draws when a world begins.
+pub fn base(c: &mut Chance) -> Timestamp {
+    let base: Timestamp = c.pick(&BASES).parse().expect("an instant");
+    base + minutes(c.between(0, 90))
+}
+
 /// Draws a step of the clock: mostly small, up to three days forward and one hour back.
 pub fn step(c: &mut Chance) -> i64 {
     let by = |c: &mut Chance, most: u64| i64::try_from(c.between(1, most)).expect("a step");
@@ -93,6 +112,8 @@ pub struct Nature {
     digest: Mutex<DefaultHasher>,
     pace: Pace,
     bug: Bug,
+    /// What somebody does when the next start is to be recorded.
+    interruption: Mutex<Option<Interruption>>,
 }
 
 /// Whether I/O takes time.
@@ -124,6 +145,7 @@ impl Nature {
             lines: Mutex::default(),
             digest: Mutex::default(),
             bug: Bug::None,
+            interruption: Mutex::default(),
         }
     }
 
@@ -175,6 +197,16 @@ impl Nature {
         if cut.far_before > now {
             self.cut_off(replica, Cut { far: Some((now, now + FAR_MS)), far_before: 0, ..cut });
         }
+    }
+
+    /// Somebody does something when the next start is to be recorded.
+    pub fn interrupt(&self, interruption: Interruption) {
+        *self.interruption.lock().expect("one thread") = Some(interruption);
+    }
+
+    /// Takes what somebody is to do now that a start is to be recorded.
+    pub fn interruption(&self) -> Option<Interruption> {
+        self.interruption.lock().expect("one thread").take()
     }
 
     /// True time since the world began, in milliseconds.
@@ -298,5 +330,16 @@ impl WakeSource for Clock {
                 } => {}
             }
         }
+    }
+}
+
+/// Draws a step of the clock: mostly small, up to three days forward and one hour back.
+pub fn step(c: &mut Chance) -> i64 {
+    let by = |c: &mut Chance, most: u64| i64::try_from(c.between(1, most)).expect("a step");
+    match c.between(0, 5) {
+        0 => by(c, 72 * HOUR_MS),
+        1 | 2 => by(c, 2 * MINUTE_MS),
+        3 => -by(c, 30 * SECOND_MS),
+        _ => -by(c, HOUR_MS),
     }
 }

@@ -6,24 +6,29 @@
 use std::{
     num::NonZero,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use firedrill::domain::{
     experiment::{Experiment, Limits, Overlap, Rules, Targets},
+    fis::FailureClass,
+    ids::RunId,
+    outcome::Outcome,
     policy::TemplatePolicy,
+    run::{Adopted, Doubt, JournalEntry, Observation, Run, RunState},
     schedule::MissedPolicy,
     window::{OnEntry, Span, Window, WindowKind},
 };
-use jiff::{SignedDuration, ToSpan, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, ToSpan, tz::TimeZone};
 
 use super::{
     live,
     nature::{Nature, Timeline},
     recipe::Recipe,
     shrink,
+    store::Tables,
 };
 
 /// What is built wrong on purpose.
@@ -50,12 +55,22 @@ pub enum Bug {
     DeploymentsNotedLater,
     /// What a run leaves behind is noted in the transaction after its own.
     LedgerNotedLater,
+    /// A slot, or below an event, that comes again opens another run: its id is drawn.
+    SlotOpensAnother,
+    EventOpensAnother,
     /// A cursor is moved in one transaction, and its slots are opened in the next.
     CursorMovedAlone,
     /// A commit is acknowledged some seconds before it is on the disk.
     AcknowledgedTooEarly,
     /// That an experiment was found by its tag is not written down.
     AdoptionUnjournaled,
+    /// That a run is over as soon as it is opened is not written down; below, that it is skipped at first sight.
+    OpeningUnjournaled,
+    SkipUnjournaled,
+    /// What led to a decision is not written down.
+    Unexplained,
+    /// What failed in FIS is taken for what never began.
+    FailureIsNoStart,
     /// Held runs are not looked at any more.
     HoldNeverJudgedAgain,
     /// Events are told apart by their id alone.
@@ -65,6 +80,8 @@ pub enum Bug {
     PausesForgotten,
     CursorsForgotten,
     EventsForgotten,
+    /// A start is recorded as it was decided, whoever has halted or paused since.
+    HaltNotCompared,
     /// What becomes of a halt's levers is made of the halt as it was when they were looked at.
     HaltWrittenBack,
     /// A stop is promised and not written down.
@@ -73,10 +90,17 @@ pub enum Bug {
     UnreadableForgotten,
     /// The queue is told to delete what could not be written.
     DeleteBeforeCommit,
+    /// A message that could not be taken once is never taken.
+    RefusedForEver,
     /// That the clock was set is noticed at the next look only.
     StepsUnnoticed,
     /// The last minute of an allowed window ends after its end.
     WindowEndInclusive,
+    /// An allowed window ends a second after its end; below, a blackout a second before.
+    AllowedASecondLonger,
+    BlackoutASecondShorter,
+    /// A blackout does not end.
+    BlackoutNeverLifts,
     /// What runs is stopped when a window opens, not before.
     StopWithoutLead,
     /// A window's zone is the offset that it had when the agent read it.
@@ -122,14 +146,23 @@ pub enum Bug {
     CouriersForgotten,
     /// A courier passes over what comes after what it carried.
     CourierAhead,
-    /// A trace that is sent again has another id.
+    /// A trace that is sent again has another id; below, a span of it has.
+    TraceIdsDrawn,
     SpanIdsDrawn,
     /// A lease is believed from the answer on, not from when it was asked for.
     LeaseFromTheAnswer,
     /// That a store was taken back from a backup is not noted.
     RestoreNotNoted,
+    /// What was taken back from a backup is not halted.
+    RestoreNotHalted,
+    /// How far couriers have come is not taken back with the rest of the store.
+    CouriersNotTakenBack,
+    /// What a look by tag did not find is taken for not there, however long ago that was.
+    LookNeverAges,
     /// Of rows that cannot be read nobody is told.
     WithheldIgnored,
+    /// What is refused together with a row that is not taken is not tried without it.
+    RefusalSpreads,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
     UnreadRunForgotten,
     /// A stop that FIS answered is taken for heeded, whatever FIS says then.
@@ -139,10 +172,12 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 54] = [
+const PLANTS: [(Bug, &[&str]); 70] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
+    (Bug::AllowedASecondLonger, &["blackout"]),
+    (Bug::BlackoutNeverLifts, &["held"]),
     (Bug::StopWaitsForTheStore, &["window", "length"]),
     (Bug::SilenceIsRefusal, &["lost"]),
     (Bug::StopWithoutLead, &["window"]),
@@ -153,12 +188,19 @@ const PLANTS: [(Bug, &[&str]); 54] = [
     (Bug::LastEventWins, &["older", "reason"]),
     (Bug::SettlesOnce, &["unsettled"]),
     (Bug::LedgerNotedLater, &["ledger"]),
+    (Bug::SlotOpensAnother, &["doubled"]),
+    (Bug::EventOpensAnother, &["doubled"]),
     (Bug::CursorMovedAlone, &["lost"]),
     (Bug::AcknowledgedTooEarly, &["lost"]),
     (Bug::AdoptionUnjournaled, &["journal"]),
+    (Bug::OpeningUnjournaled, &["journal"]),
+    (Bug::SkipUnjournaled, &["journal"]),
+    (Bug::Unexplained, &["journal"]),
+    (Bug::FailureIsNoStart, &["journal"]),
     (Bug::HoldNeverJudgedAgain, &["lost"]),
     (Bug::EventKeyWithoutSource, &["lost"]),
     (Bug::HaltForgotten, &["halt"]),
+    (Bug::HaltNotCompared, &["halt", "pause"]),
     (Bug::HaltWrittenBack, &["halt", "halted"]),
     (Bug::PausesForgotten, &["pause"]),
     (Bug::CursorsForgotten, &["lost"]),
@@ -166,6 +208,8 @@ const PLANTS: [(Bug, &[&str]); 54] = [
     (Bug::StopForgotten, &["stop"]),
     (Bug::UnreadableForgotten, &["lost"]),
     (Bug::DeleteBeforeCommit, &["lost"]),
+    (Bug::RefusedForEver, &["undecided"]),
+    (Bug::BlackoutASecondShorter, &["blackout"]),
     (Bug::ZoneAsOffset, &["blackout"]),
     (Bug::UnknownAllows, &["blackout"]),
     (Bug::MissedFiredAgain, &["missed"]),
@@ -187,9 +231,14 @@ const PLANTS: [(Bug, &[&str]); 54] = [
     (Bug::ExceptionUntold, &["untold"]),
     (Bug::CouriersForgotten, &["span"]),
     (Bug::CourierAhead, &["untold"]),
+    (Bug::TraceIdsDrawn, &["span"]),
     (Bug::SpanIdsDrawn, &["span"]),
     (Bug::LeaseFromTheAnswer, &["lease"]),
     (Bug::RestoreNotNoted, &["twice"]),
+    (Bug::RestoreNotHalted, &["halt"]),
+    (Bug::CouriersNotTakenBack, &["untold"]),
+    (Bug::LookNeverAges, &["twice"]),
+    (Bug::RefusalSpreads, &["refused"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
     (Bug::StopBelieved, &["again"]),
@@ -204,9 +253,13 @@ impl Bug {
 }
 
 /// Returns what the agent takes a configuration for.
-pub fn misread(nature: &Nature, rules: &Rules) -> Rules {
-    let mut rules = rules.clone();
+pub fn misread(nature: &Nature, rules: &Arc<Rules>) -> Arc<Rules> {
     let bug = nature.bug();
+    if bug == Bug::None {
+        // What is compiled of its windows serves every process.
+        return rules.clone();
+    }
+    let mut rules = (**rules).clone();
     for experiment in rules.experiments.values_mut() {
         match bug {
             Bug::MissedFiredAgain => {
@@ -221,10 +274,10 @@ pub fn misread(nature: &Nature, rules: &Rules) -> Rules {
             _ => {}
         }
     }
-    if matches!(bug, Bug::WindowEndInclusive | Bug::StopWithoutLead | Bug::ZoneAsOffset | Bug::UnknownAllows) {
+    if bug != Bug::None {
         rules.windows = rules.windows.iter().map(|window| misread_window(nature, window.clone())).collect();
     }
-    rules
+    Arc::new(rules)
 }
 
 fn misread_window(nature: &Nature, mut window: Window) -> Window {
@@ -242,10 +295,93 @@ fn misread_window(nature: &Nature, mut window: Window) -> Window {
         }
         (Bug::StopWithoutLead, OnEntry::Stop { .. }) => window.on_entry = OnEntry::Stop { lead: SignedDuration::ZERO },
         (Bug::ZoneAsOffset, _) => window.zone = TimeZone::fixed(window.zone.to_offset(now)),
+        (Bug::AllowedASecondLonger, _) if window.kind == WindowKind::Allowed => ends_by(&mut window, now, 1),
+        (Bug::BlackoutASecondShorter, _) if window.kind == WindowKind::Blackout => ends_by(&mut window, now, -1),
+        (Bug::BlackoutNeverLifts, _) if window.kind == WindowKind::Blackout => ends_by(&mut window, now, FOR_EVER_S),
         (Bug::UnknownAllows, _) => window.calendars.retain(|reading| reading.content.is_some()),
         _ => {}
     }
     window
+}
+
+/// Lets a window that rests on no calendar end so many seconds later.
+fn ends_by(window: &mut Window, now: Timestamp, seconds: i64) {
+    if !window.calendars.is_empty() {
+        return;
+    }
+    let day = SignedDuration::from_hours(24);
+    let spans = window.intervals(now - day, now + day * 4).into_iter().map(|interval| {
+        let text = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        let end = interval.end + SignedDuration::from_secs(seconds);
+        Span::parse_dates(&format!("{} - {}", text(interval.start), text(end))).expect("a span")
+    });
+    window.spans = spans.collect();
+    window.zone = TimeZone::UTC;
+}
+
+/// What an event that arrives at a true time opens.
+pub fn arrived(bug: Bug, runs: Vec<Run>, ms: u64) -> Vec<Run> {
+    let is_drawn = bug == Bug::EventOpensAnother;
+    runs.into_iter().map(|run| if is_drawn { another(&run, &ms.to_string()) } else { run }).collect()
+}
+
+/// Which runs are opened with their slots, and which in the next transaction.
+pub fn opened(bug: Bug, runs: Vec<Run>) -> (Vec<Run>, Vec<Run>) {
+    match bug {
+        Bug::CursorMovedAlone => (Vec::new(), runs),
+        Bug::SlotOpensAnother => {
+            let others = runs.iter().map(|run| another(run, "again")).collect();
+            (runs, others)
+        }
+        _ => (runs, Vec::new()),
+    }
+}
+
+/// The same run under another id.
+fn another(run: &Run, name: &str) -> Run {
+    Run { id: RunId::from_text(&format!("{}-{name}", run.id)), ..run.clone() }
+}
+
+/// How a run is written down, and what is told of it.
+pub fn ended(bug: Bug, mut run: Box<Run>, observation: Observation) -> (Box<Run>, Observation) {
+    match (&mut run.state, &observation) {
+        (RunState::Finished { outcome, .. }, Observation::Finished { outcome: Outcome::Failed { code, .. } })
+            if bug == Bug::FailureIsNoStart =>
+        {
+            *outcome = Outcome::NotStarted { class: FailureClass::Invalid, message: code.clone() };
+            let outcome = outcome.clone();
+            (run, Observation::Finished { outcome })
+        }
+        _ => (run, observation),
+    }
+}
+
+/// What is written down of an entry, the first one after the opening or a later one.
+pub fn told(bug: Bug, is_first: bool, mut entry: JournalEntry) -> Option<JournalEntry> {
+    match (bug, &entry.observation) {
+        (Bug::AdoptionUnjournaled, Observation::Started { adopted: Adopted::ByTag, .. }) => return None,
+        (Bug::SkipUnjournaled, Observation::Skipped { .. }) if is_first => return None,
+        (Bug::Unexplained, _) => entry.explained.clear(),
+        _ => {}
+    }
+    Some(entry)
+}
+
+/// Longer than a world goes on, in seconds.
+const FOR_EVER_S: i64 = 30 * 24 * 3_600;
+
+/// Makes that whatever was looked for in vain was looked for a moment ago.
+pub fn look_lately(tables: &mut Tables, now: Timestamp) {
+    let lately = now - SignedDuration::from_secs(30);
+    for run in tables.runs.values_mut() {
+        let RunState::Starting { doubt, .. } = &mut run.state else { continue };
+        if let Doubt::NotFound { looked_at }
+        | Doubt::Unanswered { looked_at: Some(looked_at), .. }
+        | Doubt::Refused { looked_at: Some(looked_at), .. } = doubt
+        {
+            *looked_at = lately.max(*looked_at);
+        }
+    }
 }
 
 /// Worlds within which a bug has to be noticed.

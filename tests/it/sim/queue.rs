@@ -45,6 +45,14 @@ pub fn message(id: &str, body: String) -> Message {
     }
 }
 
+impl Happening {
+    /// Whether a queue delivers something that stays in it until it is deleted.
+    pub fn is_delivery(&self) -> bool {
+        use Happening as H;
+        matches!(self, H::Deliver { .. } | H::DeliverNoise { .. } | H::Release(_) | H::DeliverNext | H::VisibleAgain(_))
+    }
+}
+
 /// What a queue delivers.
 #[derive(Debug, Clone, Copy)]
 pub enum Parcel {
@@ -154,7 +162,9 @@ impl World {
     /// Delivers a message to a replica.
     pub fn hand(&mut self, parcel: Parcel) {
         let replica = self.anybody();
-        let Some(agent) = &self.replicas[replica].agent else { return self.is_let_go(parcel, false) };
+        let is_refused = self.nature.bug() == Bug::RefusedForEver && self.waiting.contains(&parcel.id());
+        let agent = self.replicas[replica].agent.as_ref().filter(|_| !is_refused);
+        let Some(agent) = agent else { return self.is_let_go(parcel, false) };
         let (id, now) = (parcel.id(), self.nature.clock(replica));
         self.met.extend(self.hands.full.first().map(|_| "two ingests at once"));
         let twice = self.hands.full.iter().any(|hand| hand.parcel.id() == id && hand.seat.replica != replica);
@@ -205,6 +215,11 @@ impl World {
         let now = self.nature.elapsed();
         let again = now + VISIBLE_AFTER_MS;
         match parcel {
+            Parcel::Told { .. } => {}
+            _ if is_taken => _ = self.waiting.remove(&parcel.id()),
+            _ => _ = self.waiting.insert(parcel.id()),
+        }
+        match parcel {
             Parcel::Event { event, source } => {
                 if is_taken {
                     self.deleted.insert((source, event));
@@ -215,7 +230,8 @@ impl World {
                 }
             }
             Parcel::Noise { .. } if is_taken => _ = self.unreadable.insert(parcel.id()),
-            Parcel::Noise { .. } | Parcel::Told { .. } => {}
+            Parcel::Noise { id } => self.schedule(again, Happening::DeliverNoise { id }),
+            Parcel::Told { .. } => {}
             Parcel::Release(release) if release.is_in_order() => {
                 // Another hand may have been faster.
                 if self.in_order.front().is_none_or(|front| front.event != release.event) {
@@ -238,6 +254,18 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Hands messages to a replica while nothing else happens; tells whether they may be deleted.
+    pub async fn take_in(&mut self, messages: Vec<Message>) -> bool {
+        let replica = self.anybody();
+        let Some(events) = self.replicas[replica].agent.as_ref().map(|agent| agent.events.clone()) else {
+            return false;
+        };
+        let now = self.nature.clock(replica);
+        let taken = self.beside(Some(replica), async move { events.take(messages, now).await }).await;
+        self.nature.say(|| format!("-- queue: replica {replica}: {taken:?}"));
+        matches!(taken, Some(Ok(_))) || self.nature.bug() == Bug::DeleteBeforeCommit
     }
 
     /// A queue delivers the event of a release.

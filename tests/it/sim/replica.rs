@@ -27,6 +27,7 @@ use firedrill::{
     },
     ingest::{event::EventIngest, manual::ManualIngest},
 };
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, watch},
@@ -53,7 +54,7 @@ pub struct Agent {
     pub manual: ManualIngest<MemoryStore>,
     pub mode: watch::Sender<Mode>,
     /// Its couriers, where the world has any.
-    couriers: Vec<EngineFuture>,
+    couriers: FuturesUnordered<EngineFuture>,
     /// Polls until it is killed, if it is to be.
     pub polls_left: Option<u64>,
     /// Polls of what is asked of it until it is killed, if it is to be.
@@ -216,7 +217,7 @@ impl Agent {
             *left -= 1;
         }
         // They go on for ever.
-        let _pending = self.couriers.iter_mut().map(|courier| courier.as_mut().poll(context)).count();
+        let _pending = self.couriers.poll_next_unpin(context);
         self.engine.as_mut().poll(context).is_pending()
     }
 
@@ -229,11 +230,11 @@ impl Agent {
 }
 
 impl Replica {
-    pub fn new(number: usize, nature: &Arc<Nature>, rules: &Rules) -> Self {
+    pub fn new(number: usize, nature: &Arc<Nature>, rules: &Arc<Rules>) -> Self {
         Self {
             number,
             agent: None,
-            rules: watch::Sender::new(Arc::new(planted::misread(nature, rules))),
+            rules: watch::Sender::new(planted::misread(nature, rules)),
             follows: 0,
             down_since: Some(0),
             restart_at: None,
@@ -245,8 +246,8 @@ impl Replica {
     }
 
     /// It has another configuration.
-    pub fn reads(&self, nature: &Nature, rules: &Rules) {
-        self.rules.send_replace(Arc::new(planted::misread(nature, rules)));
+    pub fn reads(&self, nature: &Nature, rules: &Arc<Rules>) {
+        self.rules.send_replace(planted::misread(nature, rules));
     }
 
     fn out(&mut self, from: u64, to: u64, why: Why) {

@@ -2,7 +2,7 @@
 //!
 //! Until the restore a world is judged by all that its store knew. After it, it is judged as if every agent had been down since
 //! the backup and somebody else had begun in FIS what ran meanwhile: nothing of that begins a second time, and what is found by
-//! its tag is watched to its end. FIS does not know the tokens of that time any more: how long it does nobody says.
+//! its tag is watched to its end. Nothing starts until somebody resumes. FIS does not know the tokens of that time any more: how long it does nobody says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,18 +10,21 @@ use firedrill::{
     domain::{
         fis::FailureClass,
         ids::RunId,
+        plan::{Halt, HaltRunning, Halting},
         run::{Adopted, JournalEntry, Observation, Run, RunState, Trigger, WindowRule},
     },
-    engine::ports::Journaled,
+    engine::ports::{Journaled, Store},
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     check::{self, Evidence},
+    couriers,
     fis::SETTLED_MS,
+    halts::Halts,
     planted::Bug,
     scenario::{APART_MS, Happening, MINUTE_MS, SECOND_MS},
-    store::Tables,
+    store::{Durable, Tables},
     truth::Experiment,
     world::World,
 };
@@ -101,7 +104,9 @@ impl World {
             replica.restart_at = None;
         }
         self.until(self.nature.elapsed() + down_ms).await;
-        let broken = check::broken_so_far(&Evidence::new(self));
+        let evidence = Evidence::new(self);
+        let mut broken = check::broken_so_far(&evidence);
+        couriers::check_passed(&evidence, &mut broken);
         self.broken.extend(broken);
         let Backup { at: from, tables, deleted, unreadable, stops_taken, released } = *backup;
         let (at, wall) = (self.nature.elapsed(), self.nature.now());
@@ -111,11 +116,17 @@ impl World {
         self.store.with(|now| {
             let before = std::mem::replace(now, tables);
             (now.lease, now.faults, now.broken, now.torn) = (before.lease, before.faults, before.broken, before.torn);
+            now.refusals = before.refusals;
             now.mend_all(at);
+            if now.bug == Bug::CouriersNotTakenBack {
+                now.couriers = before.couriers;
+            }
             if now.bug != Bug::RestoreNotNoted {
                 now.note_restore(wall, at);
             }
+            now.halt_restored(wall, at);
         });
+        self.told_before();
         self.store.crash();
         self.fis.with(|state| {
             state.calls.retain(|call| call.at <= from);
@@ -126,7 +137,13 @@ impl World {
             replica.down_since = Some(replica.down_since.map_or(from, |since| since.min(from)));
         }
         self.nature.say(|| format!("-- the store is as it was at {from} ms"));
+        // Somebody resumes as soon as an agent answers, before that looks at its rows, or some time after.
+        let is_at_once = self.nature.draw(|c| !c.one_in(4)) && self.store.set_halt(Halting::Resume).await.is_ok();
         self.restart();
+        if !is_at_once {
+            let later = self.nature.draw(|c| c.between(0, 5 * MINUTE_MS));
+            self.schedule(self.nature.elapsed() + later, Happening::Resume);
+        }
     }
 }
 
@@ -146,6 +163,20 @@ impl Tables {
             let entry = JournalEntry { seq: 0, at, run: id, observation, explained: Vec::new() };
             self.advance(run, entry, Journaled::Yes, None, ms);
         }
+    }
+}
+
+impl Tables {
+    /// All is halted in what was taken back, until somebody resumes it.
+    fn halt_restored(&mut self, wall: Timestamp, ms: u64) {
+        if self.halt.is_some() {
+            return;
+        }
+        let (by, running) = ("the restore".to_owned(), HaltRunning::Finish);
+        let asked = Halts::Made { at: wall, running };
+        self.log.push((ms, Durable::Halts { asked, row: Some(wall) }));
+        let halt = Halt { at: wall, by, reason: None, running, levers: Vec::new() };
+        self.halt = (self.bug != Bug::RestoreNotHalted).then_some(halt);
     }
 }
 

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::{
+    halts::Interruption,
     nature,
     releases::{self, Release},
     unread::Kind,
@@ -29,21 +30,9 @@ pub const SECOND_MS: u64 = 1_000;
 pub const MINUTE_MS: u64 = 60 * SECOND_MS;
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 
-/// Zones, most of them with a clock change within hours of one of [`BASES`].
+/// Zones, most of them with a clock change within hours of one of the beginnings of worlds.
 pub const ZONES: [&str; 6] =
     ["UTC", "America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kolkata", "Pacific/Chatham"];
-
-/// When worlds begin: shortly before clock changes, and on plain days.
-const BASES: [&str; 8] = [
-    "2026-03-08T05:00:00Z",
-    "2026-11-01T04:30:00Z",
-    "2026-03-28T23:30:00Z",
-    "2026-10-25T00:00:00Z",
-    "2026-04-04T13:30:00Z",
-    "2026-10-03T14:00:00Z",
-    "2026-06-17T12:00:00Z",
-    "2026-12-31T22:00:00Z",
-];
 
 /// Sources of events; triggers ask for one of them.
 pub const SOURCES: [&str; 3] = ["app.one", "app.two", "app.three"];
@@ -103,6 +92,8 @@ pub enum Happening {
     StopByHand,
     Halt,
     Resume,
+    /// Somebody halts or pauses when the next start is about to be recorded.
+    Interrupt(Interruption),
     Reload,
     Step {
         by_ms: i64,
@@ -153,6 +144,11 @@ pub enum Happening {
     Lag {
         experiment: u64,
     },
+    /// The next start of an experiment takes effect so late, and no answer tells of it.
+    LoseAnswer {
+        experiment: u64,
+        effect_ms: u64,
+    },
     Backup,
     /// Every process ends, and the store is taken back from the backup after so long.
     Restore {
@@ -161,6 +157,11 @@ pub enum Happening {
     /// A row of the store cannot be read for so long.
     Unreadable {
         kind: Kind,
+        for_ms: u64,
+    },
+    /// Rows of an experiment's runs are not taken for so long.
+    RefuseRows {
+        experiment: u64,
         for_ms: u64,
     },
     /// From now on nothing goes wrong.
@@ -191,20 +192,13 @@ pub fn zone(c: &mut Chance) -> TimeZone {
     TimeZone::get(c.pick(&ZONES)).expect("a zone")
 }
 
-/// Draws when a world begins.
-pub fn base(c: &mut Chance) -> Timestamp {
-    let base: Timestamp = c.pick(&BASES).parse().expect("an instant");
-    base + minutes(c.between(0, 90))
-}
-
 /// A template and its tags.
 pub type Template = (BTreeMap<String, String>, TemplateFacts);
 
 /// Draws templates; experiment `n` names the `n`th.
 pub fn templates(c: &mut Chance, base: Timestamp) -> Vec<Template> {
     let template = |n: u64, c: &mut Chance| {
-        let is_known = !c.one_in(8);
-        let action_id = if is_known { "aws:ecs:task-network-latency" } else { "aws:next:year" };
+        let action_id = if c.one_in(8) { "aws:next:year" } else { "aws:ecs:task-network-latency" };
         let duration = format!("PT{}M", c.pick(&[1_u64, 2, 3, 5, 10]));
         let action = TemplateAction {
             action_id: action_id.to_owned(),

@@ -70,11 +70,13 @@ fn world(seed: u64, replicas: u64) -> World {
     calm_world(seed, replicas, 5, |rules| rules.windows = [window].into_iter().collect())
 }
 
-/// Lives through a start in which something happens to whoever decides; tells how often FIS began something.
-fn start(seed: u64, replicas: u64, befalls: Happening) -> usize {
+/// Lives through a start in which something happens to whoever decides, and that takes so long until its request leaves; tells
+/// how often FIS began something.
+fn start(seed: u64, replicas: u64, connects_in_ms: u64, befalls: Happening) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(async {
         let mut world = world(seed, replicas);
+        world.fis.with(|state| state.connects_in_ms = connects_in_ms);
         world.restart();
         let label = format!("SEED={seed}, {replicas} replicas, {befalls:?}");
         let windows = WindowRule::Hold;
@@ -93,7 +95,7 @@ fn check_every_step(befalls: impl Fn(u64) -> Happening) {
     let mut begun = Vec::new();
     for seed in 0..2 {
         for replicas in [1, 2] {
-            begun.extend((0..STEPS).map(|polls| start(seed, replicas, befalls(polls))));
+            begun.extend((0..STEPS).map(|polls| start(seed, replicas, 0, befalls(polls))));
         }
     }
     assert!(begun.contains(&0) && begun.contains(&1), "all went one way: {begun:?}");
@@ -102,6 +104,12 @@ fn check_every_step(befalls: impl Fn(u64) -> Happening) {
 #[test]
 fn start_is_not_sent_late_wherever_its_process_stands_still() {
     check_every_step(|polls| Happening::Stand { whom: Whom::Active, polls, for_ms: MINUTE_MS });
+}
+
+#[test]
+fn start_is_not_sent_once_its_judgement_is_too_old() {
+    let begun = |connects_in_s: u64| start(1, 1, connects_in_s * SECOND_MS, Happening::FisTells);
+    assert_eq!([0, 7, 12, 20, 40].map(begun), [1, 1, 0, 0, 0]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use firedrill::{
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
         plan::{Halt, Halting, PauseRow, Pausing, ScheduleKey, StopRequest},
-        run::{Adopted, JournalEntry, Observation, Run, RunState, Trigger},
+        run::{JournalEntry, Observation, Run, RunState, Trigger},
     },
     engine::ports::{
         Arrival, Change, Committed, Found, Journaled, Lease, QuarantinedMessage, Recorded, Rows, Store, StoreError,
@@ -27,7 +27,8 @@ use super::{
     halts::Halts,
     lease::{LeaseRow, Place, Post},
     nature::Nature,
-    planted::Bug,
+    planted::{self, Bug},
+    refused::Refusals,
     told,
     unread::{Kind, Row, Torn},
 };
@@ -46,6 +47,7 @@ pub enum Durable {
     Halts { asked: Halts, row: Option<Timestamp> },
     Paused { experiment: ExperimentName, row: PauseRow },
     Arrived { event_id: String },
+    Forbidden,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -77,6 +79,8 @@ pub struct Tables {
     pub torn: Vec<Torn>,
     /// What kinds of rows cannot be read as soon as there are any, and for how long.
     pub due: Vec<(Kind, u64)>,
+    /// Rows that are not taken, and when.
+    pub(super) refusals: Refusals,
     pub restored_at: Option<Timestamp>,
     /// How far couriers have come.
     pub couriers: Positions,
@@ -202,13 +206,7 @@ impl Store for MemoryStore {
     }
 
     async fn load(&self) -> Result<Rows, StoreError> {
-        self.look(|tables| {
-            let now = self.nature.elapsed();
-            let late = self.before.lock().expect("one thread").clone();
-            let is_late = tables.bug == Bug::StaleRevisionAccepted && self.nature.draw(|c| c.one_in(4));
-            late.filter(|_| is_late).map_or_else(|| tables.load(now), |(_, late)| late.load(now))
-        })
-        .await
+        self.look(|tables| self.loaded(tables)).await
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
@@ -251,10 +249,11 @@ impl Store for MemoryStore {
 
     async fn request_runs(&self, runs: Vec<Run>) -> Result<Recorded, StoreError> {
         self.write(move |tables, ms| {
+            tables.may_open(&runs, ms)?;
             let new = runs.into_iter().filter(|run| tables.insert(run.clone(), run.opened_at, ms) == Recorded::New);
-            if new.count() > 0 { Recorded::New } else { Recorded::Known }
+            Ok(if new.count() > 0 { Recorded::New } else { Recorded::Known })
         })
-        .await
+        .await?
     }
 
     async fn request_stop(&self, run: RunId, request: StopRequest) -> Result<Found, StoreError> {
@@ -331,7 +330,7 @@ impl Tables {
     }
 
     fn arrive(&mut self, arrival: Arrival, ms: u64) -> Recorded {
-        let Arrival { event, runs } = arrival;
+        let (event, runs) = (arrival.event, planted::arrived(self.bug, arrival.runs, ms));
         let source = if self.bug == Bug::EventKeyWithoutSource { String::new() } else { event.source };
         let key = (source, event.event_id);
         let is_known = self.events.contains_key(&key);
@@ -357,8 +356,9 @@ impl Tables {
         let seq = i64::try_from(self.journal.len()).expect("few entries") + 1;
         let observation = run.opening();
         self.remember(&run, &observation, at);
-        let explained = Vec::new();
-        self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation, explained }));
+        if self.bug != Bug::OpeningUnjournaled || !run.is_over() {
+            self.journal.push((ms, JournalEntry { seq, at, run: run.id.clone(), observation, explained: Vec::new() }));
+        }
         if !run.is_over() {
             self.open.insert((run.opened_at, seq), run.id.clone());
         }
@@ -435,14 +435,14 @@ impl Tables {
                     *known = cursor.max(*known);
                 }
                 self.log.push((ms, Durable::Opened { key: schedule, before, after: cursor, at }));
-                if self.bug == Bug::CursorMovedAlone {
-                    self.later.extend(runs.into_iter().map(|run| Later::Opened(run, at)));
-                    return Committed::Done;
-                }
+                let (runs, later) = planted::opened(self.bug, runs);
                 let new = runs.into_iter().filter(|run| self.insert(run.clone(), at, ms) == Recorded::New).count();
+                let new = new + later.len();
+                self.later.extend(later.into_iter().map(|run| Later::Opened(run, at)));
                 if new > 0 { Committed::Done } else { Committed::Stale }
             }
             Change::Advance { run, observation, journal, definition, explained, at } => {
+                let (run, observation) = planted::ended(self.bug, run, observation);
                 let entry = JournalEntry { seq: 0, at, run: run.id.clone(), observation, explained };
                 self.advance(*run, entry, journal, definition.as_deref(), ms)
             }
@@ -458,6 +458,7 @@ impl Tables {
         ms: u64,
     ) -> Committed {
         let Some(stored) = self.runs.get(&run.id) else { return Committed::Stale };
+        let is_new = stored.revision == 0;
         if stored.revision + 1 != run.revision && self.bug != Bug::StaleRevisionAccepted {
             return Committed::Stale;
         }
@@ -474,9 +475,8 @@ impl Tables {
                 self.ledgers.entry(experiment).or_default().note(&run, &observation, at, definition);
             }
             self.remember(&run, &entry.observation, entry.at);
-            let is_adopted = matches!(entry.observation, Observation::Started { adopted: Adopted::ByTag, .. });
-            if self.bug != Bug::AdoptionUnjournaled || !is_adopted {
-                self.journal.push((ms, JournalEntry { seq, ..entry }));
+            if let Some(entry) = planted::told(self.bug, is_new, JournalEntry { seq, ..entry }) {
+                self.journal.push((ms, entry));
             }
         }
         if run.is_over() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     estimate::Estimate,
     experiment::Place,
-    fis::{FisError, FisExperiment, FisStatus},
+    fis::{FisAction, FisError, FisExperiment, FisStatus},
     ids::{RUN_TAG, RunId},
     template::TemplateFacts,
 };
@@ -51,6 +51,8 @@ pub struct Experiment {
     pub listed_at: u64,
     /// FIS denies ever having had it.
     pub is_forgotten: bool,
+    /// What each of its actions does.
+    actions: BTreeMap<String, String>,
     /// From when it runs on FIS does not tell how it is.
     pub untold: Option<Untold>,
 }
@@ -140,6 +142,7 @@ pub fn drawn(
         told_going: Vec::new(),
         listed_at: at + if c.one_in(2) { 0 } else { c.between(0, 10_000) },
         is_forgotten: c.one_in(100),
+        actions: facts.actions.iter().map(|(name, action)| (name.clone(), action.action_id.clone())).collect(),
         untold: (is_bad_day && c.one_in(60)).then(|| c.pick(&UNTOLD)),
     };
     if let Some(lever_at) = lever_at.filter(|lever_at| *lever_at < running_at.min(ends_at)) {
@@ -218,6 +221,27 @@ impl Experiment {
         }
     }
 
+    /// What FIS tells of an action: each goes on for as long as the experiment does, if that comes to it.
+    fn action(&self, does: &str, at: u64, nature: &Nature) -> FisAction {
+        let has_begun = at >= self.running_at && self.running_at < self.end();
+        let (status, reason) = match self.status(at) {
+            (FisStatus::Pending | FisStatus::Initiating, _) => (FisStatus::Pending, ""),
+            (FisStatus::Stopping, _) if !has_begun => (FisStatus::Pending, ""),
+            (FisStatus::Failed | FisStatus::Stopped | FisStatus::Cancelled, _) if !has_begun => {
+                (FisStatus::Cancelled, "")
+            }
+            status => status,
+        };
+        FisAction {
+            action_id: does.to_owned(),
+            status,
+            reason: reason.to_owned(),
+            start_after: Vec::new(),
+            started_at: has_begun.then(|| nature.true_wall_at(self.running_at)),
+            ended_at: (has_begun && self.has_ended(at)).then(|| nature.true_wall_at(self.end())),
+        }
+    }
+
     /// What FIS tells of it.
     pub fn shown(&self, at: u64, nature: &Nature) -> FisExperiment {
         let (status, reason) = match self.status(at) {
@@ -242,7 +266,7 @@ impl Experiment {
             created_at: Some(nature.true_wall_at(self.created_at)),
             started_at: (at >= self.running_at).then(|| nature.true_wall_at(self.running_at)),
             ended_at: (self.has_ended(at) && !self.is_untold(at)).then(|| nature.true_wall_at(self.end())),
-            actions: BTreeMap::new(),
+            actions: self.actions.iter().map(|(name, does)| (name.clone(), self.action(does, at, nature))).collect(),
             lever_engaged: None,
         }
     }

@@ -107,7 +107,7 @@ impl Evidence<'_> {
         }
     }
 
-    /// Nothing of a paused experiment starts, longer than a pass after the pause is durable and before its end.
+    /// No start of a paused experiment is recorded after the pause is durable and before its end.
     fn paused(&self, found: &mut Vec<String>) {
         self.world.store.with(|tables| {
             for (ms, at, run) in self.starts_of_runs() {
@@ -122,7 +122,7 @@ impl Evidence<'_> {
                     }
                 }
                 let Some((since, until)) = pause else { continue };
-                if since < self.began(ms) && until.is_none_or(|until| at < until) {
+                if since < ms && until.is_none_or(|until| at < until) {
                     found.push(format!(
                         "pause: {} of {} is started at {at}, paused until {until:?}",
                         run.id, run.experiment

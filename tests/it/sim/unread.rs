@@ -20,10 +20,10 @@ use jiff::Timestamp;
 use super::{
     check::Evidence,
     nature::Nature,
-    planted::Bug,
+    planted::{self, Bug},
     replica::Why,
     scenario::{Happening, MINUTE_MS, SECOND_MS},
-    store::Tables,
+    store::{MemoryStore, Tables},
     world::World,
 };
 use crate::support::chance::Chance;
@@ -135,6 +135,25 @@ impl World {
     }
 }
 
+impl MemoryStore {
+    /// All rows as they are loaded.
+    pub(super) fn loaded(&self, tables: &mut Tables) -> Rows {
+        let now = self.nature.elapsed();
+        match tables.bug {
+            Bug::StaleRevisionAccepted => {
+                let late = self.before.lock().expect("one thread").clone();
+                let late = late.filter(|_| self.nature.draw(|c| c.one_in(4)));
+                late.map_or_else(|| tables.load(now), |(_, late)| late.load(now))
+            }
+            Bug::LookNeverAges => {
+                planted::look_lately(tables, self.nature.clock(self.place.seat.replica));
+                tables.load(now)
+            }
+            _ => tables.load(now),
+        }
+    }
+}
+
 impl Tables {
     /// Makes that rows cannot be read from now on that are due to.
     pub(super) fn tear(&mut self, nature: &Nature, now: u64) {
@@ -169,14 +188,20 @@ impl Tables {
         }
     }
 
+    /// A row cannot be read from now on.
+    pub fn spoil(&mut self, row: Row) {
+        self.torn.push(Torn { row, kind: Kind::Going, from: 0, to: u64::MAX });
+    }
+
     /// A row is written anew, or deleted.
     pub(super) fn mend(&mut self, row: &Row, now: u64) {
         self.torn.iter_mut().filter(|torn| torn.row == *row).for_each(|torn| torn.to = torn.to.min(now.max(torn.from)));
     }
 
-    /// Every row can be read again.
+    /// Every row can be read again, and is taken.
     pub fn mend_all(&mut self, now: u64) {
         self.due.clear();
+        self.refusals.end(now);
         self.torn.iter_mut().for_each(|torn| torn.to = torn.to.min(now));
     }
 
@@ -186,18 +211,30 @@ impl Tables {
         torn.map_or(Ok(()), |torn| Err(torn.error()))
     }
 
-    /// Fails where a run is opened whose transaction reads a row that cannot be read.
-    pub(super) fn may_open<'a>(&self, runs: impl IntoIterator<Item = &'a Run>, now: u64) -> Result<(), StoreError> {
-        let new = runs.into_iter().filter(|run| !self.runs.contains_key(&run.id));
-        new.filter_map(Deployed::key).try_for_each(|key| self.unread(&Row::Deployed(key), now))
+    /// Fails where a run is opened whose row is not taken, or whose transaction reads one that cannot be read.
+    pub(super) fn may_open<'a>(&mut self, runs: impl IntoIterator<Item = &'a Run>, now: u64) -> Result<(), StoreError> {
+        for run in runs {
+            if !self.runs.contains_key(&run.id) {
+                self.takes(run, run.trigger.kind(), now)?;
+                Deployed::key(run).map_or(Ok(()), |key| self.unread(&Row::Deployed(key), now))?;
+            }
+        }
+        Ok(())
     }
 
-    /// Fails where changes are made whose transaction reads a row that cannot be read.
-    pub(super) fn may_make(&self, changes: &[Change], now: u64) -> Result<(), StoreError> {
-        for change in changes.iter().filter(|_| !self.torn.is_empty()) {
+    /// Fails where changes are made whose row is not taken, or whose transaction reads one that cannot be read.
+    pub(super) fn may_make(&mut self, changes: &[Change], now: u64) -> Result<(), StoreError> {
+        if self.torn.is_empty() && self.refusals.are_none() {
+            return Ok(());
+        }
+        for change in changes {
             match change {
-                Change::Advance { run, observation, journal: Journaled::Yes, .. } => {
+                Change::Advance { run, observation, journal, .. } => {
                     if self.runs.get(&run.id).is_none_or(|stored| stored.revision + 1 != run.revision) {
+                        continue;
+                    }
+                    self.takes(run, observation.as_str(), now)?;
+                    if *journal == Journaled::No {
                         continue;
                     }
                     Deployed::key(run).map_or(Ok(()), |key| self.unread(&Row::Deployed(key), now))?;

@@ -7,12 +7,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use firedrill::{
-    domain::{experiment::Rules, ids::RunId, plan::Mode, run::WindowRule},
-    ingest::event::Message,
-};
+use firedrill::domain::{experiment::Rules, ids::RunId, plan::Mode, run::WindowRule};
 
 use super::{
+    closing,
     couriers::{self, Told},
     fis::Fis,
     nature::{Cut, Nature, Timeline, Weather},
@@ -22,7 +20,7 @@ use super::{
     recipe::Recipe,
     releases::Release,
     replica::{Passes, Replica},
-    restore::{self, Backup, Restored},
+    restore::{Backup, Restored},
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template, Whom},
     store::MemoryStore,
     told, windows,
@@ -76,6 +74,8 @@ pub struct World {
     pub hands: Hands,
     /// What happened besides, by name.
     pub met: BTreeSet<&'static str>,
+    /// Messages that were delivered, and that the queue was not told to delete when they were last.
+    pub waiting: BTreeSet<String>,
     /// How long what one replica writes may take to be seen by another.
     pub news_ms: u64,
     /// Promises broken on the way.
@@ -94,7 +94,7 @@ impl World {
         let nature = Nature::new(drawn.chance, drawn.base, timeline).planted(recipe.bug);
         let mut world = Self::of(nature, drawn.rules, drawn.templates);
         world.fis.with(|state| (state.amiss, state.served, state.is_moody) = (drawn.amiss, drawn.served, true));
-        world.told = (couriers::are_in(recipe.seed) && !restore::is_in(recipe.seed)).then(Arc::default);
+        world.told = couriers::are_in(recipe.seed).then(Arc::default);
         if drawn.replicas > 1 {
             world.several(drawn.replicas, drawn.ttl_ms);
         }
@@ -130,6 +130,7 @@ impl World {
             in_order: VecDeque::new(),
             hands: Hands::default(),
             met: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             news_ms: 0,
             broken: Vec::new(),
             most_passes: MAX_PASSES_A_SECOND,
@@ -190,14 +191,16 @@ impl World {
     async fn calm(&mut self) {
         self.nature.change_weather(|weather| *weather = Weather::default());
         self.nature.say(|| "-- calm".to_owned());
-        self.agenda.clear();
+        self.agenda.retain(|_, happening| happening.is_delivery());
         // What is on its way arrives, and not later than it would have.
         let newest = self.history.len() - 1;
         (0..self.replicas.len()).for_each(|replica| self.rules_reach(replica, newest));
         // A process that is told to end, or about to fall, does so first.
         self.until(self.nature.elapsed() + MINUTE_MS).await;
         self.all_well();
-        self.until(self.nature.elapsed() + 3 * MINUTE_MS).await;
+        Box::pin(self.live_until(self.nature.elapsed() + 3 * MINUTE_MS)).await;
+        self.agenda.clear();
+        self.check_queues();
         self.check_cursors();
         self.check_takeovers().await;
         let mut rules = (**self.newest()).clone();
@@ -210,6 +213,8 @@ impl World {
                 self.broken.push("lost: a run does not end".to_owned());
                 break;
             }
+            let held = closing::held_for_nothing(self, &rules);
+            self.broken.extend(held.into_iter().filter(|told| !self.broken.contains(told)).collect::<Vec<_>>());
             // Filled slots wait for days.
             if self.nature.elapsed() > impatient && !rules.windows.is_empty() {
                 rules.windows = [].into_iter().collect();
@@ -267,6 +272,12 @@ impl World {
         for replica in self.replicas.iter_mut().filter(|replica| Some(replica.number) != active) {
             replica.agent = None;
         }
+    }
+
+    /// Everything that was ever delivered is decided, and nothing is behind it in a queue that keeps the order.
+    fn check_queues(&mut self) {
+        let left = self.waiting.iter().cloned().chain(self.in_order.iter().map(Release::id)).collect::<BTreeSet<_>>();
+        self.broken.extend(left.iter().map(|id| format!("undecided: {id} comes again and again")));
     }
 
     /// No slot may lie between a cursor and now: it would be neither run nor explained.
@@ -380,6 +391,7 @@ impl World {
                     self.schedule(now + MINUTE_MS, happening);
                 }
             }
+            Happening::Interrupt(what) => self.nature.interrupt(what),
             Happening::Reload => self.change_rules(),
             Happening::ReadCalendar => {
                 let rules = self.newest().clone();
@@ -401,6 +413,9 @@ impl World {
             }
             Happening::Slow { for_ms } => self.slow_down(for_ms),
             Happening::Lag { experiment } => self.lag(experiment),
+            Happening::LoseAnswer { experiment, effect_ms } => {
+                self.fis.lose_answer(&scenario::experiment_name(experiment), effect_ms);
+            }
             Happening::SetApart { replica, by_ms } => self.nature.set_apart(replica % self.replicas.len(), by_ms),
             Happening::RulesReach { replica, entry } => self.rules_reach(replica, entry),
             Happening::Calm => self.calm().await,
@@ -414,6 +429,7 @@ impl World {
             }
             Happening::Backup => self.back_up(),
             Happening::Restore { down_ms } => Box::pin(self.restore(down_ms)).await,
+            Happening::RefuseRows { experiment, for_ms } => self.refuse(experiment, for_ms),
             Happening::Unreadable { kind, for_ms } => self.tear(kind, for_ms),
             Happening::Weather { fis, store } => self.nature.change_weather(|w| (w.fis, w.store) = (fis, store)),
             Happening::StopOutside => self.fis.with(|state| {
@@ -470,17 +486,5 @@ impl World {
             }
             _ => {}
         }
-    }
-
-    /// Hands messages to a replica; tells whether they may be deleted.
-    pub async fn take_in(&mut self, messages: Vec<Message>) -> bool {
-        let replica = self.anybody();
-        let Some(events) = self.replicas[replica].agent.as_ref().map(|agent| agent.events.clone()) else {
-            return false;
-        };
-        let now = self.nature.clock(replica);
-        let taken = self.beside(Some(replica), async move { events.take(messages, now).await }).await;
-        self.nature.say(|| format!("-- queue: replica {replica}: {taken:?}"));
-        matches!(taken, Some(Ok(_))) || self.nature.bug() == Bug::DeleteBeforeCommit
     }
 }

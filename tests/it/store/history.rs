@@ -64,20 +64,6 @@ async fn run_that_is_over_when_recorded_tells_its_end(store: &SqlStore) {
     assert_eq!(told(&store.journal(&run.id).await.expect("a journal")), ["skipped"]);
 }
 
-async fn courier_remembers_how_far_it_came(store: &SqlStore) {
-    assert_eq!(store.courier("bus").await.expect("a read"), 0);
-    for seq in [3, 7] {
-        store.move_courier("bus", seq).await.expect("a write");
-        assert_eq!(store.courier("bus").await.expect("a read"), seq);
-    }
-    assert_eq!(store.courier("traces").await.expect("a read"), 0);
-    request(store, &slot_run("10:00:00")).await;
-    for (name, seq) in [("traces", 1), ("bus", 7)] {
-        store.move_courier_to_end(name).await.expect("a write");
-        assert_eq!(store.courier(name).await.expect("a read"), seq, "never back");
-    }
-}
-
 async fn runs_are_found_by_experiment_time_and_prefix(store: &SqlStore) {
     let ours = [slot_run("09:00:00"), slot_run("10:00:00"), slot_run("11:00:00")];
     for run in &ours {
@@ -135,6 +121,10 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs(store: &SqlStore)
     assert_eq!(told(&store.journal(&open.id).await.expect("a journal")), ["opened"]);
     assert_eq!(store.run(&over.id).await.expect("a read"), None);
     assert_eq!(store.journal(&over.id).await.expect("a journal"), []);
+    // In the queue, in its dead-letter queue, and in the queue again: FIFO queues count anew in each.
+    let retention = SignedDuration::from_hours(14 * 24);
+    assert_eq!(prune(t(AT) + retention * 3).await, 0);
+    assert_eq!(record(store, arrival("deploy", "e-1", Vec::new())).await.expect("a write"), Recorded::Known);
     assert_eq!(prune(t(AT) + EVENTS_KEPT).await, 0);
     assert_eq!(prune(t("10:00:01") + EVENTS_KEPT).await, 1);
     assert_eq!(store.events("e-1").await.expect("a read"), []);
@@ -202,7 +192,6 @@ async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once(store: &SqlSt
 shown_of_databases! {
     journal_tells_everything_in_order_but_polls_without_news
     run_that_is_over_when_recorded_tells_its_end
-    courier_remembers_how_far_it_came
     runs_are_found_by_experiment_time_and_prefix
     last_known_template_is_that_of_the_newest_run_that_read_it
     event_and_quarantine_are_shown_as_first_recorded

@@ -34,7 +34,7 @@ use super::{open_slots, stop_request};
 use crate::support::{
     postgres::Postgres,
     runs::name,
-    world::{facts, fis, halting, slot_run, t},
+    world::{facts, fis, halt, halting, slot_run, t},
 };
 
 fn on_disk(folder: &Path) -> State {
@@ -144,6 +144,7 @@ async fn every_row_goes_to_the_server_and_comes_back() {
     let (_folder, there) = at(&server.database("there"), "mover");
     let restored = restore(&there, &first, Existing::Refuse, t(AT), &|_| {}).await.expect("a restore");
     assert_eq!((restored.rows, restored.may_be_running), (made.rows.clone(), 1));
+    assert_eq!(Some(restored.halt), halt(HaltRunning::Finish), "it was halted already");
     for (table, rows) in &made.rows {
         assert_eq!(server.sql("there", &format!("SELECT COUNT(*) FROM {table}")), rows.to_string(), "{table}");
     }
@@ -356,17 +357,25 @@ async fn nothing_that_was_known_of_a_start_before_its_backup_is_believed_after_a
     drop(store);
 
     // The clock of the restore is far behind.
-    let restored = restore(&state, &file, Existing::Replace, t("03:00:00"), &|_| {}).await.expect("a restore");
-    assert_eq!((restored.known_until, restored.may_be_running), (Some(t(AT)), 3));
-    assert_eq!(checked(&state).await.findings, [], "the journal tells of it");
-    let store = SqlStore::open_at(&state).await.expect("a store");
-    let rows = store.load().await.expect("rows");
-    assert_eq!(rows.restored_at, Some(t(AT)), "no earlier than what it knows of");
-    let [starting @ .., waiting] = &rows.runs[..] else { panic!("{:?}", rows.runs) };
-    for run in starting {
-        let RunState::Starting { doubt, looks, unclear_at, asked_at, .. } = &run.state else { panic!("{run:?}") };
-        assert_eq!((doubt, looks), (&Doubt::Unanswered { look_at: *asked_at, failed: 0, looked_at: None }, &0));
-        assert_eq!(unclear_at, &Some(*asked_at), "so many looks are to find nothing before it is given up");
+    let server = Postgres::start();
+    let (_folder, there) = at(&server.database("there"), "mover");
+    for state in [&state, &there] {
+        let restored = restore(state, &file, Existing::Replace, t("03:00:00"), &|_| {}).await.expect("a restore");
+        assert_eq!((restored.known_until, restored.may_be_running), (Some(t(AT)), 3));
+        assert_eq!(checked(state).await.findings, [], "the journal tells of it");
+        let rows = SqlStore::open_at(state).await.expect("a store").load().await.expect("rows");
+        assert_eq!(rows.restored_at, Some(t(AT)), "no earlier than what it knows of");
+        let [starting @ .., waiting] = &rows.runs[..] else { panic!("{:?}", rows.runs) };
+        for run in starting {
+            let RunState::Starting { doubt, looks, unclear_at, asked_at, .. } = &run.state else { panic!("{run:?}") };
+            assert_eq!((doubt, looks), (&Doubt::Unanswered { look_at: *asked_at, failed: 0, looked_at: None }, &0));
+            assert_eq!(unclear_at, &Some(*asked_at), "so many looks are to find nothing before it is given up");
+        }
+        assert_eq!(waiting.state, RunState::Requested);
+        // Whoever halted, paused or stopped since the backup is not forgotten: nothing starts, and what runs goes on.
+        let halt = rows.halt.expect("a halt");
+        assert_eq!((halt.at, halt.running, &halt), (t(AT), HaltRunning::Finish, &restored.halt));
+        let until = halt.reason.as_deref().is_some_and(|reason| reason.contains(&t(AT).to_string()));
+        assert!(until, "it says what is known: {halt:?}");
     }
-    assert_eq!(waiting.state, RunState::Requested);
 }

@@ -6,14 +6,17 @@ use std::{
     os::unix::{net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use firedrill::{
+    cli::context::now,
     config::settings,
     domain::run::{JournalEntry, Run},
     store::{SqlStore, history::RunFilter},
 };
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -28,6 +31,17 @@ const NO_POLICY: &str = "policy = { require_stop_condition = false, require_tags
 /// Most runs looked at.
 const MOST_RUNS: u32 = 100_000;
 
+/// When a process came and went, by its id: also one that was told to end, or stands still, is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presence {
+    pub at: Timestamp,
+    pub pid: u32,
+    pub is_there: bool,
+}
+
+/// What is noted of agents while they run.
+type Presences = Arc<Mutex<Vec<Presence>>>;
+
 /// A folder with a configuration and a state, and everything that is done to it.
 pub struct Home {
     folder: TempDir,
@@ -35,6 +49,7 @@ pub struct Home {
     env: Vec<(String, String)>,
     wrapper: Vec<String>,
     server: Option<settings::Postgres>,
+    presences: Presences,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -49,6 +64,7 @@ pub struct Said {
 /// A running agent; it is killed when dropped.
 pub struct Agent {
     child: Child,
+    presences: Presences,
 }
 
 impl Home {
@@ -61,7 +77,8 @@ impl Home {
             state.display()
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let home = Self { folder, head, env: Vec::new(), wrapper: Vec::new(), server: None, runtime };
+        let presences = Presences::default();
+        let home = Self { folder, head, env: Vec::new(), wrapper: Vec::new(), server: None, presences, runtime };
         home.configure(tables);
         home
     }
@@ -178,7 +195,9 @@ impl Home {
     pub fn spawned(&self, mut command: Command) -> Agent {
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log");
         let child = command.stdout(log.try_clone().expect("a log")).stderr(log).spawn().expect("the binary runs");
-        Agent { child }
+        let agent = Agent { child, presences: self.presences.clone() };
+        agent.is_there(true);
+        agent
     }
 
     /// Starts the simulator on a free port, and returns the line that it prints when it answers.
@@ -191,7 +210,7 @@ impl Home {
             .spawn()
             .expect("the binary runs");
         let output = child.stdout.take().expect("a pipe");
-        let simulator = Agent { child };
+        let simulator = Agent::wrap(child);
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).expect("a line");
         (simulator, line.trim().to_owned())
@@ -244,6 +263,11 @@ impl Home {
             journals
         });
         read.unwrap_or_default()
+    }
+
+    /// When its agents came and went.
+    pub fn presences(&self) -> Vec<Presence> {
+        self.presences.lock().expect("no panic").clone()
     }
 
     /// Waits until there is a run of which something holds.
@@ -312,7 +336,12 @@ fn whole(file: &mut File) -> String {
 impl Agent {
     /// Takes a child that leads a process group.
     pub fn wrap(child: Child) -> Self {
-        Self { child }
+        Self { child, presences: Presences::default() }
+    }
+
+    fn is_there(&self, is_there: bool) {
+        let presence = Presence { at: now(), pid: self.child.id(), is_there };
+        self.presences.lock().expect("no panic").push(presence);
     }
 
     /// What the system tells of it in a file, such as `status`.
@@ -329,6 +358,11 @@ impl Agent {
 
     /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
+        match name {
+            "CONT" => self.is_there(true),
+            "TERM" | "STOP" => self.is_there(false),
+            _other => {}
+        }
         send_signal(name, &self.child.id().to_string());
     }
 
@@ -339,6 +373,7 @@ impl Agent {
 
     /// Ends it as a power cut would.
     pub fn kill_nine(mut self) {
+        self.is_there(false);
         self.child.kill().expect("a kill");
         self.child.wait().expect("an end");
     }
@@ -363,6 +398,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        self.is_there(false);
         if self.is_running() {
             // The whole group: a child of the agent must not outlive the test either.
             send_signal("KILL", &format!("-{}", self.child.id()));

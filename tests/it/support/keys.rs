@@ -9,19 +9,30 @@ use axum::{
     http::{HeaderMap, Uri, header},
     response::{IntoResponse, Response},
 };
+use firedrill::cli::context::now;
+use jiff::SignedDuration;
 use serde_json::json;
 
 /// What every secret of these tests begins with.
 pub const CANARY: &str = "canary0";
 
+/// How long credentials that rotate are good for: less than an SDK keeps any.
+const BRIEFLY: SignedDuration = SignedDuration::from_secs(5);
+
 /// A running server; it ends when dropped.
 pub struct Keys {
     url: String,
-    heard: Heard,
+    told: Told,
     _runtime: tokio::runtime::Runtime,
 }
 
-type Heard = Arc<Mutex<String>>;
+/// What it heard, and what it hands out.
+#[derive(Clone, Default)]
+struct Told {
+    heard: Arc<Mutex<String>>,
+    /// The access key of a container, which is good for a moment only.
+    key: Arc<Mutex<Option<String>>>,
+}
 
 impl Keys {
     pub fn start() -> Self {
@@ -29,10 +40,10 @@ impl Keys {
         let runtime = runtime.expect("a runtime");
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let heard = Heard::default();
-        let routes = Router::new().fallback(hand_out).with_state(heard.clone());
+        let told = Told::default();
+        let routes = Router::new().fallback(hand_out).with_state(told.clone());
         runtime.spawn(async move { axum::serve(listener, routes).await });
-        Self { url, heard, _runtime: runtime }
+        Self { url, told, _runtime: runtime }
     }
 
     pub fn url(&self) -> &str {
@@ -41,20 +52,30 @@ impl Keys {
 
     /// Everything that it was asked, headers and bodies.
     pub fn heard(&self) -> String {
-        self.heard.lock().expect("no panic").clone()
+        self.told.heard.lock().expect("no panic").clone()
+    }
+
+    /// Hands out another access key to the container from now on, which is asked for again at each call.
+    pub fn rotate(&self, key: &str) {
+        *self.told.key.lock().expect("no panic") = Some(key.to_owned());
     }
 }
 
-async fn hand_out(State(heard): State<Heard>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn hand_out(State(told): State<Told>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let body = String::from_utf8_lossy(&body).into_owned();
-    heard.lock().expect("no panic").push_str(&format!("{uri} {headers:?} {body}\n"));
+    told.heard.lock().expect("no panic").push_str(&format!("{uri} {headers:?} {body}\n"));
     let expires = "2036-01-01T00:00:00Z";
     match uri.path() {
-        "/container" => axum::Json(json!({
-            "AccessKeyId": "ASIACONTAINER", "SecretAccessKey": "canary0containersecret",
-            "Token": "canary0containertoken", "Expiration": expires,
-        }))
-        .into_response(),
+        "/container" => {
+            let rotated = told.key.lock().expect("no panic").clone();
+            let soon = (now() + BRIEFLY).to_string();
+            let expires = if rotated.is_some() { &soon } else { expires };
+            axum::Json(json!({
+                "AccessKeyId": rotated.as_deref().unwrap_or("ASIACONTAINER"),
+                "SecretAccessKey": "canary0containersecret", "Token": "canary0containertoken", "Expiration": expires,
+            }))
+            .into_response()
+        }
         "/federation/credentials" => axum::Json(json!({"roleCredentials": {
             "accessKeyId": "ASIAIDENTITY", "secretAccessKey": "canary0identitysecret",
             "sessionToken": "canary0identitytoken", "expiration": 2_082_758_400_000_u64,

@@ -3,9 +3,10 @@
 //! It is spoken to as AWS would be, without an SDK: the simulator checks no signatures unless asked to.
 
 use firedrill::simulator::{self, ExperimentRecord, Options, Simulator};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::wire::{Reply, Wire, drill};
+use super::wire::{AUTHORIZATION, Reply, Wire, drill};
 
 /// A running simulator; it ends when dropped.
 pub struct Stage {
@@ -53,12 +54,17 @@ impl Stage {
 
     /// Creates a template of actions that wait, and returns its id.
     pub fn template(&self, acts: &[Act]) -> String {
-        let action = |(name, length, after): &Act| {
+        let token: String = format!("{acts:?}").chars().filter(char::is_ascii_alphanumeric).take(60).collect();
+        self.template_of(&token, acts)
+    }
+
+    /// As [`Stage::template`], with a client token of one's own.
+    pub fn template_of(&self, token: &str, acts: &[(&str, &str, &[&str])]) -> String {
+        let action = |(name, length, after): &(&str, &str, &[&str])| {
             let action = json!({"actionId": "aws:fis:wait", "parameters": {"duration": length}, "startAfter": after});
             ((*name).to_owned(), action)
         };
-        let token: String = format!("{acts:?}").chars().filter(char::is_ascii_alphanumeric).take(60).collect();
-        let mut body = drill(&token);
+        let mut body = drill(token);
         body["actions"] = acts.iter().map(action).collect::<serde_json::Map<_, _>>().into();
         self.made(&body)
     }
@@ -112,11 +118,16 @@ impl Stage {
     /// Leads the default bus's events of a source to a new queue, and returns its URL.
     pub fn subscribe(&self, source: &str, queue: &str) -> String {
         let url = self.queue(queue);
+        self.lead(source, queue);
+        url
+    }
+
+    /// Leads the default bus's events of a source to a queue that there is.
+    pub fn lead(&self, source: &str, queue: &str) {
         let pattern = json!({"source": [source]}).to_string();
         self.call("AWSEvents.PutRule", &json!({"Name": queue, "EventPattern": pattern}));
         let arn = format!("arn:aws:sqs:us-east-1:123456789012:{queue}");
         self.call("AWSEvents.PutTargets", &json!({"Rule": queue, "Targets": [{"Id": "q", "Arn": arn}]}));
-        url
     }
 
     /// Receives and deletes what is in a queue now.
@@ -145,6 +156,17 @@ impl Stage {
         self.wait(self.wire.call("DELETE", "/_simulator/faults", &Value::Null)).good();
     }
 
+    /// Loses, doubles and delays FIS's events, each at a rate, and lets them overtake each other; `late` is how late they are.
+    pub fn unreliable_events(&self, rate: f64, late: SignedDuration) {
+        let switches = json!({"drop": rate, "duplicate": rate, "reorder": rate, "delay": late.to_string()});
+        self.wait(self.wire.call("PUT", "/_simulator/events", &switches)).good();
+    }
+
+    /// Lets no experiment leave these states; with none of them, all go on.
+    pub fn stuck(&self, statuses: &[&str]) {
+        self.wait(self.wire.call("PUT", "/_simulator/stuck", &json!({"statuses": statuses}))).good();
+    }
+
     /// Lets an action of a running experiment fail.
     pub fn fail_action(&self, experiment: &str, action: &str) {
         let path = format!("experiments/{experiment}/fail-action");
@@ -161,6 +183,17 @@ impl Stage {
         let lever = self.wait(self.wire.get("/safetyLevers/default")).good();
         let text = |key: &str| lever["safetyLever"]["state"][key].as_str().expect("a text").to_owned();
         (text("status"), text("reason"))
+    }
+
+    /// Returns an access key of a role in another account, as STS hands it out.
+    pub fn key_of(&self, account: &str) -> String {
+        let body = format!(
+            "Action=AssumeRole&Version=2011-06-15&RoleArn=arn:aws:iam::{account}:role/other&RoleSessionName=other"
+        );
+        let headers = [("authorization", AUTHORIZATION), ("content-type", "application/x-www-form-urlencoded")];
+        let reply = self.wait(self.wire.send("POST", "/", &headers, body));
+        let key = reply.text.split_once("<AccessKeyId>").and_then(|(_, rest)| rest.split_once('<'));
+        key.unwrap_or_else(|| panic!("{reply:?}")).0.to_owned()
     }
 
     /// Moves the safety lever, as somebody else would.

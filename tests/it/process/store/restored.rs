@@ -35,6 +35,7 @@ fn run_that_began_after_the_backup_is_found_by_its_tag_and_not_started_again() {
     // Its token is of no use any more: the request is another by now.
     home.configure(&tables(&template, &queue, "cart"));
     let agent = home.agent();
+    exits(&home.run(&["resume"]), 0, "resumed");
     stage.send(&queue, &deployment("e-1"));
     let again = home.wait_for("the run", Run::is_over);
     assert_eq!((&again.id, &again.fis), (&first.id, &first.fis), "it is the experiment that there was");
