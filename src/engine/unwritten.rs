@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::{
@@ -43,6 +43,9 @@ use crate::domain::{
 /// How long the store is waited for until what must not go on is stopped without it.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A clock that was set back by no more than this since the last look makes nothing look young.
+const UNSEEN: SignedDuration = SignedDuration::from_secs(1);
+
 /// What was known of what runs when the store last answered, and what was done to it since.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<Facts>);
@@ -59,6 +62,8 @@ struct Facts {
     unread: BTreeSet<RunId>,
     /// What was seen at the last look at the rows.
     looked: Looked,
+    /// When that was.
+    looked_at: Option<(Timestamp, Instant)>,
 }
 
 impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
@@ -144,6 +149,10 @@ impl Known {
         facts.made.retain(|id, _| may_owe(id) || rows.unread.contains(id));
         facts.halt.clone_from(&rows.halt);
         facts.stops.clone_from(&rows.stops);
+        let looked_at = (now, Instant::now());
+        if facts.looked_at.replace(looked_at).is_some_and(|last| is_set_back(last, looked_at)) {
+            facts.looked = Looked::default();
+        }
         facts.looked.again(&rows.runs, now);
         facts.looked.aged.clone()
     }
@@ -240,6 +249,12 @@ impl Known {
             let _taken_or_over = known.take(observation, now);
         }
     }
+}
+
+/// Tells whether the clock was set back between two looks, however long this process stood still between them.
+fn is_set_back((then, since): (Timestamp, Instant), (now, at): (Timestamp, Instant)) -> bool {
+    let passed = SignedDuration::try_from(at.duration_since(since)).unwrap_or(SignedDuration::MAX);
+    now.duration_since(then).saturating_add(UNSEEN) < passed
 }
 
 fn is_running(run: &Run) -> bool {

@@ -190,7 +190,9 @@ pub(super) fn survey_again(
             return survey.effects.push(read_again());
         }
         Again::NeedsPlace(experiment) => return survey.asks.note(&case(experiment)),
-        Again::Clear(_) if unclear_at.is_some() && !looked_at.is_some_and(|at| is_recent(at, LOOK_GOOD_FOR, now)) => {
+        Again::Clear(_)
+            if unclear_at.is_some() && !looked_at.is_some_and(|at| is_fresh(snapshot, at, LOOK_GOOD_FOR, now)) =>
+        {
             return survey.effects.push(Effect::Look { run: run.id.clone() });
         }
         Again::Clear(experiment) => {
@@ -316,7 +318,12 @@ impl Looked {
     pub fn again(&mut self, runs: &[Run], now: Timestamp) {
         let read = |run: &Run| {
             let template = run.facts.as_ref().map(|facts| facts.read_at);
-            [template, run.place_facts.as_ref().map(|facts| facts.read_at)].into_iter().flatten()
+            let place = run.place_facts.as_ref().map(|facts| facts.read_at);
+            let looked_at = match &run.state {
+                RunState::Starting { doubt, .. } => doubt.looked_at(),
+                _ => None,
+            };
+            [template, place, looked_at].into_iter().flatten()
         };
         let is_old = |run: &Run, at: &Timestamp| *at > now || self.aged.contains(at) || !self.runs.contains(&run.id);
         let aged = runs.iter().flat_map(|run| read(run).filter(|at| is_old(run, at))).collect();

@@ -119,6 +119,13 @@ fn what_was_read_for_a_run_that_was_not_there_is_old() {
     looked.again(&[], now);
     looked.again(&[anew], now);
     assert_eq!(looked.aged, BTreeSet::from([now]));
+    // So with a look for a start that is in doubt.
+    let unclear = Observation::StartUnclear { class: FailureClass::Throttled, message: String::new(), look_at: now };
+    let looked_for = [asked(slot_run("09:59:00"), DUE)]
+        .map(|run| run.apply(&unclear, now).and_then(|run| run.apply(&Observation::NotFound, now)).expect("a look"));
+    looked.again(&[], now);
+    looked.again(&looked_for, now);
+    assert_eq!(looked.aged, BTreeSet::from([now]));
 }
 
 #[test]

@@ -224,6 +224,11 @@ fn unseen(c: &mut Chance, replicas: u64, length_ms: u64, all: &mut Vec<(u64, Hap
         2 => all.extend(everybody().map(|whom| (at, Happening::Crash { whom, polls: 0, down_ms: for_ms }))),
         _ => all.extend(everybody().map(|whom| (at, Happening::Stand { whom, polls: 0, for_ms }))),
     }
+    if c.one_in(2) {
+        // By its clock the last look was a moment ago.
+        let by_ms = -i64::try_from(for_ms - c.between(0, 20 * SECOND_MS)).expect("minutes");
+        all.push((at + for_ms - c.between(1, 5 * SECOND_MS), Happening::Step { by_ms }));
+    }
 }
 
 /// Names starts that were looked for in vain before they took effect, and found when their tokens were forgotten.

@@ -9,8 +9,6 @@ use firedrill::domain::{
     run::{Observation, StopCause},
 };
 
-use jiff::Timestamp;
-
 use super::{
     check::Evidence,
     closing::{self, News},
@@ -52,14 +50,17 @@ fn is_wanted(evidence: &Evidence<'_>, run: &RunId, unheeded: u64, (told, latest)
     let is_back = |step: &Step| step.by_ms < 0 && unheeded <= step.at && step.at <= latest;
     // Whoever wanted it is forgotten with the store; what had to be stopped until then was judged before.
     let is_forgotten = world.restored.is_some_and(|restored| unheeded < restored.at);
+    // What was made without a row is of no other process; whether there is still a reason is judged elsewhere.
+    let asked = evidence.journal.get(run).into_iter().flatten().rev().find_map(|(ms, _, seen)| match seen {
+        Observation::StopAsked { cause } if *ms <= told => Some(cause),
+        _ => None,
+    });
     // Nothing makes room for another run without a row.
-    let is_replaced = |(.., seen): &(u64, Timestamp, Observation)| {
-        matches!(seen, Observation::StopAsked { cause: StopCause::Replaced { .. } })
-    };
-    let makes_room = evidence.journal.get(run).is_some_and(|entries| entries.iter().any(is_replaced));
+    let makes_room = matches!(asked, Some(StopCause::Replaced { .. }));
     let declared = &evidence.runs[run].experiment;
     let is_refused = world.store.with(|tables| tables.refusals.were_of(declared, (told, latest)));
-    !(world.nature.steps().iter().any(is_back) || is_forgotten || makes_room && is_refused)
+    let is_back = world.nature.steps().iter().any(is_back);
+    !(asked.is_none() || is_back || is_forgotten || makes_room && is_refused)
 }
 
 /// When FIS was asked to stop an experiment, and until when the answer was waited for.

@@ -122,7 +122,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 89] = [
+const HAPPENS: [&str; 92] = [
     "started",
     "adopted",
     "start-refused",
@@ -197,6 +197,9 @@ const HAPPENS: [&str; 89] = [
     "unread deployment",
     "unread cursor",
     "stopped unread",
+    "event in two hands",
+    "two ingests at once",
+    "operator beside an ingest",
     "lease handed over",
     "lease taken from the dead",
     "lease taken from who stood still",

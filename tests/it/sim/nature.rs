@@ -17,7 +17,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     halts::Interruption,
     planted::Bug,
-    scenario::{APART_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
+    scenario::{APART_MS, HOUR_MS, MINUTE_MS, SECOND_MS, minutes},
 };
 use crate::support::chance::Chance;
 
@@ -66,6 +66,35 @@ pub struct Step {
     pub at: u64,
     /// By how much.
     pub by_ms: i64,
+}
+
+/// When worlds begin: shortly before clock changes, and on plain days.
+const BASES: [&str; 8] = [
+    "2026-03-08T05:00:00Z",
+    "2026-11-01T04:30:00Z",
+    "2026-03-28T23:30:00Z",
+    "2026-10-25T00:00:00Z",
+    "2026-04-04T13:30:00Z",
+    "2026-10-03T14:00:00Z",
+    "2026-06-17T12:00:00Z",
+    "2026-12-31T22:00:00Z",
+];
+
+/// Draws when a world begins.
+pub fn base(c: &mut Chance) -> Timestamp {
+    let base: Timestamp = c.pick(&BASES).parse().expect("an instant");
+    base + minutes(c.between(0, 90))
+}
+
+/// Draws a step of the clock: mostly small, up to three days forward and one hour back.
+pub fn step(c: &mut Chance) -> i64 {
+    let by = |c: &mut Chance, most: u64| i64::try_from(c.between(1, most)).expect("a step");
+    match c.between(0, 5) {
+        0 => by(c, 72 * HOUR_MS),
+        1 | 2 => by(c, 2 * MINUTE_MS),
+        3 => -by(c, 30 * SECOND_MS),
+        _ => -by(c, HOUR_MS),
+    }
 }
 
 pub struct Nature {
@@ -301,16 +330,5 @@ impl WakeSource for Clock {
                 } => {}
             }
         }
-    }
-}
-
-/// Draws a step of the clock: mostly small, up to three days forward and one hour back.
-pub fn step(c: &mut Chance) -> i64 {
-    let by = |c: &mut Chance, most: u64| i64::try_from(c.between(1, most)).expect("a step");
-    match c.between(0, 5) {
-        0 => by(c, 72 * HOUR_MS),
-        1 | 2 => by(c, 2 * MINUTE_MS),
-        3 => -by(c, 30 * SECOND_MS),
-        _ => -by(c, HOUR_MS),
     }
 }

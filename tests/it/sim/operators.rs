@@ -19,6 +19,7 @@ impl World {
         let Some(manual) = self.replicas[replica].agent.as_ref().map(|agent| agent.manual.clone()) else { return };
         let asker = Asker { by: "somebody".to_owned(), reason: Some("because".to_owned()) };
         let (now, of) = (self.nature.clock(replica), Some(replica));
+        self.met.extend(self.hands.full.first().map(|_| "operator beside an ingest"));
         let done = match happening {
             Happening::StartByHand { request, experiment, windows } => {
                 let name = scenario::experiment_name(experiment);

@@ -12,11 +12,11 @@ use firedrill::domain::{experiment::Rules, window::Window};
 use jiff::Timestamp;
 
 use super::{
-    edges,
+    edges, nature,
     places::{self, Amiss},
     planted::Bug,
     policies::{self, Served},
-    refused, restore,
+    queue, refused, restore,
     scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
     unread, written,
 };
@@ -86,7 +86,7 @@ impl Recipe {
     /// Draws everything, and leaves out what the recipe does.
     pub fn draw(&self) -> Drawn {
         let mut c = Chance::new(self.seed);
-        let base = scenario::base(&mut c);
+        let base = nature::base(&mut c);
         let mut rules = scenario::rules(&mut c, base);
         let written = written::rules(self.seed, base);
         let templates = scenario::templates(&mut c, base);
@@ -100,6 +100,7 @@ impl Recipe {
             rules = Rules { windows: written.windows.iter().cloned().chain(read).collect(), ..written };
         }
         happenings.extend(edges::happenings((self.seed, replicas), base, length, &mut rules, &templates, &happenings));
+        happenings.extend(queue::happenings(self.seed, &happenings));
         happenings.extend(unread::happenings(self.seed, length));
         happenings.extend(restore::happenings(self.seed, length));
         happenings.extend(refused::happenings(self.seed, length));

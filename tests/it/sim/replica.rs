@@ -57,6 +57,8 @@ pub struct Agent {
     couriers: FuturesUnordered<EngineFuture>,
     /// Polls until it is killed, if it is to be.
     pub polls_left: Option<u64>,
+    /// Polls of what is asked of it until it is killed, if it is to be.
+    pub asks_left: Option<u64>,
     /// How long it is away after it ended.
     pub down_ms: u64,
     /// Polls until it stands still, if it is to, and for how long.
@@ -192,7 +194,18 @@ impl Agent {
         let couriers = told.iter().flat_map(|told| couriers::of(nature, seat, &store, told)).collect();
         let manual = ManualIngest::new(store, replica.rules.subscribe(), poke);
         let engine = Box::pin(engine.run());
-        Self { engine, seat, events, manual, mode, couriers, polls_left: None, down_ms: 0, stands: None }
+        Self {
+            engine,
+            seat,
+            events,
+            manual,
+            mode,
+            couriers,
+            polls_left: None,
+            asks_left: None,
+            down_ms: 0,
+            stands: None,
+        }
     }
 
     /// Polls it; tells whether it goes on.
@@ -292,6 +305,14 @@ impl Replica {
         true
     }
 
+    /// Whether its process is to be killed before what was asked of it is polled again.
+    pub fn is_cut_short(&mut self) -> bool {
+        let Some(left) = self.agent.as_mut().and_then(|agent| agent.asks_left.as_mut()) else { return false };
+        let is_over = *left == 0;
+        *left = left.saturating_sub(1);
+        is_over
+    }
+
     /// Its process is gone.
     pub fn fall(&mut self, nature: &Nature, store: &MemoryStore) {
         let Some(agent) = self.agent.take() else { return };
@@ -327,12 +348,12 @@ impl World {
         self.nature.say(|| format!("-- replica {number} is up"));
     }
 
-    /// Polls all replicas and something that one of them does, or nobody; `None` when that one fell first, or any where it
-    /// is nobody.
+    /// Polls all replicas, what they have in hand, and something that one of them does, or nobody; `None` when that one fell
+    /// first, or, where it is nobody, any did or let go of something.
     pub async fn beside<T>(&mut self, of: Option<usize>, other: impl Future<Output = T>) -> Option<T> {
         let mut other = std::pin::pin!(other);
         let (nature, store, most_passes) = (self.nature.clone(), self.store.clone(), self.most_passes);
-        let replicas = &mut self.replicas;
+        let (replicas, hands) = (&mut self.replicas, &mut self.hands);
         let bells: Vec<Waker> = replicas.iter().map(|replica| replica.bell.clone().into()).collect();
         let mut is_first = true;
         std::future::poll_fn(|context| {
@@ -350,11 +371,19 @@ impl World {
                 }
             }
             is_first = false;
+            is_alone |= hands.poll(context, replicas, (&nature, &store)) && of.is_none();
+            is_alone |= of.is_some_and(|of| replicas[of].agent.is_none());
             if is_alone {
                 return Poll::Ready(None);
             }
             if of.is_some_and(|of| replicas[of].is_still()) {
                 return Poll::Pending;
+            }
+            if let Some(of) = of
+                && replicas[of].is_cut_short()
+            {
+                replicas[of].fall(&nature, &store);
+                return Poll::Ready(None);
             }
             other.as_mut().poll(context).map(Some)
         })
@@ -366,6 +395,7 @@ impl World {
         let nature = self.nature.clone();
         loop {
             let target = self.replicas.iter().filter_map(|replica| replica.restart_at).min().unwrap_or(at).min(at);
+            self.empty_hands();
             if self.beside(None, nature.sleep_until(target)).await.is_none() {
                 continue;
             }

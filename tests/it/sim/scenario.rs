@@ -30,21 +30,9 @@ pub const SECOND_MS: u64 = 1_000;
 pub const MINUTE_MS: u64 = 60 * SECOND_MS;
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 
-/// Zones, most of them with a clock change within hours of one of [`BASES`].
+/// Zones, most of them with a clock change within hours of one of the beginnings of worlds.
 pub const ZONES: [&str; 6] =
     ["UTC", "America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kolkata", "Pacific/Chatham"];
-
-/// When worlds begin: shortly before clock changes, and on plain days.
-const BASES: [&str; 8] = [
-    "2026-03-08T05:00:00Z",
-    "2026-11-01T04:30:00Z",
-    "2026-03-28T23:30:00Z",
-    "2026-10-25T00:00:00Z",
-    "2026-04-04T13:30:00Z",
-    "2026-10-03T14:00:00Z",
-    "2026-06-17T12:00:00Z",
-    "2026-12-31T22:00:00Z",
-];
 
 /// Sources of events; triggers ask for one of them.
 pub const SOURCES: [&str; 3] = ["app.one", "app.two", "app.three"];
@@ -74,6 +62,10 @@ pub enum Happening {
     Release(Release),
     /// A FIFO queue delivers what it holds, in order.
     DeliverNext,
+    /// What was delivered is visible again, if somebody has it in hand still.
+    VisibleAgain(u64),
+    /// Whoever got a message last stands still for so many milliseconds while he has it in hand.
+    StandInHand(u64),
     /// FIS tells of an experiment on the queue.
     FisTells,
     StartByHand {
@@ -109,6 +101,11 @@ pub enum Happening {
     /// A process is gone after being polled so often, and back after so long.
     Crash {
         whom: Whom,
+        polls: u64,
+        down_ms: u64,
+    },
+    /// Each process is gone after what is asked of it was polled so often, and back after so long.
+    CutShort {
         polls: u64,
         down_ms: u64,
     },
@@ -193,12 +190,6 @@ pub fn minutes(count: u64) -> SignedDuration {
 
 pub fn zone(c: &mut Chance) -> TimeZone {
     TimeZone::get(c.pick(&ZONES)).expect("a zone")
-}
-
-/// Draws when a world begins.
-pub fn base(c: &mut Chance) -> Timestamp {
-    let base: Timestamp = c.pick(&BASES).parse().expect("an instant");
-    base + minutes(c.between(0, 90))
 }
 
 /// A template and its tags.

@@ -7,18 +7,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use firedrill::{
-    domain::{experiment::Rules, ids::RunId, plan::Mode, run::WindowRule},
-    ingest::event::Message,
-};
+use firedrill::domain::{experiment::Rules, ids::RunId, plan::Mode, run::WindowRule};
 
 use super::{
     closing,
     couriers::{self, Told},
     fis::Fis,
     nature::{Cut, Nature, Timeline, Weather},
-    planted::Bug,
     policies,
+    queue::{Hands, Parcel},
     recipe::Recipe,
     releases::Release,
     replica::{Passes, Replica},
@@ -54,7 +51,7 @@ pub struct World {
     pub replicas: Vec<Replica>,
     /// How many processes there were.
     pub seats: u64,
-    pub(super) agenda: BTreeMap<(u64, u64), Happening>,
+    agenda: BTreeMap<(u64, u64), Happening>,
     next: u64,
     /// Every configuration and since when in true time.
     pub history: Vec<(u64, Arc<Rules>)>,
@@ -72,6 +69,10 @@ pub struct World {
     pub released: BTreeSet<u64>,
     /// What the FIFO queue holds.
     pub in_order: VecDeque<Release>,
+    /// What replicas have in hand of what queues delivered.
+    pub hands: Hands,
+    /// What happened besides, by name.
+    pub met: BTreeSet<&'static str>,
     /// Messages that were delivered, and that the queue was not told to delete when they were last.
     pub waiting: BTreeSet<String>,
     /// How long what one replica writes may take to be seen by another.
@@ -126,6 +127,8 @@ impl World {
             releases: BTreeMap::new(),
             released: BTreeSet::new(),
             in_order: VecDeque::new(),
+            hands: Hands::default(),
+            met: BTreeSet::new(),
             waiting: BTreeSet::new(),
             news_ms: 0,
             broken: Vec::new(),
@@ -187,7 +190,7 @@ impl World {
     async fn calm(&mut self) {
         self.nature.change_weather(|weather| *weather = Weather::default());
         self.nature.say(|| "-- calm".to_owned());
-        self.keep_deliveries();
+        self.agenda.retain(|_, happening| happening.is_delivery());
         // What is on its way arrives, and not later than it would have.
         let newest = self.history.len() - 1;
         (0..self.replicas.len()).for_each(|replica| self.rules_reach(replica, newest));
@@ -363,16 +366,16 @@ impl World {
     async fn happen(&mut self, happening: Happening) {
         let now = self.nature.elapsed();
         match happening {
-            Happening::Deliver { event, source } => self.deliver(event, source).await,
-            Happening::DeliverNoise { id } => self.deliver_noise(id).await,
-            Happening::Release(release) if release.is_in_order() => {
-                self.releases.insert(release.event, release);
-                self.in_order.push_back(release);
-                self.deliver_next().await;
+            Happening::Deliver { event, source } => self.hand(Parcel::Event { event, source }),
+            Happening::DeliverNoise { id } => self.hand(Parcel::Noise { id }),
+            Happening::Release(release) => self.release(release),
+            Happening::DeliverNext => self.deliver_next(),
+            Happening::VisibleAgain(number) => self.visible_again(number),
+            Happening::StandInHand(for_ms) => self.stand_in_hand(for_ms),
+            Happening::FisTells => {
+                let experiment = self.fis.with(|state| state.experiments.len());
+                self.hand(Parcel::Told { at: now, experiment });
             }
-            Happening::Release(release) => self.release(release).await,
-            Happening::DeliverNext => self.deliver_next().await,
-            Happening::FisTells => self.fis_tells(now).await,
             Happening::StartByHand { .. }
             | Happening::Backfill { .. }
             | Happening::Pause { .. }
@@ -397,6 +400,10 @@ impl World {
             }
             Happening::Step { by_ms } => self.nature.step(by_ms),
             Happening::Crash { .. } | Happening::Drain { .. } | Happening::Stand { .. } => self.befall(happening, now),
+            Happening::CutShort { polls, down_ms } => {
+                let agents = self.replicas.iter_mut().filter_map(|replica| replica.agent.as_mut());
+                agents.for_each(|agent| (agent.asks_left, agent.down_ms) = (Some(polls), down_ms));
+            }
             Happening::Cut { whom, store_ms, fis_ms } => {
                 let replica = self.number(whom);
                 let cut = self.nature.cut(replica);
@@ -478,17 +485,5 @@ impl World {
             }
             _ => {}
         }
-    }
-
-    /// Hands messages to a replica; tells whether they may be deleted.
-    pub async fn take_in(&mut self, messages: Vec<Message>) -> bool {
-        let replica = self.anybody();
-        let Some(events) = self.replicas[replica].agent.as_ref().map(|agent| agent.events.clone()) else {
-            return false;
-        };
-        let now = self.nature.clock(replica);
-        let taken = self.beside(Some(replica), async move { events.take(messages, now).await }).await;
-        self.nature.say(|| format!("-- queue: replica {replica}: {taken:?}"));
-        matches!(taken, Some(Ok(_))) || self.nature.bug() == Bug::DeleteBeforeCommit
     }
 }
