@@ -15,7 +15,7 @@ use firedrill::domain::{
     run::{Adopted, Observation, WindowRule},
     schedule::{Bounds, Schedule, Timing},
     template::TemplateFacts,
-    window::{NameGlob, Window, WindowKind},
+    window::{NameGlob, OnEntry, Scope, Span, Window, WindowKind},
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
@@ -47,6 +47,9 @@ const LOOKED_MS: u64 = 4_600;
 /// Longest time from the wish for such a start until it is found, in milliseconds.
 const UNSEEN_MS: u64 = TOKEN_LASTS_MS + 5 * MINUTE_MS;
 
+/// Starts that are asked for in a row, a third of a second apart.
+const IN_A_ROW: u64 = 9;
+
 /// Draws it for most worlds, with a chance of its own.
 pub fn happenings(
     (seed, replicas): (u64, u64),
@@ -68,9 +71,8 @@ pub fn happenings(
         intervals.map(|one| [one.start, one.end].map(ms)).collect()
     };
     match c.between(0, 8) {
-        0 | 1 => {
-            at_edges(&mut c, &edges(WindowKind::Allowed), &edges(WindowKind::Blackout), (&declared, facts), &mut all)
-        }
+        0 => in_a_row(&mut c, base, length_ms, (&declared, facts), rules, &mut all),
+        1 => at_edges(&mut c, &edges(WindowKind::Allowed), &edges(WindowKind::Blackout), (&declared, facts), &mut all),
         2 | 3 => into_blackouts(&mut c, &edges(WindowKind::Blackout), &mut all),
         4 => after_releases(&mut c, drawn, &mut all),
         5 => back_and_forth(&mut c, drawn, &mut all),
@@ -105,6 +107,36 @@ fn declared(template: &str, source: &str) -> Experiment {
         triggers: vec![trigger],
         ..Experiment::gone(experiment_name(EXPERIMENT))
     }
+}
+
+/// Starts are asked for in a row, so that some would go on until within a second after an allowed window of their own, or
+/// begin then.
+fn in_a_row(
+    c: &mut Chance,
+    base: Timestamp,
+    length_ms: u64,
+    (declared, facts): (&Experiment, &TemplateFacts),
+    rules: &mut Rules,
+    all: &mut Vec<(u64, Happening)>,
+) {
+    let end_ms = c.between(length_ms / 2, length_ms) / SECOND_MS * SECOND_MS;
+    let at = |ms: u64| plus(base, ms).strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let window = Window {
+        name: name("row"),
+        kind: WindowKind::Allowed,
+        scope: Scope { experiments: vec![NameGlob::new(declared.name.as_str())], ..Scope::default() },
+        on_entry: OnEntry::Finish,
+        lead: SignedDuration::ZERO,
+        zone: TimeZone::UTC,
+        spans: vec![Span::parse_dates(&format!("{} - {}", at(0), at(end_ms))).expect("a span")],
+        calendars: Vec::new(),
+    };
+    rules.windows = rules.windows.iter().cloned().chain([window]).collect();
+    let lasts = estimate::expected(declared, facts, None).as_millis();
+    let before = if c.one_in(3) { 0 } else { u64::try_from(lasts).expect("a length") };
+    // From the wish to the start it takes a second or two.
+    let Some(first) = end_ms.checked_sub(before + 2 * SECOND_MS) else { return };
+    all.extend((0..IN_A_ROW).map(|n| (first + n * SECOND_MS / 3, by_hand(FIRST_REQUEST + n))));
 }
 
 /// Something starts right after an edge, or so that it ends about there.
