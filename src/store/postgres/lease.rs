@@ -31,8 +31,8 @@ const RENEW_AFTER: Duration = Duration::from_secs(1);
 
 /// Takes the lease when it is ours, given back, or still as it was seen (`$3`, `$4`). The time in the row is only what tells
 /// one renewal from the next. A new number is never one that was given before: when a server is lost with what it had
-/// acknowledged, another begins from an older row, and whoever took the lost number must not find it again. Not by a program that knows too old a schema (`$5`): it would keep the lease from one that could
-/// work. Returns its number.
+/// acknowledged, another begins from an older row, and whoever took the lost number must not find it again. Not by a program
+/// that knows too old a schema (`$5`): it would keep the lease from one that could work. Returns its number.
 const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(),
          fence = CASE WHEN fence = $2 AND holder IS NOT NULL THEN fence
              ELSE GREATEST(fence + 1, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint) END

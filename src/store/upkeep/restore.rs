@@ -152,8 +152,8 @@ async fn stage(from: &Path, directory: &Path, now: Timestamp, told: Told<'_>) ->
     }
 }
 
-/// Notes in a copy that it is taken back at an instant; and of each run that was to be started that nobody knows what was asked since, so that it is looked for first, whatever
-/// a look of before has found.
+/// Notes in a copy that it is taken back at an instant; and of each run that was to be started that nobody knows what was
+/// asked since, so that it is looked for first, whatever a look of before has found.
 async fn note(connection: &mut SqliteConnection, at: Timestamp) -> Result<(), StoreError> {
     let noted = sqlx::query("UPDATE schema SET restored_at_us = ?1").bind(at.as_microsecond());
     noted.execute(&mut *connection).await.map_err(write_failed)?;
