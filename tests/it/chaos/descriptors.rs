@@ -29,8 +29,9 @@ fn open(agent: &Agent) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).map_or(0, Iterator::count)
 }
 
-/// What an agent opens at most, whatever is held: the port and the socket take so many connections and no more.
-const OWN: usize = 310;
+/// What an agent opens at most, whatever is held: the port and the socket take 128 connections each, 128 calls are under way at
+/// most, and the rest is the store, the queue, the bus and the log. Most of the time there are some 300.
+const OWN: usize = 420;
 
 /// Opens so many files for whom it becomes.
 const INHERITS: &str = "for ((n = 0; n < $0; n++)); do exec {file}</dev/null; done; exec \"$@\"";
@@ -65,7 +66,7 @@ fn starved(limit: usize, inherited: usize) {
     });
     println!("limit {limit}: at most {most} open");
     assert_eq!(is_short(&scene), runs_short, "at most {most} of {limit} were open: {}", scene.home.log());
-    assert!(most * 10 > limit * 9, "{most} of {limit} are far from it");
+    assert!(most * 100 > limit * 80, "{most} of {limit} are far from it");
     drop(held);
     let freed = Instant::now();
     within(RECOVERS, "an agent that answers", || (scene.home.run(&["status"]).code == 0).then_some(()));
