@@ -199,6 +199,17 @@ impl World {
         }
     }
 
+    /// A queue delivers something.
+    pub fn deliver(&mut self, delivery: Happening) {
+        match delivery {
+            Happening::Deliver { event, source } => self.hand(Parcel::Event { event, source }),
+            Happening::DeliverNoise { id } => self.hand(Parcel::Noise { id }),
+            Happening::Release(release) => self.release(release),
+            Happening::VisibleAgain(number) => self.visible_again(number),
+            _ => self.deliver_next(),
+        }
+    }
+
     /// Whoever got a message last stands still with it in hand.
     pub fn stand_in_hand(&mut self, for_ms: u64) {
         let Some(replica) = self.hands.full.last().map(|hand| hand.seat.replica) else { return };

@@ -315,6 +315,13 @@ impl World {
         self.reload(changed);
     }
 
+    /// Calendars are read once more.
+    fn read_calendar(&mut self) {
+        let (rules, at) = (self.newest().clone(), self.nature.now());
+        let read = self.nature.draw(|c| windows::read_again(c, &rules, at));
+        self.reload(read);
+    }
+
     /// Makes a configuration the newest: it reaches a lone replica at once, and several at different times.
     fn reload(&mut self, rules: Rules) {
         let entry = self.make_newest(rules);
@@ -364,13 +371,12 @@ impl World {
     }
 
     async fn happen(&mut self, happening: Happening) {
+        use Happening as H;
         let now = self.nature.elapsed();
         match happening {
-            Happening::Deliver { event, source } => self.hand(Parcel::Event { event, source }),
-            Happening::DeliverNoise { id } => self.hand(Parcel::Noise { id }),
-            Happening::Release(release) => self.release(release),
-            Happening::DeliverNext => self.deliver_next(),
-            Happening::VisibleAgain(number) => self.visible_again(number),
+            H::Deliver { .. } | H::DeliverNoise { .. } | H::Release(_) | H::DeliverNext | H::VisibleAgain(_) => {
+                self.deliver(happening);
+            }
             Happening::StandInHand(for_ms) => self.stand_in_hand(for_ms),
             Happening::FisTells => {
                 let experiment = self.fis.with(|state| state.experiments.len());
@@ -392,12 +398,7 @@ impl World {
             }
             Happening::Interrupt(what) => self.nature.interrupt(what),
             Happening::Reload => self.change_rules(),
-            Happening::ReadCalendar => {
-                let rules = self.newest().clone();
-                let at = self.nature.now();
-                let read = self.nature.draw(|c| windows::read_again(c, &rules, at));
-                self.reload(read);
-            }
+            Happening::ReadCalendar => self.read_calendar(),
             Happening::Step { by_ms } => self.nature.step(by_ms),
             Happening::Crash { .. } | Happening::Drain { .. } | Happening::Stand { .. } => self.befall(happening, now),
             Happening::CutShort { polls, down_ms } => {
