@@ -143,9 +143,12 @@ fn turn(case: &Case<'_>) -> Turn {
         Overlap::QueueAll => MAX_QUEUED,
     };
     let is_backfill = |run: &Run| matches!(run.trigger, Trigger::Backfill { .. });
-    // Rows are in the order in which they were opened: who stands before this one has been waiting longer. Slots of the
-    // past take no room from those of today.
-    let before = case.snapshot.runs.iter().take_while(|other| other.id != case.run.id);
+    // Who was due before this one, or stands before it, has been waiting longer. Slots of the past take no room from those of
+    // today.
+    let place = case.snapshot.runs.iter().position(|other| other.id == case.run.id);
+    let is_before = |n: usize, other: &Run| (other.not_before, Some(n)) < (case.run.not_before, place);
+    let others = case.snapshot.runs.iter().enumerate();
+    let before = others.filter(|(n, other)| is_before(*n, other)).map(|(_, other)| other);
     let waiting = before.filter(|other| {
         other.experiment == case.experiment.name
             && !other.may_be_running()

@@ -105,6 +105,16 @@ fn queue_of_one_takes_one_and_a_queue_of_all_is_bounded() {
     assert!(said[0].ends_with("skipped: 100 runs wait for their turn already"), "{said:?}");
 }
 
+/// A run by an event that settled meanwhile was opened first, and has not been waiting for longer.
+#[test]
+fn who_is_due_later_finds_the_place_taken_though_it_was_opened_first() {
+    let mut world = met(Overlap::QueueOne);
+    let going = world.runs[0].clone();
+    let earlier = waiting(world.runs.remove(1), "10:05:00", &going);
+    world.runs.extend([read(slot_run("10:05:01"), "10:05:01", 600), earlier]);
+    check(&world, "10:05:01", &["B skipped: a run waits for its turn already"]);
+}
+
 #[test]
 fn oldest_waiting_run_is_first_and_the_others_wait_for_it() {
     let mut world = met(Overlap::QueueAll);
