@@ -277,6 +277,7 @@ fn a_store_overwritten_under_the_agent_starts_nothing_twice_and_is_refused_at_th
     scene.cuts_off(&[&agent], |scene| overwrite(&scene.home));
     // It may go on with what it has in memory for a while.
     scene.home.wait_for_log("the store failed; nothing starts");
+    scene.send("event-after-the-damage", 2);
     nothing_starts(&scene, "a start that only a damaged file knows of");
     agent.kill_nine();
     scene.kills += 1;
