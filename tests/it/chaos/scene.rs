@@ -414,11 +414,14 @@ impl Scene {
     /// Waits until every event is known, every run over and the queue empty; slots must come no more.
     pub fn comes_to_rest(&mut self) {
         self.all_is_well();
-        within(SETTLES, "every run over and the queue empty", || {
-            let runs = self.home.runs();
-            let over = self.events_are_known(&runs) && runs.iter().all(Run::is_over);
-            (over && self.stage.depth(&self.queue) == 0).then_some(())
-        });
+        within(SETTLES, "every run over and the queue empty", || self.is_at_rest().then_some(()));
+    }
+
+    /// Tells whether every event is known, every run over and the queue empty.
+    pub fn is_at_rest(&self) -> bool {
+        let runs = self.home.runs();
+        let over = self.events_are_known(&runs) && runs.iter().all(Run::is_over);
+        over && self.stage.depth(&self.queue) == 0
     }
 }
 
