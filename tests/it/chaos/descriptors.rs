@@ -38,9 +38,9 @@ const INHERITS: &str = "for ((n = 0; n < $0; n++)); do exec {file}</dev/null; do
 
 /// Runs an agent that may open so many files, of which it is started with some, and opens connections to it until there are no
 /// more.
-fn starved(limit: usize, inherited: usize) {
+fn starved(store: StoreKind, limit: usize, inherited: usize) {
     // FIS runs five at a time: they are short, so that the events need not wait for each other for long.
-    let mut scene = Scene::new(StoreKind::asked(), 30_000.0, Schedules::On);
+    let mut scene = Scene::new(store, 30_000.0, Schedules::On);
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     scene.home.set("FIREDRILL__HTTP__LISTEN", &port.to_string());
     let nofile = format!("--nofile={limit}:{limit}");
@@ -87,10 +87,20 @@ fn hold_socket(scene: &Scene) -> Vec<UnixStream> {
 
 #[test]
 fn a_thousand_descriptors_are_enough_for_a_storm() {
-    starved(1_000, 1_000 - OWN);
+    starved(StoreKind::asked(), 1_000, 1_000 - OWN);
+}
+
+#[test]
+fn a_thousand_descriptors_are_enough_for_a_storm_over_postgres() {
+    starved(StoreKind::Postgres, 1_000, 1_000 - OWN);
 }
 
 #[test]
 fn a_process_without_descriptors_loses_nothing_and_recovers() {
-    starved(64, 0);
+    starved(StoreKind::asked(), 64, 0);
+}
+
+#[test]
+fn a_process_without_descriptors_loses_nothing_and_recovers_over_postgres() {
+    starved(StoreKind::Postgres, 64, 0);
 }

@@ -17,6 +17,11 @@ use crate::support::{PATIENCE, eventually, within};
 const ENDS: Duration = Duration::from_secs(15);
 const DRAIN: &str = "3s";
 
+/// Where a hole may be: what the experiment is called, and which key leads there.
+const COLLECTOR: (&str, &str) = ("OTLP hole", "FIREDRILL__TELEMETRY__OTLP_ENDPOINT");
+const QUEUE: (&str, &str) = ("SQS hole", "FIREDRILL__QUEUES__DEPLOYMENTS__ENDPOINT_URL");
+const FIS: &str = "FIREDRILL__EXPERIMENTS__BY-HAND__ENDPOINT_URL";
+
 /// How long a connection may take before the queue of a listener counts as full.
 const FULL_AFTER: Duration = Duration::from_millis(200);
 
@@ -59,8 +64,8 @@ impl Hole {
 }
 
 /// A scene whose agent finds a hole where a key says.
-fn scene(key: &str, hole: &Hole) -> Scene {
-    let mut scene = Scene::new(StoreKind::asked(), 1_500.0, Schedules::Off);
+fn scene(store: StoreKind, key: &str, hole: &Hole) -> Scene {
+    let mut scene = Scene::new(store, 1_500.0, Schedules::Off);
     scene.home.set("FIREDRILL__AGENT__DRAIN_TIMEOUT", DRAIN);
     scene.home.set(key, &hole.url);
     scene
@@ -75,9 +80,9 @@ fn each_hole(experiment: impl Fn(&str, Hole) + Sync) {
 }
 
 /// Starts runs by hand that end, though nobody answers there; then ends the agent, in time.
-fn goes_on_without(key: &str, experiment: &str) {
+fn goes_on_without(store: StoreKind, (experiment, key): (&str, &str)) {
     each_hole(|kind, hole| {
-        let mut scene = scene(key, &hole);
+        let mut scene = scene(store, key, &hole);
         let mut agent = scene.home.agent();
         for _ in 0..3 {
             assert!(scene.start(), "a start is acknowledged: {}", scene.home.log());
@@ -92,20 +97,10 @@ fn goes_on_without(key: &str, experiment: &str) {
     });
 }
 
-#[test]
-fn a_black_hole_for_a_collector_delays_neither_starts_nor_the_end() {
-    goes_on_without("FIREDRILL__TELEMETRY__OTLP_ENDPOINT", "OTLP hole");
-}
-
-#[test]
-fn a_black_hole_for_a_queue_delays_neither_starts_nor_the_end() {
-    goes_on_without("FIREDRILL__QUEUES__DEPLOYMENTS__ENDPOINT_URL", "SQS hole");
-}
-
-#[test]
-fn a_black_hole_for_fis_starts_nothing_and_is_left_in_time() {
+/// Asks for a run that cannot be started; the next agent finds FIS where it was before.
+fn starts_nothing_without_fis(store: StoreKind) {
     each_hole(|kind, hole| {
-        let mut scene = scene("FIREDRILL__EXPERIMENTS__BY-HAND__ENDPOINT_URL", &hole);
+        let mut scene = scene(store, FIS, &hole);
         let mut agent = scene.home.agent();
         assert!(scene.start(), "a start is acknowledged: {}", scene.home.log());
         eventually("a run that waits", || scene.home.runs().into_iter().find(|run| !run.is_over()));
@@ -113,7 +108,7 @@ fn a_black_hole_for_fis_starts_nothing_and_is_left_in_time() {
         assert_eq!(agent.ends(ENDS).code(), Some(0), "{}", scene.home.log());
         // The next agent finds FIS where it was before.
         let url = scene.stage.url();
-        scene.home.set("FIREDRILL__EXPERIMENTS__BY-HAND__ENDPOINT_URL", &url);
+        scene.home.set(FIS, &url);
         let started = Instant::now();
         let agent = scene.home.agent();
         scene.comes_to_rest();
@@ -121,6 +116,36 @@ fn a_black_hole_for_fis_starts_nothing_and_is_left_in_time() {
         assert_eq!((agent.terminate(), scene.stage.experiments().len()), (0, 1));
         scene.verdict(&format!("FIS hole, {kind}"));
     });
+}
+
+#[test]
+fn a_black_hole_for_a_collector_delays_neither_starts_nor_the_end() {
+    goes_on_without(StoreKind::asked(), COLLECTOR);
+}
+
+#[test]
+fn a_black_hole_for_a_collector_delays_neither_starts_nor_the_end_over_postgres() {
+    goes_on_without(StoreKind::Postgres, COLLECTOR);
+}
+
+#[test]
+fn a_black_hole_for_a_queue_delays_neither_starts_nor_the_end() {
+    goes_on_without(StoreKind::asked(), QUEUE);
+}
+
+#[test]
+fn a_black_hole_for_a_queue_delays_neither_starts_nor_the_end_over_postgres() {
+    goes_on_without(StoreKind::Postgres, QUEUE);
+}
+
+#[test]
+fn a_black_hole_for_fis_starts_nothing_and_is_left_in_time() {
+    starts_nothing_without_fis(StoreKind::asked());
+}
+
+#[test]
+fn a_black_hole_for_fis_starts_nothing_and_is_left_in_time_over_postgres() {
+    starts_nothing_without_fis(StoreKind::Postgres);
 }
 
 /// FIS falls silent in the middle: it does what it is told, and says nothing.
