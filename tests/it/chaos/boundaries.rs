@@ -108,7 +108,7 @@ impl Lane {
         let output = asked.wait_with_output().expect("what it said");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let run = said.split_whitespace().nth(1).filter(|_| output.status.success()).map(str::to_owned);
-        self.scene.promised.extend(run);
+        self.scene.done.promised.extend(run);
         Tried { calls, phase: phase(&self.scene, before) }
     }
 

@@ -239,7 +239,7 @@ fn gone(experiment: &str, remove: impl FnOnce(&Home)) {
     agent.kill_nine();
     scene.kills += 1;
     // A new store begins: it does not make up for slots that it never knew, and what was begun before goes on to its end.
-    scene.forgotten = Some(now());
+    scene.done.forgotten = Some(now());
     scene.ends();
     scene.verdict(experiment);
 }

@@ -78,13 +78,11 @@ pub fn every_end_is_told(scene: &Scene) {
 
 /// Kills that hit nothing would show nothing. Returns how many starts were in doubt, each for a reason.
 pub fn something_was_tried(scene: &Scene) -> usize {
-    let runs = scene.home.runs();
-    let started = |kind| runs.iter().filter(|run| run.fis.is_some() && run.trigger.kind() == kind).count();
-    assert!(started("slot") > 0 && started("event") > 0, "nothing was tried: {runs:#?}");
-    let journals = scene.home.journals(runs.iter());
-    let (doubts, unexplained) = scene.doubts(journals.iter());
-    println!("{} runs, {doubts} starts in doubt, {unexplained} without a kill", runs.len());
-    assert!(unexplained <= scene.lost_answers, "{unexplained} doubts of {} answers lost", scene.lost_answers);
+    let record = scene.record();
+    let (doubts, unexplained) = record.doubts();
+    println!("{} runs, {doubts} starts in doubt, {unexplained} without a kill", record.runs.len());
+    let weak = record.weaknesses();
+    assert!(weak.is_empty(), "{weak:?}: {:#?}", record.runs);
     doubts
 }
 

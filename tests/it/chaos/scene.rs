@@ -17,6 +17,7 @@ use firedrill::{
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
+use super::record::Done;
 use crate::{
     process::deployment,
     support::{
@@ -114,7 +115,7 @@ pub enum Schedules {
 
 /// An agent's world, and what was done to it.
 pub struct Scene {
-    pub store: StoreKind,
+    pub done: Done,
     pub stage: Stage,
     /// Where the rows are, if not in a file.
     pub server: Option<Postgres>,
@@ -129,25 +130,6 @@ pub struct Scene {
     template: String,
     long_template: String,
     schedules: Schedules,
-    /// As it was at the beginning.
-    scheduled: Schedules,
-    pub begun: Timestamp,
-    /// When nothing may start in `in-the-gaps`: `[from, until)`.
-    pub closed: Vec<(Timestamp, Timestamp)>,
-    /// When nothing may go on in `one-by-one`, declared when they began: `[from, until)`.
-    pub blackouts: Vec<(Timestamp, Timestamp)>,
-    /// Since when experiments stay in some state whatever they are told, or no more.
-    pub stuck: Vec<(Timestamp, bool)>,
-    /// How often an answer to StartExperiment was to be lost.
-    pub lost_answers: usize,
-    /// When the store was lost with all that it knew.
-    pub forgotten: Option<Timestamp>,
-    /// Ids of the events that were sent.
-    pub sent: Vec<String>,
-    /// Runs that the agent acknowledged to whoever asked for them.
-    pub promised: Vec<String>,
-    /// Since when the agent's clock is so far ahead of the true time.
-    clock: Vec<(Timestamp, SignedDuration)>,
     /// How often the agent was killed, stopped or robbed.
     pub kills: u64,
     pub takeovers: u64,
@@ -195,7 +177,7 @@ impl Scene {
             }
         };
         let mut scene = Self {
-            store,
+            done: Done::new(store, schedules, begun, closed),
             server,
             standby,
             home,
@@ -206,16 +188,6 @@ impl Scene {
             template,
             long_template,
             schedules,
-            scheduled: schedules,
-            begun,
-            closed,
-            blackouts: Vec::new(),
-            stuck: Vec::new(),
-            lost_answers: 0,
-            forgotten: None,
-            clock: vec![(Timestamp::MIN, SignedDuration::ZERO)],
-            sent: Vec::new(),
-            promised: Vec::new(),
             kills: 0,
             takeovers: 0,
             longest_recovery: Duration::ZERO,
@@ -258,12 +230,12 @@ impl Scene {
             "[telemetry]\nlog_filter = \"warn\"\n[event_bus]\nname = \"default\"\n[queues.deployments]\nurl = \"{}\"\n\
              [windows.closed]\ndates = [{}]\non_entry = \"finish\"\nexperiments = [\"in-the-gaps\"]\n",
             self.queue,
-            dates(&self.closed)
+            dates(&self.done.closed)
         );
-        if !self.blackouts.is_empty() {
+        if !self.done.blackouts.is_empty() {
             tables += &format!(
                 "[windows.blackout]\ndates = [{}]\nstop_lead = \"0s\"\nexperiments = [\"{ONE_BY_ONE}\"]\n",
-                dates(&self.blackouts)
+                dates(&self.done.blackouts)
             );
         }
         let experiment = |name: &str, rest: &str| {
@@ -286,7 +258,7 @@ impl Scene {
     pub fn close(&mut self, agents: &[&Agent]) {
         let from = now();
         let whole = |at: SignedDuration| from.round(jiff::Unit::Second).expect("an instant") + at;
-        self.blackouts.push((whole(SignedDuration::ZERO), whole(BLACKOUT)));
+        self.done.blackouts.push((whole(SignedDuration::ZERO), whole(BLACKOUT)));
         self.configure(self.schedules);
         agents.iter().for_each(|agent| agent.signal("HUP"));
     }
@@ -313,7 +285,7 @@ impl Scene {
         for _ in 0..chance.between(0, 2) {
             let (operation, fault) = chance.pick(&FAULTS);
             self.stage.fault(operation, fault, 1);
-            self.lost_answers += usize::from(operation == "StartExperiment");
+            self.done.lost_answers += usize::from(operation == "StartExperiment");
         }
         let states = chance.pick(&[&[][..], &[], &[], &["initiating"], &["stopping"], &["initiating", "stopping"]]);
         self.sticks(states);
@@ -322,7 +294,7 @@ impl Scene {
     /// Lets no experiment leave these states from now on; with none of them, all go on.
     pub fn sticks(&mut self, states: &[&str]) {
         self.stage.stuck(states);
-        self.stuck.push((now(), !states.is_empty()));
+        self.done.stuck.push((now(), !states.is_empty()));
     }
 
     /// Lets FIS and SQS answer, and do as they are told.
@@ -334,7 +306,7 @@ impl Scene {
     /// Puts an event into the queue, so often.
     pub fn send(&mut self, id: &str, copies: u64) {
         (0..copies).for_each(|_| self.stage.send(&self.queue, &deployment(id)));
-        self.sent.push(id.to_owned());
+        self.done.sent.push(id.to_owned());
     }
 
     /// Asks for a start by hand; tells whether the agent acknowledged it.
@@ -342,7 +314,7 @@ impl Scene {
         let said = self.home.run(&["start", "by-hand"]);
         let run = said.stdout.split_whitespace().nth(1).filter(|_| said.code == 0).map(str::to_owned);
         let acknowledged = run.is_some();
-        self.promised.extend(run);
+        self.done.promised.extend(run);
         acknowledged
     }
 
@@ -385,30 +357,18 @@ impl Scene {
 
     /// Notes that all that the store knew is lost: the events that came before, too.
     pub fn forgets(&mut self) {
-        self.forgotten = Some(now());
-        self.sent.clear();
-    }
-
-    /// Tells whether there ever were schedules.
-    pub fn has_slots(&self) -> bool {
-        self.scheduled == Schedules::On
+        self.done.forgotten = Some(now());
+        self.done.sent.clear();
     }
 
     /// Notes that the agent's clock shows another time from now on, so far ahead of the true one.
     pub fn clock_was_set(&mut self, ahead: SignedDuration) {
-        self.clock.push((now(), ahead));
-    }
-
-    /// What the agent's clock may have shown when it decided on a call that arrived at an instant.
-    pub fn shown(&self, at: Timestamp) -> Vec<Timestamp> {
-        let ends = self.clock.iter().skip(1).map(|(from, _)| *from + UNDER_WAY).chain([Timestamp::MAX]);
-        let held = self.clock.iter().zip(ends).filter(|((from, _), end)| *from <= at && at < *end);
-        held.map(|((_, ahead), _)| at + *ahead).collect()
+        self.done.clock.push((now(), ahead));
     }
 
     fn events_are_known(&self, runs: &[Run]) -> bool {
         let known: BTreeSet<_> = runs.iter().filter_map(event).collect();
-        self.sent.iter().all(|id| known.contains(id.as_str()))
+        self.done.sent.iter().all(|id| known.contains(id.as_str()))
     }
 
     /// Waits until every event is known, every run over and the queue empty; slots must come no more.

@@ -53,7 +53,7 @@ impl Drill {
     }
 
     fn asks(&mut self) {
-        let id = format!("event-{}", self.scene.sent.len());
+        let id = format!("event-{}", self.scene.done.sent.len());
         self.scene.send(&id, 2);
     }
 

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::{
-    cli::context::now,
-    domain::run::{Adopted, JournalEntry, Observation},
+    domain::run::{Adopted, Observation},
     simulator::ExperimentRecord,
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::scene::{ONE_BY_ONE, Scene, StoreKind, UNDER_WAY, named};
+use super::{
+    record::Record,
+    scene::{ONE_BY_ONE, StoreKind, UNDER_WAY, named},
+};
 use crate::support::agent::Presence;
 
 /// How long an experiment may go on in a closed window while an agent is there that knows of it. The agent reads its
@@ -32,16 +34,15 @@ pub struct Calm {
     pub until: Timestamp,
 }
 
-impl Scene {
+impl Record {
     /// The times in which agents are at work.
     pub fn calms(&self) -> Vec<Calm> {
-        let begins = if self.store == StoreKind::Sqlite { BEGINS } else { TAKES_OVER };
-        let presences = self.homes().flat_map(|home| home.presences());
+        let begins = if self.done.store == StoreKind::Sqlite { BEGINS } else { TAKES_OVER };
         // The simulator's moods are noted as those of a process that there is not.
-        let moods = self.stuck.iter().map(|&(at, is_stuck)| Presence { at, pid: 0, is_there: is_stuck });
-        let mut changes: Vec<Presence> = presences.chain(moods).collect();
+        let moods = self.done.stuck.iter().map(|&(at, is_stuck)| Presence { at, pid: 0, is_there: is_stuck });
+        let mut changes: Vec<Presence> = self.presences.iter().copied().chain(moods).collect();
         changes.sort_by_key(|change| change.at);
-        let ends: Vec<Timestamp> = changes.iter().skip(1).map(|change| change.at).chain([now()]).collect();
+        let ends: Vec<Timestamp> = changes.iter().skip(1).map(|change| change.at).chain([self.read_at]).collect();
         let (mut there, mut calms) = (BTreeSet::new(), Vec::new());
         let mut since = Timestamp::MIN;
         for (change, until) in changes.iter().zip(ends) {
@@ -60,13 +61,13 @@ impl Scene {
 
     /// Finds experiments of `one-by-one` that were begun, or went on, in a window that was closed for them; some became known to
     /// the agent, by its own word, only later than they began.
-    pub fn beyond(&self, experiments: &[ExperimentRecord], known: &BTreeMap<String, Timestamp>) -> Vec<String> {
+    pub fn beyond(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let calms = self.calms();
-        for of in experiments.iter().filter(|of| named(of) == ONE_BY_ONE) {
+        let (calms, known) = (self.calms(), self.known());
+        for of in self.experiments.iter().filter(|of| named(of) == ONE_BY_ONE) {
             let end = of.ended_at.unwrap_or(Timestamp::MAX);
-            let is_known = known.get(&of.id).copied().unwrap_or(of.created_at);
-            for (opens, closes) in &self.blackouts {
+            let is_known = known.get(of.id.as_str()).copied().unwrap_or(of.created_at);
+            for (opens, closes) in &self.done.blackouts {
                 if *opens + GRACE <= of.created_at && of.created_at < *closes {
                     found.push(format!("{of:?} was begun in {opens} - {closes}"));
                 }
@@ -80,9 +81,9 @@ impl Scene {
     }
 
     /// Finds experiments of `one-by-one` that went on beside each other. Of one that a lost store began nobody knows.
-    pub fn side_by_side(&self, experiments: &[ExperimentRecord]) -> Vec<String> {
-        let is_forgotten = |of: &&ExperimentRecord| self.forgotten.is_some_and(|at| of.created_at < at);
-        let own: Vec<_> = experiments.iter().filter(|of| named(of) == ONE_BY_ONE).collect();
+    pub fn side_by_side(&self) -> Vec<String> {
+        let is_forgotten = |of: &&ExperimentRecord| self.done.forgotten.is_some_and(|at| of.created_at < at);
+        let own: Vec<_> = self.experiments.iter().filter(|of| named(of) == ONE_BY_ONE).collect();
         let (forgotten, known): (Vec<&ExperimentRecord>, Vec<_>) = own.into_iter().partition(is_forgotten);
         let mut found = Vec::new();
         for mut of in [forgotten, known] {
@@ -95,15 +96,15 @@ impl Scene {
 
     /// From when on all slots must be known: an agent has been at work since the beginning, or since its store was lost.
     pub fn is_watched_from(&self) -> Option<Timestamp> {
-        let lost = self.forgotten.unwrap_or(Timestamp::MIN);
+        let lost = self.done.forgotten.unwrap_or(Timestamp::MIN);
         self.calms().iter().find(|calm| calm.from >= lost).map(|calm| calm.from)
     }
 
     /// Counts runs whose start was in doubt, and of them those for which no process that was gone at that time can be blamed.
-    pub fn doubts<'a>(&self, journals: impl Iterator<Item = &'a Vec<JournalEntry>>) -> (usize, usize) {
-        let gone: Vec<Timestamp> = self.homes().flat_map(|home| home.presences()).map(|presence| presence.at).collect();
+    pub fn doubts(&self) -> (usize, usize) {
+        let gone: Vec<Timestamp> = self.presences.iter().map(|presence| presence.at).collect();
         let (mut all, mut unexplained) = (0, 0);
-        for journal in journals {
+        for journal in self.journals.values() {
             let Some(doubt) = journal.iter().find(|entry| is_doubt(&entry.observation)) else { continue };
             let asked = journal.iter().find(|entry| matches!(entry.observation, Observation::StartAsked { .. }));
             let asked = asked.map_or(Timestamp::MIN, |entry| entry.at);
@@ -112,19 +113,19 @@ impl Scene {
         }
         (all, unexplained)
     }
+
+    /// When the agent wrote down that an experiment goes on.
+    fn known(&self) -> BTreeMap<&str, Timestamp> {
+        let entries = self.journals.values().flatten();
+        let started = entries.filter_map(|entry| match &entry.observation {
+            Observation::Started { fis, .. } => Some((fis.id.as_str(), entry.at)),
+            _ => None,
+        });
+        started.collect()
+    }
 }
 
 /// Tells whether an observation is only made after a start whose answer was not recorded.
 fn is_doubt(observation: &Observation) -> bool {
     matches!(observation, Observation::NotFound | Observation::Started { adopted: Adopted::ByTag, .. })
-}
-
-/// When the agent wrote down that an experiment goes on.
-pub fn known(journals: &[Vec<JournalEntry>]) -> BTreeMap<String, Timestamp> {
-    let entries = journals.iter().flatten();
-    let started = entries.filter_map(|entry| match &entry.observation {
-        Observation::Started { fis, .. } => Some((fis.id.clone(), entry.at)),
-        _ => None,
-    });
-    started.collect()
 }

@@ -7,21 +7,21 @@ use std::{collections::BTreeMap, fmt::Write as _, fs::File, io::Write as _};
 use firedrill::{
     domain::{
         ids::RUN_TAG,
-        run::{JournalEntry, Run, RunState},
+        run::{Run, RunState},
     },
     simulator::ExperimentRecord,
 };
 use jiff::Timestamp;
 
 use super::{
-    scene::{SCHEDULED, Scene, StoreKind, UNDER_WAY, event, named, slots},
-    times,
+    record::Record,
+    scene::{SCHEDULED, Scene, Schedules, StoreKind, UNDER_WAY, event, named, slots},
 };
-use crate::{process::retold, support::disk};
+use crate::process::retold;
 
 /// What is wrong, each with its evidence.
 #[derive(Debug, Default)]
-struct Findings {
+pub struct Findings {
     /// More than one experiment of a run, a slot or an event.
     doubles: Vec<String>,
     /// An event or slot without a decision, a start that was promised and forgotten.
@@ -37,7 +37,7 @@ struct Findings {
 }
 
 impl Findings {
-    fn lists(&self) -> [(&'static str, &[String]); 6] {
+    pub fn lists(&self) -> [(&'static str, &[String]); 6] {
         [
             ("doubles", &self.doubles),
             ("lost", &self.lost),
@@ -49,46 +49,15 @@ impl Findings {
     }
 }
 
-/// What each experiment of the simulator is about, by its tag.
-fn starts(experiments: &[ExperimentRecord]) -> BTreeMap<&str, Vec<&ExperimentRecord>> {
-    let mut starts: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-    for experiment in experiments {
-        starts.entry(experiment.tags.get(RUN_TAG).map_or("", String::as_str)).or_default().push(experiment);
-    }
-    starts
-}
-
-/// Finds runs that FIS was made to start more than once, without a look at the store.
-fn doubles(experiments: &[ExperimentRecord]) -> Vec<String> {
-    let starts = starts(experiments);
-    starts.iter().filter(|(_, of)| of.len() > 1).map(|(run, of)| format!("run {run} has {of:#?}")).collect()
-}
-
-/// Finds starts inside of windows, `[from, until)` each.
-fn forbidden(scene: &Scene, experiments: &[ExperimentRecord]) -> Vec<String> {
-    let mut found = Vec::new();
-    for experiment in experiments.iter().filter(|of| named(of) == "in-the-gaps") {
-        let is_closed = |at: Timestamp| scene.closed.iter().any(|(from, until)| *from + UNDER_WAY <= at && at < *until);
-        let shown = scene.shown(experiment.created_at);
-        if shown.iter().all(|at| is_closed(*at)) {
-            found.push(format!("{experiment:?} at {shown:?}"));
-        }
-    }
-    found
-}
-
-impl Scene {
+impl Record {
     /// Holds the agent's rows against the simulator's record; nothing runs any more.
-    fn findings(&self) -> Findings {
-        let experiments = self.stage.experiments();
-        let runs: BTreeMap<String, Run> = self.home.runs().into_iter().map(|run| (run.id.to_string(), run)).collect();
-        let journals = self.home.journals(runs.values());
-        let mut found = self.findings_of_fis(&experiments, &times::known(&journals));
+    pub fn findings(&self) -> Findings {
+        let mut found = self.findings_of_fis();
         let mut by_trigger: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (id, of) in starts(&experiments) {
-            let Some(run) = runs.get(id) else {
+        for (id, of) in self.starts() {
+            let Some(run) = self.runs.get(id) else {
                 // What a lost store began is promised to nobody: it goes on to its own end.
-                if self.forgotten.is_some_and(|at| of[0].created_at < at) {
+                if self.done.forgotten.is_some_and(|at| of[0].created_at < at) {
                     continue;
                 }
                 found.orphans.push(format!("{of:?} belongs to no run"));
@@ -105,97 +74,122 @@ impl Scene {
         }
         let twice = by_trigger.iter().filter(|(_, of)| of.len() > 1);
         // What is looked after is never told as a stray, whatever it was when its agent began; what a lost store began is one.
-        let log = self.home.log();
-        let strays = log.lines().filter(|line| line.contains("that no run here watches or stops"));
-        found.orphans.extend(strays.filter(|_| self.forgotten.is_none()).map(str::to_owned));
+        let strays = self.log.lines().filter(|line| line.contains("that no run here watches or stops"));
+        found.orphans.extend(strays.filter(|_| self.done.forgotten.is_none()).map(str::to_owned));
         found.doubles.extend(twice.map(|(trigger, of)| format!("{trigger:?} has {of:#?}")));
-        found.lost = self.lost(&runs);
-        found.unexplained = self.unexplained(&runs, &journals, &starts(&experiments));
+        found.lost = self.lost();
+        found.unexplained = self.unexplained();
         found
     }
 
-    /// What the simulator's record alone tells; of some experiments it is known when the agent learnt of them.
-    fn findings_of_fis(&self, experiments: &[ExperimentRecord], known: &BTreeMap<String, Timestamp>) -> Findings {
-        let mut forbidden = forbidden(self, experiments);
-        forbidden.extend(self.beyond(experiments, known));
-        let beside = self.side_by_side(experiments);
-        Findings { doubles: doubles(experiments), forbidden, beside, ..Findings::default() }
+    /// What the simulator's record alone tells; of some experiments the journals tell when the agent learnt of them.
+    fn findings_of_fis(&self) -> Findings {
+        let mut forbidden = self.forbidden();
+        forbidden.extend(self.beyond());
+        Findings { doubles: self.doubles(), forbidden, beside: self.side_by_side(), ..Findings::default() }
     }
 
-    fn lost(&self, runs: &BTreeMap<String, Run>) -> Vec<String> {
-        let mut lost = Vec::new();
-        let arrived = self.home.read(async |store| {
-            let mut arrived = Vec::new();
-            for id in &self.sent {
-                arrived.push(store.events(id).await.expect("events"));
+    /// What each experiment of the simulator is about, by its tag.
+    fn starts(&self) -> BTreeMap<&str, Vec<&ExperimentRecord>> {
+        let mut starts: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for experiment in &self.experiments {
+            starts.entry(experiment.tags.get(RUN_TAG).map_or("", String::as_str)).or_default().push(experiment);
+        }
+        starts
+    }
+
+    /// Finds runs that FIS was made to start more than once, without a look at the store.
+    fn doubles(&self) -> Vec<String> {
+        let starts = self.starts();
+        starts.iter().filter(|(_, of)| of.len() > 1).map(|(run, of)| format!("run {run} has {of:#?}")).collect()
+    }
+
+    /// Finds starts inside of windows, `[from, until)` each.
+    fn forbidden(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for experiment in self.experiments.iter().filter(|of| named(of) == "in-the-gaps") {
+            let is_closed =
+                |at: Timestamp| self.done.closed.iter().any(|(from, until)| *from + UNDER_WAY <= at && at < *until);
+            let shown = self.done.shown(experiment.created_at);
+            if shown.iter().all(|at| is_closed(*at)) {
+                found.push(format!("{experiment:?} at {shown:?}"));
             }
-            arrived
-        });
-        for (id, events) in self.sent.iter().zip(arrived.expect("a store")) {
-            let opened: Vec<_> = events.iter().map(|event| event.runs.len()).collect();
+        }
+        found
+    }
+
+    fn lost(&self) -> Vec<String> {
+        let (done, runs) = (&self.done, &self.runs);
+        let mut lost = Vec::new();
+        for (id, opened) in done.sent.iter().zip(&self.arrived) {
             let decided = runs.values().filter(|run| event(run) == Some(id)).count();
             if (opened.as_slice(), decided) != (&[1], 1) {
                 lost.push(format!("event {id}: rows that opened {opened:?} runs, {decided} runs"));
             }
         }
-        lost.extend(self.promised.iter().filter(|id| !runs.contains_key(*id)).map(|id| format!("run {id}")));
+        lost.extend(done.promised.iter().filter(|id| !runs.contains_key(*id)).map(|id| format!("run {id}")));
         for (name, seconds) in SCHEDULED {
             let mut spans: Vec<(Timestamp, Timestamp)> =
                 runs.values().filter(|run| run.experiment.as_str() == name).map(slots).collect();
             spans.sort();
             let gaps = spans.windows(2).filter(|pair| pair[1].0.duration_since(pair[0].1).as_secs() != seconds);
             lost.extend(gaps.map(|pair| format!("{name}: nothing between {pair:?}")));
-            let early = spans.first().filter(|(first, _)| *first <= self.begun);
+            let early = spans.first().filter(|(first, _)| *first <= done.begun);
             lost.extend(early.map(|span| format!("{name}: {span:?} is before the beginning")));
-            let Some(from) = self.is_watched_from().filter(|_| self.has_slots()) else { continue };
+            let Some(from) = self.is_watched_from().filter(|_| done.scheduled == Schedules::On) else { continue };
             let late = spans.first().is_none_or(|(first, _)| first.duration_since(from).as_secs() > seconds);
             lost.extend(late.then(|| format!("{name}: watched from {from}, but known from {:?}", spans.first())));
         }
         lost
     }
 
-    fn unexplained(
-        &self,
-        runs: &BTreeMap<String, Run>,
-        journals: &[Vec<JournalEntry>],
-        starts: &BTreeMap<&str, Vec<&ExperimentRecord>>,
-    ) -> Vec<String> {
-        let mut found = Vec::new();
-        for ((id, run), journal) in runs.iter().zip(journals) {
+    fn unexplained(&self) -> Vec<String> {
+        let (mut found, starts) = (self.damage.clone(), self.starts());
+        for (id, run) in &self.runs {
             if run.fis.is_some() && !starts.contains_key(id.as_str()) {
                 found.push(format!("{run:?} owns an experiment that there is not"));
             }
-            let told = retold(run, journal);
+            let told = retold(run, &self.journals[id]);
             if (ending(&told), &told.fis) != (ending(run), &run.fis) {
                 found.push(format!("the journal of {id} tells another story: {told:?}, not {run:?}"));
             }
         }
-        if self.store == StoreKind::Sqlite {
-            let integrity = disk::integrity(&self.home);
-            found.extend((integrity != "ok").then_some(integrity));
-        }
-        let checked = self.home.run(&["store", "check"]);
-        found.extend((checked.code != 0).then(|| format!("{checked:?}")));
         found
     }
 
+    /// Tells why kills showed nothing: no start was among what they might have hit, or starts were in doubt for which neither a
+    /// kill nor a lost answer can be blamed.
+    pub fn weaknesses(&self) -> Vec<String> {
+        let started = |kind: &str| self.runs.values().any(|run| run.fis.is_some() && run.trigger.kind() == kind);
+        let untried = ["slot", "event"].into_iter().filter(|kind| !started(kind));
+        let mut found: Vec<_> = untried.map(|kind| format!("no {kind} was started")).collect();
+        let ((_, unexplained), lost_answers) = (self.doubts(), self.done.lost_answers);
+        let doubtful = unexplained > lost_answers;
+        found.extend(doubtful.then(|| format!("{unexplained} doubts of {lost_answers} answers lost")));
+        found
+    }
+}
+
+impl Scene {
     /// Tells what the experiment came to, in one line for people and one for `tests/chaos`; panics when anything is wrong.
     #[track_caller]
     pub fn verdict(&self, experiment: &str) {
-        self.conclude(experiment, self.home.runs().len(), &self.findings());
+        let record = self.record();
+        self.conclude(experiment, &record, &record.findings());
     }
 
     /// As [`Scene::verdict`], where no store can be read, so that only FIS can tell.
     #[track_caller]
     pub fn verdict_of_fis(&self, experiment: &str) {
-        self.conclude(experiment, 0, &self.findings_of_fis(&self.stage.experiments(), &BTreeMap::new()));
+        let record = self.record_of_fis();
+        self.conclude(experiment, &record, &record.findings_of_fis());
     }
 
     #[track_caller]
-    fn conclude(&self, experiment: &str, runs: usize, findings: &Findings) {
-        let starts = self.stage.experiments().len();
+    fn conclude(&self, experiment: &str, record: &Record, findings: &Findings) {
+        let (starts, runs) = (record.experiments.len(), record.runs.len());
         let (recovery, gap) = (self.longest_recovery.as_millis(), self.longest_gap.as_millis());
-        let place = if self.store == StoreKind::Sqlite { "" } else { " on PostgreSQL" };
+        let place = if self.done.store == StoreKind::Sqlite { "" } else { " on PostgreSQL" };
         let mut row = format!("{experiment}{place}\t{}\t{starts}\t{runs}", self.kills);
         for (_, list) in findings.lists() {
             let _written = write!(row, "\t{}", list.len());

@@ -48,13 +48,18 @@ pub fn event(parent: Option<TraceParent>) -> Trigger {
 
 impl Story {
     pub fn open(trigger: Trigger, opened_at: Timestamp) -> Self {
+        Self::of("checkout-latency", trigger, opened_at)
+    }
+
+    /// As [`Story::open`], of another experiment.
+    pub fn of(experiment: &str, trigger: Trigger, opened_at: Timestamp) -> Self {
         let times = RunTimes {
             opened_at,
             not_before: opened_at,
             start_by: opened_at + SignedDuration::from_mins(10),
             hold_until: None,
         };
-        let run = Run::open(name("checkout-latency"), trigger, RunState::Requested, times);
+        let run = Run::open(name(experiment), trigger, RunState::Requested, times);
         let opened = JournalEntry {
             seq: 1,
             at: opened_at,
