@@ -331,7 +331,7 @@ fn spawn_levers(
     wishes
 }
 
-/// Starts those who look into places by themselves, and only tell.
+/// Starts those who look into places, and listen for the lease, by themselves, and only tell.
 fn spawn_lookouts(tasks: &mut JoinSet<&'static str>, shared: &Shared) {
     let (places, rules, status) = (shared.places.clone(), shared.rules.clone(), shared.status.clone());
     let identities = Identities { places: places.clone(), rules: rules.clone(), status: status.clone() };
@@ -343,6 +343,11 @@ fn spawn_lookouts(tasks: &mut JoinSet<&'static str>, shared: &Shared) {
     tasks.spawn(async move {
         strays.run().await;
         "strays"
+    });
+    let store = shared.store.clone();
+    tasks.spawn(async move {
+        store.listen().await;
+        "lease"
     });
 }
 

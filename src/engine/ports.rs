@@ -36,6 +36,9 @@ pub trait Store: Send + Sync + 'static {
     /// Gives the lease back, if it is held, so that another takes it at once.
     fn release(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Waits until another replica gives the lease back. It may be missed: whoever stands by also looks now and then.
+    fn freed(&self) -> impl Future<Output = ()> + Send;
+
     /// Loads all rows that decisions rest on, as one consistent picture.
     fn load(&self) -> impl Future<Output = Result<Rows, StoreError>> + Send;
 

@@ -120,6 +120,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 Ok(()) = self.rules.changed() => {}
                 () = self.poke.notified() => gather().await,
                 () = self.time.wait(wake) => {}
+                () = self.store.freed() => rests = Rests::No,
                 // Where a lease has an end there are other replicas, which write rows too.
                 () = term.fades(), if rests.left(now).is_none() => {}
             }

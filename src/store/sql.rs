@@ -50,6 +50,13 @@ impl Store for SqlStore {
         }
     }
 
+    async fn freed(&self) {
+        match &self.database {
+            Database::Sqlite(_) => std::future::pending().await,
+            Database::Postgres(postgres) => postgres.freed().await,
+        }
+    }
+
     async fn load(&self) -> Result<Rows, StoreError> {
         let found: Vec<Columns> = self.database.read(Statement::Rows, &[(); 0]).await?;
         let take = |known: &Mutex<Parsed>| std::mem::take(&mut *known.lock().unwrap_or_else(PoisonError::into_inner));
@@ -181,6 +188,14 @@ impl Store for SqlStore {
 }
 
 impl SqlStore {
+    /// Hears when the lease is given back, for [`Store::freed`]. Never ends.
+    pub async fn listen(&self) {
+        match &self.database {
+            Database::Sqlite(_) => std::future::pending().await,
+            Database::Postgres(postgres) => postgres.listen().await,
+        }
+    }
+
     /// Tells whether this replica is the active one, as far as it knows without asking.
     pub fn is_active(&self) -> bool {
         match &self.database {

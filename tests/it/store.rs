@@ -8,6 +8,7 @@ mod deployments;
 mod failing;
 mod history;
 mod lease;
+mod migrations;
 mod opening;
 mod rules;
 mod server;

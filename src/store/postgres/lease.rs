@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{Postgres, Tx, answer};
 use crate::{
@@ -53,7 +57,16 @@ const KEEP: &str = "SELECT (SELECT oldest FROM schema) FROM lease WHERE fence = 
 const RENEW: &str = "UPDATE lease SET renewed_at = clock_timestamp() WHERE fence = $1 AND holder IS NOT NULL
      RETURNING (SELECT oldest FROM schema)";
 
-const RELEASE: &str = "UPDATE lease SET holder = NULL WHERE fence = $1";
+/// Gives it back, and tells whoever listens once that is durable.
+const RELEASE: &str = "WITH freed AS (UPDATE lease SET holder = NULL WHERE fence = $1 RETURNING fence)
+     SELECT pg_notify('firedrill_lease', '') FROM freed";
+
+/// Where it is told.
+const FREED: &str = "firedrill_lease";
+/// Longest time on one connection that only listens: it may be dead, and nobody says so.
+const LISTENS: Duration = Duration::from_secs(60);
+/// Wait after a failure of such a connection. Meanwhile the lease is looked at as often as without it.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
 /// A number that no lease has.
 const NONE: i64 = -1;
@@ -64,6 +77,8 @@ pub struct Seat {
     /// Its name, for people.
     replica: String,
     known: Mutex<Known>,
+    /// Another replica has given the lease back.
+    freed: Notify,
 }
 
 /// What was known of the lease when the server was last asked.
@@ -87,7 +102,7 @@ pub(super) enum Known {
 
 impl Seat {
     pub(super) fn new(replica: String) -> Self {
-        Self { replica, known: Mutex::new(Known::Nothing) }
+        Self { replica, known: Mutex::new(Known::Nothing), freed: Notify::new() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -188,5 +203,32 @@ impl Postgres {
         let done = answer(query.execute(connection.get().map_err(write_failed)?)).await;
         connection.after(&done);
         done.map(|_| ()).map_err(write_failed)
+    }
+
+    /// Waits until another replica has given the lease back, as far as [`Self::listen`] hears it.
+    pub(in crate::store) async fn freed(&self) {
+        self.seat.freed.notified().await;
+    }
+
+    /// Hears what others tell of the lease. Never ends.
+    pub(in crate::store) async fn listen(&self) {
+        loop {
+            if let Ok(Err(error)) = timeout(LISTENS, self.listen_once()).await {
+                tracing::debug!(%error, "cannot hear of the lease; it is looked at every second");
+                sleep(LISTEN_AGAIN).await;
+            }
+        }
+    }
+
+    /// Listens on a connection of its own, to the host that takes writes as far as is known.
+    async fn listen_once(&self) -> Result<(), sqlx::Error> {
+        let options = self.pool.connect_options().as_ref().clone();
+        let own = PgPoolOptions::new().max_connections(1).acquire_timeout(LISTEN_AGAIN).connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.listen(FREED).await?;
+        while listener.try_recv().await?.is_some() {
+            self.seat.freed.notify_one();
+        }
+        Ok(())
     }
 }

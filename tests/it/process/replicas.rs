@@ -23,7 +23,7 @@ use crate::support::{
 
 /// Longest time from a crash of the active replica until another one is.
 const TAKEOVER: Duration = Duration::from_secs(10);
-/// Longest time from the end of a clean stop until another replica is active: it looks every second, and is looked at.
+/// Longest time from the end of a clean stop until another replica is seen active, which it is at once.
 const HANDOVER: Duration = Duration::from_secs(3);
 /// Longest time until everything has come to rest.
 const SETTLES: Duration = Duration::from_secs(60);

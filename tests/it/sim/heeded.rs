@@ -12,7 +12,9 @@ use firedrill::domain::{
 use super::{
     check::Evidence,
     closing::{self, News},
+    fis::CallLog,
     nature::Step,
+    replica::Why,
     scenario::{MINUTE_MS, SECOND_MS},
     truth::Experiment,
 };
@@ -63,12 +65,18 @@ fn is_wanted(evidence: &Evidence<'_>, run: &RunId, unheeded: u64, (told, latest)
     !(asked.is_none() || is_back || is_forgotten || makes_room && is_refused)
 }
 
-/// When FIS was asked to stop an experiment, and until when the answer was waited for.
+/// When FIS was asked to stop an experiment, and until when the answer was waited for: a process that stands still has it when
+/// it goes on.
 fn stops(evidence: &Evidence<'_>, experiment: &Experiment) -> Vec<(u64, u64)> {
     let run = experiment.run();
     evidence.world.fis.with(|state| {
         let stops = state.calls.iter().filter(|c| c.operation == "StopExperiment" && c.run.as_ref() == Some(&run));
-        stops.map(|call| (call.at, call.until)).collect()
+        let heard = |call: &CallLog| {
+            let outages = evidence.world.replicas[call.seat.replica].outages.iter();
+            let still = outages.filter(|o| o.why == Why::Still && o.from <= call.until && call.until < o.to);
+            still.map(|outage| outage.to).fold(call.until, u64::max)
+        };
+        stops.map(|call| (call.at, heard(call))).collect()
     })
 }
 

@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use firedrill::{
@@ -18,7 +21,7 @@ use super::{
     nature::{Cut, Nature},
     planted::Bug,
     scenario::{Happening, SECOND_MS, Whom},
-    store::{MemoryStore, Tables, failed},
+    store::{MemoryStore, SLOW_MS, Tables, failed},
     world::World,
 };
 use crate::support::chance::Chance;
@@ -154,6 +157,8 @@ pub struct Place {
     /// The number of the term in which it last held the lease.
     pub(super) fence: Mutex<u64>,
     seen: Arc<Mutex<Option<Seen>>>,
+    /// Of how many terms it knows that they were given back.
+    heard: AtomicUsize,
 }
 
 impl MemoryStore {
@@ -165,6 +170,7 @@ impl MemoryStore {
             tables: Arc::clone(&self.tables),
             before: Arc::clone(&self.before),
             post: Arc::clone(&self.post),
+            freed: Arc::clone(&self.freed),
             place,
         }
     }
@@ -195,15 +201,42 @@ impl MemoryStore {
 
     pub(super) async fn release_lease(&self) -> Result<(), StoreError> {
         let seat = self.place.seat;
-        let nature = self.nature.clone();
+        let (nature, freed) = (self.nature.clone(), Arc::clone(&self.freed));
         self.send(move |tables, now| {
             let last = tables.lease.terms.last_mut().filter(|term| term.released.is_none());
             if let Some(term) = last.filter(|term| term.seat == seat || nature.bug() == Bug::ReleaseNotFenced) {
                 nature.say(|| format!("store: replica {} gives the lease back", seat.replica));
                 (term.released, term.released_by) = (Some(now), Some(seat));
+                freed.notify_waiters();
             }
         })
         .await
+    }
+
+    /// Waits until a lease was given back since this process last heard of one, unless it is cut off then.
+    pub(super) async fn hear_of_the_lease(&self) {
+        loop {
+            let told = self.freed.notified();
+            let is_over = |term: &&Held| term.released.is_some();
+            let over = self.with(|tables| tables.lease.terms.iter().filter(is_over).count());
+            if self.place.heard.swap(over, Ordering::Relaxed) != over && !self.is_cut() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.nature.cut(self.place.seat.replica).store_until > self.nature.elapsed()
+    }
+
+    /// Fails after a while where the replica is cut off from the store.
+    pub(super) async fn reach(&self, action: &'static str) -> Result<(), StoreError> {
+        if self.is_cut() {
+            self.nature.let_pass(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
+            return Err(failed(action));
+        }
+        Ok(())
     }
 
     pub(super) async fn commit_fenced(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {

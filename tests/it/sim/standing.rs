@@ -186,3 +186,16 @@ fn halt_holds_or_was_not_made_wherever_its_process_falls() {
         })
     });
 }
+
+/// Whoever stands by looks each second; when the lease is given back it need not wait for that.
+#[test]
+fn lease_that_is_given_back_is_taken_at_once() {
+    for seed in 0..20 {
+        let replica = (ASKED_MS + 37 * seed, Happening::Drain { whom: Whom::Active, down_ms: MINUTE_MS });
+        with_a_fall((seed, 2), 5, &[replica], |evidence, _| {
+            let terms = evidence.world.store.with(|tables| tables.lease.terms.clone());
+            let released = terms[0].released.expect("it was told to end");
+            assert!(terms[1].from - released < SECOND_MS / 10, "SEED={seed}: {terms:?}");
+        });
+    }
+}

@@ -21,6 +21,7 @@ use firedrill::{
     },
 };
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use super::{
     couriers::Positions,
@@ -34,7 +35,7 @@ use super::{
 };
 
 /// Longest time that a slow query takes, in milliseconds.
-const SLOW_MS: u64 = 1_500;
+pub(super) const SLOW_MS: u64 = 1_500;
 
 /// Planted: how long what was acknowledged is not on the disk yet, in milliseconds.
 const UNSYNCED_MS: u64 = 5_000;
@@ -107,6 +108,8 @@ pub struct MemoryStore {
     pub(super) before: Arc<Mutex<Option<(u64, Tables)>>>,
     /// What is on its way, of any process.
     pub(super) post: Arc<Mutex<Post>>,
+    /// Somebody gave the lease back.
+    pub(super) freed: Arc<Notify>,
 }
 
 pub(super) fn failed(action: &'static str) -> StoreError {
@@ -116,7 +119,14 @@ pub(super) fn failed(action: &'static str) -> StoreError {
 impl MemoryStore {
     pub fn new(nature: Arc<Nature>) -> Self {
         let tables = Arc::new(Mutex::new(Tables { bug: nature.bug(), ..Tables::default() }));
-        Self { nature, tables, place: Place::default(), before: Arc::default(), post: Arc::default() }
+        Self {
+            nature,
+            tables,
+            place: Place::default(),
+            before: Arc::default(),
+            post: Arc::default(),
+            freed: Arc::default(),
+        }
     }
 
     pub fn with<T>(&self, look: impl FnOnce(&mut Tables) -> T) -> T {
@@ -181,19 +191,6 @@ impl MemoryStore {
         }
         Ok(done)
     }
-
-    fn is_cut(&self) -> bool {
-        self.nature.cut(self.place.seat.replica).store_until > self.nature.elapsed()
-    }
-
-    /// Fails after a while where the replica is cut off from the store.
-    pub(super) async fn reach(&self, action: &'static str) -> Result<(), StoreError> {
-        if self.is_cut() {
-            self.nature.let_pass(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
-            return Err(failed(action));
-        }
-        Ok(())
-    }
 }
 
 impl Store for MemoryStore {
@@ -203,6 +200,10 @@ impl Store for MemoryStore {
 
     async fn release(&self) -> Result<(), StoreError> {
         self.release_lease().await
+    }
+
+    async fn freed(&self) {
+        self.hear_of_the_lease().await;
     }
 
     async fn load(&self) -> Result<Rows, StoreError> {

@@ -1,6 +1,6 @@
 //! The lease of a server: one replica decides, the others take events in, and what is stale writes nothing.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use firedrill::{
     domain::plan::{HaltRunning, Halting},
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{AT, adopt, advance, arrival, at, commit, halt_at_once, quarantined, record, rows, skip, stop_request};
 use crate::support::{
+    PATIENCE,
     postgres::Postgres,
     runs::name,
     soon,
@@ -54,6 +55,8 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
 
     one.release().await.expect("a write");
     assert!(holds(&two).await, "at once");
+    one.release().await.expect("it is not its own any more");
+    assert!(holds(&two).await);
     let before = server.sql("two", "TABLE journal; TABLE cursors; TABLE couriers; SELECT revision FROM runs");
     let fenced = |error: Result<(), StoreError>| assert!(matches!(error, Err(StoreError::Fenced)), "{error:?}");
     fenced(one.commit(&[advance(&slot_run(AT), skip()).1]).await.map(|_| ()));
@@ -79,6 +82,28 @@ async fn number_that_was_lost_with_its_server_is_given_to_nobody_again() {
     assert!(matches!(one.commit(&[adopt("09:00:00")]).await, Err(StoreError::Fenced)));
     assert_eq!(one.hold().await.expect("an answer"), elsewhere("two"));
     assert_eq!(commit(&two, adopt("09:00:00")).await, Committed::Done);
+}
+
+#[tokio::test]
+async fn lease_that_is_given_back_is_heard_of() {
+    let server = Postgres::start();
+    let url = server.database("two");
+    let (one, two) = (replica(&url, "one").await, Arc::new(replica(&url, "two").await));
+    let listening = tokio::spawn({
+        let two = Arc::clone(&two);
+        async move { two.listen().await }
+    });
+    let listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
+    soon("who listens", async || (server.sql("two", listens) == "1").then_some(())).await;
+    for _ in 0..2 {
+        assert!(holds(&one).await);
+        one.release().await.expect("a write");
+        tokio::time::timeout(PATIENCE, two.freed()).await.expect("word of it");
+        // The server ends what listens, as when it is started again.
+        server.sql("two", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
+        soon("who listens again", async || (server.sql("two", listens) == "1").then_some(())).await;
+    }
+    listening.abort();
 }
 
 /// What a replica does besides is no sign that its engine lives.
