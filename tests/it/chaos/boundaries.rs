@@ -224,9 +224,10 @@ fn kills(store: StoreKind, of_each: u64) {
         lane.scene.verdict("boundaries");
     };
     std::thread::scope(|scope| {
-        for lane in std::iter::once(first).chain((1..LANES).map(|_| Lane::new(store))) {
-            scope.spawn(|| work(lane));
+        for _ in 1..LANES {
+            scope.spawn(|| work(Lane::new(store)));
         }
+        work(first);
     });
     let hit = plan.into_inner().expect("no panic").hit;
     println!("killed before: {hit:?}");
