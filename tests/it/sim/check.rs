@@ -154,12 +154,8 @@ impl<'a> Evidence<'a> {
 
     /// The configurations that some replica may have had between two true times.
     pub fn rules_between(&self, from: u64, to: u64) -> Vec<&Rules> {
-        let (history, spread) = (&self.world.history, self.world.reload_takes());
-        let ends = |n: usize| history.get(n + 1).map_or(u64::MAX, |(since, _)| *since);
-        let about = history
-            .iter()
-            .enumerate()
-            .filter(|(n, (since, _))| *since <= to && ends(*n).saturating_add(spread) >= from);
+        let entries = self.world.history.iter().enumerate();
+        let about = entries.filter(|(n, (since, _))| *since <= to && self.world.reached(n + 1) >= from);
         about.map(|(_, (_, rules))| &**rules).collect()
     }
 

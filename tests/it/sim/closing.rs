@@ -14,7 +14,7 @@ use super::{
     scenario::SECOND_MS,
     truth::Experiment,
     unread,
-    world::World,
+    world::{RELOAD_SPREAD_MS, World},
 };
 
 /// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for, a connection is made.
@@ -296,7 +296,7 @@ pub fn may_be_stopped(evidence: &Evidence<'_>, experiment: &Experiment, knew: (u
     let before = changes.iter().rev().find(|(at, _)| *at <= heard);
     let mut halts = changes.iter().filter(|(at, _)| heard < *at && *at <= ms).chain(before);
     let is_halted = halts.any(|(_, running)| *running == Some(HaltRunning::Stop));
-    let spread = world.reload_takes() + PROMPT_MS;
+    let spread = RELOAD_SPREAD_MS + PROMPT_MS;
     let has_stepped = nature.steps().iter().any(|step| ended.saturating_sub(spread) <= step.at && step.at <= ms);
     // FIS's clock may be behind: then it has gone on for longer than it has.
     let began = nature.wall_at(experiment.created_at).min(nature.true_wall_at(experiment.created_at));
@@ -332,7 +332,7 @@ pub fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due
     hindrances.push((0, known.unwrap_or(u64::MAX)));
     hindrances.extend(unread::blind(evidence, &run));
     hindrances.extend(world.nature.steps().iter().map(|step| (step.at, step.at)));
-    hindrances.extend(world.history.iter().map(|(since, _)| (*since, *since + world.reload_takes())));
+    hindrances.extend(world.history.iter().enumerate().map(|(n, (since, _))| (*since, world.reached(n))));
     // A call under way is waited for, but not a poll; one that begins later than the stop is due is no excuse.
     let calls = world.fis.with(|state| state.calls.clone());
     let waits = calls.iter().filter(|call| call.run.as_ref() == Some(&run) && call.operation != "GetExperiment");

@@ -50,12 +50,7 @@ fn declared<'r>(rules: &'r Rules, key: &ScheduleKey) -> Option<&'r Schedule> {
 
 /// Whether a schedule is in each configuration that any replica had from one true time to another.
 fn is_there_all_along(evidence: &Evidence<'_>, key: &ScheduleKey, from: u64, to: u64) -> bool {
-    let history = &evidence.world.history;
-    let ends = |n: usize| history.get(n + 1).map_or(u64::MAX, |(since, _)| *since);
-    let takes = evidence.world.reload_takes();
-    let in_force =
-        history.iter().enumerate().filter(|(n, (since, _))| *since <= to && ends(*n).saturating_add(takes) >= from);
-    in_force.into_iter().all(|(_, (_, rules))| declared(rules, key).is_some())
+    evidence.rules_between(from, to).iter().all(|rules| declared(rules, key).is_some())
 }
 
 /// The slots of `(before, after]` that were opened at an instant and not missed.

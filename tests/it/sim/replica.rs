@@ -101,8 +101,8 @@ pub struct Replica {
     pub number: usize,
     pub agent: Option<Agent>,
     pub rules: watch::Sender<Arc<Rules>>,
-    /// Which configuration of the world's history it has.
-    pub follows: usize,
+    /// Which configurations of the world's history it has had, each since when; the last one is what it has.
+    pub read: Vec<(usize, u64)>,
     pub down_since: Option<u64>,
     pub restart_at: Option<u64>,
     /// While it stands still: until when.
@@ -235,7 +235,7 @@ impl Replica {
             number,
             agent: None,
             rules: watch::Sender::new(planted::misread(nature, rules)),
-            follows: 0,
+            read: vec![(0, 0)],
             down_since: Some(0),
             restart_at: None,
             thaw: None,
@@ -245,8 +245,9 @@ impl Replica {
         }
     }
 
-    /// It has another configuration.
-    pub fn reads(&self, nature: &Nature, rules: &Arc<Rules>) {
+    /// It has a configuration of the world's history.
+    pub fn reads(&mut self, nature: &Nature, entry: usize, rules: &Arc<Rules>) {
+        self.read.push((entry, nature.elapsed()));
         self.rules.send_replace(planted::misread(nature, rules));
     }
 
@@ -337,8 +338,7 @@ impl World {
         self.seats += 1;
         let seat = Seat { number: self.seats, replica: number, since: now };
         replica.ring();
-        replica.follows = newest;
-        replica.reads(&self.nature, &self.history[newest].1);
+        replica.reads(&self.nature, newest, &self.history[newest].1);
         let agent = Agent::new(&self.replicas[number], seat, self);
         let replica = &mut self.replicas[number];
         replica.agent = Some(agent);

@@ -33,7 +33,7 @@ const PATIENCE_MS: u64 = 16 * HOUR_MS;
 pub const MAX_PASSES_A_SECOND: u64 = 150;
 
 /// Longest time until a new configuration has reached every replica, where there are several.
-const RELOAD_SPREAD_MS: u64 = 30 * SECOND_MS;
+pub const RELOAD_SPREAD_MS: u64 = 30 * SECOND_MS;
 
 /// Longest time from the end of a process until another decides.
 const TAKEOVER_MS: u64 = 10 * SECOND_MS;
@@ -153,9 +153,11 @@ impl World {
         all.max_by_key(|passes| passes.peak).unwrap_or_default()
     }
 
-    /// How long a new configuration may take to reach everybody.
-    pub fn reload_takes(&self) -> u64 {
-        if self.replicas.len() > 1 { RELOAD_SPREAD_MS } else { 0 }
+    /// When a configuration, or a newer one, had reached everybody: whoever stood still may have kept it from others.
+    pub fn reached(&self, entry: usize) -> u64 {
+        let has =
+            |replica: &Replica| replica.read.iter().find(|(read, _)| *read >= entry).map_or(u64::MAX, |read| read.1);
+        self.replicas.iter().map(has).max().unwrap_or(u64::MAX)
     }
 
     /// When a query of the store failed or was slow, and until when the engine waits for it or after it.
@@ -349,9 +351,8 @@ impl World {
     /// A replica gets a configuration, unless it has a newer one.
     fn rules_reach(&mut self, replica: usize, entry: usize) {
         let replica = &mut self.replicas[replica];
-        if replica.follows < entry {
-            replica.follows = entry;
-            replica.reads(&self.nature, &self.history[entry].1);
+        if replica.read.last().is_none_or(|(newest, _)| *newest < entry) {
+            replica.reads(&self.nature, entry, &self.history[entry].1);
         }
     }
 
