@@ -278,6 +278,8 @@ impl Row {
                 let stop = StopRequest { at, by: by(), reason: None };
                 rows.stops.insert(RunId::from_text(&self.first), stop);
             }
+            // Gaps of groups and the budget of the month go by the ledgers of others.
+            "ledgers" => rows.withheld.add(None),
             _ => rows.withheld.add(Name::parse(&self.first).ok()),
         }
         if let (None, StoreError::Row { row, source }) = (&rows.unreadable, error) {

@@ -161,6 +161,8 @@ pub enum Bug {
     LookNeverAges,
     /// Of rows that cannot be read nobody is told.
     WithheldIgnored,
+    /// A ledger that cannot be read is taken to be about its own experiment only.
+    LedgerWithholdsItsOwn,
     /// What is refused together with a row that is not taken is not tried without it.
     RefusalSpreads,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
@@ -172,7 +174,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 70] = [
+const PLANTS: [(Bug, &[&str]); 71] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -240,6 +242,7 @@ const PLANTS: [(Bug, &[&str]); 70] = [
     (Bug::LookNeverAges, &["twice"]),
     (Bug::RefusalSpreads, &["refused"]),
     (Bug::WithheldIgnored, &["unread"]),
+    (Bug::LedgerWithholdsItsOwn, &["unread"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
     (Bug::StopBelieved, &["again"]),
     (Bug::EndsTakenForSuccess, &["outcome"]),

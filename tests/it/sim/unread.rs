@@ -311,7 +311,12 @@ impl Tables {
                 }
                 return was_there;
             }
-            Row::Ledger(name) => rows.ledgers.remove(name).map(|_| name.clone()),
+            Row::Ledger(name) => {
+                if rows.ledgers.remove(name).is_none() {
+                    return false;
+                }
+                (self.bug == Bug::LedgerWithholdsItsOwn).then(|| name.clone())
+            }
             Row::Pause(name) => rows.pauses.remove(name).map(|_| name.clone()),
             Row::Cursor(key) => rows.cursors.remove(key).map(|_| key.0.clone()),
             Row::Deployed(key) => {
@@ -321,7 +326,7 @@ impl Tables {
                 (was_there && self.open().any(|run| is_of(&run))).then(|| key.0.clone())
             }
         };
-        if withheld.is_none() && !matches!(row, Row::Run(_) | Row::Halt) {
+        if withheld.is_none() && !matches!(row, Row::Run(_) | Row::Halt | Row::Ledger(_)) {
             return false;
         }
         rows.withheld.add(withheld);
@@ -348,9 +353,10 @@ fn is_about(evidence: &Evidence<'_>, torn: &Torn, run: &Run) -> bool {
     let of = |id: &RunId| evidence.runs.get(id).is_some_and(|other| other.experiment == run.experiment);
     match &torn.row {
         Row::Run(id) => torn.kind != Kind::Waiting || of(id),
-        Row::Halt => true,
+        // Others' gaps and the month's budget go by a ledger.
+        Row::Halt | Row::Ledger(_) => true,
         Row::Stop(_) => false,
-        Row::Ledger(name) | Row::Pause(name) | Row::Cursor((name, _)) => run.experiment == *name,
+        Row::Pause(name) | Row::Cursor((name, _)) => run.experiment == *name,
         Row::Deployed(key) => Deployed::key(run).as_ref() == Some(key),
     }
 }

@@ -135,7 +135,7 @@ async fn free(connection: &mut SqliteConnection) {
 }
 
 /// A run that nothing but the record of its intent keeps from being started.
-fn due() -> Run {
+pub(super) fn due() -> Run {
     read(slot_run(AT), AT, 600)
 }
 
@@ -222,7 +222,7 @@ impl Working {
 
 /// Lets an engine run on a store with a run that is due; it has to start nothing until `recover` was awaited, and then
 /// exactly one experiment.
-async fn check(store: SqlStore, recover: impl Future<Output = ()>) {
+pub(super) async fn check(store: SqlStore, recover: impl Future<Output = ()>) {
     let working = Working::on(store, Vec::new());
     let Working { store, injector, witness, .. } = &working;
     soon("a failure of the store", async || (witness.0.load(Ordering::SeqCst) > 0).then_some(())).await;

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use firedrill::{
     domain::{
         ids::RunId,
+        outcome::Outcome,
         plan::{HaltRunning, Halting, Pause, Pausing, Withheld},
         run::{Observation, Run},
     },
@@ -15,6 +16,7 @@ use firedrill::{
     store::SqlStore,
 };
 use sqlx::AssertSqlSafe;
+use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::{adopt, advance, at, empty, empty_on, opening::connect, rows, simulated, stop_request};
@@ -156,6 +158,7 @@ enum Spoilt<'a> {
     Run(&'a RunId),
     Pause(&'a str),
     Stop(&'a RunId),
+    Ledger(&'a str),
     Halt,
 }
 
@@ -166,6 +169,7 @@ impl Spoilt<'_> {
             Self::Run(id) => format!("UPDATE runs SET body = '{{' WHERE id = '{id}'"),
             Self::Pause(experiment) => format!("UPDATE pauses SET body = '{{' WHERE experiment = '{experiment}'"),
             Self::Stop(id) => format!("UPDATE stop_requests SET body = '{{' WHERE run = '{id}'"),
+            Self::Ledger(experiment) => format!("UPDATE ledgers SET body = '{{' WHERE experiment = '{experiment}'"),
             Self::Halt => "UPDATE halt SET body = '{'".to_owned(),
         }
     }
@@ -176,6 +180,7 @@ impl Spoilt<'_> {
             Self::Run(id) => Row::Run((*id).clone()),
             Self::Pause(experiment) => Row::Pause(name(experiment)),
             Self::Stop(id) => Row::Stop((*id).clone()),
+            Self::Ledger(experiment) => Row::Ledger(name(experiment)),
             Self::Halt => Row::Halt,
         };
         store.with(|tables| tables.spoil(row));
@@ -218,15 +223,31 @@ async fn unreadable_row_is_withheld(store: &impl Store, spoil: impl AsyncFn(Spoi
     assert_eq!(rows(store).await.halt, None);
 }
 
+/// Gaps of groups and the budget of a month go by the ledgers of others.
+async fn unreadable_ledger_withholds_all(store: &impl Store, spoil: impl AsyncFn(Spoilt<'_>)) {
+    let ended = of_another("ended", running(slot_run("09:00:00"), "09:00:00"));
+    let other = slot_run("09:10:00");
+    store.request_runs(vec![ended.clone(), other.clone()]).await.expect("a write");
+    let end = advance(&ended, Observation::Finished { outcome: Outcome::Completed }).1;
+    assert_eq!(store.commit(&[end]).await.expect("a commit"), [Committed::Done]);
+    let all = rows(store).await;
+    assert!(all.ledgers.contains_key(&ended.experiment) && all.withheld == Withheld::default());
+    spoil(Spoilt::Ledger("ended")).await;
+    let all = rows(store).await;
+    assert_eq!((all.runs, all.withheld), (vec![other], Withheld::All));
+    assert!(all.unreadable.is_some() && all.unread.is_empty() && all.ledgers.is_empty());
+}
+
 #[tokio::test]
 async fn unreadable_row_of_a_file_is_withheld() {
-    let (folder, store) = empty().await;
-    let state = folder.path().join("state");
-    unreadable_row_is_withheld(&store, async |row| {
-        let mut other = connect(&state).await;
+    let spoil = async |folder: &TempDir, row: Spoilt<'_>| {
+        let mut other = connect(&folder.path().join("state")).await;
         sqlx::raw_sql(AssertSqlSafe(row.sql())).execute(&mut other).await.expect("a change");
-    })
-    .await;
+    };
+    let (folder, store) = empty().await;
+    unreadable_row_is_withheld(&store, async |row| spoil(&folder, row).await).await;
+    let (folder, store) = empty().await;
+    unreadable_ledger_withholds_all(&store, async |row| spoil(&folder, row).await).await;
 }
 
 #[tokio::test]
@@ -234,10 +255,14 @@ async fn unreadable_row_of_a_server_is_withheld() {
     let server = Postgres::start();
     let store = empty_on(&server, "one").await;
     unreadable_row_is_withheld(&store, async |row| _ = server.sql("one", &row.sql())).await;
+    let store = empty_on(&server, "two").await;
+    unreadable_ledger_withholds_all(&store, async |row| _ = server.sql("two", &row.sql())).await;
 }
 
 #[tokio::test]
 async fn unreadable_row_of_the_simulated_store_is_withheld() {
     let store = Arc::new(simulated());
     unreadable_row_is_withheld(&*store, async |row| row.simulated(&store)).await;
+    let store = Arc::new(simulated());
+    unreadable_ledger_withholds_all(&*store, async |row| row.simulated(&store)).await;
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{
     AT, adopt, advance, arrival, commit, deployments, empty, empty_on,
-    failing::{Working, check_stop_while_away},
+    failing::{Working, check as check_start_waits, check_stop_while_away, due},
     opening::connect,
     record, rows, skip, stop_request, stored,
 };
@@ -114,11 +114,33 @@ async fn what_is_kept_of_an_experiment_holds_up_that_experiment() {
         ("UPDATE pauses SET body = '{'", "pauses, probe", "DELETE FROM pauses"),
         ("UPDATE deployments SET body = '{'", "deployments, probe", "DELETE FROM deployments"),
         ("UPDATE cursors SET at_us = 9223372036854775807", "cursors, probe", "DELETE FROM cursors"),
-        ("INSERT INTO ledgers VALUES ('probe', '{')", "ledgers, probe", "DELETE FROM ledgers"),
     ] {
         check(&after(&state, &store, corrupt).await, row, probe_only());
         assert!(after(&state, &store, repair).await.unreadable.is_none());
     }
+}
+
+/// The gap of a group and the budget of a month go by what others have done.
+#[tokio::test]
+async fn ledger_holds_up_every_experiment() {
+    let (folder, store) = empty().await;
+    let state = folder.path().join("state");
+    let torn = "INSERT INTO ledgers VALUES ('another', '{')";
+    check(&after(&state, &store, torn).await, "ledgers, another", Withheld::All);
+    let repaired = after(&state, &store, "DELETE FROM ledgers").await;
+    assert!(repaired.unreadable.is_none() && repaired.withheld == Withheld::default());
+}
+
+#[tokio::test]
+async fn nothing_starts_while_the_ledger_of_another_experiment_cannot_be_read() {
+    let (folder, store) = empty().await;
+    store.request_runs(vec![due()]).await.expect("a write");
+    let mut other = connect(&folder.path().join("state")).await;
+    sqlx::query("INSERT INTO ledgers VALUES ('another', '{')").execute(&mut other).await.expect("a row");
+    check_start_waits(store, async {
+        sqlx::query("DELETE FROM ledgers").execute(&mut other).await.expect("a row less");
+    })
+    .await;
 }
 
 /// A halt asks only after its own row, and so do events and requests after theirs.
