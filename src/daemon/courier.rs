@@ -2,7 +2,7 @@
 //! as the collector takes them.
 //!
 //! A courier never holds up a run: what it could not deliver waits in the journal, and only what is older than a limit is
-//! given up, with a warning.
+//! given up, with a warning. So is what nobody can read: the rest goes on.
 
 use std::{sync::Arc, time::Duration};
 
@@ -101,26 +101,35 @@ impl<J: Journal, T: TraceSink, B: EventSink> Courier<J, T, B> {
     async fn carry_batch(&self) -> Result<usize, StoreError> {
         let from = self.store.courier(self.name()).await?;
         let entries = self.store.journal_after(from, BATCH).await?;
+        let (count, last) = (entries.len(), entries.last().map(|(seq, _)| *seq));
         let mut ended = false;
-        for entry in &entries {
-            self.carry(entry).await?;
-            ended |= is_end(&entry.observation);
+        for (seq, entry) in entries {
+            ended |= entry.as_ref().is_ok_and(|entry| is_end(&entry.observation));
+            match self.carry(entry).await {
+                Err(error @ StoreError::Row { .. }) => {
+                    let error = chain(&error);
+                    tracing::warn!(courier = self.name(), entry = seq, error, "passed over what cannot be read");
+                }
+                carried => carried?,
+            }
             if let Load::Events(_) = &self.load {
-                self.store.move_courier(self.name(), entry.seq).await?;
+                self.store.move_courier(self.name(), seq).await?;
             }
         }
-        if let (Load::Traces(traces), Some(last)) = (&self.load, entries.last()) {
+        if let (Load::Traces(traces), Some(last)) = (&self.load, last) {
             // Sent before the position moves: a crash between the two sends them again, under the same ids.
             if ended {
                 traces.flush().await;
             }
-            self.store.move_courier(self.name(), last.seq).await?;
+            self.store.move_courier(self.name(), last).await?;
         }
-        Ok(entries.len())
+        Ok(count)
     }
 
-    /// Carries one entry, if it is of the kind. A run that has been pruned meanwhile has nothing left to tell.
-    async fn carry(&self, entry: &JournalEntry) -> Result<(), StoreError> {
+    /// Carries one entry, if it is of the kind. A run that has been pruned meanwhile has nothing left to tell, and half a
+    /// journal would tell what was not.
+    async fn carry(&self, entry: Result<JournalEntry, StoreError>) -> Result<(), StoreError> {
+        let entry = &entry?;
         match &self.load {
             Load::Traces(traces) if is_end(&entry.observation) => {
                 if let Some(run) = self.store.run(&entry.run).await? {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-pub use carry::{EventSink, Journal, Outbound, TraceSink};
+pub use carry::{EventSink, Journal, Outbound, Placed, TraceSink};
 use jiff::Timestamp;
 use tokio::time::Instant;
 

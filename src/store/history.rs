@@ -18,7 +18,7 @@ use crate::{
         run::{JournalEntry, Run},
         template::TemplateFacts,
     },
-    engine::ports::{Journal, QuarantinedMessage, StoreError},
+    engine::ports::{Journal, Placed, QuarantinedMessage, StoreError},
 };
 
 /// Which runs are wanted.
@@ -121,7 +121,7 @@ impl SqlStore {
     /// [`StoreError`] when the store cannot be read.
     pub async fn run(&self, id: &RunId) -> Result<Option<Run>, StoreError> {
         let body: Option<(Text,)> = self.database.first(Statement::Run, &[id.as_str()]).await?;
-        body.map(|(body,)| run(&body)).transpose()
+        body.map(|(body,)| from_json(&format!("runs, {id}"), &body)).transpose()
     }
 
     /// Finds runs whose id begins with a text; two at most, which is enough to see that it is ambiguous.
@@ -175,13 +175,14 @@ impl SqlStore {
         Ok(body.map(|(body,)| run(&body)).transpose()?.and_then(|run| run.facts))
     }
 
-    /// Returns the journal behind a position, oldest entry first.
+    /// Returns the journal behind a position, oldest entry first; each by itself, so that one which cannot be read does not
+    /// hide the others.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    pub async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
+    pub async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<Placed>, StoreError> {
         let rows: Vec<EntryColumns> = self.database.read(Statement::JournalAfter, &(seq, limit)).await?;
-        rows.into_iter().map(entry).collect()
+        Ok(rows.into_iter().map(|row| (row.0, entry(row))).collect())
     }
 
     /// As [`SqlStore::journal_after`], as it is written: also what only another version can read.
@@ -290,7 +291,7 @@ impl Journal for SqlStore {
         Self::move_courier_to_end(self, name).await
     }
 
-    async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
+    async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<Placed>, StoreError> {
         Self::journal_after(self, seq, limit).await
     }
 
@@ -314,12 +315,13 @@ pub(super) fn quarantined(row: QuarantineColumns) -> Result<QuarantinedMessage, 
 
 fn entry(row: EntryColumns) -> Result<JournalEntry, StoreError> {
     let (seq, us, id, observation, explained) = row;
+    let place = format!("journal, entry {seq}");
     Ok(JournalEntry {
         seq,
-        at: from_us("journal", us)?,
+        at: from_us(&place, us)?,
         run: RunId::from_text(&id),
-        observation: from_json("journal", &observation)?,
-        explained: explained.map(|text| from_json("journal", &text)).transpose()?.unwrap_or_default(),
+        observation: from_json(&place, &observation)?,
+        explained: explained.map(|text| from_json(&place, &text)).transpose()?.unwrap_or_default(),
     })
 }
 

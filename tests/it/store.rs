@@ -4,6 +4,7 @@
 //! are shown of both databases.
 
 mod calendars;
+mod couriers;
 mod deployments;
 mod failing;
 mod history;

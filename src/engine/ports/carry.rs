@@ -11,6 +11,9 @@ use crate::domain::{
     run::{JournalEntry, Run},
 };
 
+/// A position in the journal and the entry there, or why it cannot be read.
+pub type Placed = (i64, Result<JournalEntry, StoreError>);
+
 /// The journal and how far each courier has come in it. A position never goes back, and only the active replica moves it.
 pub trait Journal: Send + Sync + 'static {
     /// Tells whether this replica is the active one, as far as it knows.
@@ -31,9 +34,9 @@ pub trait Journal: Send + Sync + 'static {
     /// As [`Journal::move_courier`].
     fn move_courier_to_end(&self, name: &'static str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Returns the journal behind a position, oldest entry first, at most so many.
-    fn journal_after(&self, seq: i64, limit: u32)
-    -> impl Future<Output = Result<Vec<JournalEntry>, StoreError>> + Send;
+    /// Returns the journal behind a position, oldest entry first, at most so many: each with its position, and an error in
+    /// the place of one that cannot be read.
+    fn journal_after(&self, seq: i64, limit: u32) -> impl Future<Output = Result<Vec<Placed>, StoreError>> + Send;
 
     /// Returns a run.
     fn run(&self, id: &RunId) -> impl Future<Output = Result<Option<Run>, StoreError>> + Send;

@@ -158,7 +158,8 @@ pub fn wait_for_health(home: &Home, text: &str) -> String {
 pub fn recorded(home: &Home) -> Vec<String> {
     let runs = home.runs();
     let journal = home.read(async |store| store.journal_after(0, 100_000).await.expect("a journal"));
-    let opened = journal.unwrap_or_default().into_iter().filter(|entry| entry.observation == Observation::Opened);
+    let entries = journal.unwrap_or_default().into_iter().map(|(_, entry)| entry.expect("an entry"));
+    let opened = entries.filter(|entry| entry.observation == Observation::Opened);
     let event_of = |run| {
         let run = runs.iter().find(|known| known.id == run)?;
         run.trigger.key().strip_prefix("event:com.example.ci:").map(str::to_owned)

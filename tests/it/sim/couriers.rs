@@ -22,7 +22,7 @@ use firedrill::{
         ids::RunId,
         run::{JournalEntry, Observation, Run},
     },
-    engine::ports::{EventSink, Journal, Outbound, StoreError, TraceSink},
+    engine::ports::{EventSink, Journal, Outbound, Placed, StoreError, TraceSink},
     telemetry::Traces,
 };
 use opentelemetry_sdk::{
@@ -309,11 +309,11 @@ impl Journal for MemoryStore {
         self.move_courier(name, i64::try_from(end).expect("few entries")).await
     }
 
-    async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
+    async fn journal_after(&self, seq: i64, limit: u32) -> Result<Vec<Placed>, StoreError> {
         let behind = usize::try_from(seq).expect("a position");
         self.look(|tables| {
             let entries = tables.journal.iter().skip(behind).take(limit as usize);
-            entries.map(|(_, entry)| entry.clone()).collect()
+            entries.map(|(_, entry)| (entry.seq, Ok(entry.clone()))).collect()
         })
         .await
     }

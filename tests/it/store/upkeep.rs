@@ -186,7 +186,7 @@ async fn positions_of_a_journal_that_was_deleted_are_not_used_again() {
         store.hold().await.expect("the lease");
         store.request_runs(vec![slot_run("12:00:00")]).await.expect("a write");
         let entries = store.journal_after(2, 9).await.expect("entries");
-        assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [3], "{state:?}");
+        assert_eq!(entries.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [3], "{state:?}");
     }
 }
 
