@@ -485,7 +485,8 @@ pub struct HaltArgs {
     #[arg(long)]
     pub finish: bool,
     /// Engage the safety lever of every account and Region of the configuration besides: FIS itself ends what runs,
-    /// whoever started it, and lets nothing begin.
+    /// whoever started it, and lets nothing begin. Also where the store cannot record the halt (exit code 1): then run it
+    /// again, and let the levers go by hand.
     #[arg(long, conflicts_with = "finish")]
     pub lever: bool,
     /// Why; it is recorded.

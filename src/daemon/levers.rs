@@ -1,7 +1,8 @@
 //! Safety levers of a halt: engaged in every place after the halt is on disk, let go before it is lifted.
 //!
 //! One task does it, one wish after the other. It begins with what an earlier process left undone, and tries again what
-//! could not be engaged until it is, or the halt is lifted. What a lever's mark says
+//! could not be engaged until it is, or the halt is lifted. Where the halt cannot be recorded its levers are engaged all the
+//! same, and never let go from here: no row says that they are ours. What a lever's mark says
 //! is decided in [`crate::domain::lever`]; how far each has come stands in the halt's row.
 
 use std::time::Duration;
@@ -61,6 +62,9 @@ impl<S: Store> LeverKeeper<S> {
             let Some(LeverWish { job, answer }) = wish else { return };
             let done = match job {
                 LeverJob::Engage => self.engage(|held| held.standing != Standing::Engaged).await,
+                LeverJob::EngageUnrecorded(levers) => {
+                    Ok(self.pull_all(levers).await.iter().map(HeldLever::report).collect())
+                }
                 LeverJob::Release => self.release().await,
             };
             // Of a halt that was made meanwhile some may have been let go.
@@ -78,6 +82,21 @@ impl<S: Store> LeverKeeper<S> {
         if wanted.is_empty() {
             return Ok(settled.iter().map(HeldLever::report).collect());
         }
+        let pulled = self.pull_all(wanted).await;
+        let gone = self.manual.note_levers(halt, pulled.clone()).await?;
+        let is_held = |held: &&HeldLever| !gone.contains(held);
+        let mut reports: Vec<_> = settled.iter().chain(&pulled).filter(is_held).map(HeldLever::report).collect();
+        for (held, report) in self.let_all_go(gone.clone()).await {
+            if !report.done {
+                tracing::warn!(place = %held.place, mark = held.mark, "no halt holds this safety lever: let it go by hand");
+            }
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+
+    /// Engages levers, and tells how far each has come.
+    async fn pull_all(&self, wanted: Vec<HeldLever>) -> Vec<HeldLever> {
         let end = Instant::now() + PATIENCE;
         let pulled = stream::iter(wanted).map(|held| async move {
             let standing = timeout_at(end, self.pull(&held)).await.unwrap_or_else(|_| Standing::Failed { failure: late() });
@@ -89,17 +108,7 @@ impl<S: Store> LeverKeeper<S> {
             }
             HeldLever { standing, ..held }
         });
-        let pulled: Vec<_> = pulled.buffered(AT_ONCE).collect().await;
-        let gone = self.manual.note_levers(halt, pulled.clone()).await?;
-        let is_held = |held: &&HeldLever| !gone.contains(held);
-        let mut reports: Vec<_> = settled.iter().chain(&pulled).filter(is_held).map(HeldLever::report).collect();
-        for (held, report) in self.let_all_go(gone.clone()).await {
-            if !report.done {
-                tracing::warn!(place = %held.place, mark = held.mark, "no halt holds this safety lever: let it go by hand");
-            }
-            reports.push(report);
-        }
-        Ok(reports)
+        pulled.buffered(AT_ONCE).collect().await
     }
 
     async fn pull(&self, held: &HeldLever) -> Standing {

@@ -1,6 +1,6 @@
 //! Routes: operators' wishes in, rows and status out. Problems are `application/problem+json` (RFC 9457).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -11,13 +11,16 @@ use axum::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use super::status::Status;
 use crate::{
     domain::{
         ids::{Name, RunId},
-        lever::LeverReport,
+        lever::{HeldLever, LeverReport},
         plan::HaltRunning,
         run::WindowRule,
     },
@@ -32,6 +35,9 @@ use crate::{
 /// An engine that has not looked at its rows for this long is stuck: it does so every half minute.
 const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
+/// How long the safety levers of a halt wait for its row; whoever asks waits half a minute in all.
+const HALT_RECORDED_WITHIN: Duration = Duration::from_secs(6);
+
 /// Answer to a reload: warnings, or the problems for which the old configuration stays.
 pub type ReloadAnswer = Result<Vec<String>, Vec<String>>;
 
@@ -45,10 +51,12 @@ pub struct LeverWish {
 }
 
 /// What is to be done with the safety levers of the halt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeverJob {
     /// Those that it asks for are engaged.
     Engage,
+    /// These are engaged though the halt is in no row.
+    EngageUnrecorded(Vec<HeldLever>),
     /// Those that are ours are let go, and then the halt is lifted.
     Release,
 }
@@ -245,11 +253,33 @@ async fn stop<S: Store>(State(api): State<Api<S>>, Path(id): Path<String>, Json(
 
 async fn halt<S: Store>(State(api): State<Api<S>>, Json(wish): Json<Wish>) -> Response {
     let asker = Asker { by: wish.by, reason: wish.reason };
-    // On disk first: whatever becomes of the levers, nothing starts.
-    match (api.manual.halt(asker, wish.running, wish.levers, now()).await, wish.levers) {
-        (Ok(()), LeversOfHalt::Engaged) => move_levers(&api, LeverJob::Engage).await,
-        (halted, _) => answer(halted),
+    let halt = api.manual.halting(asker, wish.running, wish.levers, now());
+    if wish.levers == LeversOfHalt::AsTheyAre {
+        return answer(api.manual.halt(halt).await);
     }
+    let levers = halt.levers.clone();
+    // On disk first: whatever becomes of the levers, nothing starts.
+    match timeout(HALT_RECORDED_WITHIN, api.manual.halt(halt)).await {
+        Ok(Ok(())) => move_levers(&api, LeverJob::Engage).await,
+        Ok(Err(error)) => halt_unrecorded(&api, levers, &said_of(&error)).await,
+        Err(_) => halt_unrecorded(&api, levers, "the store did not answer in time").await,
+    }
+}
+
+/// Engages the levers of a halt that is in no row, and tells exactly that.
+async fn halt_unrecorded<S>(api: &Api<S>, levers: Vec<HeldLever>, why: &str) -> Response {
+    let moved = match ask_levers(api, LeverJob::EngageUnrecorded(levers)).await {
+        Some(Ok(reports)) => {
+            reports.iter().map(|report| format!("safety lever of {}: {}", report.place, report.said)).collect()
+        }
+        _ => vec!["no safety lever was moved".to_owned()],
+    };
+    let detail = format!(
+        "{why}; run it again. Its safety levers were asked for all the same, and `firedrill resume` does not let go \
+         those that this engaged: no row says that they are ours, let them go by hand"
+    );
+    let (title, status) = ("the halt is NOT recorded".to_owned(), StatusCode::SERVICE_UNAVAILABLE);
+    shaped(status, &Problem { title, detail, status: status.as_u16(), errors: moved })
 }
 
 async fn resume<S: Store>(State(api): State<Api<S>>, Query(wish): Query<ResumeWish>) -> Response {
@@ -259,14 +289,19 @@ async fn resume<S: Store>(State(api): State<Api<S>>, Query(wish): Query<ResumeWi
     }
 }
 
+/// Has safety levers moved; `None` when nobody does that any more.
+async fn ask_levers<S>(api: &Api<S>, job: LeverJob) -> Option<Result<Vec<LeverReport>, ManualError>> {
+    let (answer, answered) = oneshot::channel();
+    api.levers.send(LeverWish { job, answer }).await.ok()?;
+    answered.await.ok()
+}
+
 /// Has safety levers moved, and tells what became of each.
 async fn move_levers<S>(api: &Api<S>, job: LeverJob) -> Response {
-    let (answer, answered) = oneshot::channel();
-    let asked = api.levers.send(LeverWish { job, answer }).await;
-    match (asked, answered.await) {
-        (Ok(()), Ok(Ok(reports))) => Json(reports).into_response(),
-        (Ok(()), Ok(Err(error))) => refused(&error),
-        _ => problem(StatusCode::SERVICE_UNAVAILABLE, "shutting down", "the agent moves no safety levers any more"),
+    match ask_levers(api, job).await {
+        Some(Ok(reports)) => Json(reports).into_response(),
+        Some(Err(error)) => refused(&error),
+        None => problem(StatusCode::SERVICE_UNAVAILABLE, "shutting down", "the agent moves no safety levers any more"),
     }
 }
 
@@ -423,11 +458,14 @@ fn refused(error: &ManualError) -> Response {
         ManualError::HaltedAgain | ManualError::UnreadableHalt(_) => StatusCode::CONFLICT,
         ManualError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let detail = match error {
+    problem(status, "the agent did not do it", &said_of(error))
+}
+
+fn said_of(error: &ManualError) -> String {
+    match error {
         ManualError::Store(source) => format!("{error}: {source}"),
         _ => error.to_string(),
-    };
-    problem(status, "the agent did not do it", &detail)
+    }
 }
 
 pub(super) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {

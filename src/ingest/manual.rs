@@ -271,17 +271,8 @@ impl<S: Store> ManualIngest<S> {
         }
     }
 
-    /// Halts all chaos, over restarts, until [`ManualIngest::resume`].
-    ///
-    /// # Errors
-    /// [`ManualError::Store`].
-    pub async fn halt(
-        &self,
-        asker: Asker,
-        running: HaltRunning,
-        levers: LeversOfHalt,
-        now: Timestamp,
-    ) -> Result<(), ManualError> {
+    /// Makes a halt of all chaos; it is none until it is recorded.
+    pub fn halting(&self, asker: Asker, running: HaltRunning, levers: LeversOfHalt, now: Timestamp) -> Halt {
         let places = match levers {
             LeversOfHalt::AsTheyAre => BTreeSet::new(),
             LeversOfHalt::Engaged => {
@@ -290,7 +281,15 @@ impl<S: Store> ManualIngest<S> {
             }
         };
         let levers = lever::asked(places, &lever::mark(&asker.by, asker.reason.as_deref(), now));
-        self.change_halt(Halting::Halt(Halt { at: now, by: asker.by, reason: asker.reason, running, levers })).await?;
+        Halt { at: now, by: asker.by, reason: asker.reason, running, levers }
+    }
+
+    /// Halts all chaos, over restarts, until [`ManualIngest::resume`].
+    ///
+    /// # Errors
+    /// [`ManualError::Store`].
+    pub async fn halt(&self, halt: Halt) -> Result<(), ManualError> {
+        self.change_halt(Halting::Halt(halt)).await?;
         Ok(())
     }
 

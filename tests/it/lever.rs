@@ -35,13 +35,19 @@ fn agent() -> (ManualIngest<MemoryStore>, impl Fn(&str) -> Asker) {
 #[tokio::test]
 async fn halt_that_was_made_while_levers_were_let_go_stands() {
     let (manual, by) = agent();
-    manual.halt(by("ann"), HaltRunning::Stop, LeversOfHalt::Engaged, t("09:00:00")).await.expect("a halt");
+    manual
+        .halt(manual.halting(by("ann"), HaltRunning::Stop, LeversOfHalt::Engaged, t("09:00:00")))
+        .await
+        .expect("a halt");
     let asked = manual.halted().await.expect("rows").expect("a halt");
     assert_eq!(asked.levers.len(), 1);
     assert_eq!(manual.note_levers(asked.clone(), engaged(&asked)).await.expect("a note"), []);
     let seen = manual.halted().await.expect("rows").expect("a halt");
     assert_eq!(seen.levers, engaged(&asked));
-    manual.halt(by("bob"), HaltRunning::Stop, LeversOfHalt::AsTheyAre, t("09:00:05")).await.expect("another halt");
+    manual
+        .halt(manual.halting(by("bob"), HaltRunning::Stop, LeversOfHalt::AsTheyAre, t("09:00:05")))
+        .await
+        .expect("another halt");
     let lifted = manual.lift(seen, Vec::new()).await;
     assert!(matches!(lifted, Err(ManualError::HaltedAgain)), "{lifted:?}");
     let stands = manual.halted().await.expect("rows").expect("the other halt");
@@ -59,7 +65,10 @@ fn engaged(halt: &Halt) -> Vec<HeldLever> {
 async fn lever_that_is_engaged_while_its_halt_is_lifted_is_let_go_or_stays_the_halts() {
     let (manual, by) = agent();
     let halted = async || {
-        manual.halt(by("ann"), HaltRunning::Stop, LeversOfHalt::Engaged, t("09:00:00")).await.expect("a halt");
+        manual
+            .halt(manual.halting(by("ann"), HaltRunning::Stop, LeversOfHalt::Engaged, t("09:00:00")))
+            .await
+            .expect("a halt");
         manual.halted().await.expect("rows").expect("a halt")
     };
     // Lifted before it is noted: whoever engaged it lets it go, and the halt does not come back.

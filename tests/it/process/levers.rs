@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     agent::{Home, Said},
+    disk::Lock,
     eventually,
     stage::Stage,
 };
@@ -191,4 +192,23 @@ fn halt_without_levers_moves_none() {
     assert_eq!(towns.home.json(&["resume"]), json!({"halted": false, "levers": []}));
     assert!(towns.levers().iter().all(|(status, _)| status == "disengaged"));
     exits(&towns.home.run(&["halt", "--lever", "--finish"]), 2, &["cannot be used with"]);
+}
+
+#[test]
+fn levers_are_engaged_though_the_halt_cannot_be_recorded_and_are_let_go_by_hand_only() {
+    let towns = Towns::start();
+    let _agent = towns.home.agent();
+    let lock = Lock::take(&towns.home);
+    let said = ["the halt is NOT recorded", "us-east-1: engaged", "us-west-2: engaged", "run it again", "by hand"];
+    exits(&towns.home.run(HALT), 1, &said);
+    let engaged = towns.both_engaged();
+    drop(lock);
+    assert_eq!(towns.home.json(&["status"])["halt"], Value::Null);
+    exits(&towns.home.run(&["resume"]), 0, &["resumed"]);
+    assert_eq!(towns.levers(), engaged, "no row says that they are ours");
+
+    exits(&towns.home.run(HALT), 0, &["halted", "us-east-1: engaged by somebody else already: firedrill halt of "]);
+    let left = "left engaged, since it is somebody else's: firedrill halt of ";
+    exits(&towns.home.run(&["resume"]), 0, &["resumed", &format!("us-east-1: {left}"), &format!("us-west-2: {left}")]);
+    assert_eq!(towns.levers(), engaged);
 }

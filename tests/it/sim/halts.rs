@@ -161,7 +161,7 @@ pub async fn operate(
             let running = nature.draw(|c| c.pick(&[HaltRunning::Stop, HaltRunning::Finish]));
             let levers = if with_levers { LeversOfHalt::Engaged } else { LeversOfHalt::AsTheyAre };
             let asker = Asker { by: "somebody".to_owned(), reason: Some("because".to_owned()) };
-            manual.halt(asker, running, levers, now).await?;
+            manual.halt(manual.halting(asker, running, levers, now)).await?;
         }
         Wish::Resume if !with_levers => return manual.resume().await,
         Wish::Resume => {}

@@ -447,7 +447,7 @@ async fn halt_whose_answer_was_lost_is_taken_up_at_once() {
     let manual = ManualIngest::new(store.clone(), rules, poke.clone());
     for _ in 0..100 {
         let asker = Asker { by: "ann".to_owned(), reason: None };
-        let answer = manual.halt(asker, HaltRunning::Stop, LeversOfHalt::AsTheyAre, t(AT)).await;
+        let answer = manual.halt(manual.halting(asker, HaltRunning::Stop, LeversOfHalt::AsTheyAre, t(AT))).await;
         let is_poked = poke.notified().now_or_never().is_some();
         let is_halted = store.with(|tables| tables.halt.take().is_some());
         if is_halted && answer.is_err() {
