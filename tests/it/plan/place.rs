@@ -273,6 +273,26 @@ fn runs_at_two_places_of_one_account_share_its_room() {
     assert_eq!(said(elsewhere()), ["A start EXT1", "B start EXT1 in eu-west-1"], "another Region has its own");
 }
 
+/// A run that began after the other role's list was made is in the way also when what it was started by is too old to start by.
+#[test]
+fn run_of_another_role_counts_for_longer_than_its_facts_are_good_for() {
+    let role = Place { role_arn: Some("arn:aws:iam::111111111111:role/b".to_owned()), ..Place::default() };
+    let said = |now: &str| {
+        let mut world = due(2);
+        world.rules.limits.max_active = Some(1);
+        let other = Experiment { name: name("other"), place: role.clone(), ..experiment() };
+        world.runs[1].experiment = other.name.clone();
+        world.rules.experiments.insert(other.name.clone(), other);
+        world.runs[0] = asked(probed(&world.runs[0], t(DUE), counted(BTreeMap::new(), &Place::default())), "10:00:29");
+        world.runs[1] = probed(&world.runs[1], t("10:00:28"), counted(BTreeMap::new(), &role));
+        world.busy.insert(world.runs[0].id.clone());
+        world.says(t(now))
+    };
+    let full = "B held: 1 of at most 1 experiments are active in its account and Region; look 10:00:58.000000001";
+    assert_eq!(said("10:00:30")[0], full);
+    assert_eq!(said("10:00:31")[0], full);
+}
+
 #[test]
 fn run_waits_while_as_many_experiments_are_active_as_may_be() {
     let listed = |runs: &[Option<&str>]| {

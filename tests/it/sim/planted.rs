@@ -133,6 +133,8 @@ pub enum Bug {
     AccountUnchecked,
     /// What others have active in a place does not count.
     OthersUncounted,
+    /// What another role of an account has active does not count.
+    RolesCountTheirOwn,
     /// An alarm is OK unless it is on.
     AlarmUnknownIsOk,
     /// What is told of a place was so minutes ago; below, of a template.
@@ -172,7 +174,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 70] = [
+const PLANTS: [(Bug, &[&str]); 71] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -224,6 +226,7 @@ const PLANTS: [(Bug, &[&str]); 70] = [
     (Bug::LeverUnseen, &["lever"]),
     (Bug::AccountUnchecked, &["account"]),
     (Bug::OthersUncounted, &["crowd"]),
+    (Bug::RolesCountTheirOwn, &["crowd"]),
     (Bug::AlarmUnknownIsOk, &["health"]),
     (Bug::PlaceToldLate, &["lever", "account", "health", "crowd"]),
     (Bug::TemplateToldLate, &["policy", "unknown"]),
