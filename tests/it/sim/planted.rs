@@ -171,10 +171,16 @@ pub enum Bug {
     StopBelieved,
     /// Whatever ended, ended well.
     EndsTakenForSuccess,
+    /// Strays are looked for in rows that were read before FIS was asked.
+    StrayRowsReadFirst,
+    /// Of a run that is over it is forgotten which experiment was its own.
+    StrayOwnerForgotten,
+    /// What no row tells of is nobody's, and so no stray of ours.
+    StrayWithoutRowUntold,
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 71] = [
+const PLANTS: [(Bug, &[&str]); 74] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -246,6 +252,9 @@ const PLANTS: [(Bug, &[&str]); 71] = [
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
     (Bug::StopBelieved, &["again"]),
     (Bug::EndsTakenForSuccess, &["outcome"]),
+    (Bug::StrayRowsReadFirst, &["owned"]),
+    (Bug::StrayOwnerForgotten, &["owned"]),
+    (Bug::StrayWithoutRowUntold, &["stray"]),
 ];
 
 impl Bug {

@@ -22,6 +22,7 @@ use super::{
     restore::{Backup, Restored},
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template, Whom},
     store::MemoryStore,
+    strays::{self, Seen},
     told, windows,
 };
 
@@ -77,6 +78,8 @@ pub struct World {
     pub restored: Option<Restored>,
     /// What couriers told outside, where there are any.
     pub told: Option<Arc<Mutex<Told>>>,
+    /// What was seen of FIS experiments that might have been strays.
+    pub seen: Vec<Seen>,
 }
 
 impl World {
@@ -93,6 +96,7 @@ impl World {
             world.nature.say(|| format!("happening {n} is due at {at} ms: {happening:?}"));
             world.schedule(at, happening);
         }
+        strays::happenings(recipe.seed, drawn.until).for_each(|(at, asks)| world.schedule(at, asks));
         world.schedule(drawn.until, Happening::Calm);
         world
     }
@@ -128,6 +132,7 @@ impl World {
             backup: None,
             restored: None,
             told: None,
+            seen: Vec::new(),
         }
     }
 
@@ -195,7 +200,9 @@ impl World {
         self.agenda.clear();
         self.check_queues();
         self.check_cursors();
+        let listed = self.listed();
         self.check_takeovers().await;
+        self.name_strays(&listed);
         let mut rules = (**self.newest()).clone();
         rules.experiments.values_mut().for_each(|experiment| experiment.schedules.clear());
         self.reload_all(rules.clone());
@@ -213,7 +220,9 @@ impl World {
                 rules.windows = [].into_iter().collect();
                 self.reload_all(rules.clone());
             }
+            let listed = self.listed();
             self.until(self.nature.elapsed() + MINUTE_MS).await;
+            self.name_strays(&listed);
         }
         if self.told.is_some() {
             self.until(self.nature.elapsed() + couriers::CARRIED_WITHIN_MS).await;
@@ -377,6 +386,8 @@ impl World {
             }
             Happening::SetApart { replica, by_ms } => self.nature.set_apart(replica % self.replicas.len(), by_ms),
             Happening::RulesReach { replica, entry } => self.rules_reach(replica, entry),
+            Happening::AskForStrays => self.ask_for_strays(),
+            Happening::NameStrays(listed) => self.name_strays(&listed),
             Happening::Calm => self.calm().await,
             Happening::ReadOnly { for_ms } => {
                 self.nature.change_weather(|w| w.read_only_until = now + for_ms);
