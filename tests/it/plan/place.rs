@@ -6,6 +6,7 @@ use firedrill::domain::{
     experiment::{Experiment, Overlap, Place},
     fis::{CallFailure, FailureClass},
     ids::RunId,
+    ledger::Definition,
     lever::{Found, Stands},
     place::{Alarm, AlarmState, Health, Identity, PlaceFacts, PlaceLimits},
     plan::{self, Looked, PLACE_FACTS_MAX_AGE, Places},
@@ -263,6 +264,7 @@ fn runs_at_two_places_of_one_account_share_its_room() {
         world.rules.limits.max_active = Some(1);
         let other = Experiment { name: name("other"), place: place.clone(), ..experiment() };
         world.runs[1].experiment = other.name.clone();
+        world.runs[1].facts.as_mut().expect("facts").read_by = Some(Box::new(Definition::of(&other)));
         world.rules.experiments.insert(other.name.clone(), other);
         world.runs[0] = probed(&world.runs[0], t(DUE), counted(BTreeMap::new(), &Place::default()));
         world.runs[1] = probed(&world.runs[1], t(DUE), counted(BTreeMap::new(), &place));
@@ -282,6 +284,7 @@ fn run_of_another_role_counts_for_longer_than_its_facts_are_good_for() {
         world.rules.limits.max_active = Some(1);
         let other = Experiment { name: name("other"), place: role.clone(), ..experiment() };
         world.runs[1].experiment = other.name.clone();
+        world.runs[1].facts.as_mut().expect("facts").read_by = Some(Box::new(Definition::of(&other)));
         world.rules.experiments.insert(other.name.clone(), other);
         world.runs[0] = asked(probed(&world.runs[0], t(DUE), counted(BTreeMap::new(), &Place::default())), "10:00:29");
         world.runs[1] = probed(&world.runs[1], t("10:00:28"), counted(BTreeMap::new(), &role));
