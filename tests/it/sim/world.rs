@@ -26,9 +26,11 @@ use super::{
     told, windows,
 };
 
-/// Longest time until every run is over once nothing goes wrong any more: one that waits for a quarter of it may be one that
-/// FIS ends after twelve hours.
-const PATIENCE_MS: u64 = 17 * HOUR_MS;
+/// Longest time until all runs are over once all is well: of two that wait for each other FIS may let each go on until it is
+/// stopped after twelve hours, and windows are lifted before.
+const PATIENCE_MS: u64 = WINDOWS_MS + 26 * HOUR_MS;
+/// Filled slots wait for days: after so long windows are lifted.
+const WINDOWS_MS: u64 = 4 * HOUR_MS;
 
 /// Most passes of an engine in one second: opening slots and noticing their end take some each. One that makes more
 /// spins, and is not brought back.
@@ -207,7 +209,7 @@ impl World {
         rules.experiments.values_mut().for_each(|experiment| experiment.schedules.clear());
         self.reload_all(rules.clone());
         let deadline = self.nature.elapsed() + PATIENCE_MS;
-        let impatient = self.nature.elapsed() + PATIENCE_MS / 4;
+        let impatient = self.nature.elapsed() + WINDOWS_MS;
         while self.store.with(|tables| tables.runs.values().any(|run| !run.is_over())) {
             if self.nature.elapsed() > deadline {
                 self.broken.push("lost: a run does not end".to_owned());
@@ -215,7 +217,6 @@ impl World {
             }
             let held = closing::held_for_nothing(self, &rules);
             self.broken.extend(held.into_iter().filter(|told| !self.broken.contains(told)).collect::<Vec<_>>());
-            // Filled slots wait for days.
             if self.nature.elapsed() > impatient && !rules.windows.is_empty() {
                 rules.windows = [].into_iter().collect();
                 self.reload_all(rules.clone());
