@@ -1,7 +1,8 @@
 //! A queue's dead-letter queue: looked into, moved back into the queue, or emptied.
 //!
 //! Messages are received to be looked at, and given back. One that is moved is sent first and deleted then: after a failure
-//! in between it is there twice, and the agent knows an event that comes twice.
+//! in between it is there twice, and the agent knows an event that comes twice,
+//! by its own id or by that of the message, which goes with it.
 
 use std::collections::HashMap;
 
@@ -18,6 +19,7 @@ use serde_json::Value;
 use super::{
     provision::{ProvisionFailure, failed, unusable},
     sdk::{CallKind, Places},
+    sqs::MESSAGE_ID,
 };
 use crate::{config::settings::Queue, domain::fis::FailureClass};
 
@@ -129,7 +131,13 @@ impl DeadLetters {
     pub async fn move_back(&self, letter: &Letter) -> Result<(), ProvisionFailure> {
         let what = format!("send message {} to queue `{}`", letter.id, self.queue.name);
         let mut send = self.client.send_message().queue_url(&self.queue.url).message_body(&letter.body);
-        send = send.set_message_attributes(letter.message.message_attributes.clone());
+        let mut attributes = letter.message.message_attributes.clone().unwrap_or_default();
+        if !attributes.contains_key(MESSAGE_ID) {
+            let id = MessageAttributeValue::builder().data_type("String").string_value(&letter.id).build();
+            let id = id.map_err(|error| unusable(&what, FailureClass::Invalid, error.to_string()))?;
+            attributes.insert(MESSAGE_ID.to_owned(), id);
+        }
+        send = send.set_message_attributes(Some(attributes));
         if let Some(group) = letter.system(&MessageSystemAttributeName::MessageGroupId) {
             // With the id that it was first sent under, SQS could take it for the one that came here. With this one a move
             // that failed half-way can be done again.

@@ -259,6 +259,13 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<(S
     let mut outlook = plan::outlook(settings).await?;
     let cursor = outlook.cursors.get(&(name.clone(), schedule.timetable().clone()));
     match cursor {
+        Some(cursor) if at <= *cursor && now() < at => {
+            return unknown(format!(
+                "nothing will be due at {}: the clock was set back, and the slots of `{name}` are taken up through {}",
+                render::instant(at),
+                render::instant(*cursor)
+            ));
+        }
         Some(cursor) if at <= *cursor => {
             return unknown(format!(
                 "nothing is recorded of {}: `{name}` had no such schedule then, or its history is no longer kept",

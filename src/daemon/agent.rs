@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
+    time::Instant,
 };
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 
@@ -21,7 +22,7 @@ use super::{
     calendars::Calendars,
     courier::{Courier, EVENT_BUS, Load, TRACES},
     directory::{self, DirectoryError},
-    heartbeat::{self, Heartbeat},
+    heartbeat::{self, Heartbeat, SteadyClock},
     identities::Identities,
     levers::LeverKeeper,
     reload::Reloader,
@@ -440,8 +441,15 @@ fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settin
     let (store, history, most) = (shared.store.clone(), settings.history, settings.history_runs);
     let couriers = if settings.event_bus.is_some() { &[TRACES, EVENT_BUS][..] } else { &[TRACES] };
     tasks.spawn(async move {
+        let mut clock = SteadyClock::since(heartbeat::now(), Instant::now());
         loop {
             wanted.notified().await;
+            if !clock.is_steady(heartbeat::now(), Instant::now()) {
+                tracing::warn!(
+                    "the clock was set within the last hour: what is old is not deleted before the next one"
+                );
+                continue;
+            }
             // Batch by batch, so that the engine's own writes come between.
             loop {
                 match store.prune(heartbeat::now(), history, most, couriers).await {

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::{
@@ -21,6 +21,9 @@ use crate::{
     },
     telemetry::Slots,
 };
+
+/// How far a cursor may be ahead of the clock without a word: clocks are kept by small steps.
+const AHEAD: SignedDuration = SignedDuration::from_mins(1);
 
 /// What is known of schedules.
 pub struct Life {
@@ -42,13 +45,19 @@ impl Life {
         Self { rules, known: Mutex::default() }
     }
 
-    /// Takes the cursors as the rows say.
-    pub fn surveyed(&self, cursors: &BTreeMap<ScheduleKey, Timestamp>) {
+    /// Takes the cursors as the rows say, and tells of those that lie ahead of the clock.
+    pub fn surveyed(&self, cursors: &BTreeMap<ScheduleKey, Timestamp>, now: Timestamp) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // Mostly they were seen to move already.
-        if known.cursors != *cursors {
-            known.cursors.clone_from(cursors);
+        if known.cursors == *cursors {
+            return;
         }
+        let is_ahead = |at: Timestamp| at.duration_since(now) > AHEAD;
+        let news = cursors.iter().filter(|(key, at)| is_ahead(**at) && known.cursors.get(key) != Some(at));
+        for ((experiment, _), at) in news {
+            tracing::warn!(%experiment, "the clock was set back: a schedule fires nothing before {at}, up to where its slots were taken up");
+        }
+        known.cursors.clone_from(cursors);
     }
 
     /// Counts what a run that was opened took up: its slot, or all that were missed.
@@ -71,7 +80,7 @@ impl Life {
 
     /// Forgets the cursors, which another replica moves now.
     pub fn stands_by(&self) {
-        self.surveyed(&BTreeMap::new());
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).cursors.clear();
     }
 
     /// Returns the slots of every schedule that is looked after here, by the clock; those that have waited longest first,

@@ -20,6 +20,7 @@ use crate::{
         outcome::Outcome,
         plan::{self, Snapshot},
         run::{Observation, Run, SkipReason, Trigger},
+        schedule::Schedule,
         window,
     },
     engine::ports::{StoreDid, StoreError, Witness},
@@ -115,14 +116,18 @@ impl Witness for Teller {
     }
 
     fn surveyed(&self, rows: &Snapshot<'_>, at: Timestamp) {
-        self.life.surveyed(&rows.cursors);
+        self.life.surveyed(&rows.cursors, at);
         let rules = self.rules.borrow().clone();
         let mut open_runs: BTreeMap<String, u64> = BTreeMap::new();
         for run in &rows.runs {
             *open_runs.entry(run.state.as_str().to_owned()).or_default() += 1;
         }
         let next = |experiment: &crate::domain::experiment::Experiment| {
-            experiment.schedules.iter().filter_map(|schedule| schedule.next_after(at)).map(|slot| slot.at).min()
+            let after = |schedule: &Schedule| {
+                let cursor = rows.cursors.get(&(experiment.name.clone(), schedule.timetable().clone()));
+                schedule.next_after(cursor.map_or(at, |cursor| at.max(*cursor)))
+            };
+            experiment.schedules.iter().filter_map(after).map(|slot| slot.at).min()
         };
         let next_slots: BTreeMap<_, _> =
             rules.experiments.values().filter_map(|e| Some((e.name.clone(), next(e)?))).collect();

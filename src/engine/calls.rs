@@ -44,6 +44,8 @@ struct Busy {
 pub(super) struct Calls {
     pending: FuturesUnordered<Abortable<BoxFuture<'static, Done>>>,
     busy: BTreeMap<RunId, Busy>,
+    /// Calls that had ended as soon as they were begun.
+    ended: Vec<Done>,
     pub(super) term: Term,
 }
 
@@ -59,10 +61,18 @@ impl Calls {
         let (id, gives) = (run.id.clone(), call.gives());
         let world = (engine.injector.clone(), engine.time.clone());
         let (call, end) = abortable(perform::make(world, (run, call), self.term.clone(), at));
+        self.ended.retain(|done| done.run.id != id);
         if let Some(before) = self.busy.insert(id, Busy { gives, end }) {
             before.end.abort();
         }
         self.pending.push(call);
+    }
+
+    /// Begins what was made, without waiting for it.
+    pub(super) fn begin(&mut self) {
+        while let Some(Some(answer)) = self.pending.next().now_or_never() {
+            self.ended.extend(answer);
+        }
     }
 
     /// Tells whether none is under way.
@@ -90,6 +100,9 @@ impl Calls {
 
     /// Waits until a call has ended and takes all that have by then; while none is under way it waits for ever.
     pub(super) async fn answered(&mut self) -> Done {
+        if let Some(done) = self.ended.pop() {
+            return self.ended(done);
+        }
         loop {
             match self.pending.next().await {
                 Some(Ok(done)) => return self.ended(done),
@@ -101,13 +114,9 @@ impl Calls {
 
     /// Takes all calls that have ended by now besides one.
     pub(super) fn answered_with(&mut self, first: Done) -> Vec<Done> {
-        let mut ended = vec![first];
-        while let Some(Some(answer)) = self.pending.next().now_or_never() {
-            if let Ok(done) = answer {
-                ended.push(self.ended(done));
-            }
-        }
-        ended
+        self.begin();
+        let others: Vec<Done> = self.ended.drain(..).collect();
+        std::iter::once(first).chain(others.into_iter().map(|done| self.ended(done))).collect()
     }
 
     fn ended(&mut self, done: Done) -> Done {

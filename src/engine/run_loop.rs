@@ -289,17 +289,24 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         if calls.term.is_short() {
             self.hold(calls).await?;
         }
+        // Writing may take seconds, in which a reload was answered. What was judged by the rules of before is not sent.
+        let is_outdated = !std::ptr::eq(snapshot.rules, &raw const **self.rules.borrow());
         for ((intent, tags), committed) in intents.into_iter().zip(tagged).zip(committed) {
             let Change::Advance { run, observation, .. } = intent else { continue };
             if let Some(Committed::Done) = committed {
+                let is_start = matches!(observation, Observation::StartAsked { .. });
+                let is_looked_for_first =
+                    || runs.get(&run.id).is_some_and(|run| plan::is_looked_for_first(snapshot, run));
                 // The intent is on disk, and the look for what may have come of it comes before the call.
-                if runs.get(&run.id).is_some_and(|run| plan::is_looked_for_first(snapshot, run)) {
+                if is_start && is_outdated || is_looked_for_first() {
                     self.poke.notify_one();
                     continue;
                 }
                 calls.make(self, perform::intended(&run, observation, tags).map(|call| (*run, call)), now);
             }
         }
+        // Not after all else is written: what forbids a start is compared with what asks for it, and may come any moment.
+        calls.begin();
         unwritten.or(failed).map_or(Ok(()), Err)
     }
 

@@ -32,6 +32,9 @@ use crate::{
 
 /// Messages of one receive, the most SQS gives.
 const BATCH: i32 = 10;
+/// The attribute in which a message that was moved back has the id that it was first sent under: SQS gives it another, and an
+/// event that names no id of its own is known by that.
+pub(super) const MESSAGE_ID: &str = "firedrill-message-id";
 /// First wait after a failure; doubled up to [`BACKOFF_LIMIT`].
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest wait after a failure.
@@ -194,7 +197,8 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
             .max_number_of_messages(BATCH)
             .wait_time_seconds(wait)
             .set_message_system_attribute_names(Some(ATTRIBUTES.to_vec()))
-            .message_attribute_names("traceparent");
+            .message_attribute_names("traceparent")
+            .message_attribute_names(MESSAGE_ID);
         let begun = Instant::now();
         let answer = call.send().await.map(|answer| answer.messages.unwrap_or_default());
         let answer = answer.map_err(|error| Trouble::of(&error));

@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    BACKOFF_FIRST, BACKOFF_LIMIT, Failed, Message, QueueCall, QueueHealth, QueueReader, QueueWitness, Store,
-    StoreError, trouble::Trouble,
+    BACKOFF_FIRST, BACKOFF_LIMIT, Failed, MESSAGE_ID, Message, QueueCall, QueueHealth, QueueReader, QueueWitness,
+    Store, StoreError, trouble::Trouble,
 };
 use crate::domain::{fis::FailureClass, run::TraceParent, trace};
 
@@ -69,6 +69,7 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
         let attribute = |name| message.attributes.as_ref().and_then(|all| all.get(&name));
         let sent_ms = attribute(MessageSystemAttributeName::SentTimestamp).and_then(|text| text.parse().ok());
         let group = attribute(MessageSystemAttributeName::MessageGroupId);
+        let moved = message.message_attributes.as_ref().and_then(|all| all.get(MESSAGE_ID)?.string_value.clone());
         Message {
             queue: self.queue.name.clone(),
             parent,
@@ -76,7 +77,7 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
             group: group.filter(|_| self.queue.is_fifo()).cloned(),
             envelope: None,
             sent_at: sent_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
-            id: message.message_id.unwrap_or_default(),
+            id: moved.or(message.message_id).unwrap_or_default(),
             body: message.body.unwrap_or_default(),
         }
     }

@@ -42,6 +42,9 @@ pub enum Places {
 pub(super) struct Around<'a> {
     /// What was read lately.
     facts: BTreeMap<&'a Place, Vec<&'a PlaceFacts>>,
+    /// When it was last read whose the credentials are, and whose: whatever goes on by them goes on there for longer than
+    /// what was read is good for.
+    identities: BTreeMap<&'a Place, (Timestamp, &'a Identity)>,
     /// What could not be read lately, and when it is tried again.
     unread: Vec<(&'a Place, Wanted, Timestamp)>,
 }
@@ -55,6 +58,12 @@ impl<'a> Around<'a> {
         }
         let is_known = |facts: &PlaceFacts| is_fresh(snapshot, facts.read_at, PLACE_FACTS_MAX_AGE, now);
         for run in &snapshot.runs {
+            if let Some(facts) = run.place_facts.as_deref()
+                && let Some(identity) = &facts.identity
+            {
+                let known = around.identities.entry(&facts.place).or_insert((facts.read_at, identity));
+                *known = if facts.read_at > known.0 { (facts.read_at, identity) } else { *known };
+            }
             if let Some(facts) = run.place_facts.as_deref().filter(|facts| is_known(facts)) {
                 let known = around.facts.entry(&facts.place).or_default();
                 if !known.contains(&facts) {
@@ -79,9 +88,9 @@ impl<'a> Around<'a> {
         known.filter(|facts| facts.tell(wanted)).max_by_key(|facts| facts.read_at)
     }
 
-    /// Whose the credentials of a place are, as far as that was asked.
+    /// Whose the credentials of a place are, as far as that was ever asked.
     fn identity(&self, place: &Place) -> Option<&'a Identity> {
-        self.facts.get(place)?.iter().find_map(|facts| facts.identity.as_ref())
+        self.identities.get(place).map(|(_, identity)| *identity)
     }
 
     /// Until when it is not asked again for something, since it could not be read.

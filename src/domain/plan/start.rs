@@ -336,12 +336,13 @@ pub(super) fn has_facts(snapshot: &Snapshot<'_>, experiment: &Experiment, run: &
     has_fresh_facts(snapshot, run, now) && run.facts.as_ref().is_some_and(|facts| are_of(experiment, facts))
 }
 
-/// Tells whether what was read is still the template that the configuration names.
+/// Tells whether what was read is still the template that the configuration names, where it names it. Rows of before do not
+/// say what was read by.
 fn are_of(experiment: &Experiment, facts: &TemplateFacts) -> bool {
-    match &experiment.template {
-        TemplateSelector::Id(id) => facts.id == *id,
-        // Tags are looked up anew with every read, and reads do not age far.
-        TemplateSelector::Tags(_) => true,
+    match (&facts.read_by, &experiment.template) {
+        (Some(read_by), _) => **read_by == Definition::of(experiment),
+        (None, TemplateSelector::Id(id)) => facts.id == *id,
+        (None, TemplateSelector::Tags(_)) => false,
     }
 }
 

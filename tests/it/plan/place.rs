@@ -6,6 +6,7 @@ use firedrill::domain::{
     experiment::{Experiment, Overlap, Place},
     fis::{CallFailure, FailureClass},
     ids::RunId,
+    ledger::Definition,
     lever::{Found, Stands},
     place::{Alarm, AlarmState, Health, Identity, PlaceFacts, PlaceLimits},
     plan::{self, Looked, PLACE_FACTS_MAX_AGE, Places},
@@ -263,6 +264,7 @@ fn runs_at_two_places_of_one_account_share_its_room() {
         world.rules.limits.max_active = Some(1);
         let other = Experiment { name: name("other"), place: place.clone(), ..experiment() };
         world.runs[1].experiment = other.name.clone();
+        world.runs[1].facts.as_mut().expect("facts").read_by = Some(Box::new(Definition::of(&other)));
         world.rules.experiments.insert(other.name.clone(), other);
         world.runs[0] = probed(&world.runs[0], t(DUE), counted(BTreeMap::new(), &Place::default()));
         world.runs[1] = probed(&world.runs[1], t(DUE), counted(BTreeMap::new(), &place));
@@ -271,6 +273,27 @@ fn runs_at_two_places_of_one_account_share_its_room() {
     let full = "B held: 1 of at most 1 experiments are active in its account and Region; look 10:00:30.000000001";
     assert_eq!(said(by_another_role), ["A start EXT1", full]);
     assert_eq!(said(elsewhere()), ["A start EXT1", "B start EXT1 in eu-west-1"], "another Region has its own");
+}
+
+/// A run that began after the other role's list was made is in the way also when what it was started by is too old to start by.
+#[test]
+fn run_of_another_role_counts_for_longer_than_its_facts_are_good_for() {
+    let role = Place { role_arn: Some("arn:aws:iam::111111111111:role/b".to_owned()), ..Place::default() };
+    let said = |now: &str| {
+        let mut world = due(2);
+        world.rules.limits.max_active = Some(1);
+        let other = Experiment { name: name("other"), place: role.clone(), ..experiment() };
+        world.runs[1].experiment = other.name.clone();
+        world.runs[1].facts.as_mut().expect("facts").read_by = Some(Box::new(Definition::of(&other)));
+        world.rules.experiments.insert(other.name.clone(), other);
+        world.runs[0] = asked(probed(&world.runs[0], t(DUE), counted(BTreeMap::new(), &Place::default())), "10:00:29");
+        world.runs[1] = probed(&world.runs[1], t("10:00:28"), counted(BTreeMap::new(), &role));
+        world.busy.insert(world.runs[0].id.clone());
+        world.says(t(now))
+    };
+    let full = "B held: 1 of at most 1 experiments are active in its account and Region; look 10:00:58.000000001";
+    assert_eq!(said("10:00:30")[0], full);
+    assert_eq!(said("10:00:31")[0], full);
 }
 
 #[test]

@@ -89,6 +89,9 @@ fn what_fis_refused_for_good_waits_for_another_template_or_place() {
     let mut moved = world;
     let declared = moved.rules.experiments.get_mut(&name("probe")).expect("one");
     declared.place = Place { region: Some("eu-west-1".to_owned()), ..Place::default() };
+    let read_by = Definition::of(declared);
+    check(&moved, "10:00:00", &["A read template"]);
+    moved.runs[0].facts.as_mut().expect("facts").read_by = Some(Box::new(read_by));
     check(&moved, "10:00:00", &["A start EXT1 in eu-west-1"]);
 }
 

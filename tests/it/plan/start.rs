@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::{Experiment, Overlap, Place, Rules, TemplateSelector},
     fis::FailureClass,
+    ledger::Definition,
     plan::{self, Effect, HaltRunning, Mode, Withheld},
     react,
     run::{HoldReason, Observation, Run},
@@ -49,6 +50,27 @@ fn facts_older_than_five_minutes_or_from_the_future_are_read_again() {
     check(&due(), "10:05:00.000000001", &["A read template"]);
     let ahead = World::of(experiment(), vec![read(slot_run("10:00:00"), "10:00:01", 600)]);
     check(&ahead, "10:00:00", &["A read template"]);
+}
+
+#[test]
+fn what_was_read_by_what_a_reload_replaced_is_read_again() {
+    let declared = |template: TemplateSelector, place: Place| {
+        World::of(Experiment { template, place, ..experiment() }, due().runs)
+    };
+    let tags = |team: &str| TemplateSelector::Tags(BTreeMap::from([("team".to_owned(), team.to_owned())]));
+    let elsewhere = Place { region: Some("eu-west-1".to_owned()), ..Place::default() };
+    check(&declared(experiment().template, Place::default()), "10:00:00", &["A start EXT1"]);
+    check(&declared(experiment().template, elsewhere), "10:00:00", &["A read template"]);
+    check(&declared(tags("shop"), Place::default()), "10:00:00", &["A read template"]);
+    let by = |world: &mut World, team: &str| {
+        let facts = world.runs[0].facts.as_mut().expect("facts");
+        facts.read_by = Some(Box::new(Definition { template: tags(team), place: Place::default() }));
+    };
+    for (team, expected) in [("shop", "A start EXT1"), ("search", "A read template")] {
+        let mut world = declared(tags("shop"), Place::default());
+        by(&mut world, team);
+        check(&world, "10:00:00", &[expected]);
+    }
 }
 
 #[test]

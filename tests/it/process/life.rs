@@ -1,5 +1,9 @@
 //! Proof of life: what a collector is told of slots by an agent that takes them up, and by one that cannot.
 
+use firedrill::daemon::heartbeat::SteadyClock;
+use jiff::SignedDuration;
+use tokio::time::Instant;
+
 use crate::{
     process::telemetry::lines,
     support::{
@@ -9,12 +13,29 @@ use crate::{
         otlp::{Collector, Mode},
         stage::Stage,
         within,
+        world::t,
     },
 };
 use std::time::Duration;
 
 /// A store that is locked is waited for, and metrics come once a second.
 const STALLS: Duration = Duration::from_secs(60);
+
+/// By the clock alone what is old would be deleted: two hundred days of it at a leap.
+#[test]
+fn clock_that_was_set_is_told_from_one_that_went_on() {
+    let (wall, at) = (t("10:00:00"), Instant::now());
+    let hours = |n: u64| at + Duration::from_secs(3_600 * n);
+    let mut clock = SteadyClock::since(wall, at);
+    let mut looks =
+        |ahead: SignedDuration, n: u64| clock.is_steady(wall + SignedDuration::from_hours(n as i64) + ahead, hours(n));
+    let leap = SignedDuration::from_hours(200 * 24);
+    assert!(looks(SignedDuration::ZERO, 1) && looks(SignedDuration::from_secs(30), 2));
+    assert!(!looks(leap, 3));
+    assert!(!looks(SignedDuration::ZERO, 4), "it was set back");
+    assert!(looks(SignedDuration::ZERO, 5));
+    assert!(!looks(leap, 6) && looks(leap, 7), "it stays so");
+}
 
 /// Slots expected and decided and the staleness of the only schedule, as told last.
 fn told(collector: &Collector) -> Option<[u64; 3]> {

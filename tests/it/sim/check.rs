@@ -22,6 +22,7 @@ use super::{
     closing, couriers, edges, halts, heeded, latest, opened, places, policies, refused, replicas, restore,
     scenario::SECOND_MS,
     store::{Durable, slot_of},
+    strays,
     truth::{Experiment, LONGEST_MS},
     turns, unread,
     world::{MAX_PASSES_A_SECOND, World},
@@ -63,6 +64,7 @@ pub fn broken_so_far(evidence: &Evidence<'_>) -> Vec<String> {
     replicas::check(evidence, &mut found);
     halts::check(evidence.world, &mut found);
     refused::check(evidence, &mut found);
+    strays::check(evidence, &mut found);
     found
 }
 

@@ -17,6 +17,9 @@ use super::{
     world::{RELOAD_SPREAD_MS, World},
 };
 
+/// How long a step of the clock may stay unnoticed, in milliseconds: a process looks at it every second.
+const NOTICES_MS: u64 = SECOND_MS;
+
 /// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for, a connection is made.
 pub const PROMPT_MS: u64 = 6 * SECOND_MS;
 
@@ -236,6 +239,11 @@ fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
     stretches(evidence, experiment, from).into_iter().find_map(|(begin, end, rules)| {
         let declared = declared_in(evidence, rules, experiment)?;
         let nature = &evidence.world.nature;
+        let is_step = nature.steps().iter().any(|step| step.at == begin);
+        let begin = begin + if is_step { NOTICES_MS } else { 0 };
+        if begin >= end {
+            return None;
+        }
         let (opens, closes) = (nature.wall_at(begin), plus(nature.wall_at(begin), end - begin));
         // It has to by the clock of whoever decides.
         let apart = nature.apart();

@@ -47,9 +47,6 @@ const LOOKED_MS: u64 = 4_600;
 /// Longest time from the wish for such a start until it is found, in milliseconds.
 const UNSEEN_MS: u64 = TOKEN_LASTS_MS + 5 * MINUTE_MS;
 
-/// Starts that are asked for in a row, a third of a second apart.
-const IN_A_ROW: u64 = 9;
-
 /// Draws it for most worlds, with a chance of its own.
 pub fn happenings(
     (seed, replicas): (u64, u64),
@@ -63,6 +60,10 @@ pub fn happenings(
     let facts = &templates[0].1;
     let mut declared = declared(&facts.id, first(drawn).map_or("app.one", |release| release.source));
     let mut all = Vec::new();
+    let kind = c.between(0, 8);
+    if kind < 4 && c.one_in(2) {
+        has_own_windows(&mut c, base, length_ms, rules, &declared);
+    }
     let edges = |kind: WindowKind| -> Vec<[u64; 2]> {
         let end = plus(base, length_ms);
         let is_about = |window: &&Window| window.kind == kind && window.scope.holds(&declared);
@@ -70,9 +71,10 @@ pub fn happenings(
         let intervals = rules.windows.iter().filter(is_about).flat_map(|window| window.intervals(base, end));
         intervals.map(|one| [one.start, one.end].map(ms)).collect()
     };
-    match c.between(0, 8) {
-        0 => in_a_row(&mut c, base, length_ms, (&declared, facts), rules, &mut all),
-        1 => at_edges(&mut c, &edges(WindowKind::Allowed), &edges(WindowKind::Blackout), (&declared, facts), &mut all),
+    match kind {
+        0 | 1 => {
+            at_edges(&mut c, &edges(WindowKind::Allowed), &edges(WindowKind::Blackout), (&declared, facts), &mut all)
+        }
         2 | 3 => into_blackouts(&mut c, &edges(WindowKind::Blackout), &mut all),
         4 => after_releases(&mut c, drawn, &mut all),
         5 => back_and_forth(&mut c, drawn, &mut all),
@@ -109,37 +111,35 @@ fn declared(template: &str, source: &str) -> Experiment {
     }
 }
 
-/// Starts are asked for in a row, so that some would go on until within a second after an allowed window of their own, or
-/// begin then.
-fn in_a_row(
-    c: &mut Chance,
-    base: Timestamp,
-    length_ms: u64,
-    (declared, facts): (&Experiment, &TemplateFacts),
-    rules: &mut Rules,
-    all: &mut Vec<(u64, Happening)>,
-) {
-    let end_ms = c.between(length_ms / 2, length_ms) / SECOND_MS * SECOND_MS;
-    let at = |ms: u64| plus(base, ms).strftime("%Y-%m-%dT%H:%M:%S").to_string();
-    let window = Window {
-        name: name("row"),
-        kind: WindowKind::Allowed,
+/// The experiment may run until an instant late in the world, but for a blackout shortly before, and no other window is about it.
+/// None has a lead before which it stops what runs: what would go on until right after an edge would be refused for the lead.
+fn has_own_windows(c: &mut Chance, base: Timestamp, length_ms: u64, rules: &mut Rules, declared: &Experiment) {
+    let on_entry = OnEntry::Stop { lead: SignedDuration::ZERO };
+    let at = |ms: u64| plus(base, ms).strftime("%Y-%m-%dT%H:%M:%S");
+    let own = |called: &str, kind: WindowKind, [from, to]: [u64; 2]| Window {
+        name: name(called),
+        kind,
         scope: Scope { experiments: vec![NameGlob::new(declared.name.as_str())], ..Scope::default() },
-        on_entry: OnEntry::Finish,
+        on_entry,
         lead: SignedDuration::ZERO,
         zone: TimeZone::UTC,
-        spans: vec![Span::parse_dates(&format!("{} - {}", at(0), at(end_ms))).expect("a span")],
+        spans: vec![Span::parse_dates(&format!("{} - {}", at(from), at(to))).expect("a span")],
         calendars: Vec::new(),
     };
-    rules.windows = rules.windows.iter().cloned().chain([window]).collect();
-    let lasts = estimate::expected(declared, facts, None).as_millis();
-    let before = if c.one_in(3) { 0 } else { u64::try_from(lasts).expect("a length") };
-    // From the wish to the start it takes a second or two.
-    let Some(first) = end_ms.checked_sub(before + 2 * SECOND_MS) else { return };
-    all.extend((0..IN_A_ROW).map(|n| (first + n * SECOND_MS / 3, by_hand(FIRST_REQUEST + n))));
+    let opening = c.between(length_ms / 2, length_ms * 3 / 4);
+    let windows = [
+        own("own-blackout", WindowKind::Blackout, [opening, opening + c.between(1, 5) * MINUTE_MS]),
+        own("own-allowed", WindowKind::Allowed, [0, c.between(length_ms * 7 / 8, length_ms)]),
+    ];
+    are_about_others(rules);
+    let others = rules.windows.iter().cloned().map(|window| match window.on_entry {
+        OnEntry::Stop { .. } => Window { on_entry, ..window },
+        OnEntry::Finish => window,
+    });
+    rules.windows = others.chain(windows).collect();
 }
 
-/// Something starts right after an edge, or so that it ends about there.
+/// Something starts right after an edge, or so that it ends right after one.
 fn at_edges(
     c: &mut Chance,
     allowed: &[[u64; 2]],
@@ -148,15 +148,16 @@ fn at_edges(
     all: &mut Vec<(u64, Happening)>,
 ) {
     // Of allowed times there are few.
-    let edges = if allowed.is_empty() || c.one_in(4) { blackouts } else { allowed }.concat();
+    let mut edges = if allowed.is_empty() || c.one_in(4) { blackouts } else { allowed }.concat();
+    edges.retain(|at| *at > 0);
     if edges.is_empty() {
         return;
     }
     let length = estimate::expected(declared, facts, None).as_millis();
     let length_ms = u64::try_from(length).expect("a length");
-    for request in FIRST_REQUEST..=FIRST_REQUEST + c.between(0, 5) {
+    for request in FIRST_REQUEST..=FIRST_REQUEST + c.between(2, 5) {
         let before = if c.one_in(3) { 0 } else { length_ms };
-        let within = c.pick(&[3 * SECOND_MS, MINUTE_MS]);
+        let within = c.pick(&[3, 3, 60]) * SECOND_MS;
         // From the wish to the start it takes a second or two.
         let at = (c.pick(&edges) + c.between(0, within)).saturating_sub(before + 2 * SECOND_MS);
         all.push((at, by_hand(request)));
@@ -165,10 +166,12 @@ fn at_edges(
 
 /// The clock is set to a time within a blackout's first minute, shortly after something has started long before it.
 fn into_blackouts(c: &mut Chance, blackouts: &[[u64; 2]], all: &mut Vec<(u64, Happening)>) {
-    let Some([opening, _]) = (!blackouts.is_empty()).then(|| c.pick(blackouts)) else { return };
+    let openings: Vec<u64> = blackouts.iter().map(|[from, _]| *from).filter(|from| *from > 0).collect();
+    let Some(opening) = (!openings.is_empty()).then(|| c.pick(&openings)) else { return };
     let at = opening.saturating_sub(c.between(12, 40) * MINUTE_MS);
     all.push((at, by_hand(FIRST_REQUEST)));
-    let at = at + c.between(10, 60) * SECOND_MS;
+    // Later than a minute after it began it is asked for seldom: then only whoever notices the step stops it in time.
+    let at = at + c.between(65, 150) * SECOND_MS;
     let by_ms = opening.saturating_sub(at) + c.between(0, MINUTE_MS);
     all.push((at, Happening::Step { by_ms: i64::try_from(by_ms).expect("a step") }));
 }
@@ -226,6 +229,11 @@ fn back_and_forth(c: &mut Chance, drawn: &[(u64, Happening)], all: &mut Vec<(u64
 fn has_past(base: Timestamp, rules: &mut Rules, declared: &mut Experiment) {
     let timing = Timing::At { at: base - SignedDuration::from_millis(PAST_MS as i64), zone: TimeZone::UTC };
     declared.schedules = vec![Schedule::new(&declared.name, name("past"), timing, Bounds::default())];
+    are_about_others(rules);
+}
+
+/// No window is about the experiment any more.
+fn are_about_others(rules: &mut Rules) {
     let others: Vec<NameGlob> = rules.experiments.keys().map(|name| NameGlob::new(name.as_str())).collect();
     let about_others = |window: &Window| {
         let mut window = window.clone();

@@ -22,7 +22,7 @@ use firedrill::{
 use super::{
     lease::Seat,
     nature::Nature,
-    places::{self, Amiss},
+    places::{self, Amiss, are_one},
     planted::Bug,
     policies::{self, Served},
     truth::{Around, Experiment, drawn},
@@ -166,7 +166,7 @@ impl Fis {
     ) -> Result<FisExperiment, CallFailure> {
         let known_since = state.tokens_since.max(at.saturating_sub(TOKEN_LASTS_MS));
         let is_known = |e: &&Experiment| e.is_forgotten || e.created_at >= known_since;
-        let of_token = |e: &&Experiment| e.place == place && e.request.client_token == request.client_token;
+        let of_token = |e: &&Experiment| are_one(&e.place, &place) && e.request.client_token == request.client_token;
         let known = state.experiments.iter().filter(of_token).find(is_known);
         if let Some(known) = known
             && self.nature.bug() != Bug::TokenFromTheClock
@@ -177,7 +177,7 @@ impl Fis {
         let Some((_, facts)) = state.templates.get(&request.template_id) else {
             return Err(failure(FailureClass::NotFound));
         };
-        let active = state.experiments.iter().filter(|e| e.place == place && !e.has_ended(at)).count();
+        let active = state.experiments.iter().filter(|e| are_one(&e.place, &place) && !e.has_ended(at)).count();
         if active >= state.quota {
             return Err(failure(FailureClass::Quota));
         }
@@ -352,7 +352,7 @@ impl FaultInjector for Fis {
         self.with(|state| {
             let shown = |e: &&Experiment| {
                 let is_tagged = bug == Bug::AdoptsAnothers || e.run() == *run;
-                let ours = e.place == *place && e.request.template_id == template_id && is_tagged;
+                let ours = are_one(&e.place, place) && e.request.template_id == template_id && is_tagged;
                 ours && e.created_at <= now && e.listed_at <= now && !e.is_forgotten
             };
             match state.experiments.iter().find(shown) {
@@ -367,7 +367,8 @@ impl FaultInjector for Fis {
         let rate = self.nature.weather().fis;
         let (is_missing, is_strange) = self.nature.draw(|c| (c.permille(rate / 5), c.permille(rate / 5)));
         self.with(|state| {
-            let found = state.experiments.iter_mut().find(|e| e.place == *place && e.id == fis_id && !e.is_forgotten);
+            let found =
+                state.experiments.iter_mut().find(|e| are_one(&e.place, place) && e.id == fis_id && !e.is_forgotten);
             let experiment = found.filter(|_| !is_missing).ok_or_else(|| failure(FailureClass::NotFound))?;
             if experiment.is_silent(now) {
                 return Err(failure(FailureClass::Unreadable));

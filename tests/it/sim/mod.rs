@@ -32,6 +32,7 @@ mod shrink;
 mod standing;
 pub mod store;
 mod storm;
+mod strays;
 mod suspended;
 mod told;
 mod truth;
@@ -122,7 +123,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 92] = [
+const HAPPENS: [&str; 95] = [
     "started",
     "adopted",
     "start-refused",
@@ -215,6 +216,9 @@ const HAPPENS: [&str; 92] = [
     "found after a restore",
     "told again after a restore",
     "found without its token",
+    "stray after a restore",
+    "stray of a run that was given up",
+    "ended while strays were looked for",
 ];
 
 /// Tells of worlds that broke a promise; the first one is shrunk.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use firedrill::domain::{
     experiment::{Place, Rules},
+    ids::RunId,
     lever::{Found, Stands},
     place::{Alarm, AlarmState, Health, Identity, PlaceFacts, Wanted},
     plan::PLACE_FACTS_MAX_AGE,
@@ -17,11 +18,15 @@ use super::{
     nature::Nature,
     planted::Bug,
     scenario::{APART_MS, MINUTE_MS, SECOND_MS},
+    truth::Experiment,
 };
 use crate::support::{chance::Chance, world::fine};
 
 const ACCOUNT: &str = "111111111111";
 const ALARM: &str = "errors";
+
+/// Another role of the account than the one that is used where none is named.
+const ROLE: &str = "arn:aws:iam::111111111111:role/other";
 
 /// Who else has credentials.
 const STRANGER: &str = "999999999999";
@@ -60,8 +65,16 @@ pub fn amiss(seed: u64, length: u64, rules: &mut Rules) -> Amiss {
     }
     if rules.limits.max_active.is_some() {
         amiss.others = times(&mut c, length, 1);
+        let mut c = Chance::new(seed.rotate_left(56) ^ !0);
+        let by_the_other = rules.experiments.values_mut().filter(|_| c.one_in(2));
+        by_the_other.for_each(|declared| declared.place.role_arn = Some(ROLE.to_owned()));
     }
     amiss
+}
+
+/// Whether two places are the same account and Region: there is one account, whatever the role.
+pub fn are_one(place: &Place, other: &Place) -> bool {
+    place.region == other.region
 }
 
 /// Draws when something is amiss in a world of so many milliseconds: in one of so many worlds, once or twice.
@@ -108,9 +121,12 @@ pub fn facts(state: &State, place: &Place, wanted: &Wanted, now: u64, nature: &N
     }
     let is_strange = is_within(&amiss.strange, now) && bug != Bug::AccountUnchecked;
     let account = if is_strange { STRANGER } else { ACCOUNT }.to_owned();
-    facts.identity = wanted.identity.then(|| Identity { account, region: place.region.clone() });
+    let role = place.role_arn.as_deref().filter(|_| bug == Bug::RolesCountTheirOwn).unwrap_or_default();
+    facts.identity = wanted.identity.then(|| Identity { account: account + role, region: place.region.clone() });
     facts.active = wanted.active.then(|| {
-        let active = state.experiments.iter().filter(|e| e.place == *place && e.listed_at <= now && !e.has_ended(now));
+        let is_here =
+            |e: &&Experiment| are_one(&e.place, place) && (bug != Bug::RolesCountTheirOwn || e.place == *place);
+        let active = state.experiments.iter().filter(is_here).filter(|e| e.listed_at <= now && !e.has_ended(now));
         let others = amiss.others.iter().filter(|(from, until)| (*from..*until).contains(&now));
         let others = others.filter(|_| bug != Bug::OthersUncounted).map(|(from, _)| (format!("OTHER{from}"), None));
         active.map(|e| (e.id.clone(), Some(e.run()))).chain(others).collect()
@@ -192,6 +208,7 @@ pub fn is_steady(evidence: &Evidence<'_>, since: u64, at: u64) -> bool {
 /// can know whose clock steps.
 fn in_truth(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     let age = known_for(PLACE_FACTS_MAX_AGE);
+    let asked = asked(evidence);
     evidence.world.fis.with(|state| {
         for call in state.calls.iter().filter(|call| call.operation == "StartExperiment") {
             let since = call.at.saturating_sub(age);
@@ -211,9 +228,32 @@ fn in_truth(evidence: &Evidence<'_>, found: &mut Vec<String>) {
             forbids("account", lasted(&amiss.strange) > 0, &|rules| rules.limits.accounts.is_some());
             let has_health = |rules: &Rules| rules.experiments.get(&run.experiment).is_some_and(|e| e.health.is_some());
             forbids("health", lasted(&amiss.alarmed) > 0, &has_health);
-            let active = lasted(&amiss.others);
+            let active = lasted(&amiss.others) + ours_beside(evidence, &asked, &run.id, call.at);
             let is_full = |rules: &Rules| rules.limits.max_active.is_some_and(|limit| active >= limit as usize);
             forbids("crowd", active > 0, &is_full);
         }
     });
+}
+
+/// Every decision to start, in the order of the journal: when in true time, and of which run.
+fn asked(evidence: &Evidence<'_>) -> Vec<(u64, RunId)> {
+    evidence.world.store.with(|tables| {
+        let asks =
+            tables.journal.iter().filter(|(_, entry)| matches!(entry.observation, Observation::StartAsked { .. }));
+        asks.map(|(ms, entry)| (*ms, entry.run.clone())).collect()
+    })
+}
+
+/// How many experiments go on, when a run is started, in its account and Region of whose start it was known when its own was
+/// decided on, by whatever role.
+fn ours_beside(evidence: &Evidence<'_>, asked: &[(u64, RunId)], run: &RunId, at: u64) -> usize {
+    let Some(decided) = asked.iter().rposition(|(ms, of)| of == run && *ms <= at) else { return 0 };
+    let place = evidence.journal[run].iter().rev().find_map(|(ms, _, seen)| match seen {
+        Observation::StartAsked { place, .. } if *ms <= at => Some(place),
+        _ => None,
+    });
+    let begun = |e: &&Experiment| asked[..decided].iter().any(|(_, of)| *of == e.run());
+    let is_here = |e: &&Experiment| place.is_some_and(|place| are_one(&e.place, place));
+    let goes_on = |e: &&Experiment| e.created_at <= at && !e.has_ended(at) && !e.is_forgotten && e.run() != *run;
+    evidence.experiments.iter().filter(goes_on).filter(is_here).filter(begun).count()
 }

@@ -133,6 +133,8 @@ pub enum Bug {
     AccountUnchecked,
     /// What others have active in a place does not count.
     OthersUncounted,
+    /// What another role of an account has active does not count.
+    RolesCountTheirOwn,
     /// An alarm is OK unless it is on.
     AlarmUnknownIsOk,
     /// What is told of a place was so minutes ago; below, of a template.
@@ -171,10 +173,16 @@ pub enum Bug {
     StopBelieved,
     /// Whatever ended, ended well.
     EndsTakenForSuccess,
+    /// Strays are looked for in rows that were read before FIS was asked.
+    StrayRowsReadFirst,
+    /// Of a run that is over it is forgotten which experiment was its own.
+    StrayOwnerForgotten,
+    /// What no row tells of is nobody's, and so no stray of ours.
+    StrayWithoutRowUntold,
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 71] = [
+const PLANTS: [(Bug, &[&str]); 75] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -226,6 +234,7 @@ const PLANTS: [(Bug, &[&str]); 71] = [
     (Bug::LeverUnseen, &["lever"]),
     (Bug::AccountUnchecked, &["account"]),
     (Bug::OthersUncounted, &["crowd"]),
+    (Bug::RolesCountTheirOwn, &["crowd"]),
     (Bug::AlarmUnknownIsOk, &["health"]),
     (Bug::PlaceToldLate, &["lever", "account", "health", "crowd"]),
     (Bug::TemplateToldLate, &["policy", "unknown"]),
@@ -246,6 +255,9 @@ const PLANTS: [(Bug, &[&str]); 71] = [
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
     (Bug::StopBelieved, &["again"]),
     (Bug::EndsTakenForSuccess, &["outcome"]),
+    (Bug::StrayRowsReadFirst, &["owned"]),
+    (Bug::StrayOwnerForgotten, &["owned"]),
+    (Bug::StrayWithoutRowUntold, &["stray"]),
 ];
 
 impl Bug {

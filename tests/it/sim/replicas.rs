@@ -6,7 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use firedrill::domain::run::{Observation, WindowRule};
+use firedrill::domain::{
+    plan::Mode,
+    run::{Observation, WindowRule},
+};
 use jiff::SignedDuration;
 
 use super::{
@@ -14,7 +17,8 @@ use super::{
     closing,
     lease::Held,
     replica::{Outage, Why},
-    scenario::{APART_MS, SECOND_MS},
+    scenario::{APART_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
+    world::World,
 };
 
 /// Longest time from what a start rests on until its request leaves, in milliseconds, by clocks that are set now and then.
@@ -25,6 +29,15 @@ const HEARS_MS: u64 = 5 * SECOND_MS;
 
 /// Longest time between two looks of a replica that holds the lease and reaches the store, in milliseconds.
 const LOOKS_MS: u64 = 30 * SECOND_MS + PASS_MS;
+
+/// Longest time from the end of a process until another decides.
+const TAKEOVER_MS: u64 = 10 * SECOND_MS;
+
+/// Longest time until another decides after one ended in good order: its calls are answered, and the other looks.
+const HANDOVER_MS: u64 = 4 * SECOND_MS;
+
+/// How long the lease lasts once nothing happens but that runs end, so that little is spent on renewals.
+const LONG_TTL_MS: u64 = 10 * MINUTE_MS;
 
 pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     evidence.fences(found);
@@ -55,6 +68,42 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
         });
     }
     seen
+}
+
+impl World {
+    /// Whoever decides is gone, and then one ends in good order: another decides soon. After that the last one is alone.
+    pub async fn check_takeovers(&mut self) {
+        if self.replicas.len() == 1 {
+            return;
+        }
+        self.store.with(|tables| tables.lease.ttl_ms = Some(5 * SECOND_MS));
+        self.until(self.nature.elapsed() + MINUTE_MS + TAKEOVER_MS).await;
+        for (ends, takes) in [("falls", TAKEOVER_MS), ("ends", HANDOVER_MS)] {
+            let Some(active) = self.active() else {
+                return self.broken.push("takeover: nobody decides".to_owned());
+            };
+            if let Some(agent) = &mut self.replicas[active].agent {
+                agent.down_ms = HOUR_MS;
+                match ends {
+                    "falls" => agent.polls_left = Some(0),
+                    _ => drop(agent.mode.send_replace(Mode::Draining)),
+                }
+            }
+            self.replicas[active].ring();
+            self.replicas[active].down_since = Some(self.nature.elapsed());
+            self.until(self.nature.elapsed() + takes).await;
+            if self.active().is_none_or(|next| next == active) {
+                self.broken.push(format!("takeover: replica {active} {ends}, nobody decides after {takes} ms"));
+            }
+            self.restart();
+        }
+        self.store.with(|tables| tables.lease.ttl_ms = Some(LONG_TTL_MS));
+        self.until(self.nature.elapsed() + MINUTE_MS).await;
+        let active = self.active();
+        for replica in self.replicas.iter_mut().filter(|replica| Some(replica.number) != active) {
+            replica.agent = None;
+        }
+    }
 }
 
 /// When a term ended: it was given back, or the next one began.
@@ -178,10 +227,12 @@ impl Evidence<'_> {
             }
             let open = self.rules_between(before, call.at).iter().any(|rules| {
                 rules.experiments.get(&run.experiment).is_some_and(|declared| {
-                    let mut at = [before.saturating_sub(APART_MS), call.at + APART_MS]
+                    // A step before or after that is none of its.
+                    let apart = SignedDuration::from_millis(APART_MS as i64);
+                    let [from, to] = [before, call.at].map(|ms| self.world.nature.wall_at(ms));
+                    [from - apart, to + apart]
                         .into_iter()
-                        .map(|ms| self.world.nature.wall_at(ms));
-                    at.any(|at| !closing::is_closed_within(rules, declared, at, at + SignedDuration::from_nanos(1)))
+                        .any(|at| !closing::is_closed_within(rules, declared, at, at + SignedDuration::from_nanos(1)))
                 })
             });
             if !open {

@@ -78,6 +78,9 @@ pub fn happenings(seed: u64, length_ms: u64) -> Vec<(u64, Happening)> {
         let (request, windows) = (FIRST_REQUEST + experiment, WindowRule::Overridden);
         let before = c.between(0, SECOND_MS);
         all.push((at.saturating_sub(before), Happening::StartByHand { request, experiment, windows }));
+        // And some right before it is taken back: of that nobody knows afterwards.
+        let (request, before) = (request + 3, c.between(3, 30) * SECOND_MS);
+        all.push((at + after.saturating_sub(before), Happening::StartByHand { request, experiment, windows }));
     }
     all.retain(|(at, _)| *at < length_ms);
     all
@@ -108,6 +111,7 @@ impl World {
         let mut broken = check::broken_so_far(&evidence);
         couriers::check_passed(&evidence, &mut broken);
         self.broken.extend(broken);
+        self.seen.clear();
         let Backup { at: from, tables, deleted, unreadable, stops_taken, released } = *backup;
         let (at, wall) = (self.nature.elapsed(), self.nature.now());
         (self.deleted, self.unreadable, self.stops_taken) = (deleted, unreadable, stops_taken);
@@ -140,6 +144,7 @@ impl World {
         // Somebody resumes as soon as an agent answers, before that looks at its rows, or some time after.
         let is_at_once = self.nature.draw(|c| !c.one_in(4)) && self.store.set_halt(Halting::Resume).await.is_ok();
         self.restart();
+        self.ask_for_strays();
         if !is_at_once {
             let later = self.nature.draw(|c| c.between(0, 5 * MINUTE_MS));
             self.schedule(self.nature.elapsed() + later, Happening::Resume);

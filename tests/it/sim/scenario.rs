@@ -21,6 +21,7 @@ use super::{
     halts::Interruption,
     nature,
     releases::{self, Release},
+    strays::Listed,
     unread::Kind,
     windows::window,
 };
@@ -164,6 +165,10 @@ pub enum Happening {
         experiment: u64,
         for_ms: u64,
     },
+    /// Whoever looks for strays asks FIS what goes on.
+    AskForStrays,
+    /// He has read the rows of what FIS told, and names strays.
+    NameStrays(Listed),
     /// From now on nothing goes wrong.
     Calm,
     ReadOnly {

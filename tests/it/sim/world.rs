@@ -22,11 +22,15 @@ use super::{
     restore::{Backup, Restored},
     scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template, Whom},
     store::MemoryStore,
+    strays::{self, Seen},
     told, windows,
 };
 
-/// Longest time until every run is over once nothing goes wrong any more.
-const PATIENCE_MS: u64 = 16 * HOUR_MS;
+/// Longest time until all runs are over once all is well: of two that wait for each other FIS may let each go on until it is
+/// stopped after twelve hours, and windows are lifted before.
+const PATIENCE_MS: u64 = WINDOWS_MS + 26 * HOUR_MS;
+/// Filled slots wait for days: after so long windows are lifted.
+const WINDOWS_MS: u64 = 4 * HOUR_MS;
 
 /// Most passes of an engine in one second: opening slots and noticing their end take some each. One that makes more
 /// spins, and is not brought back.
@@ -34,15 +38,6 @@ pub const MAX_PASSES_A_SECOND: u64 = 150;
 
 /// Longest time until a new configuration has reached every replica, where there are several.
 pub const RELOAD_SPREAD_MS: u64 = 30 * SECOND_MS;
-
-/// Longest time from the end of a process until another decides.
-const TAKEOVER_MS: u64 = 10 * SECOND_MS;
-
-/// Longest time until another decides after one ended in good order: its calls are answered, and the other looks.
-const HANDOVER_MS: u64 = 4 * SECOND_MS;
-
-/// How long the lease lasts once nothing happens but that runs end, so that little is spent on renewals.
-const LONG_TTL_MS: u64 = 10 * MINUTE_MS;
 
 pub struct World {
     pub nature: Arc<Nature>,
@@ -85,6 +80,8 @@ pub struct World {
     pub restored: Option<Restored>,
     /// What couriers told outside, where there are any.
     pub told: Option<Arc<Mutex<Told>>>,
+    /// What was seen of FIS experiments that might have been strays.
+    pub seen: Vec<Seen>,
 }
 
 impl World {
@@ -101,6 +98,7 @@ impl World {
             world.nature.say(|| format!("happening {n} is due at {at} ms: {happening:?}"));
             world.schedule(at, happening);
         }
+        strays::happenings(recipe.seed, drawn.until).for_each(|(at, asks)| world.schedule(at, asks));
         world.schedule(drawn.until, Happening::Calm);
         world
     }
@@ -136,6 +134,7 @@ impl World {
             backup: None,
             restored: None,
             told: None,
+            seen: Vec::new(),
         }
     }
 
@@ -203,12 +202,14 @@ impl World {
         self.agenda.clear();
         self.check_queues();
         self.check_cursors();
+        let listed = self.listed();
         self.check_takeovers().await;
+        self.name_strays(&listed);
         let mut rules = (**self.newest()).clone();
         rules.experiments.values_mut().for_each(|experiment| experiment.schedules.clear());
         self.reload_all(rules.clone());
         let deadline = self.nature.elapsed() + PATIENCE_MS;
-        let impatient = self.nature.elapsed() + PATIENCE_MS / 4;
+        let impatient = self.nature.elapsed() + WINDOWS_MS;
         while self.store.with(|tables| tables.runs.values().any(|run| !run.is_over())) {
             if self.nature.elapsed() > deadline {
                 self.broken.push("lost: a run does not end".to_owned());
@@ -216,12 +217,13 @@ impl World {
             }
             let held = closing::held_for_nothing(self, &rules);
             self.broken.extend(held.into_iter().filter(|told| !self.broken.contains(told)).collect::<Vec<_>>());
-            // Filled slots wait for days.
             if self.nature.elapsed() > impatient && !rules.windows.is_empty() {
                 rules.windows = [].into_iter().collect();
                 self.reload_all(rules.clone());
             }
+            let listed = self.listed();
             self.until(self.nature.elapsed() + MINUTE_MS).await;
+            self.name_strays(&listed);
         }
         if self.told.is_some() {
             self.until(self.nature.elapsed() + couriers::CARRIED_WITHIN_MS).await;
@@ -238,40 +240,6 @@ impl World {
             if let Some(agent) = &mut replica.agent {
                 (agent.polls_left, agent.stands) = (None, None);
             }
-        }
-    }
-
-    /// Whoever decides is gone, and then one ends in good order: another decides soon. After that the last one is alone.
-    async fn check_takeovers(&mut self) {
-        if self.replicas.len() == 1 {
-            return;
-        }
-        self.store.with(|tables| tables.lease.ttl_ms = Some(5 * SECOND_MS));
-        self.until(self.nature.elapsed() + MINUTE_MS + TAKEOVER_MS).await;
-        for (ends, takes) in [("falls", TAKEOVER_MS), ("ends", HANDOVER_MS)] {
-            let Some(active) = self.active() else {
-                return self.broken.push("takeover: nobody decides".to_owned());
-            };
-            if let Some(agent) = &mut self.replicas[active].agent {
-                agent.down_ms = HOUR_MS;
-                match ends {
-                    "falls" => agent.polls_left = Some(0),
-                    _ => drop(agent.mode.send_replace(Mode::Draining)),
-                }
-            }
-            self.replicas[active].ring();
-            self.replicas[active].down_since = Some(self.nature.elapsed());
-            self.until(self.nature.elapsed() + takes).await;
-            if self.active().is_none_or(|next| next == active) {
-                self.broken.push(format!("takeover: replica {active} {ends}, nobody decides after {takes} ms"));
-            }
-            self.restart();
-        }
-        self.store.with(|tables| tables.lease.ttl_ms = Some(LONG_TTL_MS));
-        self.until(self.nature.elapsed() + MINUTE_MS).await;
-        let active = self.active();
-        for replica in self.replicas.iter_mut().filter(|replica| Some(replica.number) != active) {
-            replica.agent = None;
         }
     }
 
@@ -419,6 +387,8 @@ impl World {
             }
             Happening::SetApart { replica, by_ms } => self.nature.set_apart(replica % self.replicas.len(), by_ms),
             Happening::RulesReach { replica, entry } => self.rules_reach(replica, entry),
+            Happening::AskForStrays => self.ask_for_strays(),
+            Happening::NameStrays(listed) => self.name_strays(&listed),
             Happening::Calm => self.calm().await,
             Happening::ReadOnly { for_ms } => {
                 self.nature.change_weather(|w| w.read_only_until = now + for_ms);

@@ -8,9 +8,11 @@ use firedrill::{
     store::{OpenError, SqlStore},
 };
 
+use sqlx::{Connection, PgConnection};
+
 use super::{
     AT, adopt, advance, arrival, at, commit, empty_on,
-    failing::{Working, check_stop_while_away},
+    failing::{Working, check_stop_while_away, open_window},
     open_slots, quarantined, record, rows, skip, stored,
 };
 use crate::support::{
@@ -147,6 +149,35 @@ async fn what_runs_in_a_blackout_is_stopped_while_the_server_does_not_answer_and
     store.request_runs(vec![run.clone()]).await.expect("a write");
     let (away, back) = (async { server.signal("STOP") }, async { server.signal("CONT") });
     check_stop_while_away(Working::on(store, Vec::new()), &run, away, back).await;
+}
+
+/// Its intent is written by the rules of before, and is not acted upon.
+#[tokio::test]
+async fn start_is_not_sent_when_a_reload_was_answered_while_its_intent_was_written() {
+    let server = Postgres::start();
+    let store = empty_on(&server, "race").await;
+    let waits = "CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_advisory_xact_lock(99); RETURN NEW; END';
+        CREATE TRIGGER waits BEFORE UPDATE ON runs FOR EACH ROW
+            WHEN (NEW.phase = 'starting') EXECUTE FUNCTION waits()";
+    server.sql("race", waits);
+    let mut other = PgConnection::connect(&server.url("race")).await.expect("a connection");
+    sqlx::query("SELECT pg_advisory_lock(99)").execute(&mut other).await.expect("a lock");
+    let run = slot_run(AT);
+    store.request_runs(vec![run.clone()]).await.expect("a write");
+    let working = Working::on(store, Vec::new());
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 99 AND NOT granted";
+    soon("an intent that waits", async || (server.sql("race", waiting) == "1").then_some(())).await;
+    working.reads(open_window());
+    other.close().await.expect("an end");
+    let told = async || {
+        let entries = working.store.journal(&run.id).await.ok()?;
+        let told: Vec<_> = entries.iter().map(|entry| entry.observation.as_str()).collect();
+        (told.contains(&"start-asked") && told.last() != Some(&"start-asked")).then(|| told.join(" "))
+    };
+    let told = soon("what comes of it", told).await;
+    assert!(told.ends_with("start-asked not-found"), "{told}");
+    working.end().await;
 }
 
 #[tokio::test]

@@ -144,6 +144,26 @@ fn dead_letter_that_moves_back_starts_its_run() {
     assert_eq!((stage.experiments().len(), home.runs().len()), (1, 1));
 }
 
+/// SQS gives what moves back another id, and an event without one of its own is known by that of its message.
+#[test]
+fn dead_letter_without_an_id_of_its_own_starts_one_run_however_often_it_moves() {
+    let stage = Stage::start(600.0);
+    let cloud = Cloud::at(&stage.url());
+    let home = cloud.home("deployments", "", &["ci"]);
+    let template = stage.template(&[("wait", "PT1M", &[])]);
+    home.configure(&cloud.tables("deployments", "", &["ci"]).replace("EXT1a2b3c4d5e6f7", &template));
+    exits(&home.run(&["queue", "apply", "--yes"]), 0, "");
+    cloud.send("deployments-dlq", &EVENT.replace(r#""id": "e-1", "#, ""));
+    stage.fault("DeleteMessage", "500-before", 1);
+    exits(&home.run(&["queue", "dlq", "redrive", "deployments", "--all"]), 1, "failed to delete message");
+    exits(&home.run(&["queue", "dlq", "redrive", "deployments", "--all"]), 0, "1 message moved back");
+    assert_eq!(stage.depth(&cloud.queue_url("deployments")), 2);
+    let _agent = home.agent();
+    home.wait_for("the run of the event", |run| run.is_over());
+    eventually("an empty queue", || (stage.depth(&cloud.queue_url("deployments")) == 0).then_some(()));
+    assert_eq!((stage.experiments().len(), home.runs().len()), (1, 1));
+}
+
 #[test]
 fn quarantine_is_told_redriven_by_the_agent_and_dropped() {
     let stage = Stage::start(600.0);
