@@ -40,7 +40,7 @@ pub enum Exit {
 /// Codes and their meanings, as `firedrill help` prints them.
 pub const HELP: &str = "Exit codes:
    0  done; with `start --wait`: the run completed
-   1  something failed; `halt --lever`: the halt is not recorded, though its safety levers may be engaged
+   1  something failed; `halt --lever`: the halt is not recorded, levers may be engaged
    2  the arguments or the configuration have mistakes
    3  no agent answers, or there is no store
    4  what was asked about does not exist

@@ -2,8 +2,8 @@
 //!
 //! One task does it, one wish after the other. It begins with what an earlier process left undone, and tries again what
 //! could not be engaged until it is, or the halt is lifted. Where the halt cannot be recorded its levers are engaged all the
-//! same, and never let go from here: no row says that they are ours. What a lever's mark says
-//! is decided in [`crate::domain::lever`]; how far each has come stands in the halt's row.
+//! same, and never let go from here: no row says that they are ours. What a lever's mark says is decided in
+//! [`crate::domain::lever`]; how far each has come stands in the halt's row.
 
 use std::time::Duration;
 
