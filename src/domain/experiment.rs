@@ -127,8 +127,8 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// Stands for an experiment that left the configuration while a run of it goes on: no triggers, no tags, FIS's own
-    /// limit of time.
+    /// Stands for an experiment that left the configuration, and of which nothing else is known: no triggers, no tags, FIS's
+    /// own limit of time. [`Run::under`](super::run::Run::under) adds what a run was begun with.
     pub fn gone(name: ExperimentName) -> Self {
         Self {
             name,
@@ -146,6 +146,33 @@ impl Experiment {
             estimate: EstimateKind::Ceiling,
             schedules: Vec::new(),
             triggers: Vec::new(),
+        }
+    }
+}
+
+/// What of an experiment holds for a run that is begun of it up to the run's end, also where the experiment leaves the
+/// configuration meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ties {
+    /// Which template it ran: an experiment that runs it in the same place may be the same one under another name.
+    pub template: TemplateSelector,
+    /// See [`Limits::groups`].
+    pub groups: Vec<Name>,
+    /// See [`Limits::targets`].
+    pub targets: Targets,
+    /// See [`Experiment::max_duration`].
+    pub max_duration: SignedDuration,
+}
+
+impl Ties {
+    /// Returns what holds for a run that is begun now.
+    pub fn of(experiment: &Experiment) -> Self {
+        let Limits { groups, targets, .. } = &experiment.limits;
+        Self {
+            template: experiment.template.clone(),
+            groups: groups.clone(),
+            targets: *targets,
+            max_duration: experiment.max_duration,
         }
     }
 }
@@ -235,7 +262,8 @@ impl Default for Limits {
 }
 
 /// Whether an experiment may run beside one with which it shares a target.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Targets {
     /// It may not.
     #[default]

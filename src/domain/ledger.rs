@@ -13,7 +13,7 @@ use super::{
     estimate,
     experiment::{Experiment, Place, Rules, TemplateSelector},
     fis::{FailureClass, FisExperiment},
-    ids::{ExperimentName, ScheduleName},
+    ids::{ExperimentName, Name, ScheduleName},
     outcome::Outcome,
     run::{Observation, Run, RunState, SkipReason, StopCause, Trigger},
     template::TemplateFacts,
@@ -31,6 +31,9 @@ const KEPT_MONTHS: usize = 13;
 pub struct Ledger {
     /// When the last FIS experiment of it ended.
     pub ended_at: Option<Timestamp>,
+    /// The groups that it was in when the run of that experiment was begun: they keep their gap though it has left the
+    /// configuration.
+    pub groups: Vec<Name>,
     /// How many runs each schedule has begun.
     pub begun: BTreeMap<ScheduleName, u32>,
     /// Runs that failed in a row, if the last one did.
@@ -145,6 +148,7 @@ impl Ledger {
                 if let Some(fis) = &run.fis {
                     let accounts = run.facts.as_ref().map_or(1, |facts| facts.target_accounts.max(1));
                     self.ended(fis, accounts, at);
+                    self.groups = run.ties.as_ref().map(|ties| ties.groups.clone()).unwrap_or_default();
                     if let (Outcome::Completed, Some(facts)) = (outcome, &run.facts) {
                         self.took(fis, facts, at);
                     }

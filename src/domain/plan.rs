@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     deployment::{Deployed, DeployedKey},
-    experiment::{Place, Rules, TemplateSelector},
+    experiment::{Place, Rules, TemplateSelector, Ties},
     ids::{ExperimentName, RunId, ScheduleName},
     ledger::Ledger,
     lever::{self, HeldLever, Standing},
@@ -323,6 +323,8 @@ pub enum Effect {
         facts: Option<TemplateFacts>,
         /// What was read of the place, by which it is judged; `None` when places are assumed to be fine.
         place_facts: Option<Box<PlaceFacts>>,
+        /// What holds for it from now on, should its experiment leave the configuration.
+        ties: Box<Ties>,
     },
     /// Look for the run's FIS experiment by tag.
     Look {

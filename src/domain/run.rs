@@ -8,6 +8,8 @@ mod reason;
 mod state;
 mod trigger;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +20,10 @@ pub use self::{
     trigger::{TraceParent, Trigger, WindowRule},
 };
 use super::{
+    experiment::{Experiment, Labels, Limits, Place, Rules, Ties},
     fis::FisExperiment,
     ids::{ExperimentName, RunId},
+    ledger::Definition,
     place::PlaceFacts,
     template::TemplateFacts,
 };
@@ -49,6 +53,9 @@ pub struct Run {
     /// What is known of the place that it starts in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place_facts: Option<Box<PlaceFacts>>,
+    /// What holds for it should its experiment leave the configuration, as of when its start was last asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ties: Option<Box<Ties>>,
     /// The FIS experiment inside it as last seen.
     pub fis: Option<FisExperiment>,
     /// Where it stands.
@@ -84,6 +91,7 @@ impl Run {
             waited_until: None,
             facts: None,
             place_facts: None,
+            ties: None,
             fis: None,
             state,
             revision: 0,
@@ -120,8 +128,9 @@ impl Run {
         match observation {
             O::TemplateRead { facts } => self.facts = Some(facts.clone()),
             O::Probed { facts } => self.place_facts = Some(facts.clone()),
-            O::StartAsked { facts, place_facts, .. } => {
+            O::StartAsked { facts, place_facts, ties, .. } => {
                 self.facts = facts.clone().or(self.facts.take());
+                self.ties = ties.clone().or(self.ties.take());
                 self.place_facts = place_facts.clone().or(self.place_facts.take());
             }
             O::Started { fis, .. } | O::Polled { fis } => self.fis = Some(fis.clone()),
@@ -161,6 +170,35 @@ impl Run {
             RunState::Skipped { reason, .. } => Observation::Skipped { reason: reason.clone() },
             _ => Observation::Opened,
         }
+    }
+
+    /// Returns the experiment that it is judged by: as it is declared, or as it was begun where that has left the configuration.
+    pub fn under<'a>(&self, rules: &'a Rules) -> Cow<'a, Experiment> {
+        if let Some(declared) = rules.experiments.get(&self.experiment) {
+            return Cow::Borrowed(declared);
+        }
+        let place = match &self.state {
+            RunState::Starting { place, .. } | RunState::Running { place, .. } | RunState::Stopping { place, .. } => {
+                place.clone()
+            }
+            _ => Place::default(),
+        };
+        let account = place.account();
+        let gone =
+            Experiment { place, account, labels: Labels::Forgotten, ..Experiment::gone(self.experiment.clone()) };
+        // As a version wrote it that did not note them.
+        let Some(Ties { template, groups, targets, max_duration }) = self.ties.as_deref().cloned() else {
+            return Cow::Owned(gone);
+        };
+        let limits = Limits { groups, targets, ..Limits::default() };
+        Cow::Owned(Experiment { template, limits, max_duration, ..gone })
+    }
+
+    /// Tells whether it is one of a declared experiment. It may be where its own has left the configuration and ran the same
+    /// template in the same place: that may be the same one under an earlier name.
+    pub fn is_of(&self, experiment: &Experiment, rules: &Rules) -> bool {
+        let may_be = || Definition::of(&self.under(rules)) == Definition::of(experiment);
+        self.experiment == experiment.name || !rules.experiments.contains_key(&self.experiment) && may_be()
     }
 
     /// Tells whether nothing more will happen to this run.

@@ -261,9 +261,10 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         for effect in calls.fitting(effects) {
             let Some(run) = effect.call_for().and_then(|id| runs.get(id)).map(|run| (*run).clone()) else { continue };
             let (observation, tags, explained) = match effect {
-                Effect::Start { place, template_id, tags, facts, place_facts, .. } => {
+                Effect::Start { place, template_id, tags, facts, place_facts, ties, .. } => {
                     let explained = plan::explain_beside(snapshot, &beside, &run, now);
-                    (Observation::StartAsked { place, template_id, facts, place_facts }, tags, explained)
+                    let ties = Some(ties);
+                    (Observation::StartAsked { place, template_id, facts, place_facts, ties }, tags, explained)
                 }
                 Effect::Stop { cause, .. } if matches!(run.state, RunState::Running { .. }) => {
                     (Observation::StopAsked { cause }, BTreeMap::new(), Vec::new())

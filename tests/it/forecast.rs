@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use firedrill::domain::{
     cost::Usd,
-    experiment::{Experiment, Overlap, Rules, Targets, TemplateSelector},
+    experiment::{Experiment, Group, Limits, Overlap, Rules, Targets, TemplateSelector, Ties},
     forecast::{self, Expected, Forecast, Outlook},
+    ledger::Ledger,
     plan::HaltRunning,
-    run::RunState,
+    run::{Run, RunState},
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::TargetFacts,
     window::{OnEntry, Span, Window, WindowKind},
@@ -20,7 +21,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::support::{
     runs::{instant, name},
-    world::{blackout, experiment, facts, halt, schedule, short, t, window},
+    world::{blackout, experiment, facts, halt, read, running, schedule, short, slot_run, t, window},
 };
 
 fn rules(schedules: Vec<Schedule>, windows: Vec<Window>) -> Rules {
@@ -131,6 +132,35 @@ fn template_that_was_exchanged_is_one_that_nobody_has_read() {
 #[test]
 fn template_longer_than_the_experiment_may_take_is_stopped() {
     check(&rules(cron("0 8 * * *"), Vec::new()), &known(3_601), &["08:00:00 stopped 08:00:00-09:00:00"]);
+}
+
+/// It takes two hours by its template, and ninety minutes by what it was begun under.
+#[test]
+fn run_whose_experiment_left_the_configuration_is_in_the_way_as_long_as_it_may_take() {
+    let mut rules = rules(cron("0 9,10 * * *"), Vec::new());
+    rules.experiments.get_mut(&name("probe")).expect("it").limits.groups = vec![name("db")];
+    let begun = |groups| {
+        let limits = Limits { groups, ..Limits::default() };
+        let template = TemplateSelector::Id("EXT0".to_owned());
+        let under = Experiment { max_duration: SignedDuration::from_mins(90), template, limits, ..experiment() };
+        let run = running(read(slot_run("07:50:00"), "07:50:00", 7_200), "07:50:00");
+        let run = Run { experiment: name("gone"), ties: Some(Box::new(Ties::of(&under))), ..run };
+        Outlook { runs: vec![run], ..known(600) }
+    };
+    let last = "10:00:00 completed 10:00:00-10:10:00";
+    check(&rules, &begun(vec![name("db")]), &["09:00:00 excluded", last]);
+    check(&rules, &begun(vec![name("eu")]), &["09:00:00 completed 09:00:00-09:10:00", last]);
+}
+
+/// The gap that it left to its group is told as well.
+#[test]
+fn experiment_that_left_the_configuration_leaves_its_group_a_gap() {
+    let mut rules = rules(cron("0 9,10 * * *"), Vec::new());
+    rules.experiments.get_mut(&name("probe")).expect("it").limits.groups = vec![name("db")];
+    rules.groups.insert(name("db"), Group { min_gap: SignedDuration::from_hours(2) });
+    let ledger = Ledger { ended_at: Some(t("07:30:00")), groups: vec![name("db")], ..Ledger::default() };
+    let outlook = Outlook { ledgers: BTreeMap::from([(name("gone"), ledger)]), ..known(600) };
+    check(&rules, &outlook, &["09:00:00 gap", "10:00:00 completed 10:00:00-10:10:00"]);
 }
 
 #[test]

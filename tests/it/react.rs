@@ -165,6 +165,7 @@ fn waits_double_up_to_a_minute_for_every_call() {
         template_id: "EXT1".to_owned(),
         facts: None,
         place_facts: None,
+        ties: None,
     };
     let start = |run: &Run| (react::start(run, Err(throttled()), t(AT)), Some(asked_again()));
     assert_eq!(waits(asked(slot_run(AT), AT), start), expected);

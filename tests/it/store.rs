@@ -198,7 +198,13 @@ async fn run_advances_from_its_own_revision_only(store: &impl Store) {
     store.request_runs(vec![run.clone()]).await.expect("a write");
     let (asked, start) = advance(
         &run,
-        Observation::StartAsked { place: Default::default(), template_id: "E".into(), facts: None, place_facts: None },
+        Observation::StartAsked {
+            place: Default::default(),
+            template_id: "E".into(),
+            facts: None,
+            place_facts: None,
+            ties: None,
+        },
     );
     let (_, skipped) = advance(&run, skip());
     assert_eq!(commit(store, start.clone()).await, Committed::Done);
@@ -251,7 +257,13 @@ async fn changes_of_one_transaction_are_each_made_or_stale(store: &impl Store) {
     store.request_runs(vec![known.clone()]).await.expect("a write");
     let (asked, start) = advance(
         &known,
-        Observation::StartAsked { place: Default::default(), template_id: "E".into(), facts: None, place_facts: None },
+        Observation::StartAsked {
+            place: Default::default(),
+            template_id: "E".into(),
+            facts: None,
+            place_facts: None,
+            ties: None,
+        },
     );
     let (_, opened_and_over) = advance(&slot_run("10:00:00"), skip());
     let (_, unknown) = advance(&slot_run("08:00:00"), skip());

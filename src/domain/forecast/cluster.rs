@@ -13,11 +13,12 @@ use crate::domain::{
 /// Experiments that may influence each other: all of them, or none, have to be forecast together. In name order.
 pub type Cluster = BTreeSet<ExperimentName>;
 
-/// Finds which experiments can influence each other, in name order; those of runs that are going on, but are no longer
-/// declared, included.
+/// Finds which experiments can influence each other, in name order; those included that are no longer declared, but have runs
+/// that are going on or left a gap to their groups.
 pub fn clusters(rules: &Rules, outlook: &Outlook) -> Vec<Cluster> {
-    let names: BTreeSet<&ExperimentName> =
-        rules.experiments.keys().chain(outlook.runs.iter().map(|run| &run.experiment)).collect();
+    let going = outlook.runs.iter().map(|run| &run.experiment);
+    let ended = outlook.ledgers.iter().filter(|(_, ledger)| !ledger.groups.is_empty()).map(|(name, _)| name);
+    let names: BTreeSet<&ExperimentName> = rules.experiments.keys().chain(going).chain(ended).collect();
     let names: Vec<&ExperimentName> = names.into_iter().collect();
     let mut bonds = Bonds { head: (0..names.len()).collect() };
     if rules.budget.monthly.is_some() {
@@ -25,18 +26,32 @@ pub fn clusters(rules: &Rules, outlook: &Outlook) -> Vec<Cluster> {
     }
     let mut groups: BTreeMap<&Name, usize> = BTreeMap::new();
     for (n, name) in names.iter().enumerate() {
-        let declared = rules.experiments.get(*name);
-        for group in declared.iter().flat_map(|declared| &declared.limits.groups) {
+        for group in groups_of(name, rules, outlook) {
             let first = *groups.entry(group).or_insert(n);
             bonds.join(first, n);
         }
     }
     join_by_targets(&names, rules, outlook, &mut bonds);
+    for run in outlook.runs.iter().filter(|run| !rules.experiments.contains_key(&run.experiment)) {
+        let of = |name: &ExperimentName| rules.experiments.get(name).is_some_and(|e| run.is_of(e, rules));
+        let own = (0..names.len()).filter(|n| *names[*n] == run.experiment || of(names[*n])).collect::<Vec<_>>();
+        own.windows(2).for_each(|two| bonds.join(two[0], two[1]));
+    }
     let mut clusters: BTreeMap<usize, Cluster> = BTreeMap::new();
     for (n, name) in names.iter().enumerate() {
         clusters.entry(bonds.head(n)).or_default().insert((*name).clone());
     }
     clusters.into_values().collect()
+}
+
+/// The groups that an experiment is in; those that its runs were begun in where it is no longer declared.
+fn groups_of<'a>(name: &ExperimentName, rules: &'a Rules, outlook: &'a Outlook) -> Vec<&'a Name> {
+    if let Some(declared) = rules.experiments.get(name) {
+        return declared.limits.groups.iter().collect();
+    }
+    let going = outlook.runs.iter().filter(|run| run.experiment == *name).filter_map(|run| run.ties.as_ref());
+    let ended = outlook.ledgers.get(name).into_iter().flat_map(|ledger| &ledger.groups);
+    going.flat_map(|ties| &ties.groups).chain(ended).collect()
 }
 
 /// Joins experiments whose templates share a target. Experiments of one template are compared as one.

@@ -101,10 +101,10 @@ impl<'a> World<'a> {
     fn take_up(&mut self) {
         for run in &self.snapshot.runs {
             let (RunState::Running { since, .. } | RunState::Stopping { since, .. }) = &run.state else { continue };
-            let experiment = self.snapshot.rules.experiments.get(&run.experiment);
-            let takes = experiment.zip(run.facts.as_ref()).map(|(experiment, facts)| longest(experiment, facts));
-            // What is no longer declared keeps its groups and targets as long as FIS lets it.
-            let end = later(*since, takes.unwrap_or(FIS_MAX_DURATION)).max(self.now);
+            // What is no longer declared keeps its groups, its targets and its length.
+            let experiment = run.under(self.snapshot.rules);
+            let takes = run.facts.as_ref().map_or(FIS_MAX_DURATION, |facts| longest(&experiment, facts));
+            let end = later(*since, takes).max(self.now);
             self.ends.insert(run.id.clone(), (*since, end));
         }
     }
@@ -229,8 +229,9 @@ impl<'a> World<'a> {
             }
             // Places are assumed to be fine, so nobody asks.
             Effect::Probe { .. } => {}
-            Effect::Start { run, place, template_id, facts, place_facts, .. } => {
-                let asked = Observation::StartAsked { place, template_id: template_id.clone(), facts, place_facts };
+            Effect::Start { run, place, template_id, facts, place_facts, ties, .. } => {
+                let (asked_of, ties) = (template_id.clone(), Some(ties));
+                let asked = Observation::StartAsked { place, template_id: asked_of, facts, place_facts, ties };
                 self.apply(&run, &[asked]);
                 let fis = self.begin(&run, &template_id);
                 self.apply(&run, &[Observation::Started { fis, adopted: Adopted::No }]);

@@ -411,11 +411,7 @@ pub(super) fn length(snapshot: &Snapshot<'_>, experiment: &Experiment, facts: &T
 fn costs(case: &Case<'_>) -> Option<(Usd, Usd, Usd)> {
     let rules = case.snapshot.rules;
     let spent = ledger::spent(rules, &case.snapshot.ledgers, &ledger::month(case.now));
-    let most = |run: &Run| {
-        let gone = || Experiment::gone(run.experiment.clone());
-        let declared = rules.experiments.get(&run.experiment).cloned().unwrap_or_else(gone);
-        Some(cost::cost(&declared, run.facts.as_ref()?, &rules.budget).most_usd())
-    };
+    let most = |run: &Run| Some(cost::cost(&run.under(rules), run.facts.as_ref()?, &rules.budget).most_usd());
     let others = case.going.iter().filter(|other| other.id != case.run.id);
     let going = others.filter_map(|other| most(other)).fold(Usd::ZERO, Usd::plus);
     Some((spent, going, most(case.run)?))

@@ -15,7 +15,7 @@ use super::{
 use crate::domain::{
     civil::later,
     deployment::filled_in,
-    experiment::{Experiment, TemplateSelector},
+    experiment::{Experiment, TemplateSelector, Ties},
     fis::FailureClass,
     ids::{ExperimentName, RunId},
     ledger::Definition,
@@ -286,6 +286,7 @@ fn start(case: &Case<'_>, template_id: String, facts: Option<TemplateFacts>) -> 
         tags: filled_in(&case.experiment.tags, case.run),
         facts,
         place_facts: place::read(case).cloned().map(Box::new),
+        ties: Box::new(Ties::of(case.experiment)),
     }
 }
 

@@ -13,7 +13,8 @@ use crate::domain::{
     civil::later,
     deployment::Supersede,
     experiment::{Experiment, MAX_QUEUED, Overlap, Targets},
-    ids::Name,
+    ids::{ExperimentName, Name},
+    ledger::Ledger,
     run::{Conflict, HoldReason, Run, RunState, SkipReason, StopCause, Trigger},
     schedule::Spread,
     target,
@@ -69,7 +70,7 @@ fn others<'a>(case: &'a Case<'_>) -> impl Iterator<Item = &'a Run> {
 }
 
 fn own<'a>(case: &'a Case<'_>) -> Option<&'a Run> {
-    deploy::predecessor(case).or_else(|| others(case).find(|other| other.experiment == case.experiment.name))
+    deploy::predecessor(case).or_else(|| others(case).find(|other| other.is_of(case.experiment, case.snapshot.rules)))
 }
 
 /// A run of another experiment of one of the groups, and that group.
@@ -78,9 +79,9 @@ fn of_group<'a>(case: &'a Case<'_>) -> Option<(&'a Run, &'a Name)> {
     if groups.is_empty() {
         return None;
     }
-    others(case).filter(|other| other.experiment != case.experiment.name).find_map(|other| {
-        let declared = case.snapshot.rules.experiments.get(&other.experiment)?;
-        Some((other, groups.iter().find(|group| declared.limits.groups.contains(group))?))
+    others(case).filter(|other| !other.is_of(case.experiment, case.snapshot.rules)).find_map(|other| {
+        let theirs = other.under(case.snapshot.rules);
+        Some((other, groups.iter().find(|group| theirs.limits.groups.contains(group))?))
     })
 }
 
@@ -168,18 +169,19 @@ struct Gap<'a> {
 
 /// The gap that ends last. An end that lies ahead was seen before the clock was set back and says nothing.
 fn last_gap<'a>(case: &'a Case<'_>) -> Option<Gap<'a>> {
-    let ended = |name| {
-        let ledger = case.snapshot.ledgers.get(name);
-        ledger.and_then(|ledger| ledger.ended_at).filter(|ended| *ended <= case.now)
-    };
+    let (rules, ledgers) = (case.snapshot.rules, &case.snapshot.ledgers);
+    let ended = |ledger: &Ledger| ledger.ended_at.filter(|ended| *ended <= case.now);
     let limits = &case.experiment.limits;
     let gap = |ended, length, group| Gap { until: later(ended, length), group };
-    let own = ended(&case.experiment.name).filter(|_| limits.min_gap > SignedDuration::ZERO);
+    let own = ledgers.get(&case.experiment.name).filter(|_| limits.min_gap > SignedDuration::ZERO).and_then(ended);
     let own = own.map(|ended| gap(ended, limits.min_gap, None));
     let of_groups = limits.groups.iter().filter_map(|group| {
-        let length = case.snapshot.rules.groups.get(group).map(|group| group.min_gap).filter(|gap| !gap.is_zero())?;
-        let members = case.snapshot.rules.experiments.values().filter(|other| other.limits.groups.contains(group));
-        let ended = members.filter_map(|member| ended(&member.name)).max()?;
+        let length = rules.groups.get(group).map(|group| group.min_gap).filter(|gap| !gap.is_zero())?;
+        let is_member = |(name, ledger): &(&ExperimentName, &Ledger)| {
+            let declared = rules.experiments.get(*name).map(|declared| &declared.limits.groups);
+            declared.unwrap_or(&ledger.groups).contains(group)
+        };
+        let ended = ledgers.iter().filter(is_member).filter_map(|(_, ledger)| ended(ledger)).max()?;
         Some(gap(ended, length, Some(group)))
     });
     own.into_iter().chain(of_groups).max_by_key(|gap| gap.until)
@@ -212,10 +214,9 @@ pub(super) fn gap_input(case: &Case<'_>) -> String {
 /// A run of another experiment whose template shares a target with this one's, and what they share.
 fn sharing<'a>(case: &'a Case<'_>) -> Option<(&'a Run, String)> {
     let facts = case.run.facts.as_ref().filter(|facts| !facts.targets.is_empty())?;
-    others(case).filter(|other| other.experiment != case.experiment.name).find_map(|other| {
-        let declared = case.snapshot.rules.experiments.get(&other.experiment);
-        let both = case.experiment.limits.targets == Targets::Shared
-            && declared.is_some_and(|declared| declared.limits.targets == Targets::Shared);
+    others(case).filter(|other| !other.is_of(case.experiment, case.snapshot.rules)).find_map(|other| {
+        let theirs = other.under(case.snapshot.rules);
+        let both = [case.experiment, &theirs].iter().all(|e| e.limits.targets == Targets::Shared);
         let shared = target::shares_target(facts, other.facts.as_ref()?)?;
         (!both).then(|| (other, shared.to_string()))
     })

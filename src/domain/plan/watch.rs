@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     civil::later,
-    experiment::{Experiment, FIS_MAX_DURATION, Labels, Place},
+    experiment::{Experiment, FIS_MAX_DURATION},
     fis::{FailureClass, FisStatus},
     outcome::{self, Outcome},
     react::BACKOFF_LIMIT,
@@ -158,19 +158,7 @@ fn stop_cause(
         return Some(StopCause::Shutdown);
     }
     // An experiment that left the configuration is still bound by every window that may have been about it.
-    let gone;
-    let experiment = match snapshot.rules.experiments.get(&run.experiment) {
-        Some(experiment) => experiment,
-        None => {
-            let place = match &run.state {
-                RunState::Running { place, .. } => place.clone(),
-                _ => Place::default(),
-            };
-            let account = place.account();
-            gone = Experiment { place, account, labels: Labels::Forgotten, ..Experiment::gone(run.experiment.clone()) };
-            &gone
-        }
-    };
+    let experiment = &run.under(snapshot.rules);
     let limit = later(since, experiment.max_duration);
     if now >= limit {
         return Some(StopCause::MaxDuration);

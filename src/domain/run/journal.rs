@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HoldReason, SkipReason, StopCause};
 use crate::domain::{
-    experiment::Place,
+    experiment::{Place, Ties},
     fis::{FailureClass, FisExperiment},
     ids::RunId,
     outcome::Outcome,
@@ -56,6 +56,9 @@ pub enum Observation {
         /// What was read of the place, for this or another run, by which it is judged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place_facts: Option<Box<PlaceFacts>>,
+        /// What holds for it from now on, should its experiment leave the configuration.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ties: Option<Box<Ties>>,
     },
     /// StartExperiment was refused and may be tried again.
     StartRefused {

@@ -69,7 +69,7 @@ fn opened(stored: &Run, observation: &Observation) -> Result<Run, String> {
         (Observation::Opened, _) => RunState::Requested,
         (other, _) => return Err(format!("the run's journal begins with `{}`", other.as_str())),
     };
-    Ok(Run { facts: None, fis: None, waited_until: None, revision: 0, state, ..stored.clone() })
+    Ok(Run { facts: None, ties: None, fis: None, waited_until: None, revision: 0, state, ..stored.clone() })
 }
 
 /// What of a state the journal tells: it knows times to the microsecond.

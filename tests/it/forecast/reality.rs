@@ -127,8 +127,9 @@ impl Reality {
                 self.observe(rules, &run, &Observation::TemplateRead { facts });
             }
             Effect::Probe { .. } => panic!("places are assumed to be fine"),
-            Effect::Start { run, place, template_id, facts, place_facts, .. } => {
-                self.observe(rules, &run, &Observation::StartAsked { place, template_id, facts, place_facts });
+            Effect::Start { run, place, template_id, facts, place_facts, ties, .. } => {
+                let ties = Some(ties);
+                self.observe(rules, &run, &Observation::StartAsked { place, template_id, facts, place_facts, ties });
                 self.ends.insert(run.clone(), self.now + SignedDuration::from_secs(self.takes_s));
                 let fis = fis(FisStatus::Running, self.now);
                 self.observe(rules, &run, &Observation::Started { fis, adopted: Adopted::No });

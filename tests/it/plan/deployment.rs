@@ -165,8 +165,9 @@ impl Town {
                         changed = true;
                         continue;
                     }
-                    Effect::Start { place, template_id, facts, place_facts, .. } => {
-                        ("starts".to_owned(), Observation::StartAsked { place, template_id, facts, place_facts })
+                    Effect::Start { place, template_id, facts, place_facts, ties, .. } => {
+                        let ties = Some(ties);
+                        ("starts".to_owned(), Observation::StartAsked { place, template_id, facts, place_facts, ties })
                     }
                     Effect::Stop { cause, .. } => {
                         let told = format!("is stopped: {cause}");

@@ -206,6 +206,7 @@ fn schedule_begins_as_many_runs_as_it_may() {
         template_id: "EXT1".to_owned(),
         facts: None,
         place_facts: None,
+        ties: None,
     };
     assert_eq!(ledger.note(&run, &again, t("10:00:00"), None), Noted::Changed);
     assert_eq!(ledger.begun[&name("nightly")], 3);

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::{Experiment, Group, Limits, MAX_QUEUED, Overlap, Targets},
+    experiment::{Experiment, Group, Limits, MAX_QUEUED, Overlap, Place, Targets, TemplateSelector, Ties},
     ids::Name,
     ledger::Ledger,
-    plan,
+    plan::{self, Effect},
     run::{Conflict, HoldReason, Observation, Run, RunState, RunTimes, Trigger},
     template::TargetFacts,
 };
@@ -238,6 +238,59 @@ fn experiments_of_one_group_exclude_each_other() {
     check(&world, "10:05:00", &["B start EXT1"]);
 }
 
+/// Run A as it was begun under what the world declares of it, which has left the configuration since.
+fn left(mut world: World) -> World {
+    let gone = world.rules.experiments.remove(&world.runs[0].experiment).expect("it is declared");
+    world.runs[0].ties = Some(Box::new(Ties::of(&gone)));
+    world
+}
+
+#[test]
+fn start_notes_what_holds_for_its_run_and_rows_of_before_can_be_read() {
+    let due = read(slot_run("10:05:00"), "10:05:00", 600);
+    let world = with_experiment(World { runs: vec![due.clone()], ..World::default() }, in_groups("probe", &["db"]));
+    let started = plan::plan(&world.snapshot(), t("10:05:00")).pop();
+    let Some(Effect::Start { place, template_id, facts, place_facts, ties, .. }) = started else {
+        panic!("{started:?}");
+    };
+    let asked = Observation::StartAsked { place, template_id, facts, place_facts, ties: Some(ties) };
+    let run = applied(due, &[("10:05:00", asked)]);
+    assert_eq!(run.ties.as_deref(), world.rules.experiments.get(&name("probe")).map(Ties::of).as_ref());
+    let mut row = serde_json::to_value(&run).expect("a row");
+    assert!(row.as_object_mut().and_then(|row| row.remove("ties")).is_some());
+    assert_eq!(serde_json::from_value::<Run>(row).expect("a row of before"), Run { ties: None, ..run });
+}
+
+#[test]
+fn run_whose_experiment_left_the_configuration_keeps_its_groups() {
+    let runs = vec![running_at("10:00:00"), read(of("other", "10:05:00"), "10:05:00", 600)];
+    let other = |groups: &[&str]| Experiment {
+        template: TemplateSelector::Id("EXT2".to_owned()),
+        ..in_groups("other", groups)
+    };
+    let world = with_experiment(World { runs, ..World::default() }, in_groups("probe", &["db", "eu"]));
+    let with = |groups: &[&str]| left(with_experiment(world.clone(), other(groups)));
+    check(&with(&["db"]), "10:05:00", &["B skipped: run A is going on and shares group `db` with it"]);
+    check(&with(&["us"]), "10:05:00", &["B read template"]);
+    // A version wrote its row that noted nothing.
+    let mut unknown = with(&["db"]);
+    unknown.runs[0].ties = None;
+    check(&unknown, "10:05:00", &["B read template"]);
+}
+
+#[test]
+fn run_whose_experiment_was_renamed_is_in_the_way_of_the_same_one() {
+    let runs = vec![running_at("10:00:00"), read(of("other", "10:05:00"), "10:05:00", 600)];
+    let world = with_experiment(World { runs, ..World::default() }, experiment());
+    let with = |other: Experiment| with_experiment(world.clone(), Experiment { name: name("other"), ..other });
+    check(&with(experiment()), "10:05:00", &["B start EXT1"]);
+    check(&left(with(experiment())), "10:05:00", &["B skipped: run A of the same experiment is going on"]);
+    let allowing = Experiment { overlap: Overlap::Allow, ..experiment() };
+    check(&left(with(allowing)), "10:05:00", &["B start EXT1"]);
+    let elsewhere = Place { region: Some("eu-west-1".to_owned()), ..Place::default() };
+    check(&left(with(Experiment { place: elsewhere, ..experiment() })), "10:05:00", &["B read template"]);
+}
+
 #[test]
 fn two_of_a_group_that_are_due_together_start_one_after_the_other() {
     let runs = vec![read(slot_run("10:05:00"), "10:05:00", 600), read(of("other", "10:05:00"), "10:05:00", 600)];
@@ -278,6 +331,25 @@ fn experiments_that_share_a_target_exclude_each_other_unless_both_allow_it() {
 }
 
 #[test]
+fn run_whose_experiment_left_the_configuration_shares_its_targets_as_before() {
+    let due = aimed_at(read(of("other", "10:05:00"), "10:05:00", 600), "shop");
+    let runs = vec![aimed_at(running_at("10:00:00"), "shop"), due];
+    let declared = |label: &str, template: &str, targets| Experiment {
+        name: name(label),
+        template: TemplateSelector::Id(template.to_owned()),
+        limits: Limits { targets, ..Limits::default() },
+        ..experiment()
+    };
+    let with = |targets| {
+        let world =
+            with_experiment(World { runs: runs.clone(), ..World::default() }, declared("probe", "EXT0", targets));
+        left(with_experiment(world, declared("other", "EXT1", Targets::Shared)))
+    };
+    check(&with(Targets::Exclusive), "10:05:00", &["B skipped: run A is going on and shares tag system=shop with it"]);
+    check(&with(Targets::Shared), "10:05:00", &["B start EXT1"]);
+}
+
+#[test]
 fn gap_counts_from_the_end_of_the_last_run() {
     let limits = Limits { min_gap: HOUR, ..Limits::default() };
     let due = |slot: &str| vec![read(slot_run(slot), slot, 600)];
@@ -298,8 +370,23 @@ fn gap_of_a_group_counts_from_the_end_of_any_of_it() {
     world.ledgers.insert(name("probe"), ended("09:00:00"));
     world.ledgers.insert(name("other"), ended("09:30:00"));
     check(&world, "10:05:00", &["A skipped: the gap between runs of group `db` lasts until 10:30:00Z"]);
+    // It leaves the configuration, and keeps the groups that its last run was begun in.
+    world.rules.experiments.remove(&name("other"));
+    check(&world, "10:05:00", &["A start EXT1"]);
+    world.ledgers.insert(name("other"), Ledger { groups: vec![name("db")], ..ended("09:30:00") });
+    check(&world, "10:05:00", &["A skipped: the gap between runs of group `db` lasts until 10:30:00Z"]);
     world.ledgers.remove(&name("other"));
     check(&world, "10:05:00", &["A start EXT1"]);
+}
+
+#[test]
+fn ledger_knows_the_groups_in_which_the_run_that_ended_last_was_begun() {
+    let mut run = running_at("10:00:00");
+    run.ties = Some(Box::new(Ties::of(&in_groups("probe", &["db"]))));
+    let finished = Observation::Finished { outcome: firedrill::domain::outcome::Outcome::Completed };
+    let mut ledger = Ledger::default();
+    ledger.note(&applied(run, &[("10:10:00", finished.clone())]), &finished, t("10:10:00"), None);
+    assert_eq!((ledger.ended_at, ledger.groups), (Some(t("10:10:00")), vec![name("db")]));
 }
 
 #[test]

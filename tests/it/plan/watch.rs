@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use firedrill::domain::{
-    experiment::Place,
+    experiment::{Experiment, Place, Ties},
     fis::{CallFailure, FailureClass, FisStatus},
     plan::{HaltRunning, LOST_AFTER_FAILURES, LOST_AFTER_UNKNOWN, Mode, Withheld},
     react,
@@ -164,6 +164,20 @@ fn experiment_that_left_the_configuration_is_watched_and_bound_by_windows() {
     gone.rules.windows = Windows::default();
     check(&gone, "11:30:00", &["A poll"]);
     check(&gone, "22:00:00", &["A stop: its `max_duration`"]);
+}
+
+#[test]
+fn experiment_that_left_the_configuration_is_bound_by_the_length_it_was_begun_with() {
+    let declared = Experiment { max_duration: SignedDuration::from_mins(5), ..experiment() };
+    let mut gone = World::of(declared.clone(), vec![going()]);
+    gone.runs[0].ties = Some(Box::new(Ties::of(&declared)));
+    gone.rules.experiments.clear();
+    gone.runs[0] = seen(gone.runs[0].clone(), "10:04:55");
+    check(&gone, "10:04:59.999", &["wake 10:05:00"]);
+    check(&gone, "10:05:00", &["A stop: its `max_duration`"]);
+    // What is declared says how long it may take now.
+    gone.rules.experiments.insert(declared.name.clone(), experiment());
+    check(&gone, "10:05:00", &["wake 10:05:05"]);
 }
 
 #[test]

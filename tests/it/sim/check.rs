@@ -393,7 +393,7 @@ fn told(stored: &Run, entries: &[(u64, Timestamp, Observation)]) -> Result<(), S
         Observation::Skipped { reason } => RunState::Skipped { reason: reason.clone(), at: *opened_at },
         other => return Err(format!("it opens with {other:?}")),
     };
-    let mut run = Run { facts: None, fis: None, waited_until: None, state, ..stored.clone() };
+    let mut run = Run { facts: None, ties: None, fis: None, waited_until: None, state, ..stored.clone() };
     for (_, at, observation) in rest {
         let before = run.state.clone();
         run.take(observation, *at).map_err(|invalid| invalid.to_string())?;

@@ -258,7 +258,10 @@ fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
 
 fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
     stretches(evidence, experiment, from).into_iter().find_map(|(begin, end, rules)| {
-        let longest = declared_in(evidence, rules, experiment).map_or(FIS_MAX_DURATION, |e| e.max_duration);
+        let longest = match declared_in(evidence, rules, experiment) {
+            Some(declared) => declared.max_duration,
+            None => begun_with(evidence, experiment).unwrap_or(FIS_MAX_DURATION),
+        };
         let began = experiment.created_at;
         // A step back makes the agent wait for the same instant again.
         let steps = evidence.world.nature.steps();
@@ -271,6 +274,11 @@ fn due_by_length(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
         let due = began + u64::try_from(longest.as_millis()).expect("a length") + longer;
         (due < end).then(|| due.max(begin))
     })
+}
+
+/// The longest that it may take by what it was begun under.
+fn begun_with(evidence: &Evidence<'_>, experiment: &Experiment) -> Option<SignedDuration> {
+    evidence.begun_under(evidence.runs.get(&experiment.run())?).iter().map(|declared| declared.max_duration).max()
 }
 
 fn due_by_wish(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {

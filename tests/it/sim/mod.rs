@@ -24,6 +24,7 @@ mod queue;
 mod recipe;
 mod refused;
 mod releases;
+mod renames;
 mod replica;
 mod replicas;
 mod restore;
@@ -123,7 +124,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 95] = [
+const HAPPENS: [&str; 96] = [
     "started",
     "adopted",
     "start-refused",
@@ -216,6 +217,7 @@ const HAPPENS: [&str; 95] = [
     "found after a restore",
     "told again after a restore",
     "found without its token",
+    "renamed while it runs",
     "stray after a restore",
     "stray of a run that was given up",
     "ended while strays were looked for",

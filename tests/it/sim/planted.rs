@@ -111,6 +111,8 @@ pub enum Bug {
     MissedFiredAgain,
     /// Nobody is in anybody's way.
     ExclusionsForgotten,
+    /// What a run was begun under is not written down.
+    TiesForgotten,
     /// Rows are loaded as they were before the last write, and what is made of them is written all the same.
     StaleRevisionAccepted,
     /// Whoever held the lease once may write.
@@ -182,7 +184,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 75] = [
+const PLANTS: [(Bug, &[&str]); 76] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -224,6 +226,7 @@ const PLANTS: [(Bug, &[&str]); 75] = [
     (Bug::UnknownAllows, &["blackout"]),
     (Bug::MissedFiredAgain, &["missed"]),
     (Bug::ExclusionsForgotten, &["beside"]),
+    (Bug::TiesForgotten, &["beside"]),
     (Bug::StaleRevisionAccepted, &["write", "journal"]),
     (Bug::LeaseNotFenced, &["fence"]),
     (Bug::StandbyActs, &["lease"]),
@@ -358,7 +361,13 @@ fn another(run: &Run, name: &str) -> Run {
 }
 
 /// How a run is written down, and what is told of it.
-pub fn ended(bug: Bug, mut run: Box<Run>, observation: Observation) -> (Box<Run>, Observation) {
+pub fn ended(bug: Bug, mut run: Box<Run>, mut observation: Observation) -> (Box<Run>, Observation) {
+    if bug == Bug::TiesForgotten {
+        run.ties = None;
+        if let Observation::StartAsked { ties, .. } = &mut observation {
+            *ties = None;
+        }
+    }
     match (&mut run.state, &observation) {
         (RunState::Finished { outcome, .. }, Observation::Finished { outcome: Outcome::Failed { code, .. } })
             if bug == Bug::FailureIsNoStart =>

@@ -16,7 +16,7 @@ use super::{
     places::{self, Amiss},
     planted::Bug,
     policies::{self, Served},
-    queue, refused, restore,
+    queue, refused, renames, restore,
     scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
     unread, written,
 };
@@ -104,6 +104,7 @@ impl Recipe {
         happenings.extend(unread::happenings(self.seed, length));
         happenings.extend(restore::happenings(self.seed, length));
         happenings.extend(refused::happenings(self.seed, length));
+        happenings.extend(renames::happenings(self.seed, length, &mut rules));
         let happenings = happenings.into_iter().enumerate();
         let amiss = places::amiss(self.seed, length, &mut rules);
         let served = policies::draw(self.seed, length, &mut rules, &templates);

@@ -96,6 +96,10 @@ pub enum Happening {
     /// Somebody halts or pauses when the next start is about to be recorded.
     Interrupt(Interruption),
     Reload,
+    /// An experiment gets another name.
+    Rename {
+        experiment: u64,
+    },
     Step {
         by_ms: i64,
     },

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use firedrill::domain::{
     experiment::{Experiment as Declared, MAX_QUEUED, Overlap, Rules, Targets},
     ids::{ExperimentName, RunId, ScheduleName},
+    ledger::Definition,
     run::{Conflict, HoldReason, JournalEntry, Observation, Run, RunState, SkipReason, StopCause, Trigger, WindowRule},
     schedule::{Schedule, Spread},
     template::TemplateFacts,
@@ -41,6 +42,24 @@ fn app(facts: &TemplateFacts) -> Option<&String> {
     facts.targets.values().find_map(|target| target.tags.get("app"))
 }
 
+/// Why a run may not begin while another goes on, by what each is declared to be.
+fn apart(
+    (before, first): (&Declared, &Run),
+    (declared, second): (&Declared, &Run),
+    is_own: bool,
+) -> Option<&'static str> {
+    if is_own {
+        let never = declared.overlap != Overlap::Allow || is_backfill(first) && is_backfill(second);
+        return never.then_some("experiment");
+    }
+    if before.limits.groups.iter().any(|group| declared.limits.groups.contains(group)) {
+        return Some("group");
+    }
+    let is_exclusive = [before, declared].iter().any(|e| e.limits.targets == Targets::Exclusive);
+    let shares = first.facts.as_ref().and_then(app).is_some_and(|a| second.facts.as_ref().and_then(app) == Some(a));
+    (is_exclusive && shares).then_some("target")
+}
+
 /// A start that was decided: when it was durable, when it was decided, which run.
 type Start<'e> = (u64, Timestamp, &'e Run);
 
@@ -65,25 +84,23 @@ impl Evidence<'_> {
         all
     }
 
-    /// Whether two runs may never go on at the same time, whatever the configuration said, and why.
+    /// Whether two runs may never go on at the same time, and why: by all that whoever asked for the later one may have had, and
+    /// by what the other may have been begun under where its experiment was not declared by then.
     fn exclude(&self, one: &Run, other: &Run) -> Option<&'static str> {
-        if one.experiment == other.experiment {
-            let never = self.always(&one.experiment, |declared| declared.overlap != Overlap::Allow);
-            return (never || is_backfill(one) && is_backfill(other)).then_some("experiment");
+        let (first, second) =
+            if self.asked(one).first() <= self.asked(other).first() { (one, other) } else { (other, one) };
+        let (begun, mut why) = (self.begun_under(first), None);
+        for rules in self.asked(second).into_iter().flat_map(|ms| self.rules_about(ms)) {
+            // Nothing is started that is not declared.
+            let Some(declared) = rules.experiments.get(&second.experiment) else { continue };
+            let still = rules.experiments.get(&first.experiment);
+            for before in still.map_or_else(|| begun.clone(), |still| vec![still]) {
+                let is_own = first.experiment == second.experiment
+                    || still.is_none() && Definition::of(before) == Definition::of(declared);
+                why = Some(apart((before, first), (declared, second), is_own)?);
+            }
         }
-        let both = |rules: &Rules, holds: &dyn Fn(&Declared, &Declared) -> bool| {
-            let declared = rules.experiments.get(&one.experiment).zip(rules.experiments.get(&other.experiment));
-            declared.is_some_and(|(one, other)| holds(one, other))
-        };
-        let in_group = |a: &Declared, b: &Declared| a.limits.groups.iter().any(|group| b.limits.groups.contains(group));
-        if self.all_rules().all(|rules| both(rules, &in_group)) {
-            return Some("group");
-        }
-        let apart = |a: &Declared, b: &Declared| {
-            a.limits.targets == Targets::Exclusive || b.limits.targets == Targets::Exclusive
-        };
-        let shares = one.facts.as_ref().and_then(app).is_some_and(|a| other.facts.as_ref().and_then(app) == Some(a));
-        (shares && self.all_rules().all(|rules| both(rules, &apart))).then_some("target")
+        why
     }
 
     /// Nobody runs beside somebody with whom he must not meet.

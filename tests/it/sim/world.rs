@@ -293,7 +293,7 @@ impl World {
     }
 
     /// Makes a configuration the newest: it reaches a lone replica at once, and several at different times.
-    fn reload(&mut self, rules: Rules) {
+    pub fn reload(&mut self, rules: Rules) {
         let entry = self.make_newest(rules);
         let now = self.nature.elapsed();
         if self.replicas.len() == 1 {
@@ -367,6 +367,7 @@ impl World {
             }
             Happening::Interrupt(what) => self.nature.interrupt(what),
             Happening::Reload => self.change_rules(),
+            Happening::Rename { experiment } => self.rename(experiment),
             Happening::ReadCalendar => self.read_calendar(),
             Happening::Step { by_ms } => self.nature.step(by_ms),
             Happening::Crash { .. } | Happening::Drain { .. } | Happening::Stand { .. } => self.befall(happening, now),

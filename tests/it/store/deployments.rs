@@ -50,7 +50,13 @@ fn known(run: &Run, at: &str) -> Option<Known> {
 }
 
 fn start_asked() -> Observation {
-    Observation::StartAsked { place: Default::default(), template_id: "EXT1".into(), facts: None, place_facts: None }
+    Observation::StartAsked {
+        place: Default::default(),
+        template_id: "EXT1".into(),
+        facts: None,
+        place_facts: None,
+        ties: None,
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ const LEASE: Duration = Duration::from_secs(5);
 
 fn start(run: &Run) -> Change {
     let (place, template_id) = (Default::default(), "EXT1".to_owned());
-    advance(run, Observation::StartAsked { place, template_id, facts: None, place_facts: None }).1
+    advance(run, Observation::StartAsked { place, template_id, facts: None, place_facts: None, ties: None }).1
 }
 
 /// Every start here is of this instant.

@@ -60,6 +60,7 @@ fn start() -> Vec<Observation> {
             template_id: "EXT1".into(),
             facts: None,
             place_facts: None,
+            ties: None,
         },
         Observation::Started { fis: fis.clone(), adopted: Adopted::No },
         Observation::Polled { fis },

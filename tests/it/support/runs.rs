@@ -83,7 +83,16 @@ impl Story {
 
     pub fn asked(self, at: Timestamp) -> Self {
         let place = Place::default();
-        self.then(at, Observation::StartAsked { place, template_id: "EXT1".to_owned(), facts: None, place_facts: None })
+        self.then(
+            at,
+            Observation::StartAsked {
+                place,
+                template_id: "EXT1".to_owned(),
+                facts: None,
+                place_facts: None,
+                ties: None,
+            },
+        )
     }
 
     pub fn started(self, at: Timestamp, fis: FisExperiment) -> Self {

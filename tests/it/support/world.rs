@@ -193,7 +193,16 @@ pub fn asked(run: Run, at: &str) -> Run {
     let template_id = "EXT1".to_owned();
     applied(
         run,
-        &[(at, Observation::StartAsked { place: Place::default(), template_id, facts: None, place_facts: None })],
+        &[(
+            at,
+            Observation::StartAsked {
+                place: Place::default(),
+                template_id,
+                facts: None,
+                place_facts: None,
+                ties: None,
+            },
+        )],
     )
 }
 
