@@ -344,11 +344,19 @@ fn kills_that_hit_nothing_are_told() {
 }
 
 #[test]
-fn doubt_that_neither_a_kill_nor_a_lost_answer_explains_is_told() {
+fn doubt_that_no_kill_no_lost_answer_and_no_reload_explains_is_told() {
     let lives_on = |record: &mut Record| record.presences = presence(1, 0.0, 60.0).to_vec();
     is_told("weak", lives_on);
     passes(|record| {
         lives_on(record);
         record.done.lost_answers = 1;
+    });
+    passes(|record| {
+        lives_on(record);
+        record.done.reloads = vec![at(16.5)];
+    });
+    is_told("weak", |record| {
+        lives_on(record);
+        record.done.reloads = vec![at(14.9), at(17.1)];
     });
 }

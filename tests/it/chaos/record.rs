@@ -24,6 +24,8 @@ pub struct Done {
     pub closed: Vec<(Timestamp, Timestamp)>,
     /// When nothing may go on in `one-by-one`, declared when they began: `[from, until)`.
     pub blackouts: Vec<(Timestamp, Timestamp)>,
+    /// When the agents were told to read their configuration again.
+    pub reloads: Vec<Timestamp>,
     /// Since when experiments stay in some state whatever they are told, or no more.
     pub stuck: Vec<(Timestamp, bool)>,
     /// How often an answer to StartExperiment was to be lost.
@@ -47,6 +49,7 @@ impl Done {
             begun,
             closed,
             blackouts: Vec::new(),
+            reloads: Vec::new(),
             stuck: Vec::new(),
             lost_answers: 0,
             forgotten: None,

@@ -260,6 +260,7 @@ impl Scene {
         let whole = |at: SignedDuration| from.round(jiff::Unit::Second).expect("an instant") + at;
         self.done.blackouts.push((whole(SignedDuration::ZERO), whole(BLACKOUT)));
         self.configure(self.schedules);
+        self.done.reloads.push(from);
         agents.iter().for_each(|agent| agent.signal("HUP"));
     }
 

@@ -100,9 +100,11 @@ impl Record {
         self.calms().iter().find(|calm| calm.from >= lost).map(|calm| calm.from)
     }
 
-    /// Counts runs whose start was in doubt, and of them those for which no process that was gone at that time can be blamed.
+    /// Counts runs whose start was in doubt, and of them those for which no process that was gone at that time can be blamed, nor
+    /// a reload: a start by the rules of before is not sent, and looked for all the same.
     pub fn doubts(&self) -> (usize, usize) {
-        let gone: Vec<Timestamp> = self.presences.iter().map(|presence| presence.at).collect();
+        let gone = self.presences.iter().map(|presence| presence.at);
+        let gone: Vec<Timestamp> = gone.chain(self.done.reloads.iter().copied()).collect();
         let (mut all, mut unexplained) = (0, 0);
         for journal in self.journals.values() {
             let Some(doubt) = journal.iter().find(|entry| is_doubt(&entry.observation)) else { continue };

@@ -158,7 +158,7 @@ impl Record {
     }
 
     /// Tells why kills showed nothing: no start was among what they might have hit, or starts were in doubt for which neither a
-    /// kill nor a lost answer can be blamed.
+    /// kill nor a reload nor a lost answer can be blamed.
     pub fn weaknesses(&self) -> Vec<String> {
         let started = |kind: &str| self.runs.values().any(|run| run.fis.is_some() && run.trigger.kind() == kind);
         let untried = ["slot", "event"].into_iter().filter(|kind| !started(kind));
