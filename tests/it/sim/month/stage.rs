@@ -214,5 +214,7 @@ impl Witness for Deaf {
 
     fn store_worked(&self, _did: StoreDid) {}
 
+    fn looks_after_runs(&self) {}
+
     fn standing_by(&self, _holder: &str) {}
 }
