@@ -11,6 +11,7 @@ mod history;
 mod lease;
 mod migrations;
 mod opening;
+mod operators;
 mod rules;
 mod server;
 mod stalled;
