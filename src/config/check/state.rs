@@ -78,7 +78,12 @@ impl Check<'_> {
 
     /// Tells whether a URL is one of a server. It is never shown: it might hold a password.
     fn server(&mut self, path: &KeyPath, url: &str) -> bool {
-        let example = || Some("write `postgres://USER@HOST/DATABASE?sslmode=verify-full`".to_owned());
+        let example = || {
+            Some(
+                "write `postgres://USER@HOST/DATABASE?sslmode=verify-full`; a folder is named by `state_directory`"
+                    .to_owned(),
+            )
+        };
         let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme));
         let Some(rest) = rest else {
             self.problem(path, "is not the URL of a PostgreSQL server".to_owned(), example());
