@@ -1,6 +1,6 @@
 //! Proof of life: what a collector is told of slots by an agent that takes them up, and by one that cannot.
 
-use firedrill::daemon::heartbeat::SteadyClock;
+use firedrill::daemon::housekeeping::Vouched;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
@@ -23,18 +23,17 @@ const STALLS: Duration = Duration::from_secs(60);
 
 /// By the clock alone what is old would be deleted: two hundred days of it at a leap.
 #[test]
-fn clock_that_was_set_is_told_from_one_that_went_on() {
-    let (wall, at) = (t("10:00:00"), Instant::now());
-    let hours = |n: u64| at + Duration::from_secs(3_600 * n);
-    let mut clock = SteadyClock::since(wall, at);
-    let mut looks =
-        |ahead: SignedDuration, n: u64| clock.is_steady(wall + SignedDuration::from_hours(n as i64) + ahead, hours(n));
+fn time_that_what_is_old_is_deleted_by_does_not_leap_with_the_clock() {
+    let (told, at) = (t("10:00:00"), Instant::now());
+    let clock = Vouched::since(told, at);
+    let hours = |n: u32| SignedDuration::from_hours(n.into());
+    let now = |wall, lived: u32| clock.now(wall, at + Duration::from_secs(3_600) * lived);
     let leap = SignedDuration::from_hours(200 * 24);
-    assert!(looks(SignedDuration::ZERO, 1) && looks(SignedDuration::from_secs(30), 2));
-    assert!(!looks(leap, 3));
-    assert!(!looks(SignedDuration::ZERO, 4), "it was set back");
-    assert!(looks(SignedDuration::ZERO, 5));
-    assert!(!looks(leap, 6) && looks(leap, 7), "it stays so");
+    assert_eq!(now(told + leap, 0), told, "it was ahead before this process began");
+    assert_eq!(now(told + leap + hours(5), 5), told + hours(5), "however long it is");
+    assert_eq!(now(told + hours(5), 5), told + hours(5));
+    assert_eq!(now(told - leap, 5), told - leap, "it was set back");
+    assert_eq!(now(told + hours(7), 5), told + hours(5), "it leapt for hours");
 }
 
 /// Slots expected and decided and the staleness of the only schedule, as told last.
