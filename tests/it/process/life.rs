@@ -8,7 +8,7 @@ use crate::{
     process::telemetry::lines,
     support::{
         agent::Home,
-        disk::Lock,
+        disk::{self, Lock},
         eventually,
         otlp::{Collector, Mode},
         stage::Stage,
@@ -36,27 +36,46 @@ fn time_that_what_is_old_is_deleted_by_does_not_leap_with_the_clock() {
     assert_eq!(now(told + hours(7), 5), told + hours(5), "it leapt for hours");
 }
 
-/// Slots expected and decided and the staleness of the only schedule, as told last.
-fn told(collector: &Collector) -> Option<[u64; 3]> {
-    let value = |name: &str| {
-        let line = lines(collector, name).pop()?;
-        let value = line.strip_prefix("{firedrill.experiment=drill,firedrill.schedule=often} ")?;
-        value.parse::<u64>().ok()
-    };
-    let of = |name: &str| value(&format!("firedrill.schedule.{name}"));
-    Some([of("slots.expected")?, of("slots.decided")?, of("staleness")?])
+/// Something of the only schedule, as told last.
+fn of(collector: &Collector, name: &str) -> Option<u64> {
+    let line = lines(collector, &format!("firedrill.schedule.{name}")).pop()?;
+    line.strip_prefix("{firedrill.experiment=drill,firedrill.schedule=often} ")?.parse().ok()
 }
 
-#[test]
-fn schedule_that_stops_firing_is_told_while_the_engine_stands_still() {
-    let (stage, collector) = (Stage::start(600.0), Collector::start(Mode::Normal));
+/// Slots expected and decided and the staleness.
+fn told(collector: &Collector) -> Option<[u64; 3]> {
+    Some([of(collector, "slots.expected")?, of(collector, "slots.decided")?, of(collector, "staleness")?])
+}
+
+/// An agent whose schedule has a slot every second.
+fn often(stage: &Stage, collector: &Collector) -> Home {
     let template = stage.template(&[("wait", "PT1M", &[])]);
     let tables = format!(
         "[telemetry]\notlp_endpoint = \"{}\"\nmetric_interval = \"1s\"\n[experiments.drill]\ntemplate = \"{template}\"\n\
          overlap = \"allow\"\nschedules = [{{ name = \"often\", cron = \"* * * * * *\" }}]\n",
         collector.url()
     );
-    let home = Home::new(&stage.url(), &tables);
+    Home::new(&stage.url(), &tables)
+}
+
+/// As after a clock that was ahead, or is behind: nothing is due, so nothing is stale.
+#[test]
+fn schedule_that_was_taken_up_to_a_time_yet_to_come_is_told() {
+    let (stage, collector) = (Stage::start(600.0), Collector::start(Mode::Normal));
+    let home = often(&stage, &collector);
+    let _agent = home.agent();
+    let is_well = |[_, decided, _]: &[u64; 3]| *decided >= 2 && of(&collector, "ahead") == Some(0);
+    eventually("slots that are taken up", || told(&collector).filter(is_well));
+    disk::execute(&home, "UPDATE cursors SET at_us = at_us + 7200000000");
+    within(STALLS, "how far it is ahead", || of(&collector, "ahead").filter(|ahead| (7_000..=7_200).contains(ahead)));
+    let [expected, decided, stale] = told(&collector).expect("slots");
+    assert_eq!((expected, stale), (decided, 0));
+}
+
+#[test]
+fn schedule_that_stops_firing_is_told_while_the_engine_stands_still() {
+    let (stage, collector) = (Stage::start(600.0), Collector::start(Mode::Normal));
+    let home = often(&stage, &collector);
     let _agent = home.agent();
     eventually("slots that are taken up", || told(&collector).filter(|[_, decided, _]| *decided >= 2));
     eventually("nothing that waits", || told(&collector).filter(|[expected, decided, _]| expected == decided));
