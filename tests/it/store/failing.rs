@@ -117,6 +117,7 @@ impl Witness for Refusals {
     fn called(&self, _: &'static str, _: &'static str, _: Duration) {}
     fn store_worked(&self, _: StoreDid) {}
     fn standing_by(&self, _: &str) {}
+    fn handing_over(&self, _: &RunId, _: &CallFailure) {}
     fn store_failed(&self, _: &StoreError) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }

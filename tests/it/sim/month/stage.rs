@@ -215,4 +215,6 @@ impl Witness for Deaf {
     fn store_worked(&self, _did: StoreDid) {}
 
     fn standing_by(&self, _holder: &str) {}
+
+    fn handing_over(&self, _run: &RunId, _failure: &CallFailure) {}
 }
