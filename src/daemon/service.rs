@@ -1,7 +1,7 @@
 //! The process around an agent: signals, systemd, exit.
 //!
 //! SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads. systemd is told when the agent is ready, reloads and
-//! stops, and its watchdog is fed only by the engine's own progress.
+//! stops, and its watchdog is fed only by the engine's own progress, or its care for what runs while the store stands still.
 
 use std::{
     io,

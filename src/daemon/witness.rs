@@ -61,6 +61,10 @@ impl Teller {
         Self { metrics, rules, life, status, journal_grew, alive, store_failure: Mutex::new(None) }
     }
 
+    fn is_alive(&self) {
+        self.alive.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
     fn update(&self, change: impl FnOnce(&mut Status)) {
         self.status.send_modify(|status| change(Arc::make_mut(status)));
     }
@@ -102,7 +106,7 @@ impl Teller {
 impl Witness for Teller {
     fn committed(&self, run: &Run, observation: &Observation, at: Timestamp) {
         // A pass over many rows is long, not stuck.
-        self.alive.send_modify(|count| *count = count.wrapping_add(1));
+        self.is_alive();
         self.metrics.observed(run, observation, at);
         logs::run_span(&run.id).in_scope(|| {
             say(run, observation);
@@ -191,6 +195,10 @@ impl Witness for Teller {
         if self.store_is(|known| known.is_some_and(|(_, proof)| *proof == did).then_some(None)) {
             tracing::info!("the store can be used again");
         }
+    }
+
+    fn looks_after_runs(&self) {
+        self.is_alive();
     }
 
     fn standing_by(&self, holder: &str) {

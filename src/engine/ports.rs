@@ -481,6 +481,9 @@ pub trait Witness: Send + Sync + 'static {
     /// The store did what it was asked.
     fn store_worked(&self, did: StoreDid);
 
+    /// The store does not answer, and what runs is looked after without it.
+    fn looks_after_runs(&self);
+
     /// Another replica holds the lease: this one decides nothing until it holds it.
     fn standing_by(&self, holder: &str);
 

@@ -19,6 +19,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -43,6 +44,10 @@ use crate::domain::{
 
 /// How long the store is waited for until what must not go on is stopped without it.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// From when until when an engine that waits for the store counts as alive because of what runs meanwhile. No failure takes
+/// longer to be told than the one, and no `max_duration` is longer than the other.
+const LOOKED_AFTER: Range<Duration> = Duration::from_secs(10)..Duration::from_hours(12);
 
 /// A clock that was set back by no more than this since the last look makes nothing look young.
 const UNSEEN: SignedDuration = SignedDuration::from_secs(1);
@@ -72,7 +77,8 @@ struct Facts {
 }
 
 impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
-    /// Waits for what asks the store. While that takes long, what must not go on is stopped by what is known.
+    /// Waits for what asks the store. While that takes long, what must not go on is stopped by what is known, and whoever ends
+    /// a process that stands still is told that this one does not.
     pub(super) async fn beside_stops<T>(
         &self,
         unwritten: &mut Calls,
@@ -80,6 +86,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         asks: impl Future<Output = T>,
     ) -> T {
         let mut asks = pin!(asks);
+        let begun = Instant::now();
         loop {
             let since = Instant::now();
             tokio::select! {
@@ -90,6 +97,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                     // A process that was away gives the store its time first: what it knows is of the past.
                     if since.elapsed() < 2 * STORE_PATIENCE {
                         self.stop_unwritten(unwritten, known, BTreeSet::new());
+                    }
+                    if LOOKED_AFTER.contains(&begun.elapsed()) && known.is_any_running() {
+                        self.witness.looks_after_runs();
                     }
                 }
             }
@@ -176,6 +186,11 @@ impl Known {
         } else {
             facts.going.remove(&run.id);
         }
+    }
+
+    /// Tells whether a run is known that could be stopped.
+    fn is_any_running(&self) -> bool {
+        self.facts().going.values().any(|run| perform::running_at(run).is_some())
     }
 
     /// Lists the known runs whose rows can be read, where there is one whose row cannot.

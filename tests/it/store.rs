@@ -13,6 +13,7 @@ mod migrations;
 mod opening;
 mod rules;
 mod server;
+mod stalled;
 mod unreadable;
 mod upkeep;
 

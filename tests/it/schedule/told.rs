@@ -22,7 +22,7 @@ use crate::support::{
     world::{World, experiment, opened_at},
 };
 
-fn teller(rules: Rules) -> Teller {
+fn teller(rules: Rules, alive: watch::Sender<u64>) -> Teller {
     let status = Status {
         version: String::new(),
         started_at: at("2011-12-01T00:00:00Z"),
@@ -44,7 +44,7 @@ fn teller(rules: Rules) -> Teller {
         config_refused: None,
     };
     let (rules, status) = (watch::channel(Arc::new(rules)).1, watch::channel(Arc::new(status)).0);
-    Teller::new(Metrics::default(), rules, status, Arc::new(Notify::new()), watch::channel(0).0)
+    Teller::new(Metrics::default(), rules, status, Arc::new(Notify::new()), alive)
 }
 
 /// Opens each slot of a schedule at its instant, and returns what is said of clock changes.
@@ -53,7 +53,7 @@ fn told(expression: &str, zone: &str, gaps: Gaps, from: &str, until: &str) -> Ve
     let schedule = Schedule::new(&name("probe"), name("nightly"), timing, Bounds::default());
     let world = World::of(Experiment { schedules: vec![schedule.clone()], ..experiment() }, Vec::new());
     let mut world = world.with_cursor("nightly", from);
-    let teller = teller(world.rules.clone());
+    let teller = teller(world.rules.clone(), watch::channel(0).0);
     let lines = Lines::default();
     let _kept = lines.kept();
     let mut slot = at(from);
@@ -66,6 +66,13 @@ fn told(expression: &str, zone: &str, gaps: Gaps, from: &str, until: &str) -> Ve
         }
     }
     lines.taken().lines().filter_map(|line| line.split_once("dst=").map(|(_, words)| words.to_owned())).collect()
+}
+
+#[test]
+fn engine_that_looks_after_runs_without_the_store_is_alive() {
+    let (to, alive) = watch::channel(0);
+    teller(Rules::default(), to).looks_after_runs();
+    assert_eq!(*alive.borrow(), 1, "systemd would kill it");
 }
 
 #[test]

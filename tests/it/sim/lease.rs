@@ -266,8 +266,12 @@ impl MemoryStore {
         self.nature.cut(self.place.seat.replica).store_until > self.nature.elapsed()
     }
 
-    /// Fails after a while where the replica is cut off from the store.
+    /// Fails after a while where the replica is cut off from the store, and waits as long as that stands still.
     pub(super) async fn reach(&self, action: &'static str) -> Result<(), StoreError> {
+        let stalled_until = self.nature.cut(self.place.seat.replica).stalled_until;
+        if stalled_until > self.nature.elapsed() {
+            self.nature.sleep_until(stalled_until).await;
+        }
         if self.is_cut() {
             self.nature.let_pass(self.nature.draw(|c| c.between(1, SLOW_MS))).await;
             return Err(failed(action));

@@ -38,6 +38,8 @@ pub struct Weather {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cut {
     pub store_until: u64,
+    /// Until when the store gives no answer at all.
+    pub stalled_until: u64,
     pub fis_until: u64,
     /// Until when what goes to the store, and what comes from it, arrives late.
     pub late_until: [u64; 2],

@@ -172,6 +172,8 @@ impl Witness for Ear {
 
     fn store_worked(&self, _did: StoreDid) {}
 
+    fn looks_after_runs(&self) {}
+
     fn standing_by(&self, _holder: &str) {}
 
     fn handing_over(&self, _run: &RunId, _failure: &CallFailure) {}

@@ -52,9 +52,9 @@ use crate::{
 
 /// FIS, which accepts everything and counts.
 #[derive(Debug, Default)]
-struct Counting {
+pub(super) struct Counting {
     starts: AtomicUsize,
-    stops: AtomicUsize,
+    pub(super) stops: AtomicUsize,
     polls: AtomicUsize,
     /// So many polls, the first ones, are left without an answer.
     unanswered: usize,
@@ -116,6 +116,7 @@ impl Witness for Refusals {
     fn surveyed(&self, _: &Snapshot<'_>, _: Timestamp) {}
     fn called(&self, _: &'static str, _: &'static str, _: Duration) {}
     fn store_worked(&self, _: StoreDid) {}
+    fn looks_after_runs(&self) {}
     fn standing_by(&self, _: &str) {}
     fn handing_over(&self, _: &RunId, _: &CallFailure) {}
     fn store_failed(&self, _: &StoreError) {
@@ -140,7 +141,7 @@ pub(super) fn due() -> Run {
     read(slot_run(AT), AT, 600)
 }
 
-fn rules(experiment: Experiment, windows: Vec<Window>) -> Arc<Rules> {
+pub(super) fn rules(experiment: Experiment, windows: Vec<Window>) -> Arc<Rules> {
     let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
     Arc::new(Rules { experiments, windows: windows.into(), ..Rules::default() })
 }

@@ -214,6 +214,8 @@ impl Witness for Deaf {
 
     fn store_worked(&self, _did: StoreDid) {}
 
+    fn looks_after_runs(&self) {}
+
     fn standing_by(&self, _holder: &str) {}
 
     fn handing_over(&self, _run: &RunId, _failure: &CallFailure) {}
