@@ -488,5 +488,5 @@ pub trait Witness: Send + Sync + 'static {
     fn standing_by(&self, holder: &str);
 
     /// The lease is given back, because FIS does not answer when that run is to be stopped, or looked for.
-    fn handing_over(&self, run: &RunId, failure: &CallFailure);
+    fn handing_over(&self, _run: &RunId, _failure: &CallFailure) {}
 }

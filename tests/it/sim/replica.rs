@@ -18,8 +18,6 @@ use std::{
 use firedrill::{
     domain::{
         experiment::Rules,
-        fis::CallFailure,
-        ids::RunId,
         plan::{Mode, Snapshot},
         run::{Observation, Run},
     },
@@ -175,8 +173,6 @@ impl Witness for Ear {
     fn looks_after_runs(&self) {}
 
     fn standing_by(&self, _holder: &str) {}
-
-    fn handing_over(&self, _run: &RunId, _failure: &CallFailure) {}
 }
 
 impl Agent {

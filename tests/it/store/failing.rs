@@ -118,7 +118,6 @@ impl Witness for Refusals {
     fn store_worked(&self, _: StoreDid) {}
     fn looks_after_runs(&self) {}
     fn standing_by(&self, _: &str) {}
-    fn handing_over(&self, _: &RunId, _: &CallFailure) {}
     fn store_failed(&self, _: &StoreError) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }

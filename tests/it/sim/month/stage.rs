@@ -217,6 +217,4 @@ impl Witness for Deaf {
     fn looks_after_runs(&self) {}
 
     fn standing_by(&self, _holder: &str) {}
-
-    fn handing_over(&self, _run: &RunId, _failure: &CallFailure) {}
 }
