@@ -188,6 +188,7 @@ const HAPPENS: [&str; 97] = [
     "finished cancelled",
     "stopped again",
     "stopped by the lever",
+    "stopped by hand though no row says so",
     "lost as denied",
     "lost without a word",
     "unread run that goes on",
