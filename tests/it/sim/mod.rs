@@ -125,7 +125,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 97] = [
+const HAPPENS: [&str; 98] = [
     "started",
     "adopted",
     "start-refused",
