@@ -9,7 +9,7 @@ use super::{
     exit::{Exit, Failure},
     render,
 };
-use crate::http::status::{CalendarStatus, Role, Status, Stray};
+use crate::http::status::{CalendarStatus, HandedOver, Role, Status, Stray};
 
 /// Prints the agent's status.
 ///
@@ -27,6 +27,9 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
         Role::Unknown => {}
         Role::Active => render::line("role        active")?,
         Role::Standby { holder } => render::line(&format!("role        standby; active is {holder}"))?,
+    }
+    if let Some(HandedOver { at, why }) = &status.handed_over {
+        render::line(&format!("handed over {}: FIS does not answer here: {why}", render::instant(*at)))?;
     }
     render::line(&format!("store       {}", status.store_failure.as_deref().unwrap_or("ok")))?;
     let config = match &status.config_refused {

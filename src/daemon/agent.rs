@@ -8,6 +8,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Once},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -246,7 +247,7 @@ impl Agent {
         }
         self.tasks.shutdown().await;
         // Also where the engine was cut off: nothing of this process calls anybody any more.
-        if let Err(error) = self.store.release().await {
+        if let Err(error) = self.store.release(Duration::ZERO).await {
             tracing::warn!(
                 error = chain(&error),
                 "the lease could not be given back; another replica waits until it ends"
@@ -264,6 +265,7 @@ fn first_status(settings: &Settings, now: Timestamp) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: now,
         role: Role::Unknown,
+        handed_over: None,
         surveyed_at: None,
         store_failure: None,
         halt: None,

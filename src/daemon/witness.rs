@@ -15,8 +15,8 @@ use crate::{
     config::settings::Queue,
     domain::{
         experiment::Rules,
-        fis::FailureClass,
-        ids::Name,
+        fis::{CallFailure, FailureClass},
+        ids::{Name, RunId},
         outcome::Outcome,
         plan::{self, Snapshot},
         run::{Observation, Run, SkipReason, Trigger},
@@ -25,7 +25,7 @@ use crate::{
     },
     engine::ports::{StoreDid, StoreError, Witness},
     http::{
-        status::{Role, Status},
+        status::{HandedOver, Role, Status},
         webhook::HookWitness,
     },
     ingest::event::Taken,
@@ -170,6 +170,9 @@ impl Witness for Teller {
 
     fn called(&self, operation: &'static str, result: &'static str, took: Duration) {
         self.metrics.fis_call(operation, result, took.as_secs_f64());
+        if result == "ok" && self.status.borrow().handed_over.is_some() {
+            self.update(|status| status.handed_over = None);
+        }
     }
 
     fn store_failed(&self, error: &StoreError) {
@@ -219,6 +222,18 @@ impl Witness for Teller {
             status.strays.clear();
             status.strays_unknown.clear();
         });
+    }
+
+    fn handing_over(&self, run: &RunId, failure: &CallFailure) {
+        let (run, error) = (run.as_str(), failure.to_string());
+        tracing::warn!(
+            run,
+            error,
+            "FIS does not answer when a run is to be stopped or looked for; the lease is given back to a replica that may reach it"
+        );
+        self.metrics.handed_over();
+        let at = heartbeat::now();
+        self.update(|status| status.handed_over = Some(HandedOver { at, why: format!("run {run}: {error}") }));
     }
 }
 

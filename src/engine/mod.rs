@@ -2,11 +2,12 @@
 //!
 //! It decides nothing. [`ports`] says what it needs from outside, [`run_loop`] is the loop, [`perform`] turns one effect
 //! into a call and its answer into a row, `term` says until when a replica may make one. `calls` holds those under way,
-//! and `unwritten` is about stops that do not wait for the store.
+//! `unwritten` is about stops that do not wait for the store, and `reach` about those that do not get through to FIS.
 
 mod calls;
 pub mod perform;
 pub mod ports;
+mod reach;
 pub mod run_loop;
 mod term;
 mod unwritten;

@@ -35,8 +35,9 @@ pub trait Store: Send + Sync + 'static {
     /// Takes the lease where nobody holds it, or keeps it.
     fn hold(&self) -> impl Future<Output = Result<Lease, StoreError>> + Send;
 
-    /// Gives the lease back, if it is held, so that another takes it at once.
-    fn release(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Gives the lease back, if it is held, so that another takes it at once. For so long after that this one takes a lease
+    /// that is free only where nobody else does.
+    fn release(&self, leaves_it_for: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Waits until another replica gives the lease back. It may be missed: whoever stands by also looks now and then.
     fn freed(&self) -> impl Future<Output = ()> + Send;
@@ -123,6 +124,8 @@ pub enum Lease {
         /// Which.
         holder: String,
     },
+    /// Nobody may: it is left to others for a while.
+    Free,
 }
 
 /// The rows of one [`Store::load`].
@@ -496,4 +499,7 @@ pub trait Witness: Send + Sync + 'static {
 
     /// Another replica holds the lease: this one decides nothing until it holds it.
     fn standing_by(&self, holder: &str);
+
+    /// The lease is given back, because FIS does not answer when that run is to be stopped, or looked for.
+    fn handing_over(&self, _run: &RunId, _failure: &CallFailure) {}
 }

@@ -159,12 +159,13 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 self.witness.standing_by(&holder);
                 Err(StoreError::Fenced)
             }
+            Lease::Free => Err(StoreError::Fenced),
         }
     }
 
     /// Gives the lease back at the end, so that nobody has to wait until it runs out.
     async fn release(&self) {
-        if let Err(error) = self.store.release().await {
+        if let Err(error) = self.store.release(Duration::ZERO).await {
             self.witness.store_failed(&error);
         }
     }
@@ -172,6 +173,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     /// Looks at all rows once and performs what the planner asks for.
     async fn pass(&self, now: Timestamp, calls: &mut Calls, known: &Known) -> Result<Pass, StoreError> {
         let mode = *self.mode.borrow();
+        if mode == Mode::Active {
+            self.hand_over_in_vain(&calls.term, known).await?;
+        }
         match self.hold(calls).await {
             // Others look after what goes on.
             Err(StoreError::Fenced) if mode != Mode::Active => return Ok(Pass::Drained),
@@ -369,7 +373,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     async fn answered(&self, ended: Vec<Done>, known: &Known) -> Result<(), StoreError> {
         let now = self.time.now();
         let (mut changes, mut failed) = (Vec::new(), None);
-        for Done { run, operation, answer, asked_at, took } in ended {
+        for done in ended {
+            known.reach.answered(&done);
+            let Done { run, operation, answer, asked_at, took } = done;
             self.witness.called(operation, answer.result(), took);
             let observation = perform::observe(&run, answer, asked_at, now);
             match self.change(run, observation, Vec::new(), now) {

@@ -49,6 +49,11 @@ impl Term {
         }
     }
 
+    /// Tells whether it ends at some instant: then there may be other replicas.
+    pub(super) fn has_end(&self) -> bool {
+        self.left() < Duration::MAX
+    }
+
     /// Tells whether another may hold the lease by now.
     pub(super) fn is_over(&self) -> bool {
         self.left().is_zero()

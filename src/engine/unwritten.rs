@@ -32,6 +32,7 @@ use super::{
     calls::Calls,
     perform::{self, Call, Done},
     ports::{FaultInjector, Poke, Rows, Store, StoreError, WakeSource, Witness},
+    reach::Reach,
     run_loop::Engine,
 };
 use crate::domain::{
@@ -53,7 +54,11 @@ const UNSEEN: SignedDuration = SignedDuration::from_secs(1);
 
 /// What was known of what runs when the store last answered, and what was done to it since.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<Facts>);
+pub(super) struct Known {
+    facts: Mutex<Facts>,
+    /// Of which of them FIS does not answer.
+    pub(super) reach: Reach,
+}
 
 #[derive(Debug, Default)]
 struct Facts {
@@ -127,6 +132,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     pub(super) fn answered_unwritten(&self, known: &Known, done: Done) {
+        known.reach.answered(&done);
         let (now, run) = (self.time.now(), done.run);
         self.witness.called(done.operation, done.answer.result(), done.took);
         known.answered(&run.id, &perform::observe(&run, done.answer, done.asked_at, now), now);
@@ -135,7 +141,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
 
 impl Known {
     fn facts(&self) -> MutexGuard<'_, Facts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what the rows say. What is known beyond them stays known. Returns [`Snapshot::aged`].
@@ -154,6 +160,7 @@ impl Known {
         }
         facts.unread.clone_from(&rows.unread);
         facts.going.extend(before.into_iter().filter(|(id, _)| rows.unread.contains(id)));
+        self.reach.retain(|id| facts.going.contains_key(id));
         let state = |id: &RunId| rows.runs.iter().find(|run| run.id == *id).map(|run| &run.state);
         let may_owe = |id: &RunId| matches!(state(id), Some(RunState::Starting { .. } | RunState::Running { .. }));
         facts.made.retain(|id, _| may_owe(id) || rows.unread.contains(id));
@@ -204,6 +211,7 @@ impl Known {
     /// Forgets everything: another replica decides.
     pub(super) fn forget(&self) {
         *self.facts() = Facts::default();
+        self.reach.retain(|_| false);
     }
 
     /// Has the rows told of the stops that were made without them, before anything else is done to these runs.

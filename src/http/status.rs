@@ -20,6 +20,9 @@ pub struct Status {
     /// Whether this replica decides.
     #[serde(default)]
     pub role: Role,
+    /// When it last gave the lease back because FIS did not answer; `None` once FIS has answered it.
+    #[serde(default)]
+    pub handed_over: Option<HandedOver>,
     /// When the engine last looked at all rows.
     pub surveyed_at: Option<Timestamp>,
     /// Why the store cannot be used, if it cannot: nothing starts then.
@@ -69,6 +72,15 @@ pub enum Role {
         /// Which one does.
         holder: String,
     },
+}
+
+/// A lease that was given back to a replica that may reach FIS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// When.
+    pub at: Timestamp,
+    /// Which run could not be stopped or looked for, and how FIS failed to answer.
+    pub why: String,
 }
 
 /// A FIS experiment that no run here looks after.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -47,10 +48,10 @@ impl Store for SqlStore {
         }
     }
 
-    async fn release(&self) -> Result<(), StoreError> {
+    async fn release(&self, leaves_it_for: Duration) -> Result<(), StoreError> {
         match &self.database {
             Database::Sqlite(_) => Ok(()),
-            Database::Postgres(postgres) => postgres.release().await,
+            Database::Postgres(postgres) => postgres.release(leaves_it_for).await,
         }
     }
 

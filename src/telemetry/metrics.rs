@@ -87,6 +87,7 @@ struct Instruments {
     fis_calls: Counter<u64>,
     fis_call_duration: Histogram<f64>,
     steps: Counter<u64>,
+    handovers: Counter<u64>,
     status: Arc<Mutex<Status>>,
     life: Arc<Life>,
 }
@@ -136,6 +137,7 @@ impl Metrics {
             fis_calls: counter(names::METRIC_FIS_CALLS, names::UNIT_CALLS, "Calls to FIS"),
             fis_call_duration: seconds(names::METRIC_FIS_CALL_DURATION, &names::CALL_SECONDS, "Length of calls to FIS"),
             steps: counter(names::METRIC_STEPS, names::UNIT_STEPS, "Passes of the planner"),
+            handovers: counter(names::METRIC_HANDOVERS, names::UNIT_HANDOVERS, "Leases given back for want of FIS"),
             status,
             life,
         }))
@@ -207,6 +209,11 @@ impl Metrics {
     /// Counts a pass of the planner.
     pub fn step(&self) {
         self.0.steps.add(1, &[]);
+    }
+
+    /// Counts a lease that was given back because FIS does not answer here.
+    pub fn handed_over(&self) {
+        self.0.handovers.add(1, &[]);
     }
 
     /// Replaces what the gauges show.

@@ -132,6 +132,8 @@ pub const METRIC_BLACKOUTS: &str = "firedrill.blackouts.active";
 pub const METRIC_CALENDAR_AGE: &str = "firedrill.calendar.age";
 /// Gauge: 1 while this replica decides, 0 while another does.
 pub const METRIC_ACTIVE: &str = "firedrill.replica.active";
+/// Counter of leases that this replica gave back because FIS did not answer it when a run was to be stopped or looked for.
+pub const METRIC_HANDOVERS: &str = "firedrill.replica.handovers";
 /// Counter of planner passes; standing still means that nothing is planned any more.
 pub const METRIC_STEPS: &str = "firedrill.engine.steps";
 
@@ -155,6 +157,8 @@ pub const UNIT_CALLS: &str = "{call}";
 pub const UNIT_WINDOWS: &str = "{window}";
 /// Replicas.
 pub const UNIT_REPLICAS: &str = "{replica}";
+/// Leases given back.
+pub const UNIT_HANDOVERS: &str = "{handover}";
 /// Planner passes.
 pub const UNIT_STEPS: &str = "{step}";
 

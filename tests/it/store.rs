@@ -21,6 +21,7 @@ mod upkeep;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use firedrill::{
@@ -452,8 +453,8 @@ async fn lease_is_kept_by_who_holds_it_and_taken_again_after_its_release(store: 
     for _ in 0..2 {
         assert!(matches!(store.hold().await, Ok(Lease::Held { .. })));
         commit(store, adopt("09:00:00")).await;
-        store.release().await.expect("a write");
-        store.release().await.expect("a write");
+        store.release(Duration::ZERO).await.expect("a write");
+        store.release(Duration::ZERO).await.expect("a write");
     }
     // What comes from outside anybody may write.
     store.request_runs(vec![slot_run(AT)]).await.expect("a write");

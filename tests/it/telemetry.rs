@@ -236,6 +236,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
         metrics.event_lag(1.5);
         metrics.step();
         metrics.step();
+        metrics.handed_over();
         metrics.set_status(standing(look_at));
         let (experiment, schedule) = ("checkout-latency".to_owned(), "nightly".to_owned());
         let slots = telemetry::Slots { experiment, schedule, expected: 7, decided: 5, staleness_s: 61, ahead_s: 0 };
@@ -264,6 +265,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
     firedrill.fis.calls [{call}] {firedrill.operation=StartExperiment,firedrill.result=ok} 1
     firedrill.fis.calls [{call}] {firedrill.operation=StartExperiment,firedrill.result=throttled} 1
     firedrill.replica.active [{replica}] {} 1
+    firedrill.replica.handovers [{handover}] {} 1
     firedrill.run.duration [s] {firedrill.experiment=checkout-latency,firedrill.outcome=completed} 1/312
     firedrill.runs [{run}] {firedrill.experiment=checkout-latency,firedrill.outcome=completed,firedrill.trigger.kind=slot} 1
     firedrill.runs.active [{run}] {firedrill.state=held} 0

@@ -30,17 +30,19 @@ use crate::{
 pub const LEASE: Duration = Duration::from_secs(5);
 /// So much of it is not relied on: two clocks do not run alike.
 const MARGIN: Duration = Duration::from_millis(500);
+/// By then another has taken a lease that was handed over, if there is one: it looks every second.
+const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 /// A younger lease is not renewed for its own sake.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 
-/// Takes the lease when it is ours, given back, or still as it was seen (`$3`, `$4`). The time in the row is only what tells
+/// Takes the lease when it is ours, given back (unless it is left to others: `$6`), or still as it was seen (`$3`, `$4`). The time in the row is only what tells
 /// one renewal from the next. A new number is never one that was given before: when a server is lost with what it had
 /// acknowledged, another begins from an older row, and whoever took the lost number must not find it again. Not by a program
 /// that knows too old a schema (`$5`): it would keep the lease from one that could work. Returns its number.
 const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(),
          fence = CASE WHEN fence = $2 AND holder IS NOT NULL THEN fence
              ELSE GREATEST(fence + 1, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint) END
-     WHERE (holder IS NULL OR fence = $2
+     WHERE (holder IS NULL AND $6 OR fence = $2
             OR (fence = $3 AND (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint = $4))
          AND $5 >= (SELECT oldest FROM schema)
      RETURNING fence";
@@ -57,8 +59,9 @@ const KEEP: &str = "SELECT (SELECT oldest FROM schema) FROM lease WHERE fence = 
 const RENEW: &str = "UPDATE lease SET renewed_at = clock_timestamp() WHERE fence = $1 AND holder IS NOT NULL
      RETURNING (SELECT oldest FROM schema)";
 
-/// Gives it back, and tells whoever listens once that is durable.
-const RELEASE: &str = "WITH freed AS (UPDATE lease SET holder = NULL WHERE fence = $1 RETURNING fence)
+/// Gives it back, and tells whoever listens once that is durable. Whoever leaves it to others sees it for the first time then.
+const RELEASE: &str = "WITH freed AS (UPDATE lease SET holder = NULL, renewed_at = clock_timestamp()
+         WHERE fence = $1 RETURNING fence)
      SELECT pg_notify('firedrill_lease', '') FROM freed";
 
 /// Where it is told.
@@ -77,6 +80,8 @@ pub struct Seat {
     /// Its name, for people.
     replica: String,
     known: Mutex<Known>,
+    /// Until when a lease that is free is left to others.
+    leaves_it_until: Mutex<Option<Instant>>,
     /// Another replica has given the lease back.
     freed: Notify,
 }
@@ -91,7 +96,13 @@ pub(super) enum Known {
         /// Before the server was asked for it, or to renew it.
         asked: Instant,
     },
-    /// It is another's.
+    /// It was ours, and is left to others.
+    Left {
+        fence: i64,
+        /// Since when.
+        at: Instant,
+    },
+    /// It is another's, or free and left to others.
     Elsewhere {
         fence: i64,
         renewed_at_us: i64,
@@ -102,11 +113,17 @@ pub(super) enum Known {
 
 impl Seat {
     pub(super) fn new(replica: String) -> Self {
-        Self { replica, known: Mutex::new(Known::Nothing), freed: Notify::new() }
+        Self { replica, known: Mutex::new(Known::Nothing), leaves_it_until: Mutex::default(), freed: Notify::new() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether a lease that is free is taken.
+    fn takes_free(&self) -> bool {
+        let until = *self.leaves_it_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_none_or(|until| Instant::now() >= until)
     }
 
     /// Renews the lease within a transaction, or only keeps it until that ends.
@@ -156,14 +173,15 @@ impl Postgres {
         let (fence, still) = match known {
             Known::Held { asked: before, .. } if asked.duration_since(before) < RENEW_AFTER => return Ok(held(before)),
             Known::Held { fence, .. } => (fence, (NONE, 0)),
+            Known::Left { fence, at } if at.elapsed() >= TAKEN_WITHIN => (fence, (NONE, 0)),
             Known::Elsewhere { fence, renewed_at_us, since } if asked.duration_since(since) >= LEASE => {
                 (NONE, (fence, renewed_at_us))
             }
-            Known::Elsewhere { .. } | Known::Nothing => (NONE, (NONE, 0)),
+            Known::Elsewhere { .. } | Known::Left { .. } | Known::Nothing => (NONE, (NONE, 0)),
         };
         let mut connection = self.connection().await.map_err(write_failed)?;
         let query = sqlx::query_as(HOLD).bind(&self.seat.replica).bind(fence);
-        let query = query.bind(still.0).bind(still.1).bind(SCHEMA);
+        let query = query.bind(still.0).bind(still.1).bind(SCHEMA).bind(self.seat.takes_free());
         let taken: Result<Option<(i64,)>, _> =
             answer(query.fetch_optional(connection.get().map_err(write_failed)?)).await;
         if let Ok(Some((fence,))) = taken {
@@ -179,10 +197,11 @@ impl Postgres {
         schema::allows(oldest)?;
         let now = match known {
             Known::Elsewhere { fence: f, renewed_at_us: us, .. } if (f, us) == (fence, renewed_at_us) => known,
+            Known::Left { fence: left, .. } if left == fence => known,
             _ => Known::Elsewhere { fence, renewed_at_us, since: Instant::now() },
         };
         *self.seat.known() = now;
-        Ok(Lease::Elsewhere { holder })
+        Ok(if holder.is_empty() { Lease::Free } else { Lease::Elsewhere { holder } })
     }
 
     /// Tells whether nobody else can have the lease by now, as far as is known without asking.
@@ -190,11 +209,11 @@ impl Postgres {
         matches!(*self.seat.known(), Known::Held { asked, .. } if asked.elapsed() < LEASE - MARGIN)
     }
 
-    /// Gives the lease back, if it is ours.
+    /// Gives the lease back, if it is ours, and leaves one that is free to others for so long.
     ///
     /// # Errors
     /// [`StoreError::Query`] when the server cannot be asked: then the others wait until it has run out.
-    pub(in crate::store) async fn release(&self) -> Result<(), StoreError> {
+    pub(in crate::store) async fn release(&self, leaves_it_for: Duration) -> Result<(), StoreError> {
         let Known::Held { fence, .. } = std::mem::replace(&mut *self.seat.known(), Known::Nothing) else {
             return Ok(());
         };
@@ -202,7 +221,11 @@ impl Postgres {
         let query = sqlx::query(RELEASE).bind(fence);
         let done = answer(query.execute(connection.get().map_err(write_failed)?)).await;
         connection.after(&done);
-        done.map(|_| ()).map_err(write_failed)
+        done.map_err(write_failed)?;
+        let now = Instant::now();
+        *self.seat.leaves_it_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + leaves_it_for);
+        *self.seat.known() = Known::Left { fence, at: now };
+        Ok(())
     }
 
     /// Waits until another replica has given the lease back, as far as [`Self::listen`] hears it.

@@ -27,6 +27,7 @@ fn teller(rules: Rules, alive: watch::Sender<u64>) -> Teller {
         version: String::new(),
         started_at: at("2011-12-01T00:00:00Z"),
         role: Default::default(),
+        handed_over: None,
         surveyed_at: None,
         store_failure: None,
         halt: None,

@@ -1,5 +1,7 @@
 //! Closing times in a world: who may not run when, and whether those who ran were told to stop in time.
 
+use std::collections::BTreeMap;
+
 use firedrill::domain::{
     experiment::{Experiment as Declared, FIS_MAX_DURATION, Rules},
     plan::HaltRunning,
@@ -12,6 +14,7 @@ use super::{
     check::{Evidence, plus},
     fis::CallLog,
     halts,
+    replica::Why,
     scenario::SECOND_MS,
     truth::Experiment,
     unread,
@@ -204,11 +207,12 @@ fn overdue(
     }
 }
 
-/// When FIS was first asked to stop an experiment, whatever became of the call.
-fn told_at(evidence: &Evidence<'_>, experiment: &Experiment) -> Option<u64> {
+/// When FIS was first asked to stop an experiment by somebody who reached it, whatever became of the call.
+pub fn told_at(evidence: &Evidence<'_>, experiment: &Experiment) -> Option<u64> {
     let run = experiment.run();
     let calls = evidence.world.fis.with(|state| state.calls.clone());
-    let told = calls.iter().find(|call| call.operation == "StopExperiment" && call.run.as_ref() == Some(&run));
+    let is_stop = |call: &&CallLog| call.operation == "StopExperiment" && call.run.as_ref() == Some(&run);
+    let told = calls.iter().filter(is_stop).find(|call| !call.is_cut);
     told.map(|call| call.at)
 }
 
@@ -339,7 +343,7 @@ pub fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due
     let world = evidence.world;
     let run = experiment.run();
     let mut hindrances = match news {
-        News::InTheStore => world.absences().into_iter().chain(world.store_faults()).collect(),
+        News::InTheStore => world.absences(|why| why != Why::Cut).into_iter().chain(world.store_faults()).collect(),
         News::Known => world.unable_to_stop(),
     };
     // Nobody can stop what is not known to exist.
@@ -357,11 +361,15 @@ pub fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due
     let calls = world.fis.with(|state| state.calls.clone());
     let waits = calls.iter().filter(|call| call.run.as_ref() == Some(&run) && call.operation != "GetExperiment");
     let calls: Vec<(u64, u64)> = waits.map(|call| (call.at, call.until)).collect();
+    let (cuts, mut granted) = (world.cuts(), BTreeMap::new());
     let mut able = due;
     loop {
+        let reached = cuts.iter().enumerate().filter(|(_, cut)| cut.from <= able.saturating_add(PROMPT_MS));
+        let cut = reached.map(|(n, cut)| *granted.entry(n).or_insert_with(|| world.granted(cut, able.max(cut.from))));
+        let cut = cut.max().unwrap_or(0);
         let kept = hindrances.iter().filter(|(from, _)| *from <= able.saturating_add(PROMPT_MS));
         let called = calls.iter().filter(|(from, _)| *from <= able);
-        let next = kept.chain(called).map(|(_, to)| *to).max().unwrap_or(0);
+        let next = kept.chain(called).map(|(_, to)| *to).max().unwrap_or(0).max(cut);
         if next <= able {
             return able;
         }

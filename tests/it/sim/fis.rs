@@ -66,6 +66,8 @@ pub struct CallLog {
     pub run: Option<RunId>,
     /// Who made it.
     pub seat: Seat,
+    /// Its process did not reach FIS.
+    pub is_cut: bool,
 }
 
 #[derive(Debug, Default)]
@@ -244,7 +246,8 @@ impl Fis {
         }
         let at = self.nature.elapsed();
         let latency = self.nature.draw(|c| c.between(20, 800));
-        let fate = match self.nature.cut(self.seat.replica).fis_until > at {
+        let is_cut = self.nature.cut(self.seat.replica).fis_until > at;
+        let fate = match is_cut {
             true => Fate::Unclear { effect: None, error: Some(FailureClass::Unavailable) },
             false => self.lost(request.as_ref()).unwrap_or_else(|| self.fate()),
         };
@@ -262,7 +265,7 @@ impl Fis {
             let until = at + answered.min(TIMEOUT_MS);
             let of = run.as_ref().map(ToString::to_string).unwrap_or_default();
             self.nature.say(|| format!("replica {}: {operation} {of}", self.seat.replica));
-            state.calls.push(CallLog { at, until, operation, run, seat: self.seat });
+            state.calls.push(CallLog { at, until, operation, run, seat: self.seat, is_cut });
             seq
         });
         self.nature.let_pass(answered).await;

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use firedrill::{
@@ -36,6 +37,9 @@ const BACK_MS: (u64, u64) = (2 * SECOND_MS, 6 * SECOND_MS);
 /// how long the answer to that takes, in milliseconds: by then another has the lease, unless it lasts longer.
 const ASKED_MS: (u64, u64) = (3_050, 3_250);
 const RENEWED_MS: (u64, u64) = (6_000, 6_500);
+
+/// How long a lease that was handed over is left to whoever looks, until who gave it back takes it again, in milliseconds.
+const TAKEN_WITHIN_MS: u64 = 2 * SECOND_MS;
 
 /// Longest time of what is not late on a slow way, in milliseconds.
 const PROMPT_MS: u64 = 100;
@@ -105,17 +109,27 @@ impl LeaseRow {
         self.holder().filter(|_| lasts).map(|term| term.seat)
     }
 
-    /// Takes or keeps the lease; tells the number of the term, or whose it is.
-    fn hold(&mut self, seat: Seat, seen: &mut Option<Seen>, now: u64, bug: Bug) -> Result<u64, Seat> {
+    /// Takes or keeps the lease; tells the number of the term, or whose it is, if it is anybody's.
+    fn hold(&mut self, seat: Seat, watch: &mut Watch, now: u64, bug: Bug) -> Result<u64, Option<Seat>> {
+        let Watch { seen, left } = watch;
         let fence = match self.terms.last().copied() {
             Some(term) if term.seat == seat && term.released.is_none() => {
                 self.renew(now);
                 return Ok(term.fence);
             }
+            Some(Held { fence, released: Some(at), .. })
+                if left.is_some_and(|left| now < left.until)
+                    && match left {
+                        Some(left) if left.fence == fence => now < at + TAKEN_WITHIN_MS,
+                        _ => self.ttl_ms.is_some_and(|ttl| !self.was_seen_for(ttl, seen, now)),
+                    } =>
+            {
+                return Err(None);
+            }
             Some(term) => {
                 let is_held = self.ttl_ms.is_some_and(|ttl| !self.was_seen_for(ttl, seen, now));
                 if term.released.is_none() && (is_held || bug == Bug::DeadHoldLease) {
-                    return Err(term.seat);
+                    return Err(Some(term.seat));
                 }
                 term.fence + 1
             }
@@ -150,13 +164,27 @@ struct Seen {
     since: u64,
 }
 
+/// What one process makes of the lease while it does not hold it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Watch {
+    seen: Option<Seen>,
+    left: Option<Left>,
+}
+
+/// A lease that one process gave back, and until when it leaves one that is free to others.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    fence: u64,
+    until: u64,
+}
+
 /// What one process knows of its place at the store.
 #[derive(Debug, Default)]
 pub struct Place {
     pub seat: Seat,
     /// The number of the term in which it last held the lease.
     pub(super) fence: Mutex<u64>,
-    seen: Arc<Mutex<Option<Seen>>>,
+    watch: Arc<Mutex<Watch>>,
     /// Of how many terms it knows that they were given back.
     heard: AtomicUsize,
 }
@@ -179,14 +207,14 @@ impl MemoryStore {
         let seat = self.place.seat;
         let Some(ttl) = self.with(|tables| tables.lease.ttl_ms) else {
             let now = self.nature.elapsed();
-            let taken = self.with(|tables| tables.lease.hold(seat, &mut None, now, self.nature.bug()));
+            let taken = self.with(|tables| tables.lease.hold(seat, &mut Watch::default(), now, self.nature.bug()));
             *self.place.fence.lock().expect("one thread") = taken.unwrap_or_default();
             return Ok(Lease::Held { until: None });
         };
         let asked = Instant::now();
-        let (nature, seen) = (self.nature.clone(), Arc::clone(&self.place.seen));
-        let taken = self.send(move |tables, now| tables.take_lease(seat, &seen, now, &nature)).await?;
-        let (bug, ttl) = (self.nature.bug(), std::time::Duration::from_millis(ttl));
+        let (nature, watch) = (self.nature.clone(), Arc::clone(&self.place.watch));
+        let taken = self.send(move |tables, now| tables.take_lease(seat, &watch, now, &nature)).await?;
+        let (bug, ttl) = (self.nature.bug(), Duration::from_millis(ttl));
         let asked = if bug == Bug::LeaseFromTheAnswer { Instant::now() } else { asked };
         Ok(match taken {
             Ok(fence) => {
@@ -195,18 +223,26 @@ impl MemoryStore {
             }
             Err(_) if bug == Bug::KnownNotForgotten => return Err(failed("write")),
             Err(_) if bug == Bug::StandbyActs => Lease::Held { until: Some(asked + ttl) },
-            Err(holder) => Lease::Elsewhere { holder: format!("replica-{}", holder.replica) },
+            Err(None) => Lease::Free,
+            Err(Some(holder)) => Lease::Elsewhere { holder: format!("replica-{}", holder.replica) },
         })
     }
 
-    pub(super) async fn release_lease(&self) -> Result<(), StoreError> {
+    pub(super) async fn release_lease(&self, leaves_it_for: Duration) -> Result<(), StoreError> {
         let seat = self.place.seat;
+        if !leaves_it_for.is_zero() && self.nature.bug() == Bug::LeaseNeverHandedOver {
+            return Ok(());
+        }
+        let until = self.nature.elapsed() + u64::try_from(leaves_it_for.as_millis()).expect("a while");
+        let fence = *self.place.fence.lock().expect("one thread");
+        self.place.watch.lock().expect("one thread").left = Some(Left { fence, until });
         let (nature, freed) = (self.nature.clone(), Arc::clone(&self.freed));
         self.send(move |tables, now| {
             let last = tables.lease.terms.last_mut().filter(|term| term.released.is_none());
             if let Some(term) = last.filter(|term| term.seat == seat || nature.bug() == Bug::ReleaseNotFenced) {
                 nature.say(|| format!("store: replica {} gives the lease back", seat.replica));
                 (term.released, term.released_by) = (Some(now), Some(seat));
+                tables.lease.renewals += 1;
                 freed.notify_waiters();
             }
         })
@@ -346,9 +382,9 @@ impl Tables {
         is_fenced
     }
 
-    fn take_lease(&mut self, seat: Seat, seen: &Mutex<Option<Seen>>, now: u64, nature: &Nature) -> Result<u64, Seat> {
+    fn take_lease(&mut self, seat: Seat, watch: &Mutex<Watch>, now: u64, nature: &Nature) -> Result<u64, Option<Seat>> {
         let before = self.lease.terms.len();
-        let taken = self.lease.hold(seat, &mut seen.lock().expect("one thread"), now, nature.bug());
+        let taken = self.lease.hold(seat, &mut watch.lock().expect("one thread"), now, nature.bug());
         if self.lease.terms.len() > before {
             nature.say(|| format!("store: replica {} takes the lease, {taken:?}", seat.replica));
         }

@@ -7,6 +7,7 @@
 mod check;
 mod closing;
 mod couriers;
+mod cuts;
 mod edges;
 mod fis;
 mod halts;
@@ -124,7 +125,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 97] = [
+const HAPPENS: [&str; 98] = [
     "started",
     "adopted",
     "start-refused",
@@ -204,6 +205,7 @@ const HAPPENS: [&str; 97] = [
     "two ingests at once",
     "operator beside an ingest",
     "lease handed over",
+    "lease given back without FIS",
     "lease taken from the dead",
     "lease taken from who stood still",
     "lease taken from who was cut off",

@@ -127,6 +127,8 @@ pub enum Bug {
     StopWaitsForTheStore,
     /// What must not go on is stopped when a poll of it has its answer.
     StopWaitsForAPoll,
+    /// Whoever does not reach FIS keeps the lease.
+    LeaseNeverHandedOver,
     /// Whoever ends gives the lease back, whosever it is.
     ReleaseNotFenced,
     /// An engaged safety lever is told as disengaged.
@@ -184,7 +186,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 76] = [
+const PLANTS: [(Bug, &[&str]); 77] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -233,6 +235,7 @@ const PLANTS: [(Bug, &[&str]); 76] = [
     (Bug::DeadHoldLease, &["takeover"]),
     (Bug::KnownNotForgotten, &["lease"]),
     (Bug::StopWaitsForAPoll, &["window", "length", "stop", "halted"]),
+    (Bug::LeaseNeverHandedOver, &["window", "length", "stop", "halted"]),
     (Bug::ReleaseNotFenced, &["fence"]),
     (Bug::LeverUnseen, &["lever"]),
     (Bug::AccountUnchecked, &["account"]),

@@ -12,7 +12,7 @@ use firedrill::domain::{experiment::Rules, window::Window};
 use jiff::Timestamp;
 
 use super::{
-    edges, nature,
+    cuts, edges, nature,
     places::{self, Amiss},
     planted::Bug,
     policies::{self, Served},
@@ -105,6 +105,7 @@ impl Recipe {
         happenings.extend(restore::happenings(self.seed, length));
         happenings.extend(refused::happenings(self.seed, length));
         happenings.extend(renames::happenings(self.seed, length, &mut rules));
+        happenings.extend(cuts::happenings(self.seed, replicas, length));
         let happenings = happenings.into_iter().enumerate();
         let amiss = places::amiss(self.seed, length, &mut rules);
         let served = policies::draw(self.seed, length, &mut rules, &templates);

@@ -168,7 +168,7 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     let world = evidence.world;
     let beside = world.store.with(|tables| tables.refusals.beside.clone());
     for Beside { at, runs } in beside.into_iter().filter(|beside| !beside.runs.is_empty()) {
-        let mut hindrances = world.absences().into_iter().chain(world.store_faults());
+        let mut hindrances = world.absences(|_| true).into_iter().chain(world.store_faults());
         if !hindrances.any(|(from, to)| from <= at + ALONE_MS && at <= to) {
             found.push(format!("refused: {runs:?} were refused at {at} ms for another's row, and are not tried alone"));
         }

@@ -428,21 +428,22 @@ impl World {
         holder.filter(|seat| is_there(*seat)).map(|seat| seat.replica)
     }
 
-    /// When nobody was able to do the work: whoever held the lease was hindered, or nobody held it, or the store was away.
-    pub fn absences(&self) -> Vec<(u64, u64)> {
+    /// When nobody was able to do the work: whoever held the lease was hindered by what counts, or nobody held it, or the store
+    /// was away.
+    pub fn absences(&self, counts: impl Fn(Why) -> bool) -> Vec<(u64, u64)> {
         let mut all = self.store_out.clone();
-        all.extend(self.hindered(|_| true));
+        all.extend(self.hindered(counts));
         all
     }
 
-    /// When nobody was able to stop what must not go on. The store keeps nobody from that who knows what runs; whoever came
+    /// When nobody was able to stop what must not go on, besides [`World::cuts`]. The store keeps nobody from that who knows what runs; whoever came
     /// up, or got the lease, while it was away knows nothing until it is back.
     pub fn unable_to_stop(&self) -> Vec<(u64, u64)> {
         let cuts = self.replicas.iter().flat_map(|replica| &replica.outages);
         let cuts = cuts.filter(|outage| !outage.why.keeps_from_stopping()).map(|outage| (outage.from, outage.to));
         let mut away: Vec<(u64, u64)> = self.store_out.iter().copied().chain(cuts).chain(self.store_faults()).collect();
         away.sort_unstable();
-        let mut all = self.hindered(Why::keeps_from_stopping);
+        let mut all = self.hindered(|why| why.keeps_from_stopping() && why != Why::Cut);
         for (_, to) in &mut all {
             for (from, back) in &away {
                 if from <= to && *to < *back {
@@ -491,4 +492,4 @@ impl World {
 }
 
 /// How long a replica takes from the lease to the end of its first pass, at most, in milliseconds.
-const TAKES_OVER_MS: u64 = 3 * SECOND_MS;
+pub const TAKES_OVER_MS: u64 = 3 * SECOND_MS;

@@ -59,6 +59,7 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
         let outages = evidence.world.replicas.iter().flat_map(|replica| &replica.outages);
         let why = outages.filter(is_there).map(|outage| outage.why).next();
         seen.insert(match (one.released, why) {
+            (Some(at), _) if evidence.is_cut(one.seat.replica, at) => "lease given back without FIS",
             (Some(_), _) => "lease handed over",
             (None, Some(Why::Down)) => "lease taken from the dead",
             (None, Some(Why::Still)) => "lease taken from who stood still",

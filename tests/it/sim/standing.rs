@@ -18,6 +18,7 @@ use serde_json::json;
 use super::{
     check::{self, Evidence},
     nature::{Nature, Timeline},
+    planted::Bug,
     replica::Why,
     scenario::{Happening, MINUTE_MS, SECOND_MS, Whom, experiment_name, name},
     store::Durable,
@@ -31,7 +32,7 @@ const ASKED_MS: u64 = 15 * SECOND_MS;
 const STEPS: u64 = 50;
 
 /// A world with an experiment of so many seconds that events ask for.
-fn calm_world(seed: u64, replicas: u64, seconds: u64, restrict: impl FnOnce(&mut Rules)) -> World {
+pub fn calm_world(seed: u64, bug: Bug, seconds: u64, restrict: impl FnOnce(&mut Rules)) -> World {
     let base: Timestamp = "2026-06-17T12:00:00Z".parse().expect("an instant");
     let pattern = Pattern::parse(&json!({ "source": ["app.one"] })).expect("a pattern");
     let declared = Experiment {
@@ -48,7 +49,13 @@ fn calm_world(seed: u64, replicas: u64, seconds: u64, restrict: impl FnOnce(&mut
     let facts = TemplateFacts { id: "EXT0".to_owned(), actions, read_at: base, ..TemplateFacts::default() };
     let mut rules = Rules { experiments: BTreeMap::from([(declared.name.clone(), declared)]), ..Rules::default() };
     restrict(&mut rules);
-    let mut world = World::of(Nature::new(seed, base, Timeline::Dropped), rules, vec![(BTreeMap::new(), facts)]);
+    let nature = Nature::new(seed, base, Timeline::Dropped).planted(bug);
+    World::of(nature, rules, vec![(BTreeMap::new(), facts)])
+}
+
+/// The same without a bug and of so many replicas.
+fn replicated(seed: u64, replicas: u64, seconds: u64, restrict: impl FnOnce(&mut Rules)) -> World {
+    let mut world = calm_world(seed, Bug::None, seconds, restrict);
     if replicas > 1 {
         world.several(replicas, 5 * SECOND_MS);
     }
@@ -67,7 +74,7 @@ fn world(seed: u64, replicas: u64) -> World {
         spans: vec![Span::parse_dates("2026-06-17T12:01 - 2026-06-17T13:00").expect("a span")],
         calendars: Vec::new(),
     };
-    calm_world(seed, replicas, 5, |rules| rules.windows = [window].into_iter().collect())
+    replicated(seed, replicas, 5, |rules| rules.windows = [window].into_iter().collect())
 }
 
 /// Lives through a start in which something happens to whoever decides, and that takes so long until its request leaves; tells
@@ -127,7 +134,7 @@ fn with_a_fall<T>(
 ) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(async {
-        let mut world = calm_world(seed, replicas, seconds, |_| {});
+        let mut world = replicated(seed, replicas, seconds, |_| {});
         world.restart();
         happenings.iter().for_each(|(at, happening)| world.schedule(*at, happening.clone()));
         world.live_until(30 * MINUTE_MS).await;

@@ -199,8 +199,8 @@ impl Store for MemoryStore {
         self.hold_lease().await
     }
 
-    async fn release(&self) -> Result<(), StoreError> {
-        self.release_lease().await
+    async fn release(&self, leaves_it_for: std::time::Duration) -> Result<(), StoreError> {
+        self.release_lease(leaves_it_for).await
     }
 
     async fn freed(&self) {

@@ -170,7 +170,7 @@ fn pass(seed: u64, services: u64, trigger: EventTrigger) -> BTreeMap<&'static st
         let mut queue = deployments(&mut c, services);
         let events = u64::try_from(queue.messages.len()).expect("few");
         live(&mut world, &mut queue, &mut c).await;
-        let falls = world.absences().len();
+        let falls = world.absences(|_| true).len();
         assert!(falls > 5, "the agent fell {falls} times");
         let evidence = Evidence::new(&world);
         assert_eq!(check::broken_by_events(&evidence), Vec::<String>::new(), "SEED={seed}");

@@ -53,9 +53,9 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
     assert_eq!(two.request_stop(slot_run(AT).id, stop_request("ann")).await.expect("a write"), Found::Yes);
     assert_eq!(format!("{:?}", rows(&one).await), format!("{:?}", rows(&two).await));
 
-    one.release().await.expect("a write");
+    one.release(Duration::ZERO).await.expect("a write");
     assert!(holds(&two).await, "at once");
-    one.release().await.expect("it is not its own any more");
+    one.release(Duration::ZERO).await.expect("it is not its own any more");
     assert!(holds(&two).await);
     let before = server.sql("two", "TABLE journal; TABLE cursors; TABLE couriers; SELECT revision FROM runs");
     let fenced = |error: Result<(), StoreError>| assert!(matches!(error, Err(StoreError::Fenced)), "{error:?}");
@@ -97,7 +97,7 @@ async fn lease_that_is_given_back_is_heard_of() {
     soon("who listens", async || (server.sql("two", listens) == "1").then_some(())).await;
     for _ in 0..2 {
         assert!(holds(&one).await);
-        one.release().await.expect("a write");
+        one.release(Duration::ZERO).await.expect("a write");
         tokio::time::timeout(PATIENCE, two.freed()).await.expect("word of it");
         // The server ends what listens, as when it is started again.
         server.sql("two", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
@@ -150,7 +150,7 @@ async fn lease_is_taken_when_it_was_seen_to_run_out_and_the_old_holder_is_fenced
     assert_eq!(rows(&two).await.cursors[&(name("probe"), name("nightly"))], t("09:00:00"));
     fences.insert(server.sql("two", "SELECT fence FROM lease"));
     // Taken back it is another lease: what the first one had under way is not this one's.
-    two.release().await.expect("a write");
+    two.release(Duration::ZERO).await.expect("a write");
     assert!(holds(&one).await);
     let fence = server.sql("two", "SELECT fence FROM lease");
     assert!(fences.insert(fence.clone()), "{fence} was another one's");
@@ -172,7 +172,7 @@ async fn clock_of_the_server_that_is_set_hands_nobody_the_lease_and_keeps_none_a
             is_taken.then_some(())
         })
         .await;
-        two.release().await.expect("a write");
+        two.release(Duration::ZERO).await.expect("a write");
         assert!(matches!(one.commit(&[adopt("08:00:00")]).await, Err(StoreError::Fenced)));
         assert!(holds(&one).await);
     }

@@ -109,9 +109,9 @@ async fn stale_commit_is_fenced(one: &impl Store, two: &impl Store) {
     assert!(holds(one).await && !holds(two).await);
     assert!(is_fenced(two).await);
     assert_eq!(one.commit(&[adopt("09:00:00")]).await.expect("a commit"), [Committed::Done]);
-    two.release().await.expect("a write");
+    two.release(Duration::ZERO).await.expect("a write");
     assert!(holds(one).await, "it was nobody else's to give back");
-    one.release().await.expect("a write");
+    one.release(Duration::ZERO).await.expect("a write");
     assert!(holds(two).await, "at once");
     assert!(is_fenced(one).await);
     let cursors = rows(two).await.cursors;
@@ -120,7 +120,7 @@ async fn stale_commit_is_fenced(one: &impl Store, two: &impl Store) {
     assert_eq!(two.commit(&[forget]).await.expect("a commit"), [Committed::Done]);
     // What comes from outside anybody takes in.
     one.request_runs(vec![slot_run(AT)]).await.expect("a write");
-    two.release().await.expect("a write");
+    two.release(Duration::ZERO).await.expect("a write");
 }
 
 /// A lease that was seen to stay the same for as long as it lasts is another's, and not before.
@@ -134,6 +134,31 @@ async fn lease_that_is_seen_still_changes_hands(one: &impl Store, two: &impl Sto
     assert!(holds(two).await);
 }
 
+/// A lease that is left to others is theirs at once; who left it has it again where nobody else takes it.
+async fn lease_that_is_left_goes_to_another_or_comes_back(one: &impl Store, two: &impl Store) {
+    const LONG: Duration = Duration::from_secs(600);
+    two.release(Duration::ZERO).await.expect("a write");
+    assert!(holds(one).await);
+    one.release(LONG).await.expect("a write");
+    assert_eq!(one.hold().await.expect("an answer"), Lease::Free, "it is left to others");
+    let left = Instant::now();
+    soon("a lease that nobody takes", async || holds(one).await.then_some(())).await;
+    assert!(left.elapsed() < LEASE, "after {:?}", left.elapsed());
+    one.release(LONG).await.expect("a write");
+    assert!(holds(two).await, "at once");
+    // Now both leave it to others.
+    two.release(LONG).await.expect("a write");
+    soon("a lease that nobody takes", async || {
+        assert_eq!(one.hold().await.expect("an answer"), Lease::Free, "it stays where it was");
+        holds(two).await.then_some(())
+    })
+    .await;
+    two.release(LONG).await.expect("a write");
+    let left = Instant::now();
+    soon("a lease whose holder is gone", async || holds(one).await.then_some(())).await;
+    assert!(left.elapsed() + Duration::from_secs(1) >= LEASE, "after {:?}", left.elapsed());
+}
+
 #[tokio::test]
 async fn two_replicas_of_a_server_keep_the_rules_of_the_lease() {
     let server = Postgres::start();
@@ -142,6 +167,7 @@ async fn two_replicas_of_a_server_keep_the_rules_of_the_lease() {
     let (one, two) = (open("one").await, open("two").await);
     stale_commit_is_fenced(&one, &two).await;
     lease_that_is_seen_still_changes_hands(&one, &two).await;
+    lease_that_is_left_goes_to_another_or_comes_back(&one, &two).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,6 +177,7 @@ async fn two_simulated_replicas_keep_the_rules_of_the_lease() {
     let [one, two] = [0, 1].map(|replica| store.seat(Seat { number: replica as u64, replica, since: 0 }));
     stale_commit_is_fenced(&one, &two).await;
     lease_that_is_seen_still_changes_hands(&one, &two).await;
+    lease_that_is_left_goes_to_another_or_comes_back(&one, &two).await;
 }
 
 /// What is to become unreadable.

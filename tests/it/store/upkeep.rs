@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    time::Duration,
 };
 
 use firedrill::{
@@ -281,7 +282,7 @@ async fn server_is_filled_only_when_it_is_empty_and_nobody_holds_it() {
     agent.hold().await.expect("the lease");
     let refused = restore(&there, &file, Existing::Replace, t(AT), &|_| {}).await.expect_err("an agent works there");
     assert!(matches!(&refused, UpkeepError::Held { holder, .. } if holder == "holder"), "{refused:?}");
-    agent.release().await.expect("the end");
+    agent.release(Duration::ZERO).await.expect("the end");
     server.sql("there", "ALTER TABLE journal ADD CONSTRAINT full_disk CHECK (kind <> 'started')");
     restore(&there, &file, Existing::Replace, t(AT), &|_| {}).await.expect_err("a row is refused");
     let rows = TABLES.map(|table| format!("SELECT COUNT(*) AS n FROM {}", table.name)).join(" UNION ALL ");
