@@ -34,9 +34,14 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
             let told = experiment.told_going.iter().filter(|told| **told >= later);
             let able = |told: u64| closing::able_at(evidence, experiment, News::InTheStore, told + SECOND_MS);
             let told = told.map(|told| (*told, able(*told).saturating_add(closing::PROMPT_MS)));
-            // What is said to a process that is soon not the active one any more is lost with it: it is said again.
+            // What is said to a process that is soon not the active one any more, or cannot be written then, is lost: it is
+            // said again.
             let terms = evidence.world.store.with(|tables| tables.lease.terms.clone());
-            let stays = |(told, latest): &(u64, u64)| !terms.iter().any(|term| (*told..=*latest).contains(&term.from));
+            let faults = evidence.world.store_faults();
+            let stays = |(told, latest): &(u64, u64)| {
+                let is_unwritten = faults.iter().any(|(from, to)| *from <= told + SECOND_MS && told <= to);
+                !is_unwritten && !terms.iter().any(|term| (*told..=*latest).contains(&term.from))
+            };
             let Some((told, latest)) = told.into_iter().find(stays) else { continue };
             let next = stops.iter().map(|(at, _)| *at).find(|at| at > unheeded).unwrap_or(u64::MAX);
             if next.min(experiment.end()) > latest && is_wanted(evidence, &run, *unheeded, (told, latest)) {
