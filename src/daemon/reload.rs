@@ -10,10 +10,11 @@ use tokio::sync::watch;
 use super::calendars::Calendars;
 use crate::{
     config::{
-        self,
+        self, Loaded,
+        problem::{Problem, Problems},
         settings::{Settings, Webhook},
     },
-    domain::ids::Name,
+    domain::{departed, ids::Name},
     http::{api::ReloadAnswer, status::Status},
 };
 
@@ -36,10 +37,11 @@ pub struct Reloader {
 impl Reloader {
     /// Loads the configuration anew. Returns what to tell the one who asked.
     pub async fn reload(&mut self, now: Timestamp) -> ReloadAnswer {
-        match config::load(&self.path, self.env.clone()) {
+        match self.load() {
             Ok(loaded) => {
                 let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
                 warnings.extend(self.needs_restart(&loaded.settings));
+                warnings.extend(departed::taken_away(&self.calendars.rules(), &loaded.settings.rules));
                 for warning in &warnings {
                     tracing::warn!(warning, "configuration");
                 }
@@ -62,6 +64,24 @@ impl Reloader {
                 Err(problems)
             }
         }
+    }
+
+    /// Loads the configuration. One that has no experiment any more is more likely cut off than meant.
+    fn load(&self) -> Result<Loaded, Problems> {
+        let loaded = config::load(&self.path, self.env.clone())?;
+        let before = self.calendars.rules().experiments.len();
+        if before == 0 || !loaded.settings.rules.experiments.is_empty() {
+            return Ok(loaded);
+        }
+        let message = format!("there is no experiment any more, where there were {before}: is it all there?");
+        let hint =
+            "`firedrill halt` has nothing start; an agent that is started anew takes a configuration without any";
+        Err(Problems(vec![Problem {
+            place: Some(self.path.as_path().into()),
+            path: String::new(),
+            message,
+            hint: Some(hint.to_owned()),
+        }]))
     }
 
     fn tell(&self, change: impl FnOnce(&mut Status)) {

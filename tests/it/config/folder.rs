@@ -1,6 +1,8 @@
 //! A folder whose files are of several teams: none of them undoes in silence what another one says.
 
-use super::{GOOD, refused, with_files};
+use firedrill::domain::departed;
+
+use super::{GOOD, loaded, refused, with_files};
 
 /// What is doubted, without the folder's own path.
 fn doubts(files: &[(&str, &str)]) -> String {
@@ -53,4 +55,17 @@ fn policy_is_not_loosened_by_another_file_and_by_an_experiment_with_a_reason_alo
     b.toml:3:10 experiments.checkout.policy.reason: demands less than `policy` does of all, without a reason
       hint: say why, for whoever asks later: `reason = \"…\"`
     "#);
+}
+
+#[test]
+fn what_a_configuration_takes_away_is_named_within_a_bound() {
+    let windows = |count| {
+        let window = |n| format!("[windows.w{n:02}]\nweekly = [\"Sat\"]\nexperiments = [\"*\"]\n");
+        loaded(&[("a.toml", &format!("{GOOD}{}", (0..count).map(window).collect::<String>()))], &[]).settings.rules
+    };
+    let [none, some, many] = [0, 2, 23].map(windows);
+    assert!(departed::taken_away(&none, &many).is_empty() && departed::taken_away(&many, &many).is_empty());
+    let said = |old| departed::taken_away(old, &none).join("\n");
+    assert_eq!(said(&some), "windows are no longer in the configuration: `w00`, `w01`; they close nothing any more");
+    assert!(said(&many).contains("`w18`, `w19` and 3 more; "), "{}", said(&many));
 }
