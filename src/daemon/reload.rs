@@ -7,15 +7,17 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::calendars::Calendars;
+use super::{calendars::Calendars, witness::chain};
 use crate::{
     config::{
         self, Loaded,
         problem::{Problem, Problems},
         settings::{Settings, Webhook},
     },
-    domain::{departed, ids::Name},
+    domain::{departed, experiment::Rules, ids::Name},
+    engine::ports::Store,
     http::{api::ReloadAnswer, status::Status},
+    store::SqlStore,
 };
 
 /// Where the configuration comes from, and who is told of a new one.
@@ -30,6 +32,8 @@ pub struct Reloader {
     pub calendars: Arc<Calendars>,
     /// Webhooks in force.
     pub webhooks: watch::Sender<Arc<BTreeMap<Name, Webhook>>>,
+    /// The store, which knows what is paused.
+    pub store: Arc<SqlStore>,
     /// The status.
     pub status: watch::Sender<Arc<Status>>,
 }
@@ -42,6 +46,7 @@ impl Reloader {
                 let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
                 warnings.extend(self.needs_restart(&loaded.settings));
                 warnings.extend(departed::taken_away(&self.calendars.rules(), &loaded.settings.rules));
+                warnings.extend(self.still_paused(&loaded.settings.rules, now).await);
                 for warning in &warnings {
                     tracing::warn!(warning, "configuration");
                 }
@@ -82,6 +87,17 @@ impl Reloader {
             message,
             hint: Some(hint.to_owned()),
         }]))
+    }
+
+    /// Names what is paused and is in the configuration no more.
+    async fn still_paused(&self, new: &Rules, now: Timestamp) -> Vec<String> {
+        match self.store.load().await {
+            Ok(rows) => {
+                let paused = departed::still_paused(new, &rows.pauses, now);
+                paused.into_iter().map(|(name, why)| format!("experiment `{name}`: {why}")).collect()
+            }
+            Err(error) => vec![format!("the store does not tell what is paused: {}", chain(&error))],
+        }
     }
 
     fn tell(&self, change: impl FnOnce(&mut Status)) {

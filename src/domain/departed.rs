@@ -1,10 +1,16 @@
-//! What a new configuration leaves behind: names that are no longer in it.
+//! What a new configuration leaves behind: names that are no longer in it, and pauses of such names.
 //!
 //! Pure. Nothing here forbids anything; it makes the words that whoever changed the configuration is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::experiment::Rules;
+use jiff::Timestamp;
+
+use super::{
+    experiment::Rules,
+    ids::ExperimentName,
+    plan::{PauseRow, paused},
+};
 
 /// Most names in one sentence.
 const MAX_NAMED: usize = 20;
@@ -34,6 +40,24 @@ pub fn taken_away(old: &Rules, new: &Rules) -> Vec<String> {
     .filter(|(_, names, _)| !names.is_empty())
     .map(|(kind, names, so)| format!("{kind} are no longer in the configuration: {}; {so}", listed(&names)))
     .collect()
+}
+
+/// Says of each name that is paused at an instant, and is none of an experiment, that its pause holds nothing.
+pub fn still_paused(
+    rules: &Rules,
+    pauses: &BTreeMap<ExperimentName, PauseRow>,
+    now: Timestamp,
+) -> BTreeMap<ExperimentName, String> {
+    let gone = pauses.keys().filter(|name| !rules.experiments.contains_key(*name));
+    let said = |name: &ExperimentName| {
+        let why = paused(name, pauses, now)?;
+        let end = format!("`firedrill resume {name}` forgets it");
+        Some((
+            name.clone(),
+            format!("{why}; it is not in the configuration, and a pause does not follow a rename; {end}"),
+        ))
+    };
+    gone.filter_map(said).collect()
 }
 
 fn listed(names: &[String]) -> String {

@@ -242,12 +242,16 @@ impl<S: Store> ManualIngest<S> {
         Ok(self.told(self.store.set_pause(name, Pausing::Pause(pause))).await?)
     }
 
-    /// Resumes an experiment and forgives its failures up to now.
+    /// Resumes an experiment and forgives its failures up to now; also one that was paused and is no longer declared.
     ///
     /// # Errors
     /// [`ManualError::UnknownExperiment`], or [`ManualError::Store`].
     pub async fn unpause(&self, name: ExperimentName) -> Result<(), ManualError> {
-        let name = self.known(name)?;
+        if let Err(unknown) = self.known(name.clone())
+            && !self.store.load().await?.pauses.contains_key(&name)
+        {
+            return Err(unknown);
+        }
         Ok(self.told(self.store.set_pause(name, Pausing::Resume)).await?)
     }
 

@@ -62,3 +62,28 @@ fn what_a_reload_takes_away_is_named() {
     let log = home.log();
     assert!(expected.iter().all(|warning| log.contains(warning)), "{log}");
 }
+
+#[test]
+fn pause_of_an_experiment_that_was_renamed_is_told_until_it_is_let_go() {
+    let stage = Stage::start(600.0);
+    let home = Home::new(&stage.url(), &whole(&stage.template(&[("wait", "PT1M", &[])])));
+    let _agent = home.agent();
+    home.json(&["pause", "two", "--reason", "broken"]);
+    eventually("the pause", || home.json(&["status"])["paused"]["two"].as_str().map(str::to_owned));
+    assert!(!home.run(&["check"]).stderr.contains("paused"));
+
+    home.configure(&whole("EXT1a2b3c4d5e6f7").replace("experiments.two", "experiments.second"));
+    let said = "it is paused by tester: broken; it is not in the configuration, and a pause does not follow a rename; \
+                `firedrill resume two` forgets it";
+    let reloaded = home.run(&["reload"]);
+    assert!(reloaded.code == 0 && reloaded.stderr.contains(&format!("experiment `two`: {said}")), "{reloaded:?}");
+    let checked = home.run(&["check"]);
+    assert!(checked.code == 0 && checked.stderr.contains(&format!("warning: experiments.two: {said}")), "{checked:?}");
+    let status = home.json(&["status"]);
+    assert_eq!(status["paused"], serde_json::json!({ "two": said }), "{status}");
+
+    assert_eq!(home.run(&["resume", "three"]).code, 4, "nothing was ever paused under this name");
+    assert_eq!(home.run(&["resume", "two"]).code, 0);
+    eventually("no pause", || (home.json(&["status"])["paused"] == serde_json::json!({})).then_some(()));
+    assert!(!home.run(&["check"]).stderr.contains("paused"));
+}
