@@ -250,17 +250,36 @@ impl<S: Store> ManualIngest<S> {
         Ok(self.told(self.store.set_pause(name, Pausing::Pause(pause))).await?)
     }
 
-    /// Resumes an experiment and forgives its failures up to now; also one that was paused and is no longer declared.
+    /// Resumes an experiment and forgives its failures up to now. A ledger of it that cannot be read is made anew. Both also
+    /// for one that has left the configuration; returns what people have to know then.
     ///
     /// # Errors
     /// [`ManualError::UnknownExperiment`], or [`ManualError::Store`].
-    pub async fn unpause(&self, name: ExperimentName) -> Result<(), ManualError> {
-        if let Err(unknown) = self.known(name.clone())
-            && !self.store.load().await?.pauses.contains_key(&name)
-        {
-            return Err(unknown);
+    pub async fn unpause(&self, name: ExperimentName, now: Timestamp) -> Result<Vec<String>, ManualError> {
+        let rules = self.rules.borrow().clone();
+        let groups = rules.groups.keys().cloned().collect();
+        let retold = self.told(self.store.retell_ledger(&name, groups, now)).await?;
+        let known = self.known(name.clone());
+        if known.is_ok() || self.store.load().await?.pauses.contains_key(&name) {
+            self.told(self.store.set_pause(name, Pausing::Resume)).await?;
+        } else if retold == Found::No {
+            known?;
         }
-        Ok(self.told(self.store.set_pause(name, Pausing::Resume)).await?)
+        let mut said = Vec::new();
+        if retold == Found::Yes {
+            said.push(
+                "its ledger could not be read and was made anew of the runs that the store still has: how many each schedule \
+                 has begun is counted from them, and its gap, and that of every group, begins now"
+                    .to_owned(),
+            );
+            if rules.budget.monthly.is_some() {
+                said.push(
+                    "what this month has cost is known from those runs only: see whether `budget.monthly_usd` holds"
+                        .to_owned(),
+                );
+            }
+        }
+        Ok(said)
     }
 
     fn known(&self, name: ExperimentName) -> Result<ExperimentName, ManualError> {

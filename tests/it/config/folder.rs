@@ -53,7 +53,7 @@ fn policy_is_not_loosened_by_another_file_and_by_an_experiment_with_a_reason_alo
     let files = [("a.toml", policy), ("b.toml", less)];
     insta::assert_snapshot!(refused(&files, &[]), @r#"
     b.toml:3:10 experiments.checkout.policy.reason: demands less than `policy` does of all, without a reason
-      hint: say why, for whoever asks later: `reason = \"…\"`
+      hint: say why, for whoever asks later: `reason = "…"`
     "#);
 }
 
