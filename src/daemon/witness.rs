@@ -14,6 +14,7 @@ use crate::{
     aws::sqs::{QueueCall, QueueWitness},
     config::settings::Queue,
     domain::{
+        departed,
         experiment::Rules,
         fis::{CallFailure, FailureClass},
         ids::{Name, RunId},
@@ -153,7 +154,8 @@ impl Witness for Teller {
             waiting: waiting.iter().map(|(name, why)| (name.to_string(), waits_for(why))).collect(),
         });
         let halt = rows.halt.clone();
-        let paused: BTreeMap<_, _> = waiting.into_iter().map(|(name, why)| (name, why.to_string())).collect();
+        let mut paused = departed::still_paused(&rules, &rows.pauses, at);
+        paused.extend(waiting.into_iter().map(|(name, why)| (name, why.to_string())));
         if self.status.borrow().role != Role::Active {
             tracing::info!("this replica is the active one");
         }

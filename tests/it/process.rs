@@ -16,6 +16,7 @@ mod places;
 mod plan;
 mod private;
 mod queue;
+mod reload;
 mod replicas;
 mod schedule;
 mod secrets;
