@@ -46,7 +46,7 @@ use crate::{
     http::{
         api::{self, Api, LeverWish},
         serve,
-        status::{QUEUE_READY, Role, Status},
+        status::{QUEUE_READY, Status},
         webhook::{self, Hooks},
     },
     ingest::{event::EventIngest, manual::ManualIngest, quarantine::Quarantine},
@@ -258,21 +258,9 @@ fn first_status(settings: &Settings, now: Timestamp) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: now,
-        role: Role::Unknown,
-        surveyed_at: None,
-        store_failure: None,
-        halt: None,
-        paused: BTreeMap::new(),
-        open_runs: BTreeMap::new(),
-        next_slots: BTreeMap::new(),
-        closed_by: Vec::new(),
-        calendars: BTreeMap::new(),
-        identities: BTreeMap::new(),
-        strays: BTreeMap::new(),
-        strays_unknown: BTreeMap::new(),
         queues: settings.queues.iter().map(|queue| (queue.name.to_string(), "unknown".to_owned())).collect(),
         config_loaded_at: now,
-        config_refused: None,
+        ..Status::default()
     }
 }
 

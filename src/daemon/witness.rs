@@ -25,7 +25,7 @@ use crate::{
     },
     engine::ports::{StoreDid, StoreError, Witness},
     http::{
-        status::{Role, Status},
+        status::{Denied, Role, Status},
         webhook::HookWitness,
     },
     ingest::event::Taken,
@@ -143,6 +143,7 @@ impl Witness for Teller {
             Some((e.name.clone(), plan::standing(e, &rows.ledgers, &rows.pauses, at)?))
         };
         let waiting: Vec<_> = rules.experiments.values().filter_map(waits).collect();
+        let denied: Vec<_> = rows.runs.iter().filter_map(|run| Some((run, run.denied()?))).collect();
         self.metrics.set_status(crate::telemetry::Status {
             is_active: true,
             active_runs: open_runs.clone(),
@@ -150,9 +151,16 @@ impl Witness for Teller {
             active_blackouts: closed.clone(),
             calendar_ages: calendar_ages(&self.status.borrow(), at),
             strays: strays(&self.status.borrow()),
+            denied: counted(&denied),
             waiting: waiting.iter().map(|(name, why)| (name.to_string(), waits_for(why))).collect(),
         });
         let halt = rows.halt.clone();
+        let refused = denied.iter().map(|(run, operation)| {
+            let fis_experiment = run.fis.as_ref().map(|fis| fis.id.clone()).unwrap_or_default();
+            let told = Denied { experiment: run.experiment.clone(), operation: (*operation).to_owned(), fis_experiment };
+            (run.id.clone(), told)
+        });
+        let denied = refused.collect();
         let paused: BTreeMap<_, _> = waiting.into_iter().map(|(name, why)| (name, why.to_string())).collect();
         if self.status.borrow().role != Role::Active {
             tracing::info!("this replica is the active one");
@@ -165,6 +173,7 @@ impl Witness for Teller {
             status.open_runs = open_runs;
             status.next_slots = next_slots;
             status.closed_by = closed;
+            status.denied = denied;
         });
     }
 
@@ -216,6 +225,7 @@ impl Witness for Teller {
             status.open_runs.clear();
             status.next_slots.clear();
             status.closed_by.clear();
+            status.denied.clear();
             status.strays.clear();
             status.strays_unknown.clear();
         });
@@ -235,6 +245,15 @@ fn calendar_ages(status: &Status, at: Timestamp) -> BTreeMap<String, u64> {
     let age = |since: Timestamp| u64::try_from(at.duration_since(since).as_secs()).unwrap_or_default();
     let calendars = status.calendars.iter();
     calendars.map(|(name, known)| (name.clone(), age(known.read_at.unwrap_or(status.started_at)))).collect()
+}
+
+/// Counts runs by experiment and by what FIS refuses.
+fn counted(denied: &[(&Run, &'static str)]) -> BTreeMap<(String, &'static str), u64> {
+    let mut counts = BTreeMap::new();
+    for (run, operation) in denied {
+        *counts.entry((run.experiment.to_string(), *operation)).or_default() += 1;
+    }
+    counts
 }
 
 /// Counts strays by experiment.

@@ -23,25 +23,7 @@ use crate::support::{
 };
 
 fn teller(rules: Rules, alive: watch::Sender<u64>) -> Teller {
-    let status = Status {
-        version: String::new(),
-        started_at: at("2011-12-01T00:00:00Z"),
-        role: Default::default(),
-        surveyed_at: None,
-        store_failure: None,
-        halt: None,
-        paused: Default::default(),
-        open_runs: Default::default(),
-        next_slots: Default::default(),
-        closed_by: Vec::new(),
-        queues: Default::default(),
-        calendars: Default::default(),
-        identities: Default::default(),
-        strays: Default::default(),
-        strays_unknown: Default::default(),
-        config_loaded_at: at("2011-12-01T00:00:00Z"),
-        config_refused: None,
-    };
+    let status = Status::default();
     let (rules, status) = (watch::channel(Arc::new(rules)).1, watch::channel(Arc::new(status)).0);
     Teller::new(Metrics::default(), rules, status, Arc::new(Notify::new()), alive)
 }
