@@ -87,7 +87,7 @@ pub struct Agent {
     mode: watch::Sender<Mode>,
     status: watch::Receiver<Arc<Status>>,
     /// Signs of life of the engine.
-    alive: watch::Receiver<u64>,
+    alive: watch::Receiver<Instant>,
     reload: mpsc::Sender<oneshot::Sender<api::ReloadAnswer>>,
     store: Arc<SqlStore>,
     scheduler: JobScheduler,
@@ -105,6 +105,7 @@ struct Shared {
     journal_grew: Arc<Notify>,
     teller: Arc<Teller>,
     status: watch::Sender<Arc<Status>>,
+    alive: watch::Receiver<Instant>,
     mode: watch::Receiver<Mode>,
     webhooks: watch::Sender<Arc<BTreeMap<Name, Webhook>>>,
 }
@@ -142,7 +143,7 @@ impl Agent {
     ) -> Result<Self, StartError> {
         directory::keep_private(&settings.state.directory)?;
         let store = Arc::new(SqlStore::open_at(&settings.state).await?);
-        let (alive_to, alive) = watch::channel(0);
+        let (alive_to, alive) = watch::channel(Instant::now());
         let heartbeat = Heartbeat::new(alive_to.clone());
         let now = heartbeat.now();
         let (rules_to, rules) = watch::channel(Arc::new(std::mem::take(&mut settings.rules)));
@@ -160,6 +161,7 @@ impl Agent {
             journal_grew,
             teller,
             status: status_to,
+            alive: alive.clone(),
             mode: mode_seen,
             webhooks: watch::Sender::new(Arc::new(settings.webhooks.clone())),
         };
@@ -200,7 +202,7 @@ impl Agent {
     }
 
     /// Returns the engine's signs of life as they come.
-    pub fn alive(&self) -> watch::Receiver<u64> {
+    pub fn alive(&self) -> watch::Receiver<Instant> {
         self.alive.clone()
     }
 
@@ -275,7 +277,8 @@ async fn spawn_listeners(
     let ingest = shared.events();
     let quarantine = Quarantine::new(shared.store.clone(), ingest);
     let levers = spawn_levers(tasks, shared, manual.clone());
-    let api = Api { manual, quarantine, status: status.clone(), levers, reload: reload.clone() };
+    let (status, alive) = (status.clone(), shared.alive.clone());
+    let api = Api { manual, quarantine, status, alive, levers, reload: reload.clone() };
     // Nobody is heard before all is open: whoever is answered talks to an agent that stays.
     let port = match settings.http_listen {
         Some(address) => {

@@ -7,7 +7,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{heartbeat, life::Life};
 use crate::{
@@ -41,7 +44,7 @@ pub struct Teller {
     /// Notified when the journal has grown.
     journal_grew: Arc<Notify>,
     /// Where the engine's signs of life go.
-    alive: watch::Sender<u64>,
+    alive: watch::Sender<Instant>,
     /// The failure of the store that lasts, and what would prove that it is over; each is logged once.
     store_failure: Mutex<Option<(String, StoreDid)>>,
 }
@@ -53,7 +56,7 @@ impl Teller {
         rules: watch::Receiver<Arc<Rules>>,
         status: watch::Sender<Arc<Status>>,
         journal_grew: Arc<Notify>,
-        alive: watch::Sender<u64>,
+        alive: watch::Sender<Instant>,
     ) -> Self {
         let life = Arc::new(Life::new(rules.clone()));
         let asked = life.clone();
@@ -62,7 +65,7 @@ impl Teller {
     }
 
     fn is_alive(&self) {
-        self.alive.send_modify(|count| *count = count.wrapping_add(1));
+        self.alive.send_replace(Instant::now());
     }
 
     fn update(&self, change: impl FnOnce(&mut Status)) {
@@ -157,7 +160,8 @@ impl Witness for Teller {
         let halt = rows.halt.clone();
         let refused = denied.iter().map(|(run, operation)| {
             let fis_experiment = run.fis.as_ref().map(|fis| fis.id.clone()).unwrap_or_default();
-            let told = Denied { experiment: run.experiment.clone(), operation: (*operation).to_owned(), fis_experiment };
+            let told =
+                Denied { experiment: run.experiment.clone(), operation: (*operation).to_owned(), fis_experiment };
             (run.id.clone(), told)
         });
         let denied = refused.collect();
