@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Pages read of one list (each of [`PAGE_SIZE`]); FIS keeps finished experiments for 120 days.
-pub(super) const MAX_PAGES: usize = 100;
+pub(super) const MAX_PAGES: usize = 1_000;
 /// Entries of one page, the most FIS gives.
 pub(super) const PAGE_SIZE: i32 = 100;
 
@@ -125,7 +125,7 @@ impl FaultInjector for AwsFis {
                 return Ok(None);
             }
         }
-        // Not seen among ten thousand is not the same as not there.
+        // Not seen among a hundred thousand is not the same as not there.
         Err(unreadable("the list of experiments did not end"))
     }
 

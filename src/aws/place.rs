@@ -126,7 +126,7 @@ async fn active(client: &Client, most: usize) -> Result<BTreeMap<String, Tags>, 
             return Ok(active);
         }
     }
-    // Not seen among ten thousand is not the same as not there.
+    // Not seen among a hundred thousand is not the same as not there.
     Err(failed(unreadable("the list of experiments did not end")))
 }
 

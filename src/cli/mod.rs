@@ -25,7 +25,7 @@ pub mod store;
 pub mod why;
 pub mod window;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser};
 
@@ -108,8 +108,15 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
 /// 2 MiB where nothing is optimized.
 const WORKER_STACK: usize = 8 << 20;
 
+/// How long threads that wait for others may go on once a command is done: nobody asks for what they do any more. Telemetry
+/// that a collector does not take is waited for by whoever sends it.
+const THREADS_END: Duration = Duration::from_millis(500);
+
 /// Runs a command that waits for others.
 fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(WORKER_STACK).enable_all().build();
-    runtime.map_err(|error| Failure::internal(error.into()))?.block_on(command)
+    let runtime = runtime.map_err(|error| Failure::internal(error.into()))?;
+    let done = runtime.block_on(command);
+    runtime.shutdown_timeout(THREADS_END);
+    done
 }

@@ -40,7 +40,7 @@ use crate::{
     config::settings::{OnShutdown, Settings, Webhook},
     domain::{experiment::Rules, ids::Name, plan::Mode},
     engine::{
-        ports::{Hints, Store, StoreError, WakeSource},
+        ports::{Hints, Poke, Store, StoreError, WakeSource},
         run_loop::Engine,
     },
     http::{
@@ -100,7 +100,7 @@ struct Shared {
     store: Arc<SqlStore>,
     places: Arc<Places>,
     rules: watch::Receiver<Arc<Rules>>,
-    poke: Arc<Notify>,
+    poke: Arc<Poke>,
     hints: Arc<Hints>,
     journal_grew: Arc<Notify>,
     teller: Arc<Teller>,
@@ -156,7 +156,7 @@ impl Agent {
             store: store.clone(),
             places: Arc::new(places),
             rules,
-            poke: Arc::new(Notify::new()),
+            poke: Arc::default(),
             hints: Arc::new(Hints::default()),
             journal_grew,
             teller,

@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 
@@ -25,7 +25,7 @@ use crate::{
         experiment::{Place, Rules},
         stray::{self, is_stray},
     },
-    engine::ports::StoreError,
+    engine::ports::{Poke, StoreError},
     http::status::{Role, Status, Stray},
     store::SqlStore,
     telemetry::logs,
@@ -45,7 +45,7 @@ pub(super) struct Strays {
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) status: watch::Sender<Arc<Status>>,
     /// The engine's, whose next pass tells metrics.
-    pub(super) poke: Arc<Notify>,
+    pub(super) poke: Arc<Poke>,
 }
 
 /// Strays by their FIS id.

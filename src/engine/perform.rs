@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     calls::Gives,
@@ -34,8 +34,6 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Longest time that asking of a place may take: less than what is told is good for.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Oldest answer that says what is so now, by the wall clock. A process that was away for longer asks again.
-const AWAY: SignedDuration = SignedDuration::from_secs(10);
 
 /// Longest time from when a start, or a stop that the store does not know of, is decided until its request leaves: what
 /// forbids it may begin any moment, and nobody judges it again. Nobody can tell either whether a request has left, so
@@ -249,8 +247,8 @@ pub(super) fn observe(run: &Run, answer: Answer, asked_at: Timestamp, at: Timest
         }
         Answer::Place(answer) => react::place(run, answer.map(|facts| PlaceFacts { read_at: asked_at, ..facts }), at),
         Answer::Start(answer) => react::start(run, answer, at),
-        // That there was none some time ago says nothing of now.
-        Answer::Find(Ok(None)) if at.duration_since(asked_at).abs() > AWAY => {
+        // That there was none some time ago says nothing of now: a process that was away for longer than a call takes asks again.
+        Answer::Find(Ok(None)) if at.duration_since(asked_at).unsigned_abs() > CALL_TIMEOUT => {
             react::look(run, Err(late("the answer came too late".to_owned())), at)
         }
         Answer::Find(answer) => react::look(run, answer, at),

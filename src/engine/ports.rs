@@ -1,6 +1,7 @@
 //! Ports: what the engine and the ingest need from the world. Each has a real implementor and a simulated one.
 
 mod carry;
+mod poke;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +12,7 @@ use std::{
 
 pub use carry::{EventSink, Journal, Outbound, Placed, TraceSink};
 use jiff::Timestamp;
+pub use poke::Poke;
 use tokio::time::Instant;
 
 use crate::domain::{

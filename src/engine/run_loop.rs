@@ -11,16 +11,13 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     calls::Calls,
     perform::{self, Done},
     ports::{
-        Change, Committed, FaultInjector, Hints, Journaled, Lease, Rows, Store, StoreDid, StoreError, WakeSource,
+        Change, Committed, FaultInjector, Hints, Journaled, Lease, Poke, Rows, Store, StoreDid, StoreError, WakeSource,
         Witness,
     },
     unwritten::Known,
@@ -62,8 +59,8 @@ pub struct Engine<S, F, W, X> {
     pub rules: watch::Receiver<Arc<Rules>>,
     /// Whether anything may begin.
     pub mode: watch::Receiver<Mode>,
-    /// "Look": notified by everyone who wrote a row.
-    pub poke: Arc<Notify>,
+    /// "Look", and stops that are in no row.
+    pub poke: Arc<Poke>,
     /// What FIS told of experiments, unasked.
     pub hints: Arc<Hints>,
 }
@@ -132,6 +129,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     fn failed(&self, error: &StoreError, calls: &mut Calls, unwritten: &mut Calls, known: &Known) {
         if matches!(error, StoreError::Fenced) {
             (*calls, *unwritten) = (Calls::default(), Calls::default());
+            self.poke.forget(|_| false);
             return known.forget();
         }
         self.witness.store_failed(error);
@@ -179,7 +177,9 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             Err(StoreError::Fenced) if mode != Mode::Active => return Ok(Pass::Drained),
             held => held?,
         }
-        let rows = self.store.load().await?;
+        let mut rows = self.store.load().await?;
+        self.poke.add_to(&mut rows.stops, rows.runs.iter());
+        self.poke.forget(|id| rows.unread.contains(id) || rows.runs.iter().any(|run| run.id == *id));
         let aged = known.refresh(&rows, now);
         let rules = self.rules.borrow().clone();
         if self.is_drained(mode, &rows, calls) {

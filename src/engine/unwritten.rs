@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use super::{
     calls::Calls,
     perform::{self, Call, Done},
-    ports::{FaultInjector, Rows, Store, StoreError, WakeSource, Witness},
+    ports::{FaultInjector, Poke, Rows, Store, StoreError, WakeSource, Witness},
     run_loop::Engine,
 };
 use crate::domain::{
@@ -120,7 +120,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         };
         let (now, rules) = (self.time.now(), self.rules.borrow().clone());
         others.extend(unwritten.busy());
-        for run in known.stop(&rules, mode, others, now) {
+        for run in known.stop(&self.poke, &rules, mode, others, now) {
             let call = perform::running_at(&run).map(|(place, fis_id)| Call::StopUnwritten { place, fis_id });
             unwritten.make(self, call.map(|call| (run, call)), now);
         }
@@ -221,8 +221,16 @@ impl Known {
     }
 
     /// Notes that what has to be stopped is stopped without a row, and lists it; runs in `busy` are being stopped already.
-    pub(super) fn stop(&self, rules: &Rules, mode: Mode, busy: BTreeSet<RunId>, now: Timestamp) -> Vec<Run> {
+    pub(super) fn stop(
+        &self,
+        poke: &Poke,
+        rules: &Rules,
+        mode: Mode,
+        busy: BTreeSet<RunId>,
+        now: Timestamp,
+    ) -> Vec<Run> {
         let facts = &mut *self.facts();
+        poke.add_to(&mut facts.stops, facts.going.values());
         let snapshot = Snapshot {
             rules,
             cursors: BTreeMap::new(),

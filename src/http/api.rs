@@ -456,14 +456,14 @@ fn refused(error: &ManualError) -> Response {
         | ManualError::NoReason
         | ManualError::PauseOver => StatusCode::BAD_REQUEST,
         ManualError::HaltedAgain | ManualError::UnreadableHalt(_) => StatusCode::CONFLICT,
-        ManualError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ManualError::Store(_) | ManualError::Unrecorded(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, "the agent did not do it", &said_of(error))
 }
 
 fn said_of(error: &ManualError) -> String {
     match error {
-        ManualError::Store(source) => format!("{error}: {source}"),
+        ManualError::Store(source) | ManualError::Unrecorded(source) => format!("{error}: {source}"),
         _ => error.to_string(),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{
     domain::{
@@ -13,7 +13,7 @@ use crate::{
         ids::Name,
         run::{Run, TraceParent},
     },
-    engine::ports::{Arrival, EventRow, Hints, QuarantinedMessage, Recorded, Store, StoreError},
+    engine::ports::{Arrival, EventRow, Hints, Poke, QuarantinedMessage, Recorded, Store, StoreError},
 };
 
 /// Largest event that is kept when no trigger takes it, in bytes, so that it can be told why.
@@ -81,7 +81,7 @@ impl Taken {
 pub struct EventIngest<S> {
     store: Arc<S>,
     rules: watch::Receiver<Arc<Rules>>,
-    poke: Arc<Notify>,
+    poke: Arc<Poke>,
     hints: Arc<Hints>,
 }
 
@@ -98,7 +98,7 @@ impl<S> Clone for EventIngest<S> {
 
 impl<S: Store> EventIngest<S> {
     /// Makes an ingest that pokes the engine once for each batch that opens runs or tells of FIS experiments.
-    pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Notify>, hints: Arc<Hints>) -> Self {
+    pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Poke>, hints: Arc<Hints>) -> Self {
         Self { store, rules, poke, hints }
     }
 

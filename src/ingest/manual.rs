@@ -1,10 +1,10 @@
 //! Operators: run now, stop, halt and resume, each as a row.
 
-use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeSet, ops::RangeInclusive, pin::pin, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     domain::{
@@ -14,7 +14,7 @@ use crate::{
         plan::{Halt, HaltRunning, Halting, Pause, Pausing, StopRequest},
         run::{Run, RunState, RunTimes, Trigger, WindowRule},
     },
-    engine::ports::{Found, Recorded, Store, StoreError},
+    engine::ports::{Found, Poke, Recorded, Store, StoreError},
 };
 
 /// How long after it was asked for a run may still start (inclusive).
@@ -22,6 +22,9 @@ pub const START_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long after it was asked for a slot of the past may still start (inclusive).
 pub const BACKFILL_DEADLINE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How long the store is waited for until what an operator wants stopped is kept in memory meanwhile.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why an operator's wish was not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,11 @@ pub enum ManualError {
         "the halt's row cannot be read; `firedrill resume --keep-levers` lifts it and leaves safety levers as they are"
     )]
     UnreadableHalt(#[source] StoreError),
+    /// The store failed, and what was to stop is kept in memory.
+    #[error(
+        "could not record it, though what runs is stopped all the same if this agent is the active one; ask again until it is recorded"
+    )]
+    Unrecorded(#[source] StoreError),
     /// The store failed.
     #[error("could not record it")]
     Store(#[from] StoreError),
@@ -170,7 +178,7 @@ pub enum LeversOfHalt {
 pub struct ManualIngest<S> {
     store: Arc<S>,
     rules: watch::Receiver<Arc<Rules>>,
-    poke: Arc<Notify>,
+    poke: Arc<Poke>,
 }
 
 impl<S> Clone for ManualIngest<S> {
@@ -181,7 +189,7 @@ impl<S> Clone for ManualIngest<S> {
 
 impl<S: Store> ManualIngest<S> {
     /// Makes an ingest that pokes the engine after each row.
-    pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Notify>) -> Self {
+    pub fn new(store: Arc<S>, rules: watch::Receiver<Arc<Rules>>, poke: Arc<Poke>) -> Self {
         Self { store, rules, poke }
     }
 
@@ -265,7 +273,9 @@ impl<S: Store> ManualIngest<S> {
     /// [`ManualError::UnknownRun`], or [`ManualError::Store`].
     pub async fn stop(&self, id: RunId, asker: Asker, now: Timestamp) -> Result<(), ManualError> {
         let request = StopRequest { at: now, by: asker.by, reason: asker.reason };
-        match self.told(self.store.request_stop(id.clone(), request)).await? {
+        let keep = || self.poke.stop(id.clone(), request.clone());
+        let write = self.told(self.store.request_stop(id.clone(), request.clone()));
+        match self.kept(write, keep).await? {
             Found::Yes => Ok(()),
             Found::No => Err(ManualError::UnknownRun { id }),
         }
@@ -289,8 +299,32 @@ impl<S: Store> ManualIngest<S> {
     /// # Errors
     /// [`ManualError::Store`].
     pub async fn halt(&self, halt: Halt) -> Result<(), ManualError> {
-        self.change_halt(Halting::Halt(halt)).await?;
+        let stop = StopRequest { at: halt.at, by: halt.by.clone(), reason: halt.reason.clone() };
+        match halt.running {
+            HaltRunning::Stop => self.kept(self.change_halt(Halting::Halt(halt)), || self.poke.stop_all(stop)).await?,
+            HaltRunning::Finish => self.change_halt(Halting::Halt(halt)).await?,
+        };
         Ok(())
+    }
+
+    /// Writes what an operator wants stopped. Where the store takes long or fails the wish is kept in memory meanwhile, so
+    /// that the engine stops what it knows.
+    async fn kept<T>(
+        &self,
+        write: impl Future<Output = Result<T, StoreError>>,
+        keep: impl FnOnce(),
+    ) -> Result<T, ManualError> {
+        let mut write = pin!(write);
+        let written = timeout(STORE_PATIENCE, &mut write).await;
+        if !matches!(written, Ok(Ok(_))) {
+            keep();
+            self.poke.notify_one();
+        }
+        match written {
+            Ok(done) => done,
+            Err(_) => write.await,
+        }
+        .map_err(ManualError::Unrecorded)
     }
 
     async fn change_halt(&self, change: Halting) -> Result<Option<Halt>, StoreError> {

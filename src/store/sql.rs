@@ -210,8 +210,13 @@ async fn opened_by_copy<'a>(tx: &mut Tx<'_>, event: &EventRow, runs: &'a [Run]) 
     if runs.is_empty() {
         return Ok(Vec::new());
     }
-    let known: Vec<(Text,)> = tx.rows(Statement::EventRuns, &[&event.source, &event.event_id]).await?;
-    let mut ids: Vec<RunId> = known.first().map(|(ids,)| from_json("events", ids)).transpose()?.unwrap_or_default();
+    let known: Vec<(Text, Option<Text>)> = tx.rows(Statement::EventRuns, &[&event.source, &event.event_id]).await?;
+    let (ids, queue) = known.into_iter().next().unzip();
+    // A message that comes again was decided when it came first, whatever the configuration says by now.
+    if queue.flatten().is_some_and(|Text(queue)| Some(queue) == event.queue) {
+        return Ok(Vec::new());
+    }
+    let mut ids: Vec<RunId> = ids.map(|ids| from_json("events", &ids)).transpose()?.unwrap_or_default();
     let new: Vec<&Run> = runs.iter().filter(|run| !ids.contains(&run.id)).collect();
     if new.is_empty() {
         return Ok(new);

@@ -14,13 +14,13 @@ use firedrill::{
         pattern::Pattern,
         run::{Observation, Run, TraceParent, Trigger},
     },
-    engine::ports::{Hints, Store},
+    engine::ports::{Hints, Poke, Store},
     ingest::event::{EventIngest, KEPT_BODY_BYTES, Message, QUARANTINE_BODY_BYTES, Taken},
     store::SqlStore,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{
     store::empty,
@@ -239,7 +239,7 @@ struct Intake {
     _folder: tempfile::TempDir,
     store: Arc<SqlStore>,
     ingest: EventIngest<SqlStore>,
-    poke: Arc<Notify>,
+    poke: Arc<Poke>,
     hints: Arc<Hints>,
     _rules: watch::Sender<Arc<Rules>>,
 }
@@ -247,7 +247,7 @@ struct Intake {
 impl Intake {
     async fn new() -> Self {
         let (folder, store) = empty().await;
-        let (store, poke, hints) = (Arc::new(store), Arc::new(Notify::new()), Arc::new(Hints::default()));
+        let (store, poke, hints) = (Arc::new(store), Arc::new(Poke::default()), Arc::new(Hints::default()));
         let (sender, rules) = watch::channel(Arc::new(rules()));
         let ingest = EventIngest::new(store.clone(), rules, poke.clone(), hints.clone());
         Self { _folder: folder, store, ingest, poke, hints, _rules: sender }

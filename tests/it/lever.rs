@@ -11,7 +11,7 @@ use firedrill::{
     ingest::manual::{Asker, LeversOfHalt, ManualError, ManualIngest},
 };
 use proptest::prelude::*;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{
     sim::store::MemoryStore,
@@ -27,7 +27,7 @@ fn agent() -> (ManualIngest<MemoryStore>, impl Fn(&str) -> Asker) {
     let mut rules = Rules::default();
     rules.experiments.insert(name("e"), Experiment::gone(name("e")));
     let rules = watch::Sender::new(Arc::new(rules)).subscribe();
-    let manual = ManualIngest::new(Arc::new(crate::store::simulated()), rules, Arc::new(Notify::new()));
+    let manual = ManualIngest::new(Arc::new(crate::store::simulated()), rules, Arc::default());
     (manual, |by| Asker { by: by.to_owned(), reason: None })
 }
 

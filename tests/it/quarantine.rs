@@ -15,7 +15,7 @@ use firedrill::{
     store::sql::MAX_QUARANTINED,
 };
 use jiff::SignedDuration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{
     store::empty,
@@ -42,7 +42,7 @@ async fn message_that_can_be_read_opens_its_run_and_is_forgotten() {
     experiment.triggers = vec![world::trigger("ci", 0, 0)];
     let experiments = [(name("probe"), experiment)].into();
     let (_sender, rules) = watch::channel(Arc::new(Rules { experiments, ..Rules::default() }));
-    let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
+    let ingest = EventIngest::new(store.clone(), rules, Arc::default(), Arc::default());
     let quarantine = Quarantine::new(store.clone(), ingest);
     let redrive = async || quarantine.redrive("q", "m-1", world::t("10:00:00")).await.expect("a store that works");
     let rest = async || store.quarantined(9).await.expect("rows").len();
@@ -73,7 +73,7 @@ async fn body_is_kept_whole_and_as_old_as_it_was() {
     let (_folder, store) = empty().await;
     let store = Arc::new(store);
     let (_sender, rules) = watch::channel(Arc::new(Rules::default()));
-    let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
+    let ingest = EventIngest::new(store.clone(), rules, Arc::default(), Arc::default());
     let body = format!("{{ {}", "x".repeat(200_000));
     let message = Message {
         queue: name("q"),
@@ -98,7 +98,7 @@ async fn redrive_makes_no_event_newer_than_it_is() {
     experiment.triggers = vec![EventTrigger { min_age, ..world::trigger("ci", 0, 0) }];
     let experiments = [(name("probe"), experiment)].into();
     let (_sender, rules) = watch::channel(Arc::new(Rules { experiments, ..Rules::default() }));
-    let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
+    let ingest = EventIngest::new(store.clone(), rules, Arc::default(), Arc::default());
     let quarantine = Quarantine::new(store.clone(), ingest);
     // An event without a time of its own.
     let body = r#"{"source": "ci", "detail-type": "d", "id": "e-1"}"#;
@@ -116,7 +116,7 @@ async fn redrive_believes_a_webhooks_sender_no_more_than_the_webhook_did() {
     experiment.triggers = vec![world::trigger("aws.codedeploy", 0, 0)];
     let experiments = [(name("probe"), experiment)].into();
     let (_sender, rules) = watch::channel(Arc::new(Rules { experiments, ..Rules::default() }));
-    let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
+    let ingest = EventIngest::new(store.clone(), rules, Arc::default(), Arc::default());
     let quarantine = Quarantine::new(store.clone(), ingest);
     let body = r#"{"source": "aws.codedeploy", "detail-type": "d", "id": "e-1"}"#;
     let message = kept(body, u64::try_from(body.len()).expect("a length"));

@@ -176,6 +176,10 @@ fn experiment_that_is_found_counts_from_its_beginning_though_a_restored_store_fo
     assert_eq!(since("10:29:59", "10:30:01"), t("10:30:01"));
     assert_eq!(since("10:00:00", "09:58:00"), t("10:00:00"), "nothing of it was before it");
     assert_eq!(since("10:00:00", "10:31:00"), t("10:30:00"), "FIS's clock is ahead");
+    // The clock is set back by an hour between the call and its answer.
+    let found = Observation::Started { fis: fis(FisStatus::Running, t("09:30:05")), adopted: Adopted::ByTag };
+    let run = applied(asked(slot_run("10:30:00"), "10:30:00"), &[("09:30:50", found)]);
+    assert!(matches!(run.state, RunState::Running { since, .. } if since == t("09:30:05")), "{:?}", run.state);
 }
 
 proptest! {

@@ -11,6 +11,7 @@ mod history;
 mod lease;
 mod migrations;
 mod opening;
+mod operators;
 mod rules;
 mod server;
 mod stalled;
@@ -320,6 +321,15 @@ async fn event_is_known_by_source_and_id_and_recorded_with_its_runs(store: &impl
     assert_eq!(record("other", "e-1", Vec::new()).await, Recorded::New);
     assert_eq!(record("other", "e-1", Vec::new()).await, Recorded::Known);
     assert_eq!(record("deploy", "e-2", vec![run.clone()]).await, Recorded::New);
+    // A message that comes again opens nothing, whatever the configuration asks for by now.
+    let by = |queue: &str, runs: &[Run]| {
+        let Arrival { event, runs } = arrival("deploy", "e-3", runs.to_vec());
+        store.record_events(vec![Arrival { event: EventRow { queue: Some(queue.to_owned()), ..event }, runs }])
+    };
+    let renamed = slot_run("12:00:00");
+    assert_eq!(by("a", std::slice::from_ref(&run)).await.expect("a write"), [Recorded::New]);
+    assert_eq!(by("a", std::slice::from_ref(&renamed)).await.expect("a write"), [Recorded::Known]);
+    assert_eq!(rows(store).await.runs, std::slice::from_ref(&run));
     // A copy on another queue opens the runs of that queue's triggers, and all of them once.
     let both = vec![run.clone(), slot_run("11:00:00")];
     assert_eq!(record("deploy", "e-1", both.clone()).await, Recorded::New);

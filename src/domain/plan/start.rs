@@ -347,14 +347,18 @@ fn are_of(experiment: &Experiment, facts: &TemplateFacts) -> bool {
     }
 }
 
-/// Asks every guard, and then whether the template was read lately.
+/// Asks every guard, and whether the template was read lately: what was read of another one, or long ago, refuses nothing for
+/// good and lets nobody wait.
 fn judge(case: &Case<'_>) -> Judgement {
-    match guards::judge(case) {
-        answer @ (Judgement::Clear | Judgement::NeedsPlace)
-            if has_facts(case.snapshot, case.experiment, case.run, case.now) =>
-        {
-            answer
-        }
+    let is_read = has_facts(case.snapshot, case.experiment, case.run, case.now);
+    let is_of_another = || case.run.facts.as_ref().is_some_and(|facts| !are_of(case.experiment, facts));
+    let answer = match guards::judge(case) {
+        Judgement::Skip(_) if !is_read && case.run.facts.is_some() => judge_unread(case),
+        Judgement::Hold(..) if is_of_another() => judge_unread(case),
+        answer => answer,
+    };
+    match answer {
+        Judgement::Clear | Judgement::NeedsPlace if is_read => answer,
         Judgement::Clear | Judgement::NeedsPlace | Judgement::NeedsTemplate => match &case.run.state {
             // A read that failed is tried again at its own time only.
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }
@@ -367,6 +371,12 @@ fn judge(case: &Case<'_>) -> Judgement {
         },
         other => other,
     }
+}
+
+/// Asks the guards as if the template had not been read, so that those that rest on it ask for that.
+fn judge_unread(case: &Case<'_>) -> Judgement {
+    let run = &Run { facts: None, ..case.run.clone() };
+    guards::judge(&Case { run, ..*case })
 }
 
 /// The longest lead of any window: how much earlier than its opening a run might have to be stopped.

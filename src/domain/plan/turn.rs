@@ -74,13 +74,14 @@ fn own<'a>(case: &'a Case<'_>) -> Option<&'a Run> {
     deploy::predecessor(case).or_else(|| others(case).find(|other| other.is_of(case.experiment, case.snapshot.rules)))
 }
 
-/// A run of another experiment of one of the groups, and that group.
+/// A run under another name in one of the groups, and that group; [`Run::is_of`] lifts nothing here, since a run of an
+/// experiment that was removed may also have been another's.
 fn of_group<'a>(case: &'a Case<'_>) -> Option<(&'a Run, &'a Name)> {
     let groups = &case.experiment.limits.groups;
     if groups.is_empty() {
         return None;
     }
-    others(case).filter(|other| !other.is_of(case.experiment, case.snapshot.rules)).find_map(|other| {
+    others(case).filter(|other| other.experiment != case.experiment.name).find_map(|other| {
         let theirs = other.under(case.snapshot.rules);
         Some((other, groups.iter().find(|group| theirs.limits.groups.contains(group))?))
     })
@@ -151,11 +152,13 @@ fn turn(case: &Case<'_>) -> Turn {
     let is_before = |n: usize, other: &Run| (other.not_before, Some(n)) < (case.run.not_before, place);
     let others = case.snapshot.runs.iter().enumerate();
     let before = others.filter(|(n, other)| is_before(*n, other)).map(|(_, other)| other);
+    // One whose settling was cut short is held before it would have been due.
+    let is_due = |other: &Run| case.now >= other.not_before || matches!(other.state, RunState::Held { .. });
     let waiting = before.filter(|other| {
         other.experiment == case.experiment.name
             && !other.may_be_running()
             && !other.is_over()
-            && case.now >= other.not_before
+            && is_due(other)
             && (is_backfill(case.run) || !is_backfill(other))
             && !case.going.iter().any(|going| going.id == other.id)
     });
@@ -231,10 +234,10 @@ pub(super) fn stops_input(case: &Case<'_>) -> String {
     }
 }
 
-/// A run of another experiment whose template shares a target with this one's, and what they share.
+/// A run under another name whose template shares a target with this one's, and what they share.
 fn sharing<'a>(case: &'a Case<'_>) -> Option<(&'a Run, String)> {
     let facts = case.run.facts.as_ref().filter(|facts| !facts.targets.is_empty())?;
-    others(case).filter(|other| !other.is_of(case.experiment, case.snapshot.rules)).find_map(|other| {
+    others(case).filter(|other| other.experiment != case.experiment.name).find_map(|other| {
         let theirs = other.under(case.snapshot.rules);
         let both = [case.experiment, &theirs].iter().all(|e| e.limits.targets == Targets::Shared);
         let shared = target::shares_target(facts, other.facts.as_ref()?)?;

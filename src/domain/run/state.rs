@@ -196,8 +196,12 @@ impl StartKnown {
     /// restored store may know longer than the call. If that is not over yet the two clocks differ, and it is the first call
     /// that can have begun it, so that it is never stopped too late.
     fn begun(&self, fis: &FisExperiment, due_from: Timestamp, seen_at: Timestamp) -> Timestamp {
-        let asked = self.unclear_since.unwrap_or(self.asked_at).min(seen_at);
+        let asked = self.unclear_since.unwrap_or(self.asked_at);
         let told = fis.created_at.filter(|created| *created <= seen_at);
+        // The clock was set back since it was asked for: nothing but FIS tells when that was.
+        if asked > seen_at {
+            return told.unwrap_or(seen_at);
+        }
         told.map_or(asked, |created| created.max(due_from.min(asked)))
     }
 

@@ -65,7 +65,7 @@ given! {
          SELECT value ->> 0, value ->> 1, value ->> 2, (value ->> 3)::bigint, value ->> 4, value ->> 5, value ->> 6
          FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS new(value, n) ORDER BY n
          ON CONFLICT DO NOTHING RETURNING source, event_id",
-    EventRuns => "SELECT runs FROM events WHERE source = $1::jsonb ->> 0 AND event_id = $1::jsonb ->> 1",
+    EventRuns => "SELECT runs, queue FROM events WHERE source = $1::jsonb ->> 0 AND event_id = $1::jsonb ->> 1",
     NoteCopy => "UPDATE events SET runs = $1::jsonb ->> 2
          WHERE source = $1::jsonb ->> 0 AND event_id = $1::jsonb ->> 1",
 

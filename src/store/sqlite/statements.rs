@@ -54,7 +54,7 @@ given! {
     RecordEvents => "INSERT INTO events (source, event_id, detail_type, received_at_us, runs, queue, body)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
          FROM json_each(?1) WHERE TRUE ON CONFLICT DO NOTHING RETURNING source, event_id",
-    EventRuns => "SELECT runs FROM events WHERE source = ?1 ->> 0 AND event_id = ?1 ->> 1",
+    EventRuns => "SELECT runs, queue FROM events WHERE source = ?1 ->> 0 AND event_id = ?1 ->> 1",
     NoteCopy => "UPDATE events SET runs = ?1 ->> 2 WHERE source = ?1 ->> 0 AND event_id = ?1 ->> 1",
 
     Quarantine => "INSERT INTO quarantine (queue, message_id, received_at_us, reason, body, body_bytes)

@@ -15,15 +15,12 @@ use crate::support::{PATIENCE, eventually, within};
 /// Longest time from SIGTERM to the end, on a busy machine: less than a call, or a drain that nothing cuts short, may take.
 const ENDS: Duration = Duration::from_secs(8);
 
-/// As long where telemetry is left that nobody takes: it may take eight seconds.
-const ENDS_WITH_TELEMETRY: Duration = Duration::from_secs(11);
-
 /// Longest wait for calls under way, where some are.
 const DRAIN: &str = "1s";
 
-/// Where a hole may be: what the experiment is called, which key leads there, and how long the end may take.
-const COLLECTOR: (&str, &str, Duration) = ("OTLP hole", "FIREDRILL__TELEMETRY__OTLP_ENDPOINT", ENDS_WITH_TELEMETRY);
-const QUEUE: (&str, &str, Duration) = ("SQS hole", "FIREDRILL__QUEUES__DEPLOYMENTS__ENDPOINT_URL", ENDS);
+/// Where a hole may be: what the experiment is called, and which key leads there.
+const COLLECTOR: (&str, &str) = ("OTLP hole", "FIREDRILL__TELEMETRY__OTLP_ENDPOINT");
+const QUEUE: (&str, &str) = ("SQS hole", "FIREDRILL__QUEUES__DEPLOYMENTS__ENDPOINT_URL");
 const FIS: &str = "FIREDRILL__EXPERIMENTS__BY-HAND__ENDPOINT_URL";
 
 /// How long a connection may take before the queue of a listener counts as full.
@@ -83,7 +80,7 @@ fn each_hole(experiment: impl Fn(&str, Hole) + Sync) {
 }
 
 /// Starts runs by hand that end, though nobody answers there; then ends the agent, in time.
-fn goes_on_without(store: StoreKind, (experiment, key, ends): (&str, &str, Duration)) {
+fn goes_on_without(store: StoreKind, (experiment, key): (&str, &str)) {
     each_hole(|kind, hole| {
         let mut scene = scene(store, key, &hole);
         let mut agent = scene.home.agent();
@@ -93,7 +90,7 @@ fn goes_on_without(store: StoreKind, (experiment, key, ends): (&str, &str, Durat
         }
         let told = Instant::now();
         agent.signal("TERM");
-        let ended = agent.ends(ends);
+        let ended = agent.ends(ENDS);
         scene.longest_recovery = told.elapsed();
         assert_eq!((ended.code(), scene.stage.experiments().len()), (Some(0), 3), "{}", scene.home.log());
         scene.verdict(&format!("{experiment}, {kind}"));

@@ -19,7 +19,7 @@ use firedrill::{
     ingest::event::{EventIngest, Message, Taken},
 };
 use serde_json::{Value, json};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::{Target, driver::corpus, text::rules};
 use crate::support::{runs::name, store::empty, world};
@@ -126,7 +126,7 @@ pub fn message() -> Target {
     let (sender, rules) = watch::channel(Arc::new(rules(folder.path())));
     let (folder, store) = runtime.block_on(empty());
     let store = Arc::new(store);
-    let ingest = EventIngest::new(store.clone(), rules, Arc::new(Notify::new()), Arc::default());
+    let ingest = EventIngest::new(store.clone(), rules, Arc::default(), Arc::default());
     let mut number = 0_u64;
     let check = move |input: &[u8]| {
         // They go when the target goes.

@@ -251,7 +251,9 @@ fn run_with_patience_is_held_until_the_blackout_lifts_and_judged_again() {
     check(&world, "10:20:00", &["A read template"]);
     let crossing = world.clone().with_window(window("next", WindowKind::Blackout, "10:25:00", "12:00:00", FINISH));
     let crossed = "A skipped: it could run until 10:30:00Z, but window `next` forbids it from 10:25:00Z";
-    check(&crossing, "10:20:00", &[crossed]);
+    check(&crossing, "10:20:00", &["A read template"]);
+    let informed = World { runs: vec![read(crossing.runs[0].clone(), "10:20:00", 600)], ..crossing };
+    check(&informed, "10:20:00", &[crossed]);
     let rules = World::of(experiment(), Vec::new()).with_window(blackout("09:00:00", "10:25:00")).rules;
     let longer = World { rules, ..world };
     check(&longer, "10:20:00", &["A held: window `freeze` forbids it until 10:25:00Z; look 10:25:00"]);

@@ -273,6 +273,10 @@ fn run_whose_experiment_left_the_configuration_keeps_its_groups() {
     let with = |groups: &[&str]| left(with_experiment(world.clone(), other(groups)));
     check(&with(&["db"]), "10:05:00", &["B skipped: run A is going on and shares group `db` with it"]);
     check(&with(&["us"]), "10:05:00", &["B read template"]);
+    // It may have been one of the other as well: both may run the same template.
+    let same = Experiment { overlap: Overlap::Allow, ..in_groups("other", &["db"]) };
+    let same = left(with_experiment(world.clone(), same));
+    check(&same, "10:05:00", &["B skipped: run A is going on and shares group `db` with it"]);
     // A version wrote its row that noted nothing.
     let mut unknown = with(&["db"]);
     unknown.runs[0].ties = None;
@@ -326,6 +330,13 @@ fn experiments_that_share_a_target_exclude_each_other_unless_both_allow_it() {
     check(&with(Targets::Shared, Targets::Exclusive), "10:05:00", &[refused]);
     check(&with(Targets::Exclusive, Targets::Shared), "10:05:00", &[refused]);
     check(&with(Targets::Shared, Targets::Shared), "10:05:00", &["B start EXT1"]);
+    // Neither the template that was named before nor what one said long ago keeps it from anything.
+    let mut renamed = with(Targets::Exclusive, Targets::Exclusive);
+    let elsewhere =
+        Experiment { template: TemplateSelector::Id("EXT2".to_owned()), ..declared("other", Targets::Exclusive) };
+    renamed = with_experiment(renamed, elsewhere);
+    check(&renamed, "10:05:00", &["B read template"]);
+    check(&with(Targets::Exclusive, Targets::Exclusive), "10:10:01", &["A poll", "B read template"]);
     let mut apart = with(Targets::Exclusive, Targets::Exclusive);
     apart.runs[1] = due("search");
     check(&apart, "10:05:00", &["B start EXT1"]);

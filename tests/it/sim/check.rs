@@ -328,7 +328,7 @@ impl<'a> Evidence<'a> {
             for (source, event) in &self.world.deleted {
                 match tables.events.get(&((*source).to_owned(), format!("e{event}"))) {
                     None => found.push(format!("lost: event {event} of {source} was deleted and is not known")),
-                    Some(runs) => {
+                    Some((_, runs)) => {
                         for run in runs.iter().filter(|run| !self.runs.contains_key(run)) {
                             found.push(format!("lost: event {event} opened {run}, which is not there"));
                         }

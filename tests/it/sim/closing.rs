@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     check::{Evidence, plus},
+    fis::CallLog,
     halts,
     scenario::SECOND_MS,
     truth::Experiment,
@@ -301,11 +302,14 @@ fn due_by_halt(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> O
 /// Tells whether something may have seemed to demand that an experiment is stopped about a true time, to a replica that
 /// last looked at the first of `knew` and held the lease until the second, and whose clock and configuration need not be
 /// those of others.
-pub fn may_be_stopped(evidence: &Evidence<'_>, experiment: &Experiment, knew: (u64, u64), ms: u64) -> bool {
+pub fn may_be_stopped(evidence: &Evidence<'_>, experiment: &Experiment, knew: (u64, u64), call: &CallLog) -> bool {
     let Some(run) = evidence.runs.get(&experiment.run()) else { return false };
     let (world, nature) = (evidence.world, &evidence.world.nature);
-    let (heard, ended) = knew;
+    let ((heard, ended), ms) = (knew, call.at);
     let is_asked = world.stops_taken.iter().any(|(at, of)| *at <= ms && *of == run.id);
+    // What the store did not take the replica keeps that was asked.
+    let here = world.stops_asked.iter().filter(|(at, replica, _)| *at <= ms && *replica == call.seat.replica);
+    let is_asked = is_asked || here.into_iter().any(|(.., of)| of.as_ref().is_none_or(|of| *of == run.id));
     let mut entries = evidence.journal.get(&run.id).into_iter().flatten();
     let is_stopping = entries.any(|(at, _, o)| *at <= ended && matches!(o, Observation::StopAsked { .. }));
     let changes = halts::changes(world);

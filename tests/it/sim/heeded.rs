@@ -31,11 +31,15 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
             // By whose clock it was answered, and by whose FIS was asked then, may be two.
             let apart = 2 * u64::try_from(evidence.world.nature.apart()).expect("a length");
             let later = answered.max(*unheeded) + AGAIN_AFTER_MS + apart;
-            let Some(told) = experiment.told_going.iter().find(|told| **told >= later) else { continue };
-            let able = closing::able_at(evidence, experiment, News::InTheStore, *told + SECOND_MS);
-            let latest = able.saturating_add(closing::PROMPT_MS);
+            let told = experiment.told_going.iter().filter(|told| **told >= later);
+            let able = |told: u64| closing::able_at(evidence, experiment, News::InTheStore, told + SECOND_MS);
+            let told = told.map(|told| (*told, able(*told).saturating_add(closing::PROMPT_MS)));
+            // What is said to a process that is soon not the active one any more is lost with it: it is said again.
+            let terms = evidence.world.store.with(|tables| tables.lease.terms.clone());
+            let stays = |(told, latest): &(u64, u64)| !terms.iter().any(|term| (*told..=*latest).contains(&term.from));
+            let Some((told, latest)) = told.into_iter().find(stays) else { continue };
             let next = stops.iter().map(|(at, _)| *at).find(|at| at > unheeded).unwrap_or(u64::MAX);
-            if next.min(experiment.end()) > latest && is_wanted(evidence, &run, *unheeded, (*told, latest)) {
+            if next.min(experiment.end()) > latest && is_wanted(evidence, &run, *unheeded, (told, latest)) {
                 let id = &experiment.id;
                 found.push(format!(
                     "again: the stop of {id} of {run} at {unheeded} ms was not heeded, FIS said so at {told} ms"
@@ -87,6 +91,14 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
         let first = experiment.unheeded.first().copied().unwrap_or(u64::MAX);
         if stops(evidence, experiment).iter().any(|(at, _)| *at > first) {
             seen.insert("stopped again");
+        }
+    }
+    let by_hand = |seen: &Observation| matches!(seen, Observation::StopAsked { cause: StopCause::Operator { .. } });
+    let world = evidence.world;
+    for (run, entries) in &evidence.journal {
+        let is_taken = world.stops_taken.iter().any(|(_, of)| of == run);
+        if !is_taken && world.stops_unrecorded.contains(run) && entries.iter().any(|(.., seen)| by_hand(seen)) {
+            seen.insert("stopped by hand though no row says so");
         }
     }
     for (.., observation) in evidence.journal.values().flatten() {

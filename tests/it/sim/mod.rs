@@ -124,7 +124,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 96] = [
+const HAPPENS: [&str; 97] = [
     "started",
     "adopted",
     "start-refused",
@@ -187,6 +187,7 @@ const HAPPENS: [&str; 96] = [
     "finished cancelled",
     "stopped again",
     "stopped by the lever",
+    "stopped by hand though no row says so",
     "lost as denied",
     "lost without a word",
     "unread run that goes on",

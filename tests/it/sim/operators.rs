@@ -50,9 +50,12 @@ impl World {
                     self.store.with(|tables| tables.runs.values().filter(|run| !run.is_over()).cloned().collect());
                 let Some(run) = open.first() else { return };
                 let id = run.id.clone();
+                self.stops_asked.push((self.nature.elapsed(), replica, Some(id.clone())));
                 let done = self.beside(of, async move { manual.stop(id, asker, now).await }).await;
                 if matches!(done, Some(Ok(_))) {
                     self.stops_taken.push((self.nature.elapsed(), run.id.clone()));
+                } else if !self.store.with(|tables| tables.stops.contains_key(&run.id)) {
+                    self.stops_unrecorded.insert(run.id.clone());
                 }
                 done
             }
@@ -60,9 +63,13 @@ impl World {
                 let wish = if let Happening::Halt = happening { Wish::Halt } else { Wish::Resume };
                 let nature = self.nature.clone();
                 let other = self.somebody_else(replica);
+                let halting =
+                    [(replica, wish)].into_iter().chain(other.as_ref().map(|(other, _, wish)| (*other, *wish)));
+                let halting = halting.filter(|(_, wish)| *wish == Wish::Halt);
+                self.stops_asked.extend(halting.map(|(replica, _)| (self.nature.elapsed(), replica, None)));
                 let this = async { halts::operate(&nature, manual, wish, now).await };
                 let that = async {
-                    let Some((other, wish)) = other else { return Ok(()) };
+                    let Some((_, other, wish)) = other else { return Ok(()) };
                     nature.let_pass(nature.draw(|c| c.between(0, 20 * SECOND_MS))).await;
                     halts::operate(&nature, other, wish, nature.clock(replica)).await
                 };
@@ -73,9 +80,9 @@ impl World {
     }
 
     /// Draws somebody who halts or resumes at another replica while an operator does at this one.
-    fn somebody_else(&self, replica: usize) -> Option<(ManualIngest<MemoryStore>, Wish)> {
+    fn somebody_else(&self, replica: usize) -> Option<(usize, ManualIngest<MemoryStore>, Wish)> {
         let other = &self.replicas[self.anybody()];
         let manual = other.agent.as_ref().filter(|_| other.number != replica)?.manual.clone();
-        Some((manual, self.nature.draw(|c| c.pick(&[Wish::Halt, Wish::Resume]))))
+        Some((other.number, manual, self.nature.draw(|c| c.pick(&[Wish::Halt, Wish::Resume]))))
     }
 }

@@ -22,7 +22,7 @@ use firedrill::{
         run::{Observation, Run},
     },
     engine::{
-        ports::{Hints, StoreDid, StoreError, Witness},
+        ports::{Hints, Poke, StoreDid, StoreError, Witness},
         run_loop::Engine,
     },
     ingest::{event::EventIngest, manual::ManualIngest},
@@ -30,7 +30,7 @@ use firedrill::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{Instant, Sleep},
 };
 
@@ -179,7 +179,7 @@ impl Agent {
     fn new(replica: &Replica, seat: Seat, world: &World) -> Self {
         let World { nature, store, fis, told, .. } = world;
         let (store, fis) = (Arc::new(store.seat(seat)), Arc::new(fis.seat(seat)));
-        let poke = Arc::new(Notify::new());
+        let poke = Arc::new(Poke::default());
         let (mode, mode_seen) = watch::channel(Mode::Active);
         let hints = Arc::new(Hints::default());
         let engine = Engine {

@@ -78,6 +78,11 @@ impl World {
         }
         self.store.with(|tables| tables.lease.ttl_ms = Some(5 * SECOND_MS));
         self.until(self.nature.elapsed() + MINUTE_MS + TAKEOVER_MS).await;
+        // One that was told to end in bad times may have ended only now.
+        if self.replicas.iter().any(|replica| replica.agent.is_none()) {
+            self.restart();
+            self.until(self.nature.elapsed() + TAKEOVER_MS).await;
+        }
         for (ends, takes) in [("falls", TAKEOVER_MS), ("ends", HANDOVER_MS)] {
             let Some(active) = self.active() else {
                 return self.broken.push("takeover: nobody decides".to_owned());
@@ -168,7 +173,7 @@ impl Evidence<'_> {
             let mut own = calls.iter().filter(|other| (other.seat, &other.run) == (call.seat, &call.run));
             let may = knew.zip(experiment).is_some_and(|(knew, experiment)| {
                 own.any(|other| other.operation == "StopExperiment" && other.at < call.at)
-                    || closing::may_be_stopped(self, experiment, knew, call.at)
+                    || closing::may_be_stopped(self, experiment, knew, call)
             });
             if call.operation == "StartExperiment" || is_told || !may {
                 let (at, operation) = (call.at, call.operation);

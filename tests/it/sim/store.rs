@@ -59,7 +59,8 @@ pub struct Tables {
     open: BTreeMap<(Timestamp, i64), RunId>,
     /// Entries with the true time at which each became durable.
     pub journal: Vec<(u64, JournalEntry)>,
-    pub events: BTreeMap<(String, String), Vec<RunId>>,
+    /// By source and id: which queue brought it first, and its runs.
+    pub events: BTreeMap<(String, String), (Option<String>, Vec<RunId>)>,
     pub quarantined: BTreeMap<(String, String), QuarantinedMessage>,
     pub stops: BTreeMap<RunId, StopRequest>,
     pub halt: Option<Halt>,
@@ -338,16 +339,13 @@ impl Tables {
         if !is_known {
             self.log.push((ms, Durable::Arrived { event_id: key.1.clone() }));
         }
-        let opened = self.events.entry(key).or_default();
-        let new: Vec<Run> = runs.into_iter().filter(|run| !opened.contains(&run.id)).collect();
+        let (first, opened) = self.events.entry(key).or_insert_with(|| (event.queue.clone(), Vec::new()));
+        let is_again = is_known && first.is_some() && *first == event.queue;
+        let new: Vec<Run> = runs.into_iter().filter(|run| !is_again && !opened.contains(&run.id)).collect();
         opened.extend(new.iter().map(|run| run.id.clone()));
-        if is_known && new.is_empty() {
-            return Recorded::Known;
-        }
-        for run in new {
-            self.insert(run, event.received_at, ms);
-        }
-        Recorded::New
+        let recorded = if is_known && new.is_empty() { Recorded::Known } else { Recorded::New };
+        new.into_iter().for_each(|run| _ = self.insert(run, event.received_at, ms));
+        recorded
     }
 
     fn insert(&mut self, run: Run, at: Timestamp, ms: u64) -> Recorded {

@@ -95,9 +95,11 @@ impl Evidence<'_> {
             let Some(declared) = rules.experiments.get(&second.experiment) else { continue };
             let still = rules.experiments.get(&first.experiment);
             for before in still.map_or_else(|| begun.clone(), |still| vec![still]) {
-                let is_own = first.experiment == second.experiment
-                    || still.is_none() && Definition::of(before) == Definition::of(declared);
-                why = Some(apart((before, first), (declared, second), is_own)?);
+                let is_own = first.experiment == second.experiment;
+                // One that has gone may have been the same, and may have been another of the same template.
+                let may_be = still.is_none() && Definition::of(before) == Definition::of(declared);
+                let apart = |is_own| apart((before, first), (declared, second), is_own);
+                why = Some(apart(is_own).or_else(|| may_be.then(|| apart(true)).flatten())?);
             }
         }
         why

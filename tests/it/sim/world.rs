@@ -58,6 +58,10 @@ pub struct World {
     pub unreadable: BTreeSet<String>,
     /// Runs of which somebody was told that they are stopped, and when.
     pub stops_taken: Vec<(u64, RunId)>,
+    /// Which replica was asked to stop a run, or everything, and when, whatever came of it.
+    pub stops_asked: Vec<(u64, usize, Option<RunId>)>,
+    /// Runs that somebody wanted stopped and whose store did not take it.
+    pub stops_unrecorded: BTreeSet<RunId>,
     /// Releases of which an event was delivered.
     pub releases: BTreeMap<u64, Release>,
     /// Of those, the ones whose event the queue was told to delete.
@@ -122,6 +126,8 @@ impl World {
             deleted: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             stops_taken: Vec::new(),
+            stops_asked: Vec::new(),
+            stops_unrecorded: BTreeSet::new(),
             releases: BTreeMap::new(),
             released: BTreeSet::new(),
             in_order: VecDeque::new(),

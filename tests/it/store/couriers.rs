@@ -9,12 +9,14 @@ use firedrill::{
         run::{JournalEntry, Run},
     },
     engine::ports::{EventSink, Outbound, Store, TraceSink},
+    store::SqlStore,
 };
 use sqlx::AssertSqlSafe;
 
-use super::{advance, commit, empty, opening::connect, skip};
+use super::{advance, commit, empty, empty_on, opening::connect, skip};
 use crate::support::{
     log::Lines,
+    postgres::Postgres,
     soon,
     world::{slot_run, t},
 };
@@ -49,9 +51,25 @@ impl EventSink for Outside {
     }
 }
 
-/// Of five runs that ended, the row of one, the end of another and the opening of a third cannot be read.
-async fn check(load: impl FnOnce(Outside) -> Load<Outside, Outside>, told: &[usize], passed_over: &[(&str, usize)]) {
+/// Over both databases.
+async fn check(load: fn(Outside) -> Load<Outside, Outside>, told: &[usize], passed_over: &[(&str, usize)]) {
     let (folder, store) = empty().await;
+    let mut other = connect(&folder.path().join("state")).await;
+    let tear = async |torn| _ = sqlx::raw_sql(AssertSqlSafe(torn)).execute(&mut other).await.expect("a change");
+    check_on(store, tear, load, told, passed_over).await;
+    let server = Postgres::start();
+    let store = empty_on(&server, "torn").await;
+    check_on(store, async |torn: String| _ = server.sql("torn", &torn), load, told, passed_over).await;
+}
+
+/// Of five runs that ended, the row of one, the end of another and the opening of a third cannot be read.
+async fn check_on(
+    store: SqlStore,
+    tear: impl AsyncFnOnce(String),
+    load: fn(Outside) -> Load<Outside, Outside>,
+    told: &[usize],
+    passed_over: &[(&str, usize)],
+) {
     let runs = ["09:00:00", "09:10:00", "09:20:00", "09:30:00", "09:40:00"].map(slot_run);
     for run in &runs {
         store.request_runs(vec![run.clone()]).await.expect("a write");
@@ -61,8 +79,7 @@ async fn check(load: impl FnOnce(Outside) -> Load<Outside, Outside>, told: &[usi
         "UPDATE runs SET body = '{{' WHERE id = '{}'; UPDATE journal SET observation = '{{' WHERE seq IN (6, 7)",
         runs[1].id
     );
-    let mut other = connect(&folder.path().join("state")).await;
-    sqlx::raw_sql(AssertSqlSafe(torn)).execute(&mut other).await.expect("a change");
+    tear(torn).await;
 
     let (log, outside, store) = (Lines::default(), Outside::default(), Arc::new(store));
     let _kept = log.kept();
@@ -72,6 +89,7 @@ async fn check(load: impl FnOnce(Outside) -> Load<Outside, Outside>, told: &[usi
     let carrying = tokio::spawn(courier.run());
     soon("the end of the journal", async || (store.courier(name).await.ok()? == 10).then_some(())).await;
     carrying.abort();
+    store.close().await;
     let expected: Vec<String> = told.iter().map(|n| runs[*n].id.to_string()).collect();
     assert_eq!(*outside.0.lock().expect("nobody panics with it"), expected);
     let said = log.taken();

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use firedrill::{
@@ -16,38 +16,28 @@ use firedrill::{
         ids::RunId,
         outcome::Outcome,
         place::{PlaceFacts, Wanted},
-        plan::{HaltRunning, Mode, Snapshot},
-        run::{Observation, Run, RunState, StopCause, WindowRule},
-        schedule::MissedPolicy,
+        plan::{Mode, Snapshot},
+        run::{Observation, Run, RunState, StopCause},
         template::TemplateFacts,
         window::Window,
     },
     engine::{
-        ports::{FaultInjector, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
+        ports::{FaultInjector, Poke, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
         run_loop::Engine,
     },
-    ingest::manual::{Asker, Backfill, LeversOfHalt, ManualIngest},
+    ingest::manual::ManualIngest,
     store::SqlStore,
 };
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use super::{AT, adopt, advance, arrival, commit, empty, open_slots, opening::connect, record, rows, simulated, skip};
-use crate::{
-    sim::{
-        nature::{Nature, Pace, Timeline},
-        store::{MemoryStore, Tables},
-    },
-    support::{
-        runs::name,
-        soon,
-        world::{blackout, event_run, experiment, facts, fine, fis, read, running, schedule, slot_run, t, trigger},
-    },
+use crate::support::{
+    runs::name,
+    soon,
+    world::{asked, blackout, event_run, experiment, facts, fine, fis, read, running, slot_run, t, trigger},
 };
 
 /// FIS, which accepts everything and counts.
@@ -58,6 +48,8 @@ pub(super) struct Counting {
     polls: AtomicUsize,
     /// So many polls, the first ones, are left without an answer.
     unanswered: usize,
+    /// How long it takes to list all that there is.
+    list_takes: Duration,
 }
 
 impl FaultInjector for Counting {
@@ -75,7 +67,8 @@ impl FaultInjector for Counting {
     }
 
     async fn find(&self, _: &Place, _: &str, _: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
-        Ok(None)
+        let all = tokio::time::timeout(self.list_takes, std::future::pending()).await;
+        Ok(all.unwrap_or(None))
     }
 
     async fn get(&self, _: &Place, _: &str) -> Result<FisExperiment, CallFailure> {
@@ -124,14 +117,14 @@ impl Witness for Refusals {
 }
 
 /// Makes every write of a kind to a table fail, as a full disk would at that point of a transaction.
-async fn fill(connection: &mut SqliteConnection, table: &str, kind: &str) {
+pub(super) async fn fill(connection: &mut SqliteConnection, table: &str, kind: &str) {
     let trigger = format!(
         "CREATE TRIGGER full BEFORE {kind} ON {table} BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
     );
     sqlx::query(sqlx::AssertSqlSafe(trigger)).execute(connection).await.expect("a trigger");
 }
 
-async fn free(connection: &mut SqliteConnection) {
+pub(super) async fn free(connection: &mut SqliteConnection) {
     sqlx::query("DROP TRIGGER full").execute(connection).await.expect("a trigger to drop");
 }
 
@@ -153,7 +146,7 @@ pub(super) struct Working {
     witness: Arc<Refusals>,
     mode: watch::Sender<Mode>,
     rules: watch::Sender<Arc<Rules>>,
-    poke: Arc<Notify>,
+    poke: Arc<Poke>,
     engine: JoinHandle<()>,
 }
 
@@ -170,7 +163,7 @@ impl Working {
         let (store, injector, witness) = (Arc::new(store), Arc::new(injector), Arc::new(Refusals::default()));
         let (rules, seen_rules) = watch::channel(rules);
         let (mode, seen_mode) = watch::channel(Mode::Active);
-        let poke = Arc::new(Notify::new());
+        let poke = Arc::new(Poke::default());
         let engine = Engine {
             store: store.clone(),
             injector: injector.clone(),
@@ -193,6 +186,11 @@ impl Working {
     /// Puts into force what its calendars say, which they said before.
     pub(super) fn reads_calendars(&self) {
         self.rules.send_modify(|rules| *rules = Arc::new((**rules).clone().with_readings(&BTreeMap::new())));
+    }
+
+    /// Takes operators' wishes beside it.
+    pub(super) fn manual(&self) -> ManualIngest<SqlStore> {
+        ManualIngest::new(self.store.clone(), self.rules.subscribe(), self.poke.clone())
     }
 
     pub(super) async fn has_polled(&self) {
@@ -445,62 +443,26 @@ async fn clock_that_is_set_back_in_a_pass_does_not_put_the_next_one_off() {
     assert_eq!(*time.waits.lock().expect("one thread"), [Some(t("09:00:00"))], "it looks again at once");
 }
 
+/// A list of many pages takes longer than other calls.
 #[tokio::test(start_paused = true)]
-async fn halt_whose_answer_was_lost_is_taken_up_at_once() {
-    let nature = Arc::new(Nature::with_pace(1, t(AT), Timeline::Dropped, Pace::Instant));
-    nature.change_weather(|weather| weather.store = 400);
-    let (store, poke) = (Arc::new(MemoryStore::new(nature)), Arc::new(Notify::new()));
-    let (_rules, rules) = watch::channel(Arc::new(Rules::default()));
-    let manual = ManualIngest::new(store.clone(), rules, poke.clone());
-    for _ in 0..100 {
-        let asker = Asker { by: "ann".to_owned(), reason: None };
-        let answer = manual.halt(manual.halting(asker, HaltRunning::Stop, LeversOfHalt::AsTheyAre, t(AT))).await;
-        let is_poked = poke.notified().now_or_never().is_some();
-        let is_halted = store.with(|tables| tables.halt.take().is_some());
-        if is_halted && answer.is_err() {
-            assert!(is_poked, "the engine looks at once");
-            return;
-        }
-    }
-    panic!("no answer was lost");
-}
-
-#[tokio::test(start_paused = true)]
-async fn wish_whose_answer_was_lost_is_taken_up_at_once() {
-    let nature = Arc::new(Nature::with_pace(1, t(AT), Timeline::Dropped, Pace::Instant));
-    let (store, poke) = (Arc::new(MemoryStore::new(nature.clone())), Arc::new(Notify::new()));
-    store.request_runs(vec![slot_run(AT)]).await.expect("a write");
-    nature.change_weather(|weather| weather.store = 400);
-    let schedules = vec![schedule("nightly", "0 9 * * *", MissedPolicy::Skip)];
-    let experiment = Experiment { schedules, ..experiment() };
-    let (_rules, rules) = watch::channel(rules(experiment, Vec::new()));
-    let manual = ManualIngest::new(store.clone(), rules, poke.clone());
-    for wish in ["start", "backfill", "pause", "unpause", "stop"] {
-        let mut is_lost = false;
-        for request in (0..100).map(|nth| format!("{wish}-{nth}")) {
-            let (probe, asker) = (name("probe"), Asker { by: "ann".to_owned(), reason: None });
-            let runs = store.with(|tables| {
-                tables.pauses.clear();
-                tables.stops.clear();
-                tables.runs.len()
-            });
-            let answered = match wish {
-                "start" => manual.start(probe, request, asker, WindowRule::Hold, t(AT)).await.is_ok(),
-                "backfill" => {
-                    let wish = Backfill { experiment: probe, schedule: None, from: t("06:00:00"), to: t(AT), request };
-                    manual.backfill(wish, asker, t(AT)).await.is_ok()
-                }
-                "pause" => manual.pause(probe, asker, None, t(AT)).await.is_ok(),
-                "unpause" => manual.unpause(probe).await.is_ok(),
-                _stop => manual.stop(slot_run(AT).id, asker, t(AT)).await.is_ok(),
-            };
-            let is_poked = poke.notified().now_or_never().is_some();
-            let wrote = |tables: &mut Tables| tables.runs.len() > runs || tables.pauses.len() + tables.stops.len() > 0;
-            if !answered && store.with(wrote) {
-                assert!(is_poked, "{wish}: the engine looks at once");
-                is_lost = true;
-            }
-        }
-        assert!(is_lost, "{wish}: no answer was lost");
-    }
+async fn start_is_looked_for_in_a_list_that_takes_half_a_minute() {
+    let (store, run) = (Arc::new(simulated()), asked(read(slot_run(AT), AT, 600), AT));
+    store.request_runs(vec![run.clone()]).await.expect("a write");
+    let (_rules, rules) = watch::channel(rules(experiment(), Vec::new()));
+    let (_mode, mode) = watch::channel(Mode::Active);
+    let injector = Arc::new(Counting { list_takes: Duration::from_secs(30), ..Counting::default() });
+    let engine = Engine {
+        store: store.clone(),
+        injector,
+        time: Arc::new(Clock(Instant::now())),
+        witness: Arc::new(Refusals::default()),
+        rules,
+        mode,
+        poke: Arc::default(),
+        hints: Arc::default(),
+    };
+    let ends = tokio::time::timeout(Duration::from_secs(40), engine.run()).await;
+    assert!(ends.is_err(), "it goes on");
+    let seen: Vec<_> = store.with(|tables| tables.journal.iter().map(|(_, entry)| entry.observation.clone()).collect());
+    assert!(seen.contains(&Observation::NotFound), "{seen:?}");
 }

@@ -2,10 +2,11 @@
 
 use firedrill::domain::{
     event::Order,
-    experiment::{EventTrigger, Rollbacks},
+    experiment::{EventTrigger, Experiment, Overlap, Rollbacks},
 };
 
 use super::{Deploy, MIN, S, Town, settling, shop, trigger};
+use crate::support::world::experiment;
 
 #[test]
 fn settling_begins_anew_with_each_event_and_only_the_newest_runs() {
@@ -159,4 +160,19 @@ fn settling_and_held_runs_keep_their_terms_through_restart_reload_and_removal_of
     town.look("10:08:00").tells(&["10:08:00 v2 starts"]).look("10:14:00").reopened();
     town.tells(&["10:14:00 w1 held: window `freeze` forbids it until 10:30:00Z"]);
     town.look("10:30:00").tells(&["10:30:00 w1 starts"]);
+}
+
+/// Settling that is cut short ends before the instant that the row names.
+#[test]
+fn run_that_waits_after_a_short_settling_takes_a_place_in_the_queue() {
+    let trigger = EventTrigger { settle_limit: Some(MIN * 2), ..settling() };
+    let mut town = Town::of(Experiment { overlap: Overlap::QueueOne, triggers: vec![trigger], ..experiment() });
+    let of = |app, revision| Deploy { app: Some(app), ..shop(revision) };
+    town.event("10:00:00", shop("v1")).look("10:02:00").runs("10:02:01", "v1");
+    town.event("10:02:10", of("stock", "w1")).event("10:02:20", of("cart", "x1")).look("10:04:10").look("10:04:20");
+    town.tells(&[
+        "10:02:00 v1 starts",
+        "10:04:10 w1 held: run v1 is going on and shares the same experiment with it",
+        "10:04:20 x1 skipped: a run waits for its turn already",
+    ]);
 }

@@ -29,7 +29,7 @@ use firedrill::{
     engine::run_loop::Engine,
 };
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use self::{
     scenario::Month,
@@ -170,7 +170,7 @@ async fn live(told: &Told) -> Reality {
             witness: Arc::new(Deaf),
             rules: rules.subscribe(),
             mode,
-            poke: Arc::new(Notify::new()),
+            poke: Arc::default(),
             hints: Arc::default(),
         };
         tokio::select! {
