@@ -206,9 +206,10 @@ pub async fn backfill(context: &Context, args: &BackfillArgs) -> Result<Exit, Fa
 pub async fn resume(context: &Context, experiment: Option<&str>, levers: LeversOfResume) -> Result<Exit, Failure> {
     if let Some(experiment) = experiment {
         let path = format!("/v1/experiments/{experiment}/pause");
-        Client::new(context)?.send::<()>(Method::DELETE, &path, None).await?;
+        let warnings: Vec<String> = Client::new(context)?.ask::<(), _>(Method::DELETE, &path, None).await?;
+        warn(&warnings);
         let text = format!("{experiment} is resumed, and its failures are forgiven");
-        return done(context, &json!({ "experiment": experiment, "paused": false }), &text);
+        return done(context, &json!({ "experiment": experiment, "paused": false, "warnings": warnings }), &text);
     }
     let path = match levers {
         LeversOfResume::Released => "/v1/halt",
@@ -227,10 +228,14 @@ pub async fn resume(context: &Context, experiment: Option<&str>, levers: LeversO
 /// [`Exit::Usage`] with every mistake in the new configuration.
 pub async fn reload(context: &Context) -> Result<Exit, Failure> {
     let warnings: Vec<String> = Client::new(context)?.ask::<(), _>(Method::POST, "/v1/reload", None).await?;
-    for warning in &warnings {
+    warn(&warnings);
+    done(context, &json!({ "reloaded": true, "warnings": warnings }), "the new configuration is in force")
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    done(context, &json!({ "reloaded": true, "warnings": warnings }), "the new configuration is in force")
 }
 
 fn done(context: &Context, value: &Value, text: &str) -> Result<Exit, Failure> {

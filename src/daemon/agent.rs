@@ -14,15 +14,15 @@ use jiff::Timestamp;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
-    time::Instant,
 };
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 
 use super::{
     calendars::Calendars,
-    courier::{Courier, EVENT_BUS, Load, TRACES},
+    courier::{Courier, Load},
     directory::{self, DirectoryError},
-    heartbeat::{self, Heartbeat, SteadyClock},
+    heartbeat::{self, Heartbeat},
+    housekeeping::Housekeeper,
     identities::Identities,
     levers::LeverKeeper,
     reload::Reloader,
@@ -63,6 +63,9 @@ pub enum StartError {
     /// The store was not opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The store was opened and not read.
+    #[error(transparent)]
+    Read(#[from] StoreError),
     /// A listener was not opened.
     #[error("could not listen on `{address}`")]
     Listen {
@@ -146,6 +149,8 @@ impl Agent {
         let (alive_to, alive) = watch::channel(Instant::now());
         let heartbeat = Heartbeat::new(alive_to.clone());
         let now = heartbeat.now();
+        // Before anything is written by a clock that may be wrong.
+        let housekeeper = Housekeeper::new(store.clone(), &settings, now).await?;
         let (rules_to, rules) = watch::channel(Arc::new(std::mem::take(&mut settings.rules)));
         let (status_to, status) = watch::channel(Arc::new(first_status(&settings, now)));
         let journal_grew = Arc::new(Notify::new());
@@ -168,7 +173,7 @@ impl Agent {
         let mut tasks = JoinSet::new();
         let housekeeping = Arc::new(Notify::new());
         let scheduler = heartbeat.start(housekeeping.clone()).await?;
-        spawn_housekeeping(&mut tasks, &shared, &settings, housekeeping);
+        tasks.spawn(housekeeper.run(housekeeping));
         let (reload, reloads) = mpsc::channel(1);
         let socket = spawn_listeners(&mut tasks, &shared, &settings, &status, &reload).await?;
         spawn_couriers(&mut tasks, &shared, &settings, telemetry);
@@ -426,36 +431,6 @@ fn spawn_queues(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &S
         }
     }
     readers_done
-}
-
-fn spawn_housekeeping(tasks: &mut JoinSet<&'static str>, shared: &Shared, settings: &Settings, wanted: Arc<Notify>) {
-    let (store, history, most) = (shared.store.clone(), settings.history, settings.history_runs);
-    let couriers = if settings.event_bus.is_some() { &[TRACES, EVENT_BUS][..] } else { &[TRACES] };
-    tasks.spawn(async move {
-        let mut clock = SteadyClock::since(heartbeat::now(), Instant::now());
-        loop {
-            wanted.notified().await;
-            if !clock.is_steady(heartbeat::now(), Instant::now()) {
-                tracing::warn!(
-                    "the clock was set within the last hour: what is old is not deleted before the next one"
-                );
-                continue;
-            }
-            // Batch by batch, so that the engine's own writes come between.
-            loop {
-                match store.prune(heartbeat::now(), history, most, couriers).await {
-                    Ok(0) => break,
-                    Ok(rows) => tracing::info!(rows, "old history deleted"),
-                    // The active replica does it.
-                    Err(StoreError::Fenced) => break,
-                    Err(error) => {
-                        tracing::warn!(error = chain(&error), "old history could not be deleted");
-                        break;
-                    }
-                }
-            }
-        }
-    });
 }
 
 /// Puts what the store knows of calendars into force before the engine begins, then reads them.

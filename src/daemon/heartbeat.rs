@@ -5,11 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::engine::ports::WakeSource;
@@ -58,31 +55,6 @@ impl Heartbeat {
 #[expect(clippy::disallowed_methods, reason = "the one clock of the daemon")]
 pub fn now() -> Timestamp {
     Timestamp::now()
-}
-
-/// How far the wall clock may go apart from one that nobody sets between two looks: it is kept by small steps.
-const APART: SignedDuration = SignedDuration::from_mins(1);
-
-/// Watches whether somebody sets the wall clock: what it says then is no reason to delete anything.
-#[derive(Debug)]
-pub struct SteadyClock {
-    wall: Timestamp,
-    at: Instant,
-}
-
-impl SteadyClock {
-    /// Begins to watch.
-    pub fn since(wall: Timestamp, at: Instant) -> Self {
-        Self { wall, at }
-    }
-
-    /// Tells whether the wall clock has gone on since the last look as time did.
-    pub fn is_steady(&mut self, wall: Timestamp, at: Instant) -> bool {
-        let took = SignedDuration::try_from(at.duration_since(self.at)).unwrap_or(SignedDuration::MAX);
-        let went = wall.duration_since(self.wall);
-        *self = Self { wall, at };
-        went.saturating_sub(took).abs() <= APART
-    }
 }
 
 impl WakeSource for Heartbeat {

@@ -83,8 +83,8 @@ impl Life {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).cursors.clear();
     }
 
-    /// Returns the slots of every schedule that is looked after here, by the clock; those that have waited longest first,
-    /// so that they are told if not all can be.
+    /// Returns the slots of every schedule that is looked after here, by the clock; those that have waited longest, or
+    /// have longest to wait, first, so that they are told if not all can be.
     pub fn slots(&self, now: Timestamp) -> Vec<Slots> {
         let rules = self.rules.borrow().clone();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +98,7 @@ impl Life {
                 all.push(slots(&experiment.name, schedule, *cursor, decided.copied().unwrap_or_default(), now));
             }
         }
-        all.sort_by_key(|slots| std::cmp::Reverse(slots.staleness_s));
+        all.sort_by_key(|slots| std::cmp::Reverse(slots.staleness_s.max(slots.ahead_s)));
         all
     }
 }
@@ -106,12 +106,13 @@ impl Life {
 fn slots(experiment: &ExperimentName, schedule: &Schedule, cursor: Timestamp, decided: u64, now: Timestamp) -> Slots {
     let overdue = schedule.next_after(cursor).map(|slot| slot.at).filter(|slot| *slot <= now);
     let count = overdue.map_or(0, |_| schedule.count_in(cursor, now, MISSED_COUNT_LIMIT));
-    let waited = overdue.map_or(0, |slot| now.duration_since(slot).as_secs());
+    let seconds = |from: Timestamp, to: Timestamp| u64::try_from(to.duration_since(from).as_secs()).unwrap_or_default();
     Slots {
         experiment: experiment.to_string(),
         schedule: schedule.name().to_string(),
         expected: decided.saturating_add(u64::from(count)),
         decided,
-        staleness_s: u64::try_from(waited).unwrap_or_default(),
+        staleness_s: overdue.map_or(0, |slot| seconds(slot, now)),
+        ahead_s: seconds(now, cursor),
     }
 }

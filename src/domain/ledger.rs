@@ -176,6 +176,27 @@ impl Ledger {
         estimate::learned_p95(&lengths.map(|length| length.took).collect::<Vec<_>>())
     }
 
+    /// Makes one in the place of one that nobody can read, of what the experiment's `runs` still tell, in the order in which
+    /// they were opened.
+    ///
+    /// When its last run ended, and in which groups, may be among what is lost: it counts as ended `now` and in all of `groups`,
+    /// so that what the lost one would have forbidden stays forbidden. Its failures are forgiven.
+    pub fn retold<'a>(runs: impl IntoIterator<Item = &'a Run>, groups: Vec<Name>, now: Timestamp) -> Self {
+        let mut ledger = Self::default();
+        for run in runs {
+            if let Trigger::Slot { schedule, .. } = &run.trigger
+                && (run.ties.is_some() || run.fis.is_some())
+            {
+                let begun = ledger.begun.entry(schedule.clone()).or_default();
+                *begun = begun.saturating_add(1);
+            }
+            if let RunState::Finished { outcome, at } = &run.state {
+                ledger.note(run, &Observation::Finished { outcome: outcome.clone() }, *at, None);
+            }
+        }
+        Self { ended_at: Some(now), groups, failing: None, ..ledger }
+    }
+
     /// Forgets the failures of the past.
     pub fn forgive(&mut self) {
         self.failing = None;

@@ -19,7 +19,7 @@ use crate::domain::{
     deployment::{Deployed, DeployedKey},
     experiment::{Place, TemplateSelector},
     fis::{CallFailure, FisExperiment},
-    ids::{ExperimentName, RunId},
+    ids::{ExperimentName, Name, RunId},
     ledger::{Definition, Ledger},
     place::{PlaceFacts, Wanted},
     plan::{Explained, Halt, Halting, PauseRow, Pausing, ScheduleKey, Snapshot, StopRequest, Withheld},
@@ -96,6 +96,17 @@ pub trait Store: Send + Sync + 'static {
         experiment: ExperimentName,
         change: Pausing,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Replaces an experiment's ledger that cannot be read, if it is one, by [`Ledger::retold`]; tells whether it was. Of a
+    /// store that does not say otherwise each can be read.
+    fn retell_ledger(
+        &self,
+        _experiment: &ExperimentName,
+        _groups: Vec<Name>,
+        _now: Timestamp,
+    ) -> impl Future<Output = Result<Found, StoreError>> + Send {
+        std::future::ready(Ok(Found::No))
+    }
 }
 
 /// Who may decide.

@@ -317,9 +317,13 @@ async fn pause<S: Store>(State(api): State<Api<S>>, Path(name): Path<String>, Js
 }
 
 async fn unpause<S: Store>(State(api): State<Api<S>>, Path(name): Path<String>) -> Response {
-    match named(&name) {
-        Ok(name) => answer(api.manual.unpause(name).await),
-        Err(refused) => *refused,
+    let name = match named(&name) {
+        Ok(name) => name,
+        Err(refused) => return *refused,
+    };
+    match api.manual.unpause(name, now()).await {
+        Ok(warnings) => Json(warnings).into_response(),
+        Err(error) => refused(&error),
     }
 }
 

@@ -250,13 +250,35 @@ impl<S: Store> ManualIngest<S> {
         Ok(self.told(self.store.set_pause(name, Pausing::Pause(pause))).await?)
     }
 
-    /// Resumes an experiment and forgives its failures up to now.
+    /// Resumes an experiment and forgives its failures up to now. A ledger of it that cannot be read is made anew, also of one
+    /// that has left the configuration; returns what people have to know then.
     ///
     /// # Errors
     /// [`ManualError::UnknownExperiment`], or [`ManualError::Store`].
-    pub async fn unpause(&self, name: ExperimentName) -> Result<(), ManualError> {
-        let name = self.known(name)?;
-        Ok(self.told(self.store.set_pause(name, Pausing::Resume)).await?)
+    pub async fn unpause(&self, name: ExperimentName, now: Timestamp) -> Result<Vec<String>, ManualError> {
+        let rules = self.rules.borrow().clone();
+        let groups = rules.groups.keys().cloned().collect();
+        let retold = self.told(self.store.retell_ledger(&name, groups, now)).await?;
+        match (self.known(name), retold) {
+            (Ok(name), _) => self.told(self.store.set_pause(name, Pausing::Resume)).await?,
+            (Err(_), Found::Yes) => {}
+            (Err(unknown), Found::No) => return Err(unknown),
+        }
+        let mut said = Vec::new();
+        if retold == Found::Yes {
+            said.push(
+                "its ledger could not be read and was made anew of the runs that the store still has: how many each schedule \
+                 has begun is counted from them, and its gap, and that of every group, begins now"
+                    .to_owned(),
+            );
+            if rules.budget.monthly.is_some() {
+                said.push(
+                    "what this month has cost is known from those runs only: see whether `budget.monthly_usd` holds"
+                        .to_owned(),
+                );
+            }
+        }
+        Ok(said)
     }
 
     fn known(&self, name: ExperimentName) -> Result<ExperimentName, ManualError> {

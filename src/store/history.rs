@@ -219,6 +219,18 @@ impl SqlStore {
         self.write_one(Writer::Active, Statement::MoveCourierToEnd, &[name]).await.map(|_| ())
     }
 
+    /// Returns the time of what was written last, as the clock of whoever wrote it said; `None` where there is nothing that
+    /// could be deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn last_told(&self) -> Result<Option<Timestamp>, StoreError> {
+        let told: Option<(Option<i64>,)> = self.database.first(Statement::LastTold, &[(); 0]).await?;
+        // What lies beyond all time deletes nothing.
+        let time = |us| Timestamp::from_microsecond(us).unwrap_or(Timestamp::MIN);
+        Ok(told.and_then(|(us,)| us).map(time))
+    }
+
     /// Deletes what ended longer ago than `history`: finished runs with their journal, quarantined messages, and events,
     /// these not before [`EVENTS_KEPT`] has passed; and the oldest finished runs beyond `most`. A run of which one of the
     /// `couriers` has something left to carry stays, unless there are more than twice as many. Returns how many rows went.

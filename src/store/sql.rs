@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use super::{
     SqlStore, changes,
@@ -30,6 +31,9 @@ use crate::{
 
 /// Most messages in quarantine; with bodies of up to 256 KiB they take 256 MiB. The oldest go first.
 pub const MAX_QUARANTINED: i64 = 1_000;
+
+/// Most runs that a ledger is made anew of, the newest ones: more than a month's, and not too many to be held at once.
+const RETOLD: u32 = 10_000;
 
 /// A row of [`Statement::Rows`]: its table, what names it, its body, and a number.
 type Columns = (Text, Option<Text>, Option<Text>, Option<Text>, Option<i64>);
@@ -184,6 +188,29 @@ impl Store for SqlStore {
         }
         tx.run(Statement::Pause, &(&experiment, to_json("pauses", &PauseRow::after(change))?)).await?;
         tx.commit().await
+    }
+
+    async fn retell_ledger(
+        &self,
+        experiment: &ExperimentName,
+        groups: Vec<Name>,
+        now: Timestamp,
+    ) -> Result<Found, StoreError> {
+        let mut tx = self.write(Writer::Anyone).await?;
+        let kept: Vec<(Text, Text)> = tx.rows(Statement::Ledgers, &[experiment]).await?;
+        let unread = kept.first().and_then(|(_, body)| Some((body, from_json::<Ledger>("ledgers", body).err()?)));
+        let Some((Text(body), error)) = unread else { return Ok(Found::No) };
+        let newest = [json!(experiment), json!(i64::MIN), json!(null), json!(RETOLD)];
+        let mut bodies: Vec<(Text,)> = tx.rows(Statement::Runs, &newest).await?;
+        bodies.reverse();
+        // One that cannot be read either holds up its experiment by itself.
+        let runs: Vec<Run> = bodies.iter().filter_map(|(body,)| from_json("runs", body).ok()).collect();
+        let (count, of) = (runs.len(), bodies.len());
+        tracing::error!(%experiment, body, %error, "its ledger is replaced, by what {count} of its {of} newest runs tell");
+        let ledger = Ledger::retold(&runs, groups, now);
+        tx.each(Statement::Note, &[(experiment, to_json("ledgers", &ledger)?)]).await?;
+        tx.commit().await?;
+        Ok(Found::Yes)
     }
 }
 

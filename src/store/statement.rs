@@ -68,6 +68,8 @@ pub enum Statement {
     MoveCourier,
     /// `name`.
     MoveCourierToEnd,
+    /// Nothing; returns the time of the journal's last entry, or, without one, of the newest of what else is deleted by its age.
+    LastTold,
     /// `how many newer ones`; returns when the newest finished run behind those changed.
     LastKept,
     /// `before, limit, position of the last entry`.

@@ -56,6 +56,8 @@ pub struct Slots {
     pub decided: u64,
     /// Seconds since the first one that is due and was not taken up.
     pub staleness_s: u64,
+    /// Seconds by which the last one that was taken up lies ahead of the clock: nothing is due before that is over.
+    pub ahead_s: u64,
 }
 
 /// Who knows the slots of all schedules, asked whenever metrics are read.
@@ -335,6 +337,12 @@ fn register_life(meter: &Meter, life: &Arc<Life>) {
         .with_unit(names::UNIT_SECONDS)
         .with_description("Time since the first slot that is due and was not taken up")
         .with_callback(reading(|slots| slots.staleness_s))
+        .build();
+    meter
+        .u64_observable_gauge(names::METRIC_AHEAD)
+        .with_unit(names::UNIT_SECONDS)
+        .with_description("Time by which the last slot that was taken up lies ahead of the clock")
+        .with_callback(reading(|slots| slots.ahead_s))
         .build();
 }
 

@@ -118,6 +118,9 @@ pub const METRIC_SLOTS_DECIDED: &str = "firedrill.schedule.slots.decided";
 /// Gauge of the time since the first slot that is due and was not taken up, seconds, by [`EXPERIMENT`], [`SCHEDULE`]; zero
 /// while there is none.
 pub const METRIC_STALENESS: &str = "firedrill.schedule.staleness";
+/// Gauge of the time by which the last slot that was taken up lies ahead of the clock, seconds, by [`EXPERIMENT`] and
+/// [`SCHEDULE`]: nothing is due before that is over.
+pub const METRIC_AHEAD: &str = "firedrill.schedule.ahead";
 /// Gauge that is 1 for each [`EXPERIMENT`] that starts nothing by itself, by [`REASON`]: `paused`, `configuration` (it could
 /// not start and waits for a change) or `unhealthy` (it failed and waits for a time).
 pub const METRIC_WAITING: &str = "firedrill.experiments.waiting";

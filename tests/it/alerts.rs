@@ -29,6 +29,7 @@ fn alert_rules_ask_for_metrics_and_labels_that_the_agent_exports() {
     let metrics = [
         translated(names::METRIC_STEPS, "_total"),
         translated(names::METRIC_STALENESS, "_seconds"),
+        translated(names::METRIC_AHEAD, "_seconds"),
         translated(names::METRIC_SLOTS_EXPECTED, "_total"),
         translated(names::METRIC_SLOTS_DECIDED, "_total"),
         translated(names::METRIC_WAITING, ""),

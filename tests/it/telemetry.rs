@@ -239,7 +239,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
         metrics.step();
         metrics.set_status(standing(look_at));
         let (experiment, schedule) = ("checkout-latency".to_owned(), "nightly".to_owned());
-        let slots = telemetry::Slots { experiment, schedule, expected: 7, decided: 5, staleness_s: 61 };
+        let slots = telemetry::Slots { experiment, schedule, expected: 7, decided: 5, staleness_s: 61, ahead_s: 0 };
         metrics.prove_life(move || vec![slots.clone()]);
     });
     let mut told: Vec<String> = collector
@@ -270,6 +270,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
     firedrill.runs.active [{run}] {firedrill.state=held} 0
     firedrill.runs.active [{run}] {firedrill.state=running} 2
     firedrill.runs.denied [{run}] {firedrill.experiment=checkout-latency,firedrill.operation=StopExperiment} 1
+    firedrill.schedule.ahead [s] {firedrill.experiment=checkout-latency,firedrill.schedule=nightly} 0
     firedrill.schedule.next_slot [s] {firedrill.experiment=checkout-latency} 1772330460
     firedrill.schedule.slots.decided [{slot}] {firedrill.experiment=checkout-latency,firedrill.schedule=nightly} 5
     firedrill.schedule.slots.expected [{slot}] {firedrill.experiment=checkout-latency,firedrill.schedule=nightly} 7

@@ -88,6 +88,10 @@ given! {
     MoveCourierToEnd => "INSERT INTO couriers (name, seq) SELECT ?1 ->> 0, COALESCE(MAX(seq), 0) FROM journal WHERE TRUE
          ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE seq < excluded.seq",
 
+    // Of the journal not the newest time: that may be of a clock that has been set right since.
+    LastTold => "SELECT COALESCE((SELECT at_us FROM journal ORDER BY seq DESC LIMIT 1),
+                         (SELECT MAX(received_at_us) FROM events), (SELECT MAX(received_at_us) FROM quarantine),
+                         (SELECT MAX(changed_at_us) FROM deployments))",
     LastKept => "SELECT changed_at_us FROM runs WHERE is_open = 0 ORDER BY changed_at_us DESC LIMIT 1 OFFSET ?1 ->> 0",
     PruneJournal => "DELETE FROM journal WHERE run IN
          (SELECT id FROM runs WHERE is_open = 0 AND changed_at_us < ?1 ->> 0

@@ -290,7 +290,11 @@ async fn what_is_planned_by(snapshot: &mut Snapshot, report: &mut Report, told: 
     })
     .await?;
     each(snapshot, "SELECT experiment, body FROM ledgers", told, |(experiment, body): (Text, Text)| {
-        named::<Ledger>(report, "ledgers", &experiment, &experiment, &body);
+        report.read("ledgers", &experiment, name("ledgers", &experiment));
+        if let Err(error) = from_json::<Ledger>("ledgers", &body) {
+            let problem = format!("{}; `firedrill resume {}` makes it anew", unreadable(&error), experiment.0);
+            report.note("ledgers", &*experiment, problem);
+        }
     })
     .await?;
     each(snapshot, "SELECT experiment, body FROM pauses", told, |(experiment, body): (Text, Text)| {

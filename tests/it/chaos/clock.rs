@@ -13,7 +13,7 @@ use super::{
     scene::{SETTLES, Scene, Schedules, StoreKind},
     size,
 };
-use crate::support::{eventually, let_pass, within};
+use crate::support::{agent::Home, disk, eventually, let_pass, stage::Stage, within};
 
 /// What the clock shows, in seconds ahead of the true time, one after the other.
 const STEPS: [i64; 9] = [0, 150, -150, 3_600, -3_600, 0, 86_400, -86_400, 172_800];
@@ -33,19 +33,24 @@ fn library() -> PathBuf {
     found.next().expect("libfaketime is missing; tests/run installs it")
 }
 
-/// Shows the agent another time from now on; nobody sees half of it.
-fn show(scene: &mut Scene, file: &Path, ahead: i64) {
+/// Sets the clock that is shown; nobody sees half of it.
+fn set(file: &Path, ahead: i64) {
     let new = file.with_extension("new");
     std::fs::write(&new, format!("{ahead:+}\n")).expect("a file");
     std::fs::rename(&new, file).expect("a file");
+}
+
+/// Shows the agent another time from now on.
+fn show(scene: &mut Scene, file: &Path, ahead: i64) {
+    set(file, ahead);
     scene.clock_was_set(SignedDuration::from_secs(ahead));
 }
 
-fn scene(store: StoreKind) -> (Scene, PathBuf) {
-    let mut scene = Scene::around(store, 300.0, &STEPS.into());
-    let file = scene.home.path().join("clock");
+/// Lets what is started from now on see the clock of a file.
+fn wrap(home: &mut Home) -> PathBuf {
+    let file = home.path().join("clock");
     let (library, shown) = (library().display().to_string(), file.display().to_string());
-    scene.home.wrap(&[
+    home.wrap(&[
         "env",
         &format!("LD_PRELOAD={library}"),
         &format!("FAKETIME_TIMESTAMP_FILE={shown}"),
@@ -53,6 +58,12 @@ fn scene(store: StoreKind) -> (Scene, PathBuf) {
         "FAKETIME_DONT_FAKE_MONOTONIC=1",
         "DONT_FAKE_MONOTONIC=1",
     ]);
+    file
+}
+
+fn scene(store: StoreKind) -> (Scene, PathBuf) {
+    let mut scene = Scene::around(store, 300.0, &STEPS.into());
+    let file = wrap(&mut scene.home);
     (scene, file)
 }
 
@@ -104,6 +115,36 @@ fn clock_steps_start_nothing_twice_and_nothing_in_a_blackout() {
 #[test]
 fn clock_steps_start_nothing_twice_over_postgres() {
     clock_steps(StoreKind::Postgres);
+}
+
+/// Before its clock is right a machine may think that it is another year. What was old before goes all the same.
+#[test]
+fn agent_that_starts_with_a_clock_far_ahead_keeps_its_history() {
+    let stage = Stage::start(600.0);
+    let template = stage.template(&[("wait", "PT1M", &[])]);
+    let tables = format!("history = \"1d\"\n[experiments.drill]\ntemplate = \"{template}\"\n");
+    let mut home = Home::new(&stage.url(), &tables);
+    let agent = home.agent();
+    for _ in 0..2 {
+        assert_eq!(home.json(&["start", "drill", "--wait"])["state"]["phase"], "finished");
+    }
+    assert_eq!(agent.terminate(), 0);
+    let newest = home.runs()[0].id.clone();
+    disk::execute(
+        &home,
+        "UPDATE runs SET changed_at_us = changed_at_us - 172800000000 WHERE opened_at_us = (SELECT MIN(opened_at_us) FROM runs)",
+    );
+
+    let file = wrap(&mut home);
+    // Housekeeping comes seventeen seconds after the eleventh minute of an hour.
+    let to_minute = |minute: i64| 200 * 86_400 + (minute * 60 - now().as_second()).rem_euclid(3_600);
+    let ahead = to_minute(10);
+    set(&file, ahead);
+    let agent = home.agent();
+    set(&file, ahead + 70);
+    home.wait_for_log("old history deleted");
+    assert_eq!(home.runs().into_iter().map(|run| run.id).collect::<Vec<_>>(), [newest]);
+    assert_eq!(agent.terminate(), 0);
 }
 
 fn is_of_slot(run: &Run) -> bool {

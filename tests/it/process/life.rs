@@ -1,6 +1,6 @@
 //! Proof of life: what a collector is told of slots by an agent that takes them up, and by one that cannot.
 
-use firedrill::daemon::heartbeat::SteadyClock;
+use firedrill::daemon::housekeeping::Vouched;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::{
     process::telemetry::lines,
     support::{
         agent::Home,
-        disk::Lock,
+        disk::{self, Lock},
         eventually,
         otlp::{Collector, Mode},
         stage::Stage,
@@ -23,41 +23,59 @@ const STALLS: Duration = Duration::from_secs(60);
 
 /// By the clock alone what is old would be deleted: two hundred days of it at a leap.
 #[test]
-fn clock_that_was_set_is_told_from_one_that_went_on() {
-    let (wall, at) = (t("10:00:00"), Instant::now());
-    let hours = |n: u64| at + Duration::from_secs(3_600 * n);
-    let mut clock = SteadyClock::since(wall, at);
-    let mut looks =
-        |ahead: SignedDuration, n: u64| clock.is_steady(wall + SignedDuration::from_hours(n as i64) + ahead, hours(n));
+fn time_that_what_is_old_is_deleted_by_does_not_leap_with_the_clock() {
+    let (told, at) = (t("10:00:00"), Instant::now());
+    let clock = Vouched::since(told, at);
+    let hours = |n: u32| SignedDuration::from_hours(n.into());
+    let now = |wall, lived: u32| clock.now(wall, at + Duration::from_secs(3_600) * lived);
     let leap = SignedDuration::from_hours(200 * 24);
-    assert!(looks(SignedDuration::ZERO, 1) && looks(SignedDuration::from_secs(30), 2));
-    assert!(!looks(leap, 3));
-    assert!(!looks(SignedDuration::ZERO, 4), "it was set back");
-    assert!(looks(SignedDuration::ZERO, 5));
-    assert!(!looks(leap, 6) && looks(leap, 7), "it stays so");
+    assert_eq!(now(told + leap, 0), told, "it was ahead before this process began");
+    assert_eq!(now(told + leap + hours(5), 5), told + hours(5), "however long it is");
+    assert_eq!(now(told + hours(5), 5), told + hours(5));
+    assert_eq!(now(told - leap, 5), told - leap, "it was set back");
+    assert_eq!(now(told + hours(7), 5), told + hours(5), "it leapt for hours");
 }
 
-/// Slots expected and decided and the staleness of the only schedule, as told last.
+/// Something of the only schedule, as told last.
+fn of(collector: &Collector, name: &str) -> Option<u64> {
+    let line = lines(collector, &format!("firedrill.schedule.{name}")).pop()?;
+    line.strip_prefix("{firedrill.experiment=drill,firedrill.schedule=often} ")?.parse().ok()
+}
+
+/// Slots expected and decided and the staleness.
 fn told(collector: &Collector) -> Option<[u64; 3]> {
-    let value = |name: &str| {
-        let line = lines(collector, name).pop()?;
-        let value = line.strip_prefix("{firedrill.experiment=drill,firedrill.schedule=often} ")?;
-        value.parse::<u64>().ok()
-    };
-    let of = |name: &str| value(&format!("firedrill.schedule.{name}"));
-    Some([of("slots.expected")?, of("slots.decided")?, of("staleness")?])
+    Some([of(collector, "slots.expected")?, of(collector, "slots.decided")?, of(collector, "staleness")?])
 }
 
-#[test]
-fn schedule_that_stops_firing_is_told_while_the_engine_stands_still() {
-    let (stage, collector) = (Stage::start(600.0), Collector::start(Mode::Normal));
+/// An agent whose schedule has a slot every second.
+fn often(stage: &Stage, collector: &Collector) -> Home {
     let template = stage.template(&[("wait", "PT1M", &[])]);
     let tables = format!(
         "[telemetry]\notlp_endpoint = \"{}\"\nmetric_interval = \"1s\"\n[experiments.drill]\ntemplate = \"{template}\"\n\
          overlap = \"allow\"\nschedules = [{{ name = \"often\", cron = \"* * * * * *\" }}]\n",
         collector.url()
     );
-    let home = Home::new(&stage.url(), &tables);
+    Home::new(&stage.url(), &tables)
+}
+
+/// As after a clock that was ahead, or is behind: nothing is due, so nothing is stale.
+#[test]
+fn schedule_that_was_taken_up_to_a_time_yet_to_come_is_told() {
+    let (stage, collector) = (Stage::start(600.0), Collector::start(Mode::Normal));
+    let home = often(&stage, &collector);
+    let _agent = home.agent();
+    let is_well = |[_, decided, _]: &[u64; 3]| *decided >= 2 && of(&collector, "ahead") == Some(0);
+    eventually("slots that are taken up", || told(&collector).filter(is_well));
+    disk::execute(&home, "UPDATE cursors SET at_us = at_us + 7200000000");
+    within(STALLS, "how far it is ahead", || of(&collector, "ahead").filter(|ahead| (7_000..=7_200).contains(ahead)));
+    let [expected, decided, stale] = told(&collector).expect("slots");
+    assert_eq!((expected, stale), (decided, 0));
+}
+
+#[test]
+fn schedule_that_stops_firing_is_told_while_the_engine_stands_still() {
+    let (stage, collector) = (Stage::start(600.0), Collector::start(Mode::Normal));
+    let home = often(&stage, &collector);
     let _agent = home.agent();
     eventually("slots that are taken up", || told(&collector).filter(|[_, decided, _]| *decided >= 2));
     eventually("nothing that waits", || told(&collector).filter(|[expected, decided, _]| expected == decided));

@@ -60,6 +60,23 @@ fn engine_that_looks_after_runs_without_the_store_is_alive() {
     assert!(alive.has_changed().expect("who gives it"), "systemd would kill it");
 }
 
+/// Otherwise a schedule whose slots are taken up to tomorrow is silence until then.
+#[test]
+fn cursor_ahead_of_a_clock_that_was_set_back_is_logged_once() {
+    let nightly = Timing::Cron(cron("0 12 * * *", "UTC"));
+    let schedule = Schedule::new(&name("probe"), name("nightly"), nightly, Bounds::default());
+    let world = World::of(Experiment { schedules: vec![schedule], ..experiment() }, Vec::new());
+    let world = world.with_cursor("nightly", "2026-03-02T12:00:00Z");
+    let teller = teller(world.rules.clone(), watch::channel(Instant::now()).0);
+    let lines = Lines::default();
+    let _kept = lines.kept();
+    let said = |now: &str| {
+        teller.surveyed(&world.snapshot(), at(now));
+        lines.taken().matches("fires nothing before 2026-03-02T12:00:00Z").count()
+    };
+    assert_eq!([said("2026-03-01T09:00:00Z"), said("2026-03-01T09:01:00Z")], [1, 0]);
+}
+
 #[test]
 fn day_that_a_zone_leaves_out_is_logged_once() {
     let (from, until) = ("2011-12-27T12:00:00Z", "2012-01-04T00:00:00Z");

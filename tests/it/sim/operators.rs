@@ -43,7 +43,7 @@ impl World {
             }
             Happening::Unpause { experiment } => {
                 let name = scenario::experiment_name(experiment);
-                self.beside(of, async move { manual.unpause(name).await }).await
+                self.beside(of, async move { manual.unpause(name, now).await.map(drop) }).await
             }
             Happening::StopByHand => {
                 let open: Vec<Run> =

@@ -1,6 +1,9 @@
 //! What people and couriers read, and what is deleted.
 
+use std::time::Duration;
+
 use firedrill::{
+    daemon::housekeeping::Vouched,
     domain::run::{JournalEntry, Observation, Run},
     engine::ports::{Change, Journaled, Recorded, Store},
     store::{
@@ -10,6 +13,7 @@ use firedrill::{
 };
 
 use jiff::SignedDuration;
+use tokio::time::Instant;
 
 use super::{AT, advance, arrival, commit, empty, quarantined, record, rows, shown_of_databases, skip, stored};
 use crate::support::{
@@ -131,6 +135,36 @@ async fn pruning_deletes_what_ended_before_and_keeps_open_runs(store: &SqlStore)
     assert_eq!(store.events("e-1").await.expect("a read"), []);
 }
 
+/// As that of a machine before it has asked somebody for the time.
+async fn pruning_by_a_clock_that_was_ahead_from_the_start_deletes_nothing(store: &SqlStore) {
+    ends(store, &slot_run("09:00:00"), AT).await;
+    record(store, arrival("deploy", "e-1", Vec::new())).await.expect("a write");
+    store.quarantine(vec![quarantined("q", "m-1", "bad")]).await.expect("a write");
+    let told = store.last_told().await.expect("a read").expect("an entry");
+    assert_eq!(told, t(AT));
+    let (clock, at, wall) = (Vouched::since(told, Instant::now()), Instant::now(), t(AT) + EVENTS_KEPT * 5);
+    let prune = async |lived: u64| {
+        let now = clock.now(wall, at + Duration::from_secs(lived));
+        store.prune(now, HISTORY, u32::MAX, &[]).await.expect("a write")
+    };
+    assert_eq!((prune(0).await, prune(3_000).await), (0, 0));
+    assert_eq!(record(store, arrival("deploy", "e-1", Vec::new())).await.expect("a write"), Recorded::Known);
+    // A run, two entries of its journal and a message: this process has seen the hour go by.
+    assert_eq!(prune(3_700).await, 4);
+    assert_eq!(record(store, arrival("deploy", "e-1", Vec::new())).await.expect("a write"), Recorded::Known);
+}
+
+async fn time_that_was_told_last_is_that_of_the_last_writer(store: &SqlStore) {
+    let told = async || store.last_told().await.expect("a read");
+    assert_eq!(told().await, None);
+    record(store, arrival("deploy", "e-1", Vec::new())).await.expect("a write");
+    assert_eq!(told().await, Some(t(AT)), "of events alone");
+    ends(store, &slot_run("09:00:00"), "12:00:00").await;
+    assert_eq!(told().await, Some(t("12:00:00")));
+    ends(store, &slot_run("09:10:00"), "11:00:00").await;
+    assert_eq!(told().await, Some(t("11:00:00")), "the clock was set right meanwhile");
+}
+
 async fn pruning_keeps_no_more_finished_runs_than_it_is_told(store: &SqlStore) {
     let runs = ["09:00:00", "09:10:00", "09:20:00", "09:30:00"].map(slot_run);
     for (run, at) in runs.iter().zip(["10:01:00", "10:02:00", "10:02:00"]) {
@@ -197,6 +231,8 @@ shown_of_databases! {
     last_known_template_is_that_of_the_newest_run_that_read_it
     event_and_quarantine_are_shown_as_first_recorded
     pruning_deletes_what_ended_before_and_keeps_open_runs
+    pruning_by_a_clock_that_was_ahead_from_the_start_deletes_nothing
+    time_that_was_told_last_is_that_of_the_last_writer
     pruning_keeps_no_more_finished_runs_than_it_is_told
     pruning_keeps_what_a_courier_has_not_carried_up_to_twice_as_much
     pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once

@@ -133,7 +133,7 @@ async fn wish_whose_answer_was_lost_is_taken_up_at_once() {
                     manual.backfill(wish, asker, t(AT)).await.is_ok()
                 }
                 "pause" => manual.pause(probe, asker, None, t(AT)).await.is_ok(),
-                "unpause" => manual.unpause(probe).await.is_ok(),
+                "unpause" => manual.unpause(probe, t(AT)).await.is_ok(),
                 _stop => manual.stop(slot_run(AT).id, asker, t(AT)).await.is_ok(),
             };
             let is_poked = poke.notified().now_or_never().is_some();

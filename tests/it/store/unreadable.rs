@@ -4,11 +4,13 @@ use std::path::Path;
 
 use firedrill::{
     domain::{
+        fis::FisStatus,
+        ledger::Ledger,
         outcome::Outcome,
         plan::{HaltRunning, Halting, Mode, Pause, Pausing, Withheld},
-        run::{Run, RunState, StopCause},
+        run::{Observation, Run, RunState, StopCause},
     },
-    engine::ports::{Committed, Recorded, Rows, Store, StoreError},
+    engine::ports::{Committed, Found, Recorded, Rows, Store, StoreError},
     store::SqlStore,
 };
 use sqlx::AssertSqlSafe;
@@ -22,8 +24,8 @@ use super::{
 };
 use crate::support::{
     postgres::Postgres,
-    runs::name,
-    world::{halt, halting, running, slot_run, t},
+    runs::{self, name},
+    world::{halt, halting, read, running, slot_run, t},
 };
 
 fn probe_only() -> Withheld {
@@ -129,6 +131,48 @@ async fn ledger_holds_up_every_experiment() {
     check(&after(&state, &store, torn).await, "ledgers, another", Withheld::All);
     let repaired = after(&state, &store, "DELETE FROM ledgers").await;
     assert!(repaired.unreadable.is_none() && repaired.withheld == Withheld::default());
+}
+
+/// What its runs tell stays so, and what may be lost with it counts as if it were of now.
+async fn ledger_that_cannot_be_read_is_made_anew_of_its_runs(store: &SqlStore, tear: impl AsyncFn()) {
+    let mut run = running(read(slot_run("09:00:00"), "09:00:00", 60), "09:00:00");
+    run.fis = Some(runs::fis(FisStatus::Completed));
+    store.request_runs(vec![run.clone()]).await.expect("a write");
+    commit(store, advance(&run, Observation::Finished { outcome: Outcome::Completed }).1).await;
+    let known = rows(store).await.ledgers[&name("probe")].clone();
+    assert!(!known.action_minutes.is_empty() && !known.lengths.is_empty(), "{known:?}");
+    let anew =
+        async || store.retell_ledger(&name("probe"), vec![name("shared")], t("12:00:00")).await.expect("a write");
+    assert_eq!(anew().await, Found::No, "it can be read");
+    tear().await;
+    assert!(rows(store).await.unreadable.is_some());
+    assert_eq!(anew().await, Found::Yes);
+    let found = rows(store).await;
+    assert!(found.unreadable.is_none() && found.withheld == Withheld::default());
+    let (ended_at, groups, begun) = (Some(t("12:00:00")), vec![name("shared")], [(name("nightly"), 1)].into());
+    assert_eq!(found.ledgers[&name("probe")], Ledger { ended_at, groups, begun, ..known });
+    let nobody = store.retell_ledger(&name("nobody"), Vec::new(), t("12:00:00")).await.expect("a read");
+    assert_eq!(nobody, Found::No);
+}
+
+#[tokio::test]
+async fn ledger_of_a_file_that_cannot_be_read_is_made_anew() {
+    let (folder, store) = empty().await;
+    ledger_that_cannot_be_read_is_made_anew_of_its_runs(&store, async || {
+        let mut other = connect(&folder.path().join("state")).await;
+        sqlx::query("UPDATE ledgers SET body = '{'").execute(&mut other).await.expect("a change");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ledger_on_a_server_that_cannot_be_read_is_made_anew() {
+    let server = Postgres::start();
+    let store = empty_on(&server, "one").await;
+    ledger_that_cannot_be_read_is_made_anew_of_its_runs(&store, async || {
+        server.sql("one", "UPDATE ledgers SET body = '{'");
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use firedrill::domain::{
     fis::FisStatus,
     outcome::Outcome,
-    run::{Run, RunState},
+    run::{Run, RunState, SkipReason},
 };
 use serde_json::Value;
 
@@ -100,6 +100,38 @@ fn run_that_cannot_be_read_any_more_is_stopped_where_it_is_known_and_told_where_
     said("neither watched nor stopped, end them in FIS");
     disk::execute(&home, "UPDATE runs SET body = substr(body, 2)");
     eventually("the end of what ran", || over(&home, &slow));
+    assert_eq!(agent.terminate(), 0);
+}
+
+/// What a version of before left that a later one wrote, say: what it would have forbidden stays forbidden.
+#[test]
+fn ledger_that_cannot_be_read_is_made_anew_by_resume_and_its_gap_begins_then() {
+    let stage = Stage::start(600.0);
+    let limits = "groups = [\"shop\"]\n";
+    let experiments = tables(&stage).replace("[experiments.slow]", &format!("{limits}[experiments.slow]"));
+    let with =
+        |experiments: &str| format!("[groups.shop]\nmin_gap = \"1h\"\n[budget]\nmonthly_usd = 100\n{experiments}");
+    let home = Home::new(&stage.url(), &with(&format!("{experiments}{limits}")));
+    let agent = home.agent();
+    disk::execute(&home, "REPLACE INTO ledgers VALUES ('slow', '{\"failing\": {\"trouble\": \"novel\"}}')");
+    home.json(&["start", "quick"]);
+    told(&home, "ledgers, slow");
+    assert!(stage.experiments().is_empty(), "nobody knows what its last run forbids");
+    exits(&home.run(&["store", "check"]), 8, "`firedrill resume slow` makes it anew");
+    // Also where it has left the configuration.
+    let gone = experiments.split("[experiments.slow]").next().expect("a part").to_owned();
+    home.configure(&with(&gone));
+    exits(&home.run(&["reload"]), 0, "in force");
+    let said = home.run(&["resume", "slow"]);
+    exits(&said, 0, "slow is resumed");
+    exits(&said, 0, "its gap, and that of every group, begins now");
+    exits(&said, 0, "what this month has cost is known from those runs only");
+    home.wait_for_log("its ledger is replaced, by what 0 of its 0 newest runs tell");
+    let held = |run: &Run| matches!(&run.state, RunState::Skipped { reason: SkipReason::Gap { .. }, .. });
+    home.wait_for("a run in the gap", held);
+    assert!(stage.experiments().is_empty());
+    exits(&home.run(&["resume", "slow"]), 4, "there is no experiment `slow`");
+    exits(&home.run(&["store", "check"]), 0, "is sound");
     assert_eq!(agent.terminate(), 0);
 }
 
