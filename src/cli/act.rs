@@ -21,7 +21,10 @@ use crate::{
         run::{Run, WindowRule},
     },
     engine::ports::StoreError,
-    http::api::{BackfillWish, LeversOfResume, StartedRun, Wish},
+    http::{
+        api::{BackfillWish, LeversOfResume, StartedRun, Wish},
+        status::Status,
+    },
     ingest::manual::LeversOfHalt,
 };
 
@@ -112,11 +115,25 @@ pub async fn halt(context: &Context, args: &HaltArgs) -> Result<Exit, Failure> {
     let running = if args.finish { HaltRunning::Finish } else { HaltRunning::Stop };
     let levers = if args.lever { LeversOfHalt::Engaged } else { LeversOfHalt::AsTheyAre };
     let wish = Wish { reason: args.reason.clone(), running, levers, ..wish() };
-    let reports = levers_of(&Client::new(context)?.send(Method::POST, "/v1/halt", Some(&wish)).await?)?;
-    let running = if args.finish { "what runs may finish" } else { "what runs is being stopped" };
+    let client = Client::new(context)?;
+    let reports = levers_of(&client.send(Method::POST, "/v1/halt", Some(&wish)).await?)?;
+    let running =
+        if args.finish { "what runs may finish" } else { "FIS is asked to stop what runs, see `firedrill status`" };
     let value = json!({ "halted": true, "levers": reports });
     done(context, &value, &format!("halted: nothing starts until `firedrill resume`; {running}"))?;
+    if !args.finish {
+        say_denied(&client).await;
+    }
     say_levers(context, &reports, "ask again: `firedrill halt --lever`")
+}
+
+/// Names what FIS has refused to stop so far.
+async fn say_denied(client: &Client) {
+    // The halt stands, whatever can be told besides.
+    let Ok(status) = client.ask::<(), Status>(Method::GET, "/v1/status", None).await else { return };
+    for (run, denied) in status.denied.iter().filter(|(_, denied)| denied.is_of_a_stop()) {
+        eprintln!("NOT STOPPED: run {run}: {denied}");
+    }
 }
 
 /// Reads what became of safety levers; an answer without a body is about none.

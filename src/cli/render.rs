@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use crate::domain::run::{Run, RunState};
+use crate::domain::run::{Run, RunState, STOP_OPERATION};
 
 /// Prints a value as JSON.
 ///
@@ -89,6 +89,9 @@ pub fn detail(run: &Run) -> String {
         RunState::Settling => format!("until {}", instant(run.not_before)),
         RunState::Held { reason, .. } => reason.to_string(),
         RunState::Running { .. } => running_actions(run),
+        RunState::Stopping { cause, .. } if run.denied() == Some(STOP_OPERATION) => {
+            format!("because of {cause}; FIS denies {STOP_OPERATION}")
+        }
         RunState::Stopping { cause, .. } => format!("because of {cause}"),
         RunState::Finished { outcome, .. } => outcome.to_string(),
         RunState::Skipped { reason, .. } => reason.to_string(),

@@ -55,6 +55,9 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
         let stray = format!("{id} of {experiment}, run {run}, in {place}: no run here watches or stops it");
         render::line(&format!("STRAY       {stray}; {stop_command}"))?;
     }
+    for (run, denied) in &status.denied {
+        render::line(&format!("DENIED      run {run}: {denied}; `firedrill runs show {run}` has its words"))?;
+    }
     for (place, failure) in &status.strays_unknown {
         render::line(&format!("strays      {place}: not known: {failure}"))?;
     }

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
+    time::Instant,
 };
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 
@@ -41,13 +42,13 @@ use crate::{
     config::settings::{OnShutdown, Settings, Webhook},
     domain::{experiment::Rules, ids::Name, plan::Mode},
     engine::{
-        ports::{Hints, Poke, Store, StoreError, WakeSource},
+        ports::{Hints, Poke, Store, WakeSource},
         run_loop::Engine,
     },
     http::{
         api::{self, Api, LeverWish},
         serve,
-        status::{QUEUE_READY, Role, Status},
+        status::{QUEUE_READY, Status},
         webhook::{self, Hooks},
     },
     ingest::{event::EventIngest, manual::ManualIngest, quarantine::Quarantine},
@@ -88,7 +89,7 @@ pub struct Agent {
     mode: watch::Sender<Mode>,
     status: watch::Receiver<Arc<Status>>,
     /// Signs of life of the engine.
-    alive: watch::Receiver<u64>,
+    alive: watch::Receiver<Instant>,
     reload: mpsc::Sender<oneshot::Sender<api::ReloadAnswer>>,
     store: Arc<SqlStore>,
     scheduler: JobScheduler,
@@ -106,6 +107,7 @@ struct Shared {
     journal_grew: Arc<Notify>,
     teller: Arc<Teller>,
     status: watch::Sender<Arc<Status>>,
+    alive: watch::Receiver<Instant>,
     mode: watch::Receiver<Mode>,
     webhooks: watch::Sender<Arc<BTreeMap<Name, Webhook>>>,
 }
@@ -143,7 +145,7 @@ impl Agent {
     ) -> Result<Self, StartError> {
         directory::keep_private(&settings.state.directory)?;
         let store = Arc::new(SqlStore::open_at(&settings.state).await?);
-        let (alive_to, alive) = watch::channel(0);
+        let (alive_to, alive) = watch::channel(Instant::now());
         let heartbeat = Heartbeat::new(alive_to.clone());
         let now = heartbeat.now();
         // Before anything is written by a clock that may be wrong.
@@ -163,6 +165,7 @@ impl Agent {
             journal_grew,
             teller,
             status: status_to,
+            alive: alive.clone(),
             mode: mode_seen,
             webhooks: watch::Sender::new(Arc::new(settings.webhooks.clone())),
         };
@@ -204,7 +207,7 @@ impl Agent {
     }
 
     /// Returns the engine's signs of life as they come.
-    pub fn alive(&self) -> watch::Receiver<u64> {
+    pub fn alive(&self) -> watch::Receiver<Instant> {
         self.alive.clone()
     }
 
@@ -262,22 +265,9 @@ fn first_status(settings: &Settings, now: Timestamp) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: now,
-        role: Role::Unknown,
-        handed_over: None,
-        surveyed_at: None,
-        store_failure: None,
-        halt: None,
-        paused: BTreeMap::new(),
-        open_runs: BTreeMap::new(),
-        next_slots: BTreeMap::new(),
-        closed_by: Vec::new(),
-        calendars: BTreeMap::new(),
-        identities: BTreeMap::new(),
-        strays: BTreeMap::new(),
-        strays_unknown: BTreeMap::new(),
         queues: settings.queues.iter().map(|queue| (queue.name.to_string(), "unknown".to_owned())).collect(),
         config_loaded_at: now,
-        config_refused: None,
+        ..Status::default()
     }
 }
 
@@ -292,7 +282,8 @@ async fn spawn_listeners(
     let ingest = shared.events();
     let quarantine = Quarantine::new(shared.store.clone(), ingest);
     let levers = spawn_levers(tasks, shared, manual.clone());
-    let api = Api { manual, quarantine, status: status.clone(), levers, reload: reload.clone() };
+    let (status, alive) = (status.clone(), shared.alive.clone());
+    let api = Api { manual, quarantine, status, alive, levers, reload: reload.clone() };
     // Nobody is heard before all is open: whoever is answered talks to an agent that stays.
     let port = match settings.http_listen {
         Some(address) => {

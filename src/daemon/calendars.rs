@@ -315,8 +315,7 @@ impl Calendars {
                 return false;
             }
             let rules = rules.unwrap_or_else(|| (**current).clone());
-            let windows = rules.windows.with_readings(&readings);
-            *current = Arc::new(Rules { windows, ..rules });
+            *current = Arc::new(rules.with_readings(&readings));
             true
         });
         let said = entries.iter().map(|(name, entry)| (name.to_string(), entry.status())).collect();

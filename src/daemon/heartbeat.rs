@@ -6,7 +6,10 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::engine::ports::WakeSource;
@@ -23,13 +26,13 @@ const EVERY_HOUR: &str = "17 11 * * * *";
 #[derive(Debug)]
 pub struct Heartbeat {
     beat: Arc<Notify>,
-    /// Counts the engine's signs of life; the watchdog reads it.
-    alive: watch::Sender<u64>,
+    /// When the engine last gave a sign of life; the watchdog and `/healthz` read it.
+    alive: watch::Sender<Instant>,
 }
 
 impl Heartbeat {
     /// Makes a heartbeat that gives its signs of life to `alive`.
-    pub fn new(alive: watch::Sender<u64>) -> Self {
+    pub fn new(alive: watch::Sender<Instant>) -> Self {
         Self { beat: Arc::new(Notify::new()), alive }
     }
 
@@ -65,7 +68,7 @@ impl WakeSource for Heartbeat {
     async fn wait(&self, until: Option<Timestamp>) {
         let begun = self.now();
         loop {
-            self.alive.send_modify(|count| *count = count.wrapping_add(1));
+            self.alive.send_replace(Instant::now());
             let now = self.now();
             // A clock set back may have made something due that a later wake-up would miss.
             if now < begun || until.is_some_and(|until| now >= until) {

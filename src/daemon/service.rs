@@ -130,7 +130,7 @@ fn notify(states: &[NotifyState<'_>]) {
 }
 
 /// Feeds systemd's watchdog as long as the engine shows progress.
-async fn feed_watchdog(mut alive: tokio::sync::watch::Receiver<u64>) {
+async fn feed_watchdog(mut alive: tokio::sync::watch::Receiver<tokio::time::Instant>) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     let mut fed = Instant::now();
     notify(&[NotifyState::Watchdog]);

@@ -7,7 +7,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{heartbeat, life::Life};
 use crate::{
@@ -26,7 +29,7 @@ use crate::{
     },
     engine::ports::{StoreDid, StoreError, Witness},
     http::{
-        status::{HandedOver, Role, Status},
+        status::{Denied, HandedOver, Role, Status},
         webhook::HookWitness,
     },
     ingest::event::Taken,
@@ -42,7 +45,7 @@ pub struct Teller {
     /// Notified when the journal has grown.
     journal_grew: Arc<Notify>,
     /// Where the engine's signs of life go.
-    alive: watch::Sender<u64>,
+    alive: watch::Sender<Instant>,
     /// The failure of the store that lasts, and what would prove that it is over; each is logged once.
     store_failure: Mutex<Option<(String, StoreDid)>>,
 }
@@ -54,7 +57,7 @@ impl Teller {
         rules: watch::Receiver<Arc<Rules>>,
         status: watch::Sender<Arc<Status>>,
         journal_grew: Arc<Notify>,
-        alive: watch::Sender<u64>,
+        alive: watch::Sender<Instant>,
     ) -> Self {
         let life = Arc::new(Life::new(rules.clone()));
         let asked = life.clone();
@@ -63,7 +66,7 @@ impl Teller {
     }
 
     fn is_alive(&self) {
-        self.alive.send_modify(|count| *count = count.wrapping_add(1));
+        self.alive.send_replace(Instant::now());
     }
 
     fn update(&self, change: impl FnOnce(&mut Status)) {
@@ -144,6 +147,7 @@ impl Witness for Teller {
             Some((e.name.clone(), plan::standing(e, &rows.ledgers, &rows.pauses, at)?))
         };
         let waiting: Vec<_> = rules.experiments.values().filter_map(waits).collect();
+        let denied: Vec<_> = rows.runs.iter().filter_map(|run| Some((run, run.denied()?))).collect();
         self.metrics.set_status(crate::telemetry::Status {
             is_active: true,
             active_runs: open_runs.clone(),
@@ -151,9 +155,17 @@ impl Witness for Teller {
             active_blackouts: closed.clone(),
             calendar_ages: calendar_ages(&self.status.borrow(), at),
             strays: strays(&self.status.borrow()),
+            denied: counted(&denied),
             waiting: waiting.iter().map(|(name, why)| (name.to_string(), waits_for(why))).collect(),
         });
         let halt = rows.halt.clone();
+        let refused = denied.iter().map(|(run, operation)| {
+            let fis_experiment = run.fis.as_ref().map(|fis| fis.id.clone()).unwrap_or_default();
+            let told =
+                Denied { experiment: run.experiment.clone(), operation: (*operation).to_owned(), fis_experiment };
+            (run.id.clone(), told)
+        });
+        let denied = refused.collect();
         let mut paused = departed::still_paused(&rules, &rows.pauses, at);
         paused.extend(waiting.into_iter().map(|(name, why)| (name, why.to_string())));
         if self.status.borrow().role != Role::Active {
@@ -167,6 +179,7 @@ impl Witness for Teller {
             status.open_runs = open_runs;
             status.next_slots = next_slots;
             status.closed_by = closed;
+            status.denied = denied;
         });
     }
 
@@ -221,6 +234,7 @@ impl Witness for Teller {
             status.open_runs.clear();
             status.next_slots.clear();
             status.closed_by.clear();
+            status.denied.clear();
             status.strays.clear();
             status.strays_unknown.clear();
         });
@@ -252,6 +266,15 @@ fn calendar_ages(status: &Status, at: Timestamp) -> BTreeMap<String, u64> {
     let age = |since: Timestamp| u64::try_from(at.duration_since(since).as_secs()).unwrap_or_default();
     let calendars = status.calendars.iter();
     calendars.map(|(name, known)| (name.clone(), age(known.read_at.unwrap_or(status.started_at)))).collect()
+}
+
+/// Counts runs by experiment and by what FIS refuses.
+fn counted(denied: &[(&Run, &'static str)]) -> BTreeMap<(String, &'static str), u64> {
+    let mut counts = BTreeMap::new();
+    for (run, operation) in denied {
+        *counts.entry((run.experiment.to_string(), *operation)).or_default() += 1;
+    }
+    counts
 }
 
 /// Counts strays by experiment.

@@ -3,16 +3,21 @@
 //! Pure data. [`Rules`] is everything the planner knows of the configuration; nothing here is read from a file
 //! (see `config`) or from FIS (see [`crate::domain::template`]).
 
-use std::{collections::BTreeMap, fmt, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    calendar::reading,
     cost::Budget,
     deployment::{Reading, Supersede},
     event::mapping::Mapping,
-    ids::{ExperimentName, Name},
+    ids::{CalendarName, ExperimentName, Name},
     pattern::{Matcher, Pattern, UnreadableText},
     place::{Health, PlaceLimits},
     policy::TemplatePolicy,
@@ -38,6 +43,8 @@ pub struct Rules {
     pub limits: PlaceLimits,
     /// How bodies of other shapes become events; the first that takes a body counts.
     pub mappings: Vec<Mapping>,
+    /// What they share with others that say the same; `None`: no others do.
+    pub edition: Option<Arc<()>>,
     /// What [`Rules::triggered_by`] compiles of the experiments' triggers; they must not change behind it.
     pub compiled: Compiled,
 }
@@ -59,6 +66,20 @@ impl fmt::Debug for Compiled {
 }
 
 impl Rules {
+    /// Returns the same rules with what is now known of their calendars: the same edition where those say what they said.
+    #[must_use]
+    pub fn with_readings(self, readings: &BTreeMap<CalendarName, reading::Reading>) -> Self {
+        let windows = self.windows.with_readings(readings);
+        let kept = self.edition.filter(|_| windows.say_the_same(&self.windows));
+        Self { edition: kept.or_else(|| Some(Arc::default())), windows, ..self }
+    }
+
+    /// Tells whether other rules judge as these do, but for how old they take a calendar to be.
+    pub fn are_as(&self, other: &Self) -> bool {
+        let editions = self.edition.as_ref().zip(other.edition.as_ref());
+        std::ptr::eq(self, other) || editions.is_some_and(|(own, other)| Arc::ptr_eq(own, other))
+    }
+
     /// Returns the triggers whose patterns match an event, given as text: in the order of the experiments' names, those of
     /// one experiment in their own.
     ///

@@ -21,12 +21,15 @@ pub use self::{
 };
 use super::{
     experiment::{Experiment, Labels, Limits, Place, Rules, Ties},
-    fis::FisExperiment,
+    fis::{FailureClass, FisExperiment},
     ids::{ExperimentName, RunId},
     ledger::Definition,
     place::PlaceFacts,
     template::TemplateFacts,
 };
+
+/// AWS's name of the call that stops an experiment.
+pub const STOP_OPERATION: &str = "StopExperiment";
 
 /// One attempt at an experiment, also when it is skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,6 +214,20 @@ impl Run {
         match (&self.state, &self.fis) {
             (RunState::Running { watch, .. } | RunState::Stopping { watch, .. }, Some(fis)) => {
                 Some((&fis.id, watch.asked_at))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns AWS's name of what FIS refuses, as denied, to do about the experiment: without the one it cannot be stopped,
+    /// without the other nobody sees its end.
+    pub fn denied(&self) -> Option<&'static str> {
+        match &self.state {
+            RunState::Stopping { request: StopRequestState::Due { denied_since: Some(_), .. }, .. } => {
+                Some(STOP_OPERATION)
+            }
+            RunState::Running { watch, .. } | RunState::Stopping { watch, .. } => {
+                (watch.last_failure == Some(FailureClass::Denied)).then_some("GetExperiment")
             }
             _ => None,
         }

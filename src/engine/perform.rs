@@ -25,7 +25,7 @@ use crate::domain::{
     place::{PlaceFacts, Wanted},
     plan::{Effect, Snapshot},
     react,
-    run::{Observation, Run, RunState},
+    run::{Observation, Run, RunState, STOP_OPERATION},
     template::TemplateFacts,
 };
 
@@ -106,7 +106,7 @@ impl Call {
             Self::Start { .. } => "StartExperiment",
             Self::Find { .. } => "ListExperiments",
             Self::Get { .. } => "GetExperiment",
-            Self::Stop { .. } | Self::StopUnwritten { .. } => "StopExperiment",
+            Self::Stop { .. } | Self::StopUnwritten { .. } => STOP_OPERATION,
         }
     }
 

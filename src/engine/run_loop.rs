@@ -295,7 +295,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             self.hold(calls).await?;
         }
         // Writing may take seconds, in which a reload was answered. What was judged by the rules of before is not sent.
-        let is_outdated = !std::ptr::eq(snapshot.rules, &raw const **self.rules.borrow());
+        let is_outdated = !self.rules.borrow().are_as(snapshot.rules);
         for ((intent, tags), committed) in intents.into_iter().zip(tagged).zip(committed) {
             let Change::Advance { run, observation, .. } = intent else { continue };
             if let Some(Committed::Done) = committed {

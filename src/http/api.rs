@@ -9,11 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::status::Status;
@@ -32,8 +32,9 @@ use crate::{
     },
 };
 
-/// An engine that has not looked at its rows for this long is stuck: it does so every half minute.
-const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(2);
+/// An engine that has given no sign of life for this long is stuck: it gives one every second while it waits, and several
+/// while it is at work.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
 
 /// How long the safety levers of a halt wait for its row; whoever asks waits half a minute in all.
 const HALT_RECORDED_WITHIN: Duration = Duration::from_secs(6);
@@ -88,6 +89,8 @@ pub struct Api<S> {
     pub quarantine: Quarantine<S>,
     /// The agent's status.
     pub status: watch::Receiver<Arc<Status>>,
+    /// When the engine last gave a sign of life.
+    pub alive: watch::Receiver<Instant>,
     /// Asks for safety levers to be moved.
     pub levers: mpsc::Sender<LeverWish>,
     /// Asks for a reload.
@@ -100,6 +103,7 @@ impl<S> Clone for Api<S> {
             manual: self.manual.clone(),
             quarantine: self.quarantine.clone(),
             status: self.status.clone(),
+            alive: self.alive.clone(),
             levers: self.levers.clone(),
             reload: self.reload.clone(),
         }
@@ -212,20 +216,19 @@ pub fn operator_routes<S: Store>(api: Api<S>) -> Router {
         .route("/v1/quarantine/redrive", post(redrive::<S>))
         .route("/v1/quarantine/drop", post(forget::<S>))
         .route("/v1/reload", post(reload::<S>))
-        .merge(telling::<S>())
-        .with_state(api)
+        .with_state(api.clone())
+        .merge(probe_routes(api))
 }
 
 /// Routes that only tell, for the TCP listener.
 pub fn probe_routes<S: Store>(api: Api<S>) -> Router {
-    telling::<S>().with_state(api)
+    let health = health_routes(api.alive.clone());
+    Router::new().route("/v1/status", get(status::<S>)).route("/readyz", get(readyz::<S>)).with_state(api).merge(health)
 }
 
-fn telling<S: Store>() -> Router<Api<S>> {
-    Router::new()
-        .route("/v1/status", get(status::<S>))
-        .route("/healthz", get(healthz::<S>))
-        .route("/readyz", get(readyz::<S>))
+/// The route by which a process is found to be stuck, and may be ended.
+pub fn health_routes(alive: watch::Receiver<Instant>) -> Router {
+    Router::new().route("/healthz", get(healthz)).with_state(alive)
 }
 
 async fn start<S: Store>(State(api): State<Api<S>>, Json(wish): Json<Wish>) -> Response {
@@ -411,17 +414,14 @@ async fn status<S: Store>(State(api): State<Api<S>>) -> Json<Status> {
     Json(api.status.borrow().as_ref().clone())
 }
 
-async fn healthz<S: Store>(State(api): State<Api<S>>) -> Response {
-    let status = api.status.borrow().clone();
-    if let Some(failure) = &status.store_failure {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be used", failure);
+/// Goes by the engine alone: whoever ends the process because the store is away ends what stops runs meanwhile.
+async fn healthz(State(alive): State<watch::Receiver<Instant>>) -> Response {
+    let silent = alive.borrow().elapsed();
+    if silent > STUCK_AFTER {
+        let detail = format!("it gave its last sign of life {} s ago", silent.as_secs());
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stuck", &detail);
     }
-    match status.surveyed_at {
-        Some(seen) if now().duration_since(seen) > STUCK_AFTER => {
-            problem(StatusCode::SERVICE_UNAVAILABLE, "the engine is stuck", &format!("it last looked at {seen}"))
-        }
-        _ => "ok\n".into_response(),
-    }
+    "ok\n".into_response()
 }
 
 async fn readyz<S: Store>(State(api): State<Api<S>>) -> Response {

@@ -1,6 +1,6 @@
 //! Status: what the agent says of itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     ids::{ExperimentName, RunId},
     plan::Halt,
+    run::STOP_OPERATION,
 };
 
 /// The agent at one instant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the binary.
     pub version: String,
@@ -35,6 +36,9 @@ pub struct Status {
     pub paused: BTreeMap<ExperimentName, String>,
     /// Open runs by state.
     pub open_runs: BTreeMap<String, u64>,
+    /// Runs of which FIS refuses something as denied, with what.
+    #[serde(default)]
+    pub denied: BTreeMap<RunId, Denied>,
     /// Next slot by experiment.
     pub next_slots: BTreeMap<ExperimentName, Timestamp>,
     /// Windows that forbid starts now, by name.
@@ -82,6 +86,36 @@ pub struct HandedOver {
     pub at: Timestamp,
     /// Which run could not be stopped or looked for, and how FIS failed to answer.
     pub why: String,
+}
+
+/// What FIS refuses to do about a run that goes on, as denied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// Its experiment.
+    pub experiment: ExperimentName,
+    /// AWS's name of what is refused.
+    pub operation: String,
+    /// `EXP…`.
+    pub fis_experiment: String,
+}
+
+impl Denied {
+    /// Tells whether the experiment cannot be stopped.
+    pub fn is_of_a_stop(&self) -> bool {
+        self.operation == STOP_OPERATION
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { experiment, operation, fis_experiment } = self;
+        let so = if self.is_of_a_stop() {
+            "it goes on, is tried again, and nothing else starts in its place until FIS takes it"
+        } else {
+            "nobody sees how it is or that it ends"
+        };
+        write!(f, "FIS denies {operation} of {fis_experiment} ({experiment}): {so}")
+    }
 }
 
 /// A FIS experiment that no run here looks after.

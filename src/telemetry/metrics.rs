@@ -39,6 +39,8 @@ pub struct Status {
     pub waiting: BTreeMap<String, &'static str>,
     /// FIS experiments that no run looks after, by experiment.
     pub strays: BTreeMap<String, u64>,
+    /// Runs of which FIS refuses an operation as denied, by experiment and operation.
+    pub denied: BTreeMap<(String, &'static str), u64>,
 }
 
 /// Slots of one schedule.
@@ -297,6 +299,13 @@ fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
     gauge(names::METRIC_STRAYS, names::UNIT_EXPERIMENTS, text, |status, gauge| {
         for (experiment, count) in &status.strays {
             gauge.observe(*count, &[KeyValue::new(names::EXPERIMENT, experiment.clone())]);
+        }
+    });
+    let text = "Runs that go on and of which FIS refuses an operation as denied";
+    gauge(names::METRIC_DENIED, names::UNIT_RUNS, text, |status, gauge| {
+        for ((experiment, operation), count) in &status.denied {
+            let operation = KeyValue::new(names::OPERATION, *operation);
+            gauge.observe(*count, &[KeyValue::new(names::EXPERIMENT, experiment.clone()), operation]);
         }
     });
     let text = "Time since the calendar was last read";

@@ -126,6 +126,9 @@ pub const METRIC_AHEAD: &str = "firedrill.schedule.ahead";
 pub const METRIC_WAITING: &str = "firedrill.experiments.waiting";
 /// Gauge of FIS experiments that go on and that no run looks after, by [`EXPERIMENT`]; absent where there are none.
 pub const METRIC_STRAYS: &str = "firedrill.experiments.stray";
+/// Gauge of runs that go on and of which FIS refuses [`OPERATION`] as denied, by [`EXPERIMENT`]: without `StopExperiment` they
+/// cannot be stopped, without `GetExperiment` nobody sees their end.
+pub const METRIC_DENIED: &str = "firedrill.runs.denied";
 /// Gauge that is 1 for each [`WINDOW`] that is open and forbids starts.
 pub const METRIC_BLACKOUTS: &str = "firedrill.blackouts.active";
 /// Gauge of the time since each [`CALENDAR`] was last read, seconds; of one never read, since the agent began.

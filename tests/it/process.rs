@@ -6,6 +6,7 @@ mod breaker;
 mod commands;
 mod conformance;
 mod demo;
+mod denied;
 mod deployment;
 mod events;
 mod faults;

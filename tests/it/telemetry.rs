@@ -202,6 +202,7 @@ fn standing(next_slot: Timestamp) -> Status {
         calendar_ages: [("changes".to_owned(), 301)].into(),
         waiting: [("checkout-latency".to_owned(), "unhealthy")].into(),
         strays: [("checkout-latency".to_owned(), 2)].into(),
+        denied: [(("checkout-latency".to_owned(), "StopExperiment"), 1)].into(),
     }
 }
 
@@ -270,6 +271,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
     firedrill.runs [{run}] {firedrill.experiment=checkout-latency,firedrill.outcome=completed,firedrill.trigger.kind=slot} 1
     firedrill.runs.active [{run}] {firedrill.state=held} 0
     firedrill.runs.active [{run}] {firedrill.state=running} 2
+    firedrill.runs.denied [{run}] {firedrill.experiment=checkout-latency,firedrill.operation=StopExperiment} 1
     firedrill.schedule.ahead [s] {firedrill.experiment=checkout-latency,firedrill.schedule=nightly} 0
     firedrill.schedule.next_slot [s] {firedrill.experiment=checkout-latency} 1772330460
     firedrill.schedule.slots.decided [{slot}] {firedrill.experiment=checkout-latency,firedrill.schedule=nightly} 5

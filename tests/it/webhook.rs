@@ -6,10 +6,14 @@ use std::{
     time::Duration,
 };
 
-use firedrill::domain::run::Run;
+use firedrill::{
+    domain::run::Run,
+    http::{api, serve},
+};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tokio::{sync::watch, time::Instant};
 
 use crate::support::{
     agent::{Agent, Home},
@@ -227,6 +231,37 @@ fn event_that_cannot_be_recorded_is_to_be_sent_again() {
     assert!(reply.headers.contains_key("retry-after"));
     drop(lock);
     assert_eq!(accepted(&scene.github(SECRET, "deployment_status", &status(1))), ("matched", 1));
+}
+
+#[test]
+fn agent_whose_store_is_away_is_not_ready_and_not_to_be_ended() {
+    let scene = Scene::new("");
+    let says = |path: &str| {
+        let reply = scene.stage.wait(scene.wire.get(path));
+        (reply.status, reply.text)
+    };
+    eventually("an agent that is ready", || (says("/readyz").0 == 200).then_some(()));
+    let lock = Lock::take(&scene.home);
+    eventually("the store's failure", || {
+        Some(says("/readyz")).filter(|(status, said)| *status == 503 && said.contains("store"))
+    });
+    assert_eq!(says("/healthz"), (200, "ok\n".to_owned()));
+    drop(lock);
+    eventually("an agent that is ready again", || (says("/readyz").0 == 200).then_some(()));
+}
+
+#[tokio::test]
+async fn engine_without_a_sign_of_life_is_to_be_ended() {
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(121)).expect("a machine that is up for long enough");
+    let (engine, alive) = watch::channel(long_ago);
+    let listener = serve::open_port(([127, 0, 0, 1], 0).into()).await.expect("a port");
+    let wire = Wire::new(format!("http://{}", listener.local_addr().expect("an address")));
+    let serving = tokio::spawn(serve::serve_port(listener, api::health_routes(alive)));
+    let silent = wire.get("/healthz").await;
+    assert!(silent.status == 503 && silent.text.contains("the engine is stuck"), "{silent:?}");
+    engine.send_replace(Instant::now());
+    assert_eq!(wire.get("/healthz").await.status, 200);
+    serving.abort();
 }
 
 #[test]

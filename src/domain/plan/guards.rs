@@ -112,7 +112,7 @@ struct Guard {
 }
 
 /// All guards, in the order in which they are asked.
-const GUARDS: [Guard; 21] = [
+const GUARDS: [Guard; 22] = [
     Guard {
         rule: "withdrawn",
         ask: withdrawn,
@@ -134,6 +134,7 @@ const GUARDS: [Guard; 21] = [
     Guard { rule: "window", ask: window_now, input: window_input },
     Guard { rule: "overlap", ask: turn::overlap, input: turn::overlap_input },
     Guard { rule: "gap", ask: turn::gap, input: turn::gap_input },
+    Guard { rule: "stops", ask: turn::stops, input: turn::stops_input },
     Guard { rule: "template", ask: template, input: template_input },
     Guard { rule: "policy", ask: policy, input: policy_input },
     Guard { rule: "look-ahead", ask: ahead, input: ahead_input },

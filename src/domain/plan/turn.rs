@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Snapshot, deploy,
     guards::{self, Beside, Case, Judgement},
+    place,
 };
 use crate::domain::{
     civil::later,
@@ -15,7 +16,7 @@ use crate::domain::{
     experiment::{Experiment, MAX_QUEUED, Overlap, Targets},
     ids::{ExperimentName, Name},
     ledger::Ledger,
-    run::{Conflict, HoldReason, Run, RunState, SkipReason, StopCause, Trigger},
+    run::{Conflict, HoldReason, Run, RunState, STOP_OPERATION, SkipReason, StopCause, Trigger},
     schedule::Spread,
     target,
 };
@@ -211,6 +212,25 @@ pub(super) fn gap_input(case: &Case<'_>) -> String {
         None => "no gap is asked for, or nothing has ended yet".to_owned(),
         Some(Gap { until, group: None }) => format!("`min_gap` after its last run ends at {until}"),
         Some(Gap { until, group: Some(group) }) => format!("the gap of group `{group}` ends at {until}"),
+    }
+}
+
+/// A run that goes on where this one would start, and that FIS refuses to stop.
+fn unstoppable<'a>(case: &'a Case<'_>) -> Option<&'a Run> {
+    let is_here = |other: &&Run| matches!(&other.state, RunState::Stopping { place: at, .. } if at == place::of(case));
+    others(case).filter(is_here).find(|other| other.denied() == Some(STOP_OPERATION))
+}
+
+/// Asks whether FIS would stop what is started there: while it refuses that as denied, nothing else begins.
+pub(super) fn stops(case: &Case<'_>) -> Judgement {
+    let target = || format!("a place in which FIS denies {STOP_OPERATION}");
+    unstoppable(case).map_or(Judgement::Clear, |with| busy(case, with, Conflict::Target { target: target() }))
+}
+
+pub(super) fn stops_input(case: &Case<'_>) -> String {
+    match unstoppable(case) {
+        None => "no stop is denied in its place".to_owned(),
+        Some(with) => format!("FIS denies {STOP_OPERATION} of run {}", with.id),
     }
 }
 

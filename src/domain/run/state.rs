@@ -159,6 +159,9 @@ pub enum StopRequestState {
         at: Timestamp,
         /// Calls that failed.
         failures: u32,
+        /// Since when FIS has refused it as denied; what else failed since does not prove that it would be taken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        denied_since: Option<Timestamp>,
     },
     /// FIS answered it.
     Taken {
@@ -330,18 +333,21 @@ impl RunState {
                 since,
                 cause: cause.clone(),
                 asked_at: at,
-                request: StopRequestState::Due { at, failures: 0 },
+                request: StopRequestState::Due { at, failures: 0, denied_since: None },
                 watch,
             },
             (Self::Stopping { place, since, cause, asked_at, request, watch }, observation) => {
                 let (request, watch) = match (observation, request) {
                     (O::Polled { .. } | O::PollFailed { .. }, request) => (request, watch.after(observation, at)),
                     (O::StopTaken, _) => (StopRequestState::Taken { at }, watch),
-                    (O::StopFailed { retry_at, .. }, StopRequestState::Due { failures, .. }) => {
-                        (StopRequestState::Due { at: *retry_at, failures: failures.saturating_add(1) }, watch)
-                    }
-                    (O::StopFailed { retry_at, .. }, StopRequestState::Taken { .. }) => {
-                        (StopRequestState::Due { at: *retry_at, failures: 1 }, watch)
+                    (O::StopFailed { class, retry_at, .. }, request) => {
+                        let (failures, denied_since) = match request {
+                            StopRequestState::Due { failures, denied_since, .. } => (failures, denied_since),
+                            StopRequestState::Taken { .. } => (0, None),
+                        };
+                        let denied_since = denied_since.or((*class == FailureClass::Denied).then_some(at));
+                        let failures = failures.saturating_add(1);
+                        (StopRequestState::Due { at: *retry_at, failures, denied_since }, watch)
                     }
                     _ => return None,
                 };

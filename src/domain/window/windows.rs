@@ -100,6 +100,11 @@ impl Windows {
         Self { list: list.into(), memo, ..self.clone() }
     }
 
+    /// Tells whether these are the same windows and their calendars say the same, whenever they were read.
+    pub fn say_the_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.memo, &other.memo)
+    }
+
     /// Returns the same windows as if their calendars were read again and again, or never again, depending on whether
     /// they are believed at `now`: for a look into the future.
     #[must_use]

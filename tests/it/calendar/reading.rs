@@ -1,17 +1,20 @@
 //! Readings: whether what was last read of a calendar is believed, and the words in which it is not.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use firedrill::domain::{
     calendar::{
         Calendar, DefaultState,
         reading::{Content, Reading},
     },
+    experiment::Rules,
     ids::Name,
+    window::{OnEntry, Window, WindowKind},
 };
 use jiff::SignedDuration;
 
 use super::at;
+use crate::support::world::window;
 
 /// A calendar that was read at 10:00 and is believed for an hour.
 fn reading() -> Reading {
@@ -40,4 +43,27 @@ fn reason_stays_the_same_while_a_call_fails_in_the_same_way() {
     assert_eq!(says("denied: x"), "calendar `changes` was last read at 2026-06-01T10:00:00Z: denied");
     assert!(says("`/etc/x.ics`: line 5: no zone").ends_with(": `/etc/x.ics`: line 5: no zone"));
     assert!(says("no answer within 30 s").ends_with(": no answer within 30 s"));
+}
+
+/// A start that is being written down goes by the rules of before; it need not be judged anew for a calendar that says the same.
+#[test]
+fn calendar_that_says_the_same_makes_no_other_rules() {
+    let read = |calendar: &Arc<Calendar>, read_at: &str| {
+        let content = Content { calendar: calendar.clone(), read_at: at(read_at), known_until: None };
+        let reading = Reading { content: Some(content), ..reading() };
+        BTreeMap::from([(reading.calendar.clone(), reading)])
+    };
+    let (open, closed) =
+        (Arc::new(Calendar::constant(DefaultState::Open)), Arc::new(Calendar::constant(DefaultState::Closed)));
+    let following = window("changes", WindowKind::Blackout, "10:00:00", "11:00:00", OnEntry::Finish);
+    let following = Window { calendars: vec![reading()], ..following };
+    let configured = || Rules { windows: vec![following.clone()].into(), ..Rules::default() };
+    let first = configured().with_readings(&read(&open, "2026-06-01T10:00:00Z"));
+    let again = first.clone().with_readings(&read(&open, "2026-06-01T10:30:00Z"));
+    assert!(again.are_as(&first), "it says the same");
+    let known = &again.windows.iter().next().expect("a window").calendars[0];
+    assert!(known.believed(at("2026-06-01T11:30:00Z")).is_ok(), "it is not older than it is");
+    assert!(!again.with_readings(&read(&closed, "2026-06-01T10:30:00Z")).are_as(&first), "it says something else");
+    assert!(!configured().with_readings(&read(&open, "2026-06-01T10:30:00Z")).are_as(&first), "another configuration");
+    assert!(!Rules { experiments: BTreeMap::new(), ..configured() }.are_as(&configured()), "nobody knows");
 }

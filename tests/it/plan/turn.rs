@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use firedrill::domain::{
     experiment::{Experiment, Group, Limits, MAX_QUEUED, Overlap, Place, Targets, TemplateSelector, Ties},
+    fis::FailureClass,
     ids::Name,
     ledger::Ledger,
     plan::{self, Effect},
-    run::{Conflict, HoldReason, Observation, Run, RunState, RunTimes, Trigger},
+    run::{Conflict, HoldReason, Observation, Run, RunState, RunTimes, StopCause, Trigger},
     template::TargetFacts,
 };
 use jiff::SignedDuration;
@@ -424,4 +425,34 @@ fn slots_of_the_past_wait_for_their_turn_whatever_overlap_says() {
     today.runs.insert(1, waiting(backfilled("09:00:00"), "10:05:00", &today.runs[0].clone()));
     let said = today.says(t("10:05:00"));
     assert!(said.iter().any(|line| line.starts_with("C held: run A is going on")), "{said:?}");
+}
+
+/// Where FIS denies a stop, what begins could not be stopped either.
+#[test]
+fn nothing_starts_where_a_stop_is_denied_until_fis_takes_it() {
+    let denied = |class| {
+        let message = "AccessDeniedException: not authorized".to_owned();
+        Observation::StopFailed { class, message, retry_at: t("10:06:00") }
+    };
+    let asked = Observation::StopAsked { cause: StopCause::MaxDuration };
+    let stopping = applied(running_at("10:00:00"), &[("10:04:00", asked)]);
+    let world = |observed: &[(&str, Observation)], place: Place, overlap| {
+        let runs = vec![applied(stopping.clone(), observed), read(of("other", "10:05:00"), "10:05:00", 600)];
+        let other = Experiment { name: name("other"), place, overlap, ..experiment() };
+        with_experiment(World { runs, ..met(Overlap::Skip) }, other)
+    };
+    let here = |observed: &[(&str, Observation)]| world(observed, Place::default(), Overlap::Skip);
+    let once = ("10:04:01", denied(FailureClass::Denied));
+    let shares = "run A is going on and shares a place in which FIS denies StopExperiment with it";
+    check(&here(&[]), "10:05:00", &["A stop: its `max_duration`", "B start EXT1"]);
+    check(&here(&[once.clone()]), "10:05:00", &[&format!("B skipped: {shares}")]);
+    let queued = world(&[once.clone()], Place::default(), Overlap::QueueOne);
+    check(&queued, "10:05:00", &[&format!("B held: {shares}; look 22:05:00.000000001")]);
+    // What fails otherwise proves nothing of what FIS would say.
+    let throttled = [once.clone(), ("10:04:03", denied(FailureClass::Throttled))];
+    check(&here(&throttled), "10:05:00", &[&format!("B skipped: {shares}")]);
+    check(&here(&throttled[1..]), "10:05:00", &["B start EXT1"]);
+    check(&here(&[once.clone(), ("10:04:03", Observation::StopTaken)]), "10:05:00", &["B start EXT1"]);
+    let west = Place { region: Some("us-west-2".to_owned()), ..Place::default() };
+    check(&world(&[once], west, Overlap::Skip), "10:05:00", &["B start EXT1 in us-west-2"]);
 }

@@ -135,7 +135,8 @@ pub(super) fn due() -> Run {
 
 pub(super) fn rules(experiment: Experiment, windows: Vec<Window>) -> Arc<Rules> {
     let experiments = BTreeMap::from([(experiment.name.clone(), experiment)]);
-    Arc::new(Rules { experiments, windows: windows.into(), ..Rules::default() })
+    let configured = Rules { experiments, windows: windows.into(), ..Rules::default() };
+    Arc::new(configured.with_readings(&BTreeMap::new()))
 }
 
 /// An engine at work, and what it works on.
@@ -180,6 +181,11 @@ impl Working {
     /// Gives it another configuration.
     pub(super) fn reads(&self, windows: Vec<Window>) {
         self.rules.send_replace(rules(experiment(), windows));
+    }
+
+    /// Puts into force what its calendars say, which they said before.
+    pub(super) fn reads_calendars(&self) {
+        self.rules.send_modify(|rules| *rules = Arc::new((**rules).clone().with_readings(&BTreeMap::new())));
     }
 
     /// Takes operators' wishes beside it.

@@ -152,8 +152,8 @@ async fn what_runs_in_a_blackout_is_stopped_while_the_server_does_not_answer_and
 }
 
 /// Its intent is written by the rules of before, and is not acted upon.
-#[tokio::test]
-async fn start_is_not_sent_when_a_reload_was_answered_while_its_intent_was_written() {
+/// Tells what the journal says of a run while whose intent was written the engine was given something to read.
+async fn told_of_a_start(reads: impl FnOnce(&Working)) -> String {
     let server = Postgres::start();
     let store = empty_on(&server, "race").await;
     let waits = "CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS
@@ -168,7 +168,7 @@ async fn start_is_not_sent_when_a_reload_was_answered_while_its_intent_was_writt
     let working = Working::on(store, Vec::new());
     let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 99 AND NOT granted";
     soon("an intent that waits", async || (server.sql("race", waiting) == "1").then_some(())).await;
-    working.reads(open_window());
+    reads(&working);
     other.close().await.expect("an end");
     let told = async || {
         let entries = working.store.journal(&run.id).await.ok()?;
@@ -176,8 +176,20 @@ async fn start_is_not_sent_when_a_reload_was_answered_while_its_intent_was_writt
         (told.contains(&"start-asked") && told.last() != Some(&"start-asked")).then(|| told.join(" "))
     };
     let told = soon("what comes of it", told).await;
-    assert!(told.ends_with("start-asked not-found"), "{told}");
     working.end().await;
+    told
+}
+
+#[tokio::test]
+async fn start_is_not_sent_when_a_reload_was_answered_while_its_intent_was_written() {
+    let told = told_of_a_start(|working| working.reads(open_window())).await;
+    assert!(told.ends_with("start-asked not-found"), "{told}");
+}
+
+#[tokio::test]
+async fn start_is_sent_though_a_calendar_said_again_what_it_said_before() {
+    let told = told_of_a_start(Working::reads_calendars).await;
+    assert!(told.contains("start-asked started"), "{told}");
 }
 
 #[tokio::test]
