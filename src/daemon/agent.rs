@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
+    time::Instant,
 };
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 

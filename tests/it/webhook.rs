@@ -235,7 +235,7 @@ fn event_that_cannot_be_recorded_is_to_be_sent_again() {
 
 #[test]
 fn agent_whose_store_is_away_is_not_ready_and_not_to_be_ended() {
-    let scene = Scene::new("");
+    let scene = Scene::new("schedules = [{ cron = \"* * * * * *\" }]\n");
     let says = |path: &str| {
         let reply = scene.stage.wait(scene.wire.get(path));
         (reply.status, reply.text)

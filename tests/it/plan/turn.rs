@@ -454,5 +454,5 @@ fn nothing_starts_where_a_stop_is_denied_until_fis_takes_it() {
     check(&here(&throttled[1..]), "10:05:00", &["B start EXT1"]);
     check(&here(&[once.clone(), ("10:04:03", Observation::StopTaken)]), "10:05:00", &["B start EXT1"]);
     let west = Place { region: Some("us-west-2".to_owned()), ..Place::default() };
-    check(&world(&[once], west, Overlap::Skip), "10:05:00", &["B start EXT1 in us-west-2"]);
+    check(&world(&[once], west, Overlap::Skip), "10:05:00", &["B read template"]);
 }
