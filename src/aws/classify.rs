@@ -16,6 +16,21 @@ pub fn failure<E>(error: &SdkError<E, HttpResponse>) -> CallFailure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
+    read(error, of_answer)
+}
+
+/// Reads a failed call of `StartExperiment`, which nobody may take for undone who does not know that it is.
+pub fn start_failure<E>(error: &SdkError<E, HttpResponse>) -> CallFailure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    read(error, of_start)
+}
+
+fn read<E>(error: &SdkError<E, HttpResponse>, of_answer: fn(Option<&str>, u16) -> FailureClass) -> CallFailure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
     let class = match error {
         // Never sent: nothing but credentials, the endpoint or our own input can be wrong.
         SdkError::ConstructionFailure(_) => FailureClass::Credentials,
@@ -57,7 +72,20 @@ fn for_want_of_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Reads an error answer by its code, then by its HTTP status (AWS FIS API reference, CommonErrors and the errors of
 /// each operation).
 pub fn of_answer(code: Option<&str>, status: u16) -> FailureClass {
-    match code.unwrap_or_default() {
+    of_code(code).unwrap_or_else(|| of_status(status))
+}
+
+/// Reads an error answer to `StartExperiment`: a 400 whose code is not known may have had its effect.
+pub fn of_start(code: Option<&str>, status: u16) -> FailureClass {
+    match of_code(code) {
+        Some(class) => class,
+        None if status == 400 => FailureClass::Unreadable,
+        None => of_status(status),
+    }
+}
+
+fn of_code(code: Option<&str>) -> Option<FailureClass> {
+    Some(match code.unwrap_or_default() {
         "ThrottlingException"
         | "Throttling"
         | "TooManyRequestsException"
@@ -77,22 +105,32 @@ pub fn of_answer(code: Option<&str>, status: u16) -> FailureClass {
             FailureClass::Denied
         }
         "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => FailureClass::Credentials,
-        "InternalFailure" | "InternalException" | "InternalServerError" | "ServiceUnavailable" => {
-            FailureClass::Unavailable
-        }
+        // Aborted before a reply was sent, with status 400: what was asked for may have been done.
+        "InternalFailure"
+        | "InternalException"
+        | "InternalServerError"
+        | "ServiceUnavailable"
+        | "RequestAbortedException" => FailureClass::Unavailable,
         "RequestTimeout" | "RequestTimeoutException" => FailureClass::Timeout,
-        _ => match status {
-            // A success that could not be read: the call has had its effect.
-            200..=299 => FailureClass::Unreadable,
-            401 | 403 => FailureClass::Denied,
-            402 => FailureClass::Quota,
-            404 => FailureClass::NotFound,
-            408 => FailureClass::Timeout,
-            409 => FailureClass::Conflict,
-            429 => FailureClass::Throttled,
-            400 | 405..=428 => FailureClass::Invalid,
-            500..=599 => FailureClass::Unavailable,
-            _ => FailureClass::Unreadable,
-        },
+        "ValidationException" | "ValidationError" | "MalformedHttpRequestException" | "SerializationException" => {
+            FailureClass::Invalid
+        }
+        _ => return None,
+    })
+}
+
+fn of_status(status: u16) -> FailureClass {
+    match status {
+        // A success that could not be read: the call has had its effect.
+        200..=299 => FailureClass::Unreadable,
+        401 | 403 => FailureClass::Denied,
+        402 => FailureClass::Quota,
+        404 => FailureClass::NotFound,
+        408 => FailureClass::Timeout,
+        409 => FailureClass::Conflict,
+        429 => FailureClass::Throttled,
+        400 | 405..=428 => FailureClass::Invalid,
+        500..=599 => FailureClass::Unavailable,
+        _ => FailureClass::Unreadable,
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    classify::failure,
+    classify::{failure, start_failure},
     lever, place,
     sdk::{CallKind, Places},
 };
@@ -104,7 +104,7 @@ impl FaultInjector for AwsFis {
             .experiment_template_id(&request.template_id)
             .set_tags(Some(request.tags.clone().into_iter().collect()));
         // Not aside: what polls this knows whether the request may still leave, and nothing else may send it.
-        let answer = call.send().await.map_err(|e| failure(&e))?;
+        let answer = call.send().await.map_err(|e| start_failure(&e))?;
         answer.experiment.and_then(experiment).ok_or_else(|| unreadable("the answer holds no experiment"))
     }
 

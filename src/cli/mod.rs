@@ -70,7 +70,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Run(_) => run::run(&context),
         Command::Demo(demo) => block_on(demo::run(&demo)),
         Command::Simulator(simulator) => block_on(simulator::run(&simulator)),
-        Command::Check(check) => check::run(&context, &check),
+        Command::Check(check) => block_on(check::run(&context, &check)),
         Command::Plan(plan) => block_on(plan::run(&context, &plan)),
         Command::Schedule(ScheduleCommand::Next(next)) => schedule::next(&context, &next),
         Command::Window(WindowCommand::Check(check)) => block_on(window::check(&context, &check)),

@@ -70,7 +70,7 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
     let settings = check.settings(raw, &env);
     problems.extend(check.problems);
     if problems.is_empty() {
-        let warnings = check.warnings;
+        let warnings = [merged.warnings, check.warnings].concat();
         return Ok(Loaded { settings, warnings, index: Arc::new(merged.index) });
     }
     problems.sort_by(|a, b| order(a).cmp(&order(b)));

@@ -2,7 +2,7 @@
 //!
 //! A problem is words for a person; nothing branches on it.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use serde::Serialize;
 
@@ -45,6 +45,13 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(transparent)]
 pub struct Problems(pub Vec<Problem>);
+
+impl From<&Path> for Place {
+    /// Makes the place of a file as a whole.
+    fn from(path: &Path) -> Self {
+        Self { source: path.display().to_string(), position: None }
+    }
+}
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -27,13 +27,26 @@ const PREFIX: &str = "FIREDRILL";
 const SEPARATOR: &str = "__";
 
 /// Tables whose keys are names that one file alone may declare.
-const DECLARATIONS: [(&str, &str); 5] = [
+const DECLARATIONS: [(&str, &str); 7] = [
     ("experiments", "experiment"),
     ("windows", "window"),
     ("calendars", "calendar"),
     ("queues", "queue"),
     ("mappings", "mapping"),
+    ("groups", "group"),
+    // Another file would lift what this one demands.
+    (POLICY, "demand"),
 ];
+
+/// What is demanded of all templates.
+const POLICY: &str = "policy";
+
+// What would be right where a name, or a demand, is declared twice.
+const RENAME: &str = "give one of them another name, or put both into one file";
+const LOOSEN: &str = "say it once, for all; an experiment that needs less says so in its own `policy`, with a reason";
+
+/// Tables that hold for all experiments, whichever file they stand in.
+const GUARDS: [&str; 4] = ["agent", "aws", "budget", POLICY];
 
 /// Everything that the sources say.
 #[derive(Debug, Default)]
@@ -46,6 +59,8 @@ pub struct Merged {
     pub variables: Vec<KeyPath>,
     /// What is wrong with the sources themselves.
     pub problems: Vec<Problem>,
+    /// What is right but seldom meant.
+    pub warnings: Vec<Problem>,
     /// Paths that the problems are about: nothing more is to be said of them.
     pub spoiled: Vec<KeyPath>,
     /// Whether something could not be read, so that what seems missing may be there.
@@ -102,6 +117,7 @@ pub fn merge(path: &Path, env: &[(String, String)]) -> Merged {
             builder = builder.add_source(config::File::from_str(&file.text, config::FileFormat::Toml));
             index_table(file, &KeyPath::default(), table.get_ref(), &mut merged.index);
             refuse_second_declarations(file, table.get_ref(), &mut declared, &mut merged);
+            doubt_second_guards(file, table.get_ref(), &mut declared, &mut merged.warnings);
         } else {
             merged.completeness = Completeness::Partial;
             merged.problems.extend(errors.iter().map(|error| syntax_problem(file, error)));
@@ -134,8 +150,7 @@ fn variable_path(name: &str) -> Option<KeyPath> {
 }
 
 fn whole(path: Option<&Path>, message: String) -> Problem {
-    let place = path.map(|path| Place { source: path.display().to_string(), position: None });
-    Problem { place, path: String::new(), message, hint: None }
+    Problem { place: path.map(Into::into), path: String::new(), message, hint: None }
 }
 
 fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<SourceFile> {
@@ -227,6 +242,31 @@ fn index_value(file: &SourceFile, path: &KeyPath, value: &DeValue<'_>, index: &m
     }
 }
 
+/// Warns of a table that an earlier file has, too, and that holds for what all files declare.
+fn doubt_second_guards(
+    file: &SourceFile,
+    table: &DeTable<'_>,
+    declared: &mut BTreeMap<KeyPath, Place>,
+    warnings: &mut Vec<Problem>,
+) {
+    for guard in GUARDS {
+        let Some((key, _)) = table.get_key_value(guard) else { continue };
+        let (path, here) = (KeyPath::default().key(guard), file.place(key.span().start));
+        let Some(first) = declared.get(&path) else {
+            declared.insert(path, here);
+            continue;
+        };
+        warnings.push(Problem {
+            place: Some(here),
+            path: path.to_string(),
+            message: format!(
+                "holds for all experiments and stands in two files, first at {first}; what both say counts as said here"
+            ),
+            hint: Some("keep it in one file that every team can see".to_owned()),
+        });
+    }
+}
+
 /// Refuses a name that an earlier file has declared already: one would silently change the other.
 fn refuse_second_declarations(
     file: &SourceFile,
@@ -248,7 +288,7 @@ fn refuse_second_declarations(
                 place: Some(here),
                 path: path.to_string(),
                 message: format!("{noun} `{}` is declared twice, first at {first}", name.get_ref()),
-                hint: Some("give one of them another name, or put both into one file".to_owned()),
+                hint: Some(if section == POLICY { LOOSEN } else { RENAME }.to_owned()),
             });
             merged.spoiled.push(path);
         }

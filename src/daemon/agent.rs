@@ -181,8 +181,9 @@ impl Agent {
         let readers_done = spawn_queues(&mut tasks, &shared, &settings);
         let calendars = spawn_calendars(&mut tasks, &shared, &settings, rules_to).await;
         let on_shutdown = settings.on_shutdown;
-        let (webhooks, status_to) = (shared.webhooks.clone(), shared.status.clone());
-        let reloader = Reloader { path, env, started: settings, calendars, webhooks, status: status_to };
+        let (webhooks, told) = (shared.webhooks.clone(), shared.status.clone());
+        let store_to = store.clone();
+        let reloader = Reloader { path, env, started: settings, calendars, webhooks, store: store_to, status: told };
         tasks.spawn(answer_reloads(reloader, reloads));
         spawn_lookouts(&mut tasks, &shared);
         let (engine, engine_done) = spawn_engine(&mut tasks, shared, heartbeat);

@@ -180,6 +180,11 @@ impl Calendars {
         Arc::new(this)
     }
 
+    /// Returns what is in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.borrow().clone()
+    }
+
     /// Puts another configuration into force; what is known of a calendar whose source is the same stays known, others
     /// are read before.
     pub async fn reconfigure(&self, rules: Rules, calendars: Vec<Calendar>) {

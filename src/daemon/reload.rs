@@ -7,14 +7,17 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::calendars::Calendars;
+use super::{calendars::Calendars, witness::chain};
 use crate::{
     config::{
-        self,
+        self, Loaded,
+        problem::{Problem, Problems},
         settings::{Settings, Webhook},
     },
-    domain::ids::Name,
+    domain::{departed, experiment::Rules, ids::Name},
+    engine::ports::Store,
     http::{api::ReloadAnswer, status::Status},
+    store::SqlStore,
 };
 
 /// Where the configuration comes from, and who is told of a new one.
@@ -29,6 +32,8 @@ pub struct Reloader {
     pub calendars: Arc<Calendars>,
     /// Webhooks in force.
     pub webhooks: watch::Sender<Arc<BTreeMap<Name, Webhook>>>,
+    /// The store, which knows what is paused.
+    pub store: Arc<SqlStore>,
     /// The status.
     pub status: watch::Sender<Arc<Status>>,
 }
@@ -36,10 +41,12 @@ pub struct Reloader {
 impl Reloader {
     /// Loads the configuration anew. Returns what to tell the one who asked.
     pub async fn reload(&mut self, now: Timestamp) -> ReloadAnswer {
-        match config::load(&self.path, self.env.clone()) {
+        match self.load() {
             Ok(loaded) => {
                 let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
                 warnings.extend(self.needs_restart(&loaded.settings));
+                warnings.extend(departed::taken_away(&self.calendars.rules(), &loaded.settings.rules));
+                warnings.extend(self.still_paused(&loaded.settings.rules, now).await);
                 for warning in &warnings {
                     tracing::warn!(warning, "configuration");
                 }
@@ -61,6 +68,35 @@ impl Reloader {
                 self.tell(|status| status.config_refused = Some(problems.join("\n")));
                 Err(problems)
             }
+        }
+    }
+
+    /// Loads the configuration. One that has no experiment any more is more likely cut off than meant.
+    fn load(&self) -> Result<Loaded, Problems> {
+        let loaded = config::load(&self.path, self.env.clone())?;
+        let before = self.calendars.rules().experiments.len();
+        if before == 0 || !loaded.settings.rules.experiments.is_empty() {
+            return Ok(loaded);
+        }
+        let message = format!("there is no experiment any more, where there were {before}: is it all there?");
+        let hint =
+            "`firedrill halt` has nothing start; an agent that is started anew takes a configuration without any";
+        Err(Problems(vec![Problem {
+            place: Some(self.path.as_path().into()),
+            path: String::new(),
+            message,
+            hint: Some(hint.to_owned()),
+        }]))
+    }
+
+    /// Names what is paused and is in the configuration no more.
+    async fn still_paused(&self, new: &Rules, now: Timestamp) -> Vec<String> {
+        match self.store.load().await {
+            Ok(rows) => {
+                let paused = departed::still_paused(new, &rows.pauses, now);
+                paused.into_iter().map(|(name, why)| format!("experiment `{name}`: {why}")).collect()
+            }
+            Err(error) => vec![format!("the store does not tell what is paused: {}", chain(&error))],
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{
     aws::sqs::{QueueCall, QueueWitness},
     config::settings::Queue,
     domain::{
+        departed,
         experiment::Rules,
         fis::FailureClass,
         ids::Name,
@@ -165,7 +166,8 @@ impl Witness for Teller {
             (run.id.clone(), told)
         });
         let denied = refused.collect();
-        let paused: BTreeMap<_, _> = waiting.into_iter().map(|(name, why)| (name, why.to_string())).collect();
+        let mut paused = departed::still_paused(&rules, &rows.pauses, at);
+        paused.extend(waiting.into_iter().map(|(name, why)| (name, why.to_string())));
         if self.status.borrow().role != Role::Active {
             tracing::info!("this replica is the active one");
         }

@@ -7,6 +7,7 @@ pub mod calendar;
 pub mod catalogue;
 pub mod civil;
 pub mod cost;
+pub mod departed;
 pub mod deployment;
 pub mod estimate;
 pub mod event;

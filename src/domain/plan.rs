@@ -15,7 +15,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
-    guards::{Beside, Explained, explain, explain_beside, standing},
+    guards::{Beside, Explained, explain, explain_beside, paused, standing},
     place::{PLACE_FACTS_MAX_AGE, Places},
     slots::MISSED_COUNT_LIMIT,
     start::{DOUBT_LOOKS, FACTS_MAX_AGE, Looked, is_looked_for_first},

@@ -27,7 +27,8 @@ pub struct Status {
     pub store_failure: Option<String>,
     /// The global halt, if it is on.
     pub halt: Option<Halt>,
-    /// Experiments that start nothing by themselves, and why: paused, or waiting after failures.
+    /// Experiments that start nothing by themselves, and why: paused, or waiting after failures; also those that are paused
+    /// and no longer in the configuration.
     #[serde(default)]
     pub paused: BTreeMap<ExperimentName, String>,
     /// Open runs by state.

@@ -250,8 +250,8 @@ impl<S: Store> ManualIngest<S> {
         Ok(self.told(self.store.set_pause(name, Pausing::Pause(pause))).await?)
     }
 
-    /// Resumes an experiment and forgives its failures up to now. A ledger of it that cannot be read is made anew, also of one
-    /// that has left the configuration; returns what people have to know then.
+    /// Resumes an experiment and forgives its failures up to now. A ledger of it that cannot be read is made anew. Both also
+    /// for one that has left the configuration; returns what people have to know then.
     ///
     /// # Errors
     /// [`ManualError::UnknownExperiment`], or [`ManualError::Store`].
@@ -259,10 +259,11 @@ impl<S: Store> ManualIngest<S> {
         let rules = self.rules.borrow().clone();
         let groups = rules.groups.keys().cloned().collect();
         let retold = self.told(self.store.retell_ledger(&name, groups, now)).await?;
-        match (self.known(name), retold) {
-            (Ok(name), _) => self.told(self.store.set_pause(name, Pausing::Resume)).await?,
-            (Err(_), Found::Yes) => {}
-            (Err(unknown), Found::No) => return Err(unknown),
+        let known = self.known(name.clone());
+        if known.is_ok() || self.store.load().await?.pauses.contains_key(&name) {
+            self.told(self.store.set_pause(name, Pausing::Resume)).await?;
+        } else if retold == Found::No {
+            known?;
         }
         let mut said = Vec::new();
         if retold == Found::Yes {

@@ -33,8 +33,9 @@ pub const ENDPOINTS: &str = "  GET /_simulator/state      everything there is, a
   POST /_simulator/experiments/ID/fail-action {\"action\": \"stress\", \"reason\": \"by request\"}
 
 Faults: throttle (with milliseconds, as x-amz-retry-after), quota, denied, 500-before, 500-after,
-reset-before, reset-after, hang-before, hang-after (or lost-reply), latency (with milliseconds),
-null-in-map, unknown-status, missing-members. `before` and `after` stand to the effect.
+abort-after, reset-before, reset-after, hang-before, hang-after (or lost-reply),
+latency (with milliseconds), null-in-map, unknown-status, missing-members.
+`before` and `after` stand to the effect.
 Events are lost, doubled and overtaken at rates from 0 to 1; a delay is divided by the speed.";
 
 #[derive(Deserialize)]

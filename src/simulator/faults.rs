@@ -37,6 +37,8 @@ pub(super) enum Fault {
     /// The operation is done, the answer is 500.
     #[serde(rename = "500-after")]
     ErrorAfter,
+    /// The operation is done, the answer is 400 `RequestAbortedException`.
+    AbortAfter,
     /// The connection ends; nothing is done.
     ResetBefore,
     /// The operation is done, then the connection ends without an answer.
@@ -161,6 +163,10 @@ impl Faults {
             }
             Fault::ErrorBefore => Interference::Refuse(internal(), None),
             Fault::ErrorAfter => Interference::Lie(internal()),
+            Fault::AbortAfter => {
+                let text = "The request was aborted before a reply was sent.";
+                Interference::Lie(ApiError::bad("RequestAbortedException", text))
+            }
             Fault::ResetBefore => Interference::Cut(Effect::NotDone),
             Fault::ResetAfter => Interference::Cut(Effect::Done),
             Fault::HangBefore => Interference::Silence(Effect::NotDone),

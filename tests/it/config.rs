@@ -1,5 +1,6 @@
 //! Configuration: every mistake at once with its place, merging, overrides, and the shipped reference.
 
+mod folder;
 mod places;
 mod policy;
 mod schedules;

@@ -17,6 +17,7 @@ mod places;
 mod plan;
 mod private;
 mod queue;
+mod reload;
 mod replicas;
 mod schedule;
 mod secrets;

@@ -77,6 +77,27 @@ fn answers_are_classed_by_code_and_then_by_status() {
     }
 }
 
+#[test]
+fn start_answered_by_an_unknown_400_may_have_begun() {
+    for (code, status, expected, had_no_effect) in [
+        (Some("RequestAbortedException"), 400, "unavailable", false),
+        (Some("SomethingNew"), 400, "unreadable", false),
+        (None, 400, "unreadable", false),
+        (Some("ValidationException"), 400, "invalid", true),
+        (Some("ValidationError"), 400, "invalid", true),
+        (Some("MalformedHttpRequestException"), 400, "invalid", true),
+        (Some("SerializationException"), 400, "invalid", true),
+        (Some("ThrottlingException"), 400, "throttled", true),
+        (Some("ResourceNotFoundException"), 400, "not-found", true),
+        (Some("RequestEntityTooLargeException"), 413, "invalid", true),
+        (Some("OptInRequired"), 403, "denied", true),
+        (None, 404, "not-found", true),
+    ] {
+        let class = classify::of_start(code, status);
+        assert_eq!((class.as_str(), class.had_no_effect()), (expected, had_no_effect), "{code:?} {status}");
+    }
+}
+
 /// What the answer to each call means, for every kind of failure: a start, a stop, a template, a look, a poll.
 const MEANINGS: &str = "
     throttled   start-refused stop-failed held    look-failed poll-failed

@@ -208,13 +208,18 @@ pub fn standing(
     pauses: &BTreeMap<ExperimentName, PauseRow>,
     now: Timestamp,
 ) -> Option<SkipReason> {
-    let row = pauses.get(&experiment.name);
-    let paused = row.and_then(|row| row.in_force(now)).map(|pause| SkipReason::Paused {
-        by: pause.by.clone(),
-        reason: pause.reason.clone(),
-        until: pause.until,
-    });
+    let paused = paused(&experiment.name, pauses, now);
     paused.or_else(|| waiting(experiment, failing(experiment, ledgers.get(&experiment.name))?, now))
+}
+
+/// Says that whatever has a name is paused.
+pub fn paused(
+    name: &ExperimentName,
+    pauses: &BTreeMap<ExperimentName, PauseRow>,
+    now: Timestamp,
+) -> Option<SkipReason> {
+    let pause = pauses.get(name)?.in_force(now)?;
+    Some(SkipReason::Paused { by: pause.by.clone(), reason: pause.reason.clone(), until: pause.until })
 }
 
 fn pause(case: &Case<'_>) -> Judgement {

@@ -20,6 +20,7 @@ const ROWS: &[Row] = &[
     ("StartExperiment", "denied", 1, 0, "not-started", "denied"),
     ("StartExperiment", "500-before", 1, 1, "completed", "unavailable"),
     ("StartExperiment", "500-after", 1, 1, "completed", "unavailable"),
+    ("StartExperiment", "abort-after", 1, 1, "completed", "unavailable"),
     ("StartExperiment", "reset-before", 1, 1, "completed", "unavailable"),
     ("StartExperiment", "reset-after", 1, 1, "completed", "unavailable"),
     ("StartExperiment", "hang-before", 1, 1, "completed", "timeout"),

@@ -58,6 +58,7 @@ fn faults_show_as_the_client_would_see_them() {
             ("denied", error(403, "AccessDeniedException"), 0),
             ("500-before", error(500, "InternalFailure"), 0),
             ("500-after", error(500, "InternalFailure"), 1),
+            ("abort-after", error(400, "RequestAbortedException"), 1),
             ("reset-before", Seen::Reset, 0),
             ("reset-after", Seen::Reset, 1),
             ("hang-before", Seen::NoAnswer, 0),
