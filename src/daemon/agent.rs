@@ -41,7 +41,7 @@ use crate::{
     config::settings::{OnShutdown, Settings, Webhook},
     domain::{experiment::Rules, ids::Name, plan::Mode},
     engine::{
-        ports::{Hints, Poke, Store, StoreError, WakeSource},
+        ports::{Hints, Poke, Store, WakeSource},
         run_loop::Engine,
     },
     http::{
@@ -64,9 +64,6 @@ pub enum StartError {
     /// The store was not opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The store was opened and not read.
-    #[error(transparent)]
-    Read(#[from] StoreError),
     /// A listener was not opened.
     #[error("could not listen on `{address}`")]
     Listen {
@@ -151,7 +148,7 @@ impl Agent {
         let heartbeat = Heartbeat::new(alive_to.clone());
         let now = heartbeat.now();
         // Before anything is written by a clock that may be wrong.
-        let housekeeper = Housekeeper::new(store.clone(), &settings, now).await?;
+        let housekeeper = Housekeeper::new(store.clone(), &settings, now).await;
         let (rules_to, rules) = watch::channel(Arc::new(std::mem::take(&mut settings.rules)));
         let (status_to, status) = watch::channel(Arc::new(first_status(&settings, now)));
         let journal_grew = Arc::new(Notify::new());

@@ -49,14 +49,18 @@ pub struct Housekeeper {
 }
 
 impl Housekeeper {
-    /// Asks what the store tells before this process writes anything.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be read.
-    pub async fn new(store: Arc<SqlStore>, settings: &Settings, now: Timestamp) -> Result<Self, StoreError> {
-        let clock = Vouched::since(store.last_told().await?.unwrap_or(now), Instant::now());
+    /// Asks what the store tells before this process writes anything. Where it does not, nothing is ever old enough.
+    pub async fn new(store: Arc<SqlStore>, settings: &Settings, now: Timestamp) -> Self {
+        let told = store.last_told().await.unwrap_or_else(|error| {
+            tracing::warn!(
+                error = chain(&error),
+                "nothing is deleted for its age: the store does not tell its last time"
+            );
+            Some(Timestamp::MIN)
+        });
+        let clock = Vouched::since(told.unwrap_or(now), Instant::now());
         let couriers = if settings.event_bus.is_some() { &[TRACES, EVENT_BUS][..] } else { &[TRACES] };
-        Ok(Self { store, clock, history: settings.history, most: settings.history_runs, couriers })
+        Self { store, clock, history: settings.history, most: settings.history_runs, couriers }
     }
 
     /// Deletes whenever it is `wanted`. Never ends.

@@ -100,6 +100,9 @@ type ExportedColumns = (i64, i64, Text, Text, Option<Text>, Option<Text>, Option
 /// times 14 days, and one of reserve.
 pub const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours((3 * 14 + 1) * 24);
 
+/// Newest entries of the journal among which a leap of the clock is looked for.
+const LEAPT_LATELY: u32 = 1_000;
+
 /// Rows deleted in one go by [`SqlStore::prune`], so that no transaction is long.
 const PRUNE_BATCH: i64 = 1_000;
 
@@ -220,12 +223,14 @@ impl SqlStore {
     }
 
     /// Returns the time of what was written last, as the clock of whoever wrote it said; `None` where there is nothing that
-    /// could be deleted.
+    /// could be deleted. Where the journal leapt lately by more than [`EVENTS_KEPT`] the leap is left out: it is of a clock that
+    /// was set, or of a time in which nothing was done.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn last_told(&self) -> Result<Option<Timestamp>, StoreError> {
-        let told: Option<(Option<i64>,)> = self.database.first(Statement::LastTold, &[(); 0]).await?;
+        let told: Option<(Option<i64>,)> =
+            self.database.first(Statement::LastTold, &(EVENTS_KEPT.as_micros(), LEAPT_LATELY)).await?;
         // What lies beyond all time deletes nothing.
         let time = |us| Timestamp::from_microsecond(us).unwrap_or(Timestamp::MIN);
         Ok(told.and_then(|(us,)| us).map(time))

@@ -68,7 +68,8 @@ pub enum Statement {
     MoveCourier,
     /// `name`.
     MoveCourierToEnd,
-    /// Nothing; returns the time of the journal's last entry, or, without one, of the newest of what else is deleted by its age.
+    /// `least leap, entries`; returns the time of the journal's last entry, less the leaps among the newest of them, or,
+    /// without one, of the newest of what else is deleted by its age.
     LastTold,
     /// `how many newer ones`; returns when the newest finished run behind those changed.
     LastKept,

@@ -107,9 +107,14 @@ given! {
          ON CONFLICT (name) DO UPDATE SET seq = excluded.seq WHERE couriers.seq < excluded.seq",
 
     // Of the journal not the newest time: that may be of a clock that has been set right since.
-    LastTold => "SELECT COALESCE((SELECT at_us FROM journal ORDER BY seq DESC LIMIT 1),
-                         (SELECT MAX(received_at_us) FROM events), (SELECT MAX(received_at_us) FROM quarantine),
-                         (SELECT MAX(changed_at_us) FROM deployments))",
+    LastTold => "SELECT COALESCE(
+             (SELECT at_us FROM journal ORDER BY seq DESC LIMIT 1)
+             - (SELECT GREATEST(COALESCE(SUM(leap), 0), 0)::bigint FROM
+                    (SELECT at_us - LAG(at_us) OVER (ORDER BY seq) AS leap FROM
+                         (SELECT seq, at_us FROM journal ORDER BY seq DESC LIMIT ($1::jsonb ->> 1)::bigint) AS newest) AS leaps
+                WHERE ABS(leap) > ($1::jsonb ->> 0)::bigint),
+             (SELECT MAX(received_at_us) FROM events), (SELECT MAX(received_at_us) FROM quarantine),
+             (SELECT MAX(changed_at_us) FROM deployments))",
     LastKept => "SELECT changed_at_us FROM runs WHERE is_open = 0 ORDER BY changed_at_us DESC
          LIMIT 1 OFFSET ($1::jsonb ->> 0)::bigint",
     PruneJournal => "DELETE FROM journal WHERE run IN

@@ -163,6 +163,11 @@ async fn time_that_was_told_last_is_that_of_the_last_writer(store: &SqlStore) {
     assert_eq!(told().await, Some(t("12:00:00")));
     ends(store, &slot_run("09:10:00"), "11:00:00").await;
     assert_eq!(told().await, Some(t("11:00:00")), "the clock was set right meanwhile");
+    ends(store, &slot_run("09:20:00"), "2026-09-18T10:00:00Z").await;
+    ends(store, &slot_run("2026-09-18T10:05:00Z"), "2026-09-18T10:06:00Z").await;
+    assert_eq!(told().await, Some(t("09:26:00")), "six minutes were lived after a leap of half a year");
+    ends(store, &slot_run("09:30:00"), "12:00:00").await;
+    assert_eq!(told().await, Some(t("11:56:00")), "it was undone");
 }
 
 async fn pruning_keeps_no_more_finished_runs_than_it_is_told(store: &SqlStore) {
