@@ -233,23 +233,6 @@ fn event_that_cannot_be_recorded_is_to_be_sent_again() {
     assert_eq!(accepted(&scene.github(SECRET, "deployment_status", &status(1))), ("matched", 1));
 }
 
-#[test]
-fn agent_whose_store_is_away_is_not_ready_and_not_to_be_ended() {
-    let scene = Scene::new("");
-    let says = |path: &str| {
-        let reply = scene.stage.wait(scene.wire.get(path));
-        (reply.status, reply.text)
-    };
-    eventually("an agent that is ready", || (says("/readyz").0 == 200).then_some(()));
-    let lock = Lock::take(&scene.home);
-    eventually("the store's failure", || {
-        Some(says("/readyz")).filter(|(status, said)| *status == 503 && said.contains("store"))
-    });
-    assert_eq!(says("/healthz"), (200, "ok\n".to_owned()));
-    drop(lock);
-    eventually("an agent that is ready again", || (says("/readyz").0 == 200).then_some(()));
-}
-
 #[tokio::test]
 async fn engine_without_a_sign_of_life_is_to_be_ended() {
     let long_ago = Instant::now().checked_sub(Duration::from_secs(121)).expect("a machine that is up for long enough");

@@ -267,7 +267,7 @@ fn every_guard_says_what_it_looked_at_and_the_first_that_refuses_is_the_decision
     let mut world = due().with_window(blackout("09:00:00", "11:00:00"));
     world.pauses.insert(name("probe"), paused(None));
     let said = explain(&world.snapshot(), &world.runs[0], t("10:00:00"));
-    assert_eq!(said.len(), 21);
+    assert_eq!(said.len(), 22);
     assert!(said.iter().all(|rule| !rule.input.is_empty() && !rule.answer.is_empty()), "{said:?}");
     let refusing: Vec<(&str, &str)> =
         said.iter().filter(|rule| !rule.passes).map(|rule| (rule.rule.as_str(), rule.answer.as_str())).collect();
