@@ -2,10 +2,10 @@
 //!
 //! Applying a configuration starts nothing: a schedule that is new begins with the next slot after it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::{calendars::Calendars, witness::chain};
 use crate::{
@@ -19,6 +19,9 @@ use crate::{
     http::{api::ReloadAnswer, status::Status},
     store::SqlStore,
 };
+
+/// How long the store is waited for until whoever asked for a reload is told that it does not answer.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the configuration comes from, and who is told of a new one.
 pub struct Reloader {
@@ -46,11 +49,7 @@ impl Reloader {
                 let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
                 warnings.extend(self.needs_restart(&loaded.settings));
                 warnings.extend(departed::taken_away(&self.calendars.rules(), &loaded.settings.rules));
-                warnings.extend(self.still_paused(&loaded.settings.rules, now).await);
-                for warning in &warnings {
-                    tracing::warn!(warning, "configuration");
-                }
-                let experiments = loaded.settings.rules.experiments.len();
+                let (rules, experiments) = (loaded.settings.rules.clone(), loaded.settings.rules.experiments.len());
                 self.webhooks.send_replace(Arc::new(loaded.settings.webhooks));
                 self.calendars.reconfigure(loaded.settings.rules, loaded.settings.calendars).await;
                 self.tell(|status| {
@@ -58,6 +57,11 @@ impl Reloader {
                     status.config_refused = None;
                 });
                 tracing::info!(experiments, "configuration loaded");
+                // In force by now: what a window forbids does not wait for the store.
+                warnings.extend(self.still_paused(&rules, now).await);
+                for warning in &warnings {
+                    tracing::warn!(warning, "configuration");
+                }
                 Ok(warnings)
             }
             Err(problems) => {
@@ -91,13 +95,15 @@ impl Reloader {
 
     /// Names what is paused and is in the configuration no more.
     async fn still_paused(&self, new: &Rules, now: Timestamp) -> Vec<String> {
-        match self.store.load().await {
-            Ok(rows) => {
+        let why = match timeout(STORE_PATIENCE, self.store.load()).await {
+            Ok(Ok(rows)) => {
                 let paused = departed::still_paused(new, &rows.pauses, now);
-                paused.into_iter().map(|(name, why)| format!("experiment `{name}`: {why}")).collect()
+                return paused.into_iter().map(|(name, why)| format!("experiment `{name}`: {why}")).collect();
             }
-            Err(error) => vec![format!("the store does not tell what is paused: {}", chain(&error))],
-        }
+            Ok(Err(error)) => chain(&error),
+            Err(_) => "it did not answer in time".to_owned(),
+        };
+        vec![format!("the store does not tell what is paused: {why}")]
     }
 
     fn tell(&self, change: impl FnOnce(&mut Status)) {
