@@ -130,7 +130,7 @@ pub fn read_enveloped(
     }
     let value = json(body)?;
     let shaped = match taking(body, mappings) {
-        Some(mapping) => mapping.event(value, message_id)?,
+        Some(mapping) => mapping.event(value, body, message_id)?,
         None => {
             let Envelope { source, detail_type } = envelope;
             serde_json::json!({ "source": source, "detail-type": detail_type, "id": message_id, "detail": value })
@@ -163,7 +163,7 @@ fn unwrapped(body: Value, text: &str, message_id: &str, mappings: &[Mapping]) ->
     }
     match taking(text, mappings) {
         Some(mapping) => {
-            let body = mapping.event(body, message_id)?;
+            let body = mapping.event(body, text, message_id)?;
             let text = body.to_string();
             event(body, text, message_id)
         }

@@ -6,13 +6,13 @@ mod poke;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 pub use carry::{EventSink, Journal, Outbound, Placed, TraceSink};
 use jiff::Timestamp;
-pub use poke::Poke;
+pub use poke::{Hints, Poke};
 use tokio::time::Instant;
 
 use crate::domain::{
@@ -393,33 +393,6 @@ impl StoreError {
     /// Tells whether the store works, and it is a row that is in the way: that of one change, and of no other.
     pub fn is_of_a_row(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Row { .. } | Self::Unwritten { .. } | Self::Unwatched { .. })
-    }
-}
-
-/// Most experiments of which hints are kept between two passes.
-const MAX_HINTS: usize = 1_000;
-
-/// Experiments of which FIS told, unasked, that something changed: they are worth a poll. A hint decides nothing and may be
-/// lost; what is true FIS says when it is asked.
-#[derive(Debug, Default)]
-pub struct Hints(Mutex<BTreeMap<String, Timestamp>>);
-
-impl Hints {
-    /// Notes that something was told of a FIS experiment at an instant. Beyond a thousand nothing is noted until the next
-    /// pass.
-    pub fn give(&self, fis_id: &str, at: Timestamp) {
-        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if hints.len() < MAX_HINTS || hints.contains_key(fis_id) {
-            hints.insert(fis_id.to_owned(), at);
-        }
-    }
-
-    /// Returns the hints of runs that go on, by FIS experiment, and forgets all others, and those that a poll came after.
-    pub fn of(&self, runs: &[Run]) -> BTreeMap<String, Timestamp> {
-        let polled: BTreeMap<&str, Option<Timestamp>> = runs.iter().filter_map(Run::watched).collect();
-        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hints.retain(|id, at| polled.get(id.as_str()).is_some_and(|polled| polled.is_none_or(|polled| polled < *at)));
-        hints.clone()
     }
 }
 

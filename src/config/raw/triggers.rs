@@ -84,7 +84,8 @@ pub struct RawMapping {
     pub source: Option<String>,
     /// `detail-type` of the event: a text, or a JSON pointer into the body, which begins with `/`.
     pub detail_type: Option<String>,
-    /// JSON pointer to what only this event has. Default: the id of the message; of a webhook, a digest of the body.
+    /// JSON pointer to what only this event has. Default: a digest of the body where that has a time, else
+    /// the id of the message.
     pub id: Option<String>,
     /// JSON pointer to its time: RFC 3339, or seconds or milliseconds since 1970. Default: when it was received.
     pub time: Option<String>,

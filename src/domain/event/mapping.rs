@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{MAX_FIELD_BYTES, UnreadableEvent};
-use crate::domain::{ids::Name, pattern::Pattern};
+use crate::domain::{ids, ids::Name, pattern::Pattern};
 
 /// Numbers of this size or more are milliseconds since 1970, smaller ones seconds: as seconds they lie beyond the year 5000.
 const LEAST_MILLISECONDS: f64 = 1e11;
@@ -22,8 +22,8 @@ pub struct Mapping {
     pub source: Part,
     /// `detail-type` of the event.
     pub detail_type: Part,
-    /// JSON pointer to what only this event has. Without it, and where nothing is there, the id of the message
-    /// stands for it: the same body in another message is another event, since a deployment may look like the one before.
+    /// JSON pointer to what only this event has. Without it, and where nothing is there, a digest of the body
+    /// stands for it if that says when it happened, else the id of the message: a deployment may look like the one before.
     pub id: Option<String>,
     /// JSON pointer to the time: RFC 3339, or seconds or milliseconds since 1970.
     pub time: Option<String>,
@@ -46,11 +46,11 @@ impl Part {
 }
 
 impl Mapping {
-    /// Makes an event of the body of a message.
+    /// Makes an event of the body of a message, which is given as text too.
     ///
     /// # Errors
     /// [`UnreadableEvent::Unmapped`] when a pointer leads to nothing that could be taken.
-    pub fn event(&self, body: Value, message_id: &str) -> Result<Value, UnreadableEvent> {
+    pub fn event(&self, body: Value, text: &str, message_id: &str) -> Result<Value, UnreadableEvent> {
         let part = |key, part: &Part| match part {
             Part::Literal(text) => Ok(text.clone()),
             Part::At(pointer) => scalar(&body, pointer).ok_or_else(|| UnreadableEvent::Unmapped {
@@ -62,9 +62,11 @@ impl Mapping {
         };
         let (source, detail_type) = (part("source", &self.source)?, part("detail_type", &self.detail_type)?);
         let id = self.id.as_ref().and_then(|pointer| scalar(&body, pointer));
-        let id = id.unwrap_or_else(|| message_id.to_owned());
+        let time = self.time.as_ref().and_then(|pointer| instant(body.pointer(pointer)?));
+        let stands_for = || if time.is_some() { ids::fingerprint(&[text]) } else { message_id.to_owned() };
+        let id = id.unwrap_or_else(stands_for);
         let mut event = json!({ "version": "0", "id": id, "detail-type": detail_type, "source": source });
-        if let Some(time) = self.time.as_ref().and_then(|pointer| instant(body.pointer(pointer)?)) {
+        if let Some(time) = time {
             event["time"] = json!(time.to_string());
         }
         event["detail"] = body;

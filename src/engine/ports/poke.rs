@@ -1,10 +1,11 @@
-//! How the engine is told to look at its rows, and stops that could not be made a row.
+//! What reaches the engine beside its rows: that it is to look at them, stops that could not be made one, hints of FIS.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::domain::{ids::RunId, plan::StopRequest, run::Run};
@@ -71,5 +72,32 @@ impl Poke {
 
     fn unrecorded(&self) -> MutexGuard<'_, Unrecorded> {
         self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Most experiments of which hints are kept between two passes.
+const MAX_HINTS: usize = 1_000;
+
+/// Experiments of which FIS told, unasked, that something changed: they are worth a poll. A hint decides nothing and may be
+/// lost; what is true FIS says when it is asked.
+#[derive(Debug, Default)]
+pub struct Hints(Mutex<BTreeMap<String, Timestamp>>);
+
+impl Hints {
+    /// Notes that something was told of a FIS experiment at an instant. Beyond a thousand nothing is noted until the next
+    /// pass.
+    pub fn give(&self, fis_id: &str, at: Timestamp) {
+        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if hints.len() < MAX_HINTS || hints.contains_key(fis_id) {
+            hints.insert(fis_id.to_owned(), at);
+        }
+    }
+
+    /// Returns the hints of runs that go on, by FIS experiment, and forgets all others, and those that a poll came after.
+    pub fn of(&self, runs: &[Run]) -> BTreeMap<String, Timestamp> {
+        let polled: BTreeMap<&str, Option<Timestamp>> = runs.iter().filter_map(Run::watched).collect();
+        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hints.retain(|id, at| polled.get(id.as_str()).is_some_and(|polled| polled.is_none_or(|polled| polled < *at)));
+        hints.clone()
     }
 }

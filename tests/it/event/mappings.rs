@@ -60,6 +60,13 @@ fn every_message_is_an_event_unless_an_id_says_otherwise() {
     assert_eq!(of("a", body(json!(1)), None), "a");
     assert_ne!(of("a", body(json!(1)), None), of("b", body(json!(1)), None), "the second deployment is not lost");
     assert_eq!(of("a", body(json!(1)), Some("/run")), of("b", body(json!(1)), Some("/run")), "sent twice");
+    let timed = |message: &str, at: Value| {
+        let body = json!({ "app": "shop", "at": at }).to_string();
+        event::read(&body, message, &[Mapping { time: Some("/at".to_owned()), ..ci() }]).expect("an event").id
+    };
+    assert_eq!(timed("a", json!("2024-05-10T09:00:00Z")), timed("b", json!("2024-05-10T09:00:00Z")), "sent twice");
+    assert_ne!(timed("a", json!("2024-05-10T09:00:00Z")), timed("a", json!("2024-05-10T09:00:01Z")));
+    assert_eq!(timed("b", json!("today")), "b");
     assert_eq!(id(body(json!(1)), Some("/run")), "1");
     assert_eq!(id(body(json!("r-7")), Some("/run")), "r-7");
     // Nothing that could be an id is there: the message's again.

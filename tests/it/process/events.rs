@@ -124,7 +124,7 @@ fn custom_bodies_become_events_by_mappings_that_a_reload_changes() {
         "finishedAt": "2024-05-10T09:00:00Z",
     });
     let other = json!({ "pipeline": "shop", "status": "deployed" }).to_string();
-    // Notified twice: equal bodies are one event.
+    // Notified twice: equal bodies that say when it happened are one event.
     for body in [&synced.to_string(), &synced.to_string(), &other] {
         stage.send(&queue, body);
     }
