@@ -1,8 +1,8 @@
 //! A queue's dead-letter queue: looked into, moved back into the queue, or emptied.
 //!
 //! Messages are received to be looked at, and given back. One that is moved is sent first and deleted then: after a failure
-//! in between it is there twice, and the agent knows an event that comes twice, by its own id or by
-//! that of the message, which goes with it.
+//! in between it is there twice, and the agent knows an event that comes twice, by its own id
+//! or by that of the message, which goes with it.
 
 use std::collections::HashMap;
 

@@ -56,7 +56,7 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
         render::line(&format!("STRAY       {stray}; {stop_command}"))?;
     }
     for (run, denied) in &status.denied {
-        render::line(&format!("DENIED      run {run}: {denied}; `firedrill runs show {run}` has its words"))?;
+        render::line(&format!("DENIED      run {run}: {denied}; `firedrill show {run}` has its words"))?;
     }
     for (place, failure) in &status.strays_unknown {
         render::line(&format!("strays      {place}: not known: {failure}"))?;

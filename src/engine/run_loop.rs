@@ -129,7 +129,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     fn failed(&self, error: &StoreError, calls: &mut Calls, unwritten: &mut Calls, known: &Known) {
         if matches!(error, StoreError::Fenced) {
             (*calls, *unwritten) = (Calls::default(), Calls::default());
-            self.poke.forget(|_| false);
+            self.poke.clear();
             return known.forget();
         }
         self.witness.store_failed(error);

@@ -77,7 +77,8 @@ pub enum ManualError {
     UnreadableHalt(#[source] StoreError),
     /// The store failed, and what was to stop is kept in memory.
     #[error(
-        "could not record it, though what runs is stopped all the same if this agent is the active one; ask again until it is recorded"
+        "could not record it, though what runs is stopped all the same if this agent is the active one; ask again until it \
+         is recorded"
     )]
     Unrecorded(#[source] StoreError),
     /// The store failed.
@@ -293,7 +294,7 @@ impl<S: Store> ManualIngest<S> {
     /// Records that a run is to be stopped, or not to be started.
     ///
     /// # Errors
-    /// [`ManualError::UnknownRun`], or [`ManualError::Store`].
+    /// [`ManualError::UnknownRun`], or [`ManualError::Unrecorded`].
     pub async fn stop(&self, id: RunId, asker: Asker, now: Timestamp) -> Result<(), ManualError> {
         let request = StopRequest { at: now, by: asker.by, reason: asker.reason };
         let keep = || self.poke.stop(id.clone(), request.clone());
@@ -320,7 +321,7 @@ impl<S: Store> ManualIngest<S> {
     /// Halts all chaos, over restarts, until [`ManualIngest::resume`].
     ///
     /// # Errors
-    /// [`ManualError::Store`].
+    /// [`ManualError::Unrecorded`], or [`ManualError::Store`] where what runs may finish.
     pub async fn halt(&self, halt: Halt) -> Result<(), ManualError> {
         let stop = StopRequest { at: halt.at, by: halt.by.clone(), reason: halt.reason.clone() };
         match halt.running {

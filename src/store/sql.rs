@@ -240,11 +240,12 @@ async fn opened_by_copy<'a>(tx: &mut Tx<'_>, event: &EventRow, runs: &'a [Run]) 
     }
     let known: Vec<(Text, Option<Text>)> = tx.rows(Statement::EventRuns, &[&event.source, &event.event_id]).await?;
     let (ids, queue) = known.into_iter().next().unzip();
-    // A message that comes again was decided when it came first, whatever the configuration says by now.
-    if queue.flatten().is_some_and(|Text(queue)| Some(queue) == event.queue) {
+    let mut ids: Vec<RunId> = ids.map(|ids| from_json("events", &ids)).transpose()?.unwrap_or_default();
+    // A message that comes again was decided when it came first, whatever its experiments are called by now. One that opened
+    // nothing may be sent again for a trigger that was missing.
+    if !ids.is_empty() && queue.flatten().is_some_and(|Text(queue)| Some(queue) == event.queue) {
         return Ok(Vec::new());
     }
-    let mut ids: Vec<RunId> = ids.map(|ids| from_json("events", &ids)).transpose()?.unwrap_or_default();
     let new: Vec<&Run> = runs.iter().filter(|run| !ids.contains(&run.id)).collect();
     if new.is_empty() {
         return Ok(new);

@@ -350,15 +350,15 @@ fn are_of(experiment: &Experiment, facts: &TemplateFacts) -> bool {
 /// Asks every guard, and whether the template was read lately: what was read of another one, or long ago, refuses nothing for
 /// good and lets nobody wait.
 fn judge(case: &Case<'_>) -> Judgement {
-    let is_read = has_facts(case.snapshot, case.experiment, case.run, case.now);
+    let is_read = || has_facts(case.snapshot, case.experiment, case.run, case.now);
     let is_of_another = || case.run.facts.as_ref().is_some_and(|facts| !are_of(case.experiment, facts));
     let answer = match guards::judge(case) {
-        Judgement::Skip(_) if !is_read && case.run.facts.is_some() => judge_unread(case),
+        Judgement::Skip(_) if case.run.facts.is_some() && !is_read() => judge_unread(case),
         Judgement::Hold(..) if is_of_another() => judge_unread(case),
         answer => answer,
     };
     match answer {
-        Judgement::Clear | Judgement::NeedsPlace if is_read => answer,
+        Judgement::Clear | Judgement::NeedsPlace if is_read() => answer,
         Judgement::Clear | Judgement::NeedsPlace | Judgement::NeedsTemplate => match &case.run.state {
             // A read that failed is tried again at its own time only.
             RunState::Held { reason: HoldReason::TemplateUnread { .. }, look_at }

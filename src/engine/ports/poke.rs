@@ -65,6 +65,11 @@ impl Poke {
         }
     }
 
+    /// Forgets all stops that are kept: another replica decides.
+    pub(in crate::engine) fn clear(&self) {
+        *self.unrecorded() = Unrecorded::default();
+    }
+
     /// Forgets the stops of runs that no longer go on.
     pub(in crate::engine) fn forget(&self, goes_on: impl Fn(&RunId) -> bool) {
         self.unrecorded().stops.retain(|run, _| goes_on(run));

@@ -35,8 +35,8 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 /// A younger lease is not renewed for its own sake.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 
-/// Takes the lease when it is ours, given back (unless it is left to others: `$6`), or still as it was seen (`$3`, `$4`). The time in the row is only what tells
-/// one renewal from the next. A new number is never one that was given before: when a server is lost with what it had
+/// Takes the lease when it is ours, given back (unless it is left to others: `$6`), or still as it was seen (`$3`, `$4`). The
+/// time in the row is only what tells one renewal from the next. A new number is never one that was given before: when a server is lost with what it had
 /// acknowledged, another begins from an older row, and whoever took the lost number must not find it again. Not by a program
 /// that knows too old a schema (`$5`): it would keep the lease from one that could work. Returns its number.
 const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(),

@@ -436,7 +436,8 @@ impl World {
         all
     }
 
-    /// When nobody was able to stop what must not go on, besides [`World::cuts`]. The store keeps nobody from that who knows what runs; whoever came
+    /// When nobody was able to stop what must not go on, besides [`World::cuts`]. The store keeps nobody from that who knows what
+    /// runs; whoever came
     /// up, or got the lease, while it was away knows nothing until it is back.
     pub fn unable_to_stop(&self) -> Vec<(u64, u64)> {
         let cuts = self.replicas.iter().flat_map(|replica| &replica.outages);

@@ -340,7 +340,8 @@ impl Tables {
             self.log.push((ms, Durable::Arrived { event_id: key.1.clone() }));
         }
         let (first, opened) = self.events.entry(key).or_insert_with(|| (event.queue.clone(), Vec::new()));
-        let is_again = self.bug != Bug::EventOpensAnother && is_known && first.is_some() && *first == event.queue;
+        let is_of_it = first.is_some() && *first == event.queue && !opened.is_empty();
+        let is_again = self.bug != Bug::EventOpensAnother && is_known && is_of_it;
         let new: Vec<Run> = runs.into_iter().filter(|run| !is_again && !opened.contains(&run.id)).collect();
         opened.extend(new.iter().map(|run| run.id.clone()));
         let recorded = if is_known && new.is_empty() { Recorded::Known } else { Recorded::New };

@@ -45,7 +45,7 @@ use crate::support::{
 pub(super) struct Counting {
     starts: AtomicUsize,
     pub(super) stops: AtomicUsize,
-    polls: AtomicUsize,
+    pub(super) polls: AtomicUsize,
     /// So many polls, the first ones, are left without an answer.
     unanswered: usize,
     /// How long it takes to list all that there is.
@@ -86,7 +86,7 @@ impl FaultInjector for Counting {
 }
 
 /// A clock that showed 10:00 when the test began.
-struct Clock(Instant);
+pub(super) struct Clock(pub(super) Instant);
 
 impl WakeSource for Clock {
     fn now(&self) -> Timestamp {
@@ -102,7 +102,7 @@ impl WakeSource for Clock {
 
 /// Counts what the store refused.
 #[derive(Debug, Default)]
-struct Refusals(AtomicUsize);
+pub(super) struct Refusals(AtomicUsize);
 
 impl Witness for Refusals {
     fn committed(&self, _: &Run, _: &Observation, _: Timestamp) {}

@@ -1,27 +1,39 @@
 //! Operators while the store fails: what it did take is looked at at once, and what it did not is stopped all the same.
 
-use std::sync::Arc;
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use firedrill::{
     domain::{
         experiment::{Experiment, Rules},
-        plan::HaltRunning,
+        plan::{HaltRunning, Mode, StopRequest},
         run::{Observation, StopCause, WindowRule},
         schedule::MissedPolicy,
     },
-    engine::ports::{Poke, Store},
+    engine::{
+        ports::{Lease, Poke, Store},
+        run_loop::Engine,
+    },
     ingest::manual::{Asker, Backfill, LeversOfHalt, ManualError, ManualIngest},
 };
 use futures_util::FutureExt;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{
     AT, empty,
-    failing::{Working, fill, free, rules},
+    failing::{Clock, Counting, Refusals, Working, fill, free, rules},
     opening::connect,
+    simulated,
 };
 use crate::{
     sim::{
+        lease::Seat,
         nature::{Nature, Pace, Timeline},
         store::{MemoryStore, Tables},
     },
@@ -85,6 +97,41 @@ async fn what_runs_is_stopped_by_hand_though_no_row_says_so() {
             check(wish, how).await;
         }
     }
+}
+
+/// What a replica was asked for that stands by is another's business, also when it is the active one later.
+#[tokio::test(start_paused = true)]
+async fn stop_that_a_standby_could_not_record_is_forgotten() {
+    let rows = simulated();
+    rows.with(|tables| tables.lease.ttl_ms = Some(5_000));
+    let seat = |number: u64, replica| Seat { number, replica, since: 0 };
+    let (active, store) = (rows.seat(seat(1, 0)), Arc::new(rows.seat(seat(2, 1))));
+    assert!(matches!(active.hold().await, Ok(Lease::Held { .. })));
+    let run = running(slot_run("09:50:00"), "09:50:00");
+    store.request_runs(vec![run.clone()]).await.expect("a write");
+    let (_rules, rules) = watch::channel(rules(experiment(), Vec::new()));
+    let (_mode, mode) = watch::channel(Mode::Active);
+    let (injector, poke) = (Arc::new(Counting::default()), Arc::new(Poke::default()));
+    let engine = Engine {
+        store,
+        injector: injector.clone(),
+        time: Arc::new(Clock(Instant::now())),
+        witness: Arc::new(Refusals::default()),
+        rules,
+        mode,
+        poke: poke.clone(),
+        hints: Arc::default(),
+    };
+    let mut engine = pin!(engine.run());
+    let request = || StopRequest { at: t(AT), by: "ann".to_owned(), reason: None };
+    poke.stop(run.id.clone(), request());
+    poke.stop_all(request());
+    assert!(timeout(Duration::from_secs(3), &mut engine).await.is_err(), "it stands by");
+    assert_eq!(injector.polls.load(Ordering::SeqCst), 0);
+    active.release(Duration::ZERO).await.expect("an end");
+    assert!(timeout(Duration::from_secs(20), &mut engine).await.is_err(), "it goes on");
+    assert!(injector.polls.load(Ordering::SeqCst) > 0, "it is the active one");
+    assert_eq!(injector.stops.load(Ordering::SeqCst), 0, "nobody asked it to stop that");
 }
 
 #[tokio::test(start_paused = true)]
