@@ -10,7 +10,9 @@ use firedrill::{
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
-use super::{AT, adopt, advance, arrival, at, commit, halt_at_once, quarantined, record, rows, skip, stop_request};
+use super::{
+    AT, adopt, advance, arrival, at, commit, halts::halt_at_once, quarantined, record, rows, skip, stop_request,
+};
 use crate::support::{
     PATIENCE,
     postgres::Postgres,
