@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tokio::sync::watch;
 
 use crate::{
-    sim::store::MemoryStore,
+    sim::simulated::store::MemoryStore,
     support::{
         chance::cases,
         runs::{instant, name},

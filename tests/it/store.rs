@@ -44,7 +44,7 @@ use self::{
     rules::{courier_remembers_how_far_it_came, start_is_stale_once_a_halt_a_pause_or_a_stop_is_acknowledged},
 };
 use crate::{
-    sim::{
+    sim::simulated::{
         nature::{Nature, Pace, Timeline},
         store::MemoryStore,
     },

@@ -1,6 +1,6 @@
 //! A storm of events against the real binary, its store on disk, and the simulator's SQS, while it is killed again and again.
 //!
-//! The greater storm is in the simulation (`sim::storm`); here it is SQLite that has to keep what is acknowledged.
+//! The greater storm is in the simulation (`sim::staged::storm`); here it is SQLite that has to keep what is acknowledged.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

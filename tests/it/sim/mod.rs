@@ -1,57 +1,26 @@
 //! The deterministic simulation: the real engine and ingest in a simulated world, one world a seed.
 //!
 //! Time, chance, FIS, the store, the queue and the operators are simulated; the planner, the reactions, the loop and the
-//! ingest are the real ones. [`world`] drives, [`scenario`] draws what happens, [`check`] says what must hold. A seed
-//! that fails is named with the command that replays it and prints its timeline.
+//! ingest are the real ones. [`drawn`] says what happens, [`driven`] makes it happen, [`simulated`] is what the engine meets,
+//! [`judged`] says what must hold; [`troubles`] are all of that for one kind each, [`planted`] shows that the check can fail.
+//! A seed that fails is named with the command that replays it and prints its timeline.
 
-mod check;
-mod closing;
-mod couriers;
-mod cuts;
-mod edges;
-mod fis;
-mod halts;
-mod heeded;
-mod latest;
-pub mod lease;
-mod month;
-pub mod nature;
-mod opened;
-mod operators;
-mod places;
+mod drawn;
+mod driven;
+mod judged;
 mod planted;
-mod policies;
-mod queue;
-mod recipe;
-mod refused;
-mod releases;
-mod renames;
-mod replica;
-mod replicas;
-mod restore;
-mod scenario;
-mod shrink;
-mod standing;
-pub mod store;
-mod storm;
-mod strays;
-mod suspended;
-mod told;
-mod truth;
-mod turns;
-pub mod unread;
-mod windows;
-mod world;
-mod written;
+pub mod simulated;
+mod staged;
+pub mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nature::Timeline;
-use recipe::Recipe;
-use replica::Why;
-use world::World;
-
-use self::check::Evidence;
+use self::{
+    drawn::recipe::Recipe,
+    driven::{replica::Why, shrink, world::World},
+    judged::check::{self, Evidence},
+    simulated::nature::Timeline,
+};
 
 /// Names the world that [`replay_one_seed`] lives through: a seed, or all of a [`Recipe`].
 const SEED_VARIABLE: &str = "FIREDRILL_SIM_SEED";

@@ -24,11 +24,13 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp, ToSpan, tz::TimeZone};
 
 use super::{
+    drawn::recipe::Recipe,
+    driven::shrink,
     live,
-    nature::{Nature, Timeline},
-    recipe::Recipe,
-    shrink,
-    store::Tables,
+    simulated::{
+        nature::{Nature, Timeline},
+        tables::Tables,
+    },
 };
 
 /// What is built wrong on purpose.

@@ -32,10 +32,11 @@ use super::{
     simulated,
 };
 use crate::{
-    sim::{
+    sim::simulated::{
         lease::Seat,
         nature::{Nature, Pace, Timeline},
-        store::{MemoryStore, Tables},
+        store::MemoryStore,
+        tables::Tables,
     },
     support::{
         runs::name,

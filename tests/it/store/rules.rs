@@ -21,7 +21,10 @@ use tokio::time::Instant;
 
 use super::{adopt, advance, at, empty, empty_on, opening::connect, rows, simulated, stop_request};
 use crate::{
-    sim::{lease::Seat, store::MemoryStore, unread::Row},
+    sim::{
+        simulated::{lease::Seat, store::MemoryStore},
+        troubles::unread::Row,
+    },
     support::{
         postgres::Postgres,
         runs::name,

@@ -24,7 +24,7 @@ use super::{
     skip,
 };
 use crate::{
-    sim::{
+    sim::simulated::{
         nature::{Clock, Cut, Nature, Pace, Timeline},
         store::MemoryStore,
     },
