@@ -67,7 +67,7 @@ pub async fn run(context: &Context, args: &WhyArgs) -> Result<Exit, Failure> {
         let run = find_run(&store, &args.question).await.map_err(|failure| Failure {
             exit: failure.exit,
             error: failure.error.context(format!(
-                "`{}` is neither a run nor an event that was received, nor a deployment that has a run",
+                "`{}` is neither a run nor an event that is remembered, nor a deployment that has a run",
                 args.question
             )),
         })?;

@@ -28,7 +28,8 @@ pub struct Raw {
     pub replica: Option<String>,
     /// How long finished runs, events and journal entries are kept. Default `90d`.
     pub history: Option<String>,
-    /// Most finished runs that are kept: 1000 to 100000000. Default 200000.
+    /// Most finished runs that are kept, and newest events among which those are kept that opened no run: 1000 to 100000000.
+    /// Default 200000.
     pub history_runs: Option<i64>,
     /// Where AWS is called when nothing else is said.
     pub aws: RawAws,

@@ -37,7 +37,7 @@ pub struct Settings {
     pub drain_timeout: SignedDuration,
     /// How long finished runs, events and journal entries are kept.
     pub history: SignedDuration,
-    /// Most finished runs that are kept.
+    /// Most finished runs that are kept, and newest events among which those are kept that opened no run.
     pub history_runs: u32,
     /// Traces, metrics and logs.
     pub telemetry: Telemetry,

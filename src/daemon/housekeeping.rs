@@ -1,6 +1,6 @@
 //! Housekeeping: deletes what is old, every hour, by a time that something vouches for.
 //!
-//! Which rows that are [`SqlStore::prune`] decides. It never goes by the wall clock alone.
+//! Which rows that are [`SqlStore::prune`] and [`SqlStore::prune_unmatched`] decide. It never goes by the wall clock alone.
 
 use std::sync::Arc;
 
@@ -67,20 +67,28 @@ impl Housekeeper {
     pub async fn run(self, wanted: Arc<Notify>) -> &'static str {
         loop {
             wanted.notified().await;
-            let now = self.clock.now(heartbeat::now(), Instant::now());
-            // Batch by batch, so that the engine's own writes come between.
-            loop {
-                match self.store.prune(now, self.history, self.most, self.couriers).await {
-                    Ok(0) => break,
-                    Ok(rows) => tracing::info!(rows, "old history deleted"),
-                    // The active replica does it.
-                    Err(StoreError::Fenced) => break,
-                    Err(error) => {
-                        tracing::warn!(error = chain(&error), "old history could not be deleted");
-                        break;
-                    }
-                }
+            match self.delete(self.clock.now(heartbeat::now(), Instant::now())).await {
+                // The active replica does it.
+                Ok(()) | Err(StoreError::Fenced) => {}
+                Err(error) => tracing::warn!(error = chain(&error), "old history could not be deleted"),
             }
         }
+    }
+
+    /// Deletes batch by batch, so that the engine's own writes come between.
+    async fn delete(&self, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            match self.store.prune(now, self.history, self.most, self.couriers).await? {
+                0 => break,
+                rows => tracing::info!(rows, "old history deleted"),
+            }
+        }
+        // Each batch goes on where the one before ended, past what stays, which may be much.
+        let mut since = Timestamp::MIN;
+        while let Some((rows, last)) = self.store.prune_unmatched(now, self.most, since).await? {
+            tracing::info!(rows, "old events deleted that had opened no run");
+            since = last;
+        }
+        Ok(())
     }
 }

@@ -92,7 +92,8 @@ pub struct ExportedTrigger {
 /// A row of it: as [`EntryColumns`], and the run's experiment, kind and key of its trigger.
 type ExportedColumns = (i64, i64, Text, Text, Option<Text>, Option<Text>, Option<Text>, Option<Text>);
 
-/// Events are remembered at least this long, whatever the history: a forgotten one that comes again would start a second run.
+/// Events that opened runs are remembered at least this long, whatever the history: a forgotten one that comes again would
+/// start a second run.
 ///
 /// A queue keeps a message for 14 days at most (Amazon SQS developer guide, quotas: message retention). One that could not
 /// be deleted may come again all that time, then lie in a dead-letter queue for as long, since in one of a FIFO queue the time
@@ -100,10 +101,17 @@ type ExportedColumns = (i64, i64, Text, Text, Option<Text>, Option<Text>, Option
 /// times 14 days, and one of reserve.
 pub const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours((3 * 14 + 1) * 24);
 
+/// Events that opened nothing are remembered at least this long, however many they are: as long as a message that was not
+/// deleted may be hidden until it comes again (Amazon SQS developer guide, quotas: visibility timeout).
+///
+/// No start rests on it. Such an event is judged anew whenever it comes, known or forgotten, since its trigger may have been
+/// missing; when it opens runs then, it is remembered for those.
+pub const UNMATCHED_KEPT: SignedDuration = SignedDuration::from_hours(12);
+
 /// Newest entries of the journal among which a leap of the clock is looked for.
 const LEAPT_LATELY: u32 = 1_000;
 
-/// Rows deleted in one go by [`SqlStore::prune`], so that no transaction is long.
+/// Rows deleted in one go by [`SqlStore::prune`] and [`SqlStore::prune_unmatched`], so that no transaction is long.
 const PRUNE_BATCH: i64 = 1_000;
 
 impl SqlStore {
@@ -272,6 +280,30 @@ impl SqlStore {
             deleted += self.write_one(Writer::Active, statement, &(us, PRUNE_BATCH)).await?;
         }
         Ok(deleted)
+    }
+
+    /// Deletes some of the events that opened nothing and that are neither among the newest `most` of all events nor younger
+    /// than [`UNMATCHED_KEPT`], the oldest first of those that were received at an instant or since. Returns how many went,
+    /// and when the last of them was received; `None` when none is left.
+    ///
+    /// # Errors
+    /// As [`SqlStore::prune`].
+    pub async fn prune_unmatched(
+        &self,
+        now: Timestamp,
+        most: u32,
+        since: Timestamp,
+    ) -> Result<Option<(usize, Timestamp)>, StoreError> {
+        let newest: Option<(i64,)> = self.database.first(Statement::LastKeptEvent, &[most]).await?;
+        let Some((newest,)) = newest else { return Ok(None) };
+        let recent = now.saturating_sub(UNMATCHED_KEPT).unwrap_or(Timestamp::MIN).as_microsecond();
+        let before = recent.min(newest.saturating_add(1));
+        let mut tx = self.write(Writer::Active).await?;
+        let deleted = [since.as_microsecond(), before, PRUNE_BATCH];
+        let deleted: Vec<(i64,)> = tx.rows(Statement::PruneUnmatched, &deleted).await?;
+        tx.commit().await?;
+        let last = deleted.iter().map(|(us,)| *us).max();
+        last.map(|us| Ok((deleted.len(), from_us("events", us)?))).transpose()
     }
 
     /// Returns before when the finished runs ended that are beyond the newest `most`; those that ended at the very instant of

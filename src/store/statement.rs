@@ -79,6 +79,10 @@ pub enum Statement {
     PruneRuns,
     /// `before, limit`.
     PruneEvents,
+    /// `how many newer ones`; returns when the newest event behind those was received.
+    LastKeptEvent,
+    /// `since, before, limit`; returns when each event that goes was received. Only of those that opened nothing.
+    PruneUnmatched,
     /// `before, limit`.
     PruneDeployments,
     /// `before, limit`.

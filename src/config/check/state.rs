@@ -67,7 +67,7 @@ impl Check<'_> {
         State { postgres, ..state }
     }
 
-    /// Checks how many finished runs are kept.
+    /// Checks how many finished runs, and events that opened none, are kept.
     pub(super) fn history_runs(&mut self, path: &KeyPath, runs: Option<i64>) -> u32 {
         let most = self.number(path, runs, DEFAULT_HISTORY_RUNS, MOST_HISTORY_RUNS);
         if most < LEAST_HISTORY_RUNS {

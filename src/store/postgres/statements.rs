@@ -129,6 +129,13 @@ given! {
     PruneEvents => "DELETE FROM events WHERE (source, event_id) IN
          (SELECT source, event_id FROM events WHERE received_at_us < ($1::jsonb ->> 0)::bigint
           LIMIT ($1::jsonb ->> 1)::bigint)",
+    LastKeptEvent => "SELECT received_at_us FROM events ORDER BY received_at_us DESC
+         LIMIT 1 OFFSET ($1::jsonb ->> 0)::bigint",
+    PruneUnmatched => "DELETE FROM events WHERE (source, event_id) IN
+         (SELECT source, event_id FROM events
+          WHERE received_at_us >= ($1::jsonb ->> 0)::bigint AND received_at_us < ($1::jsonb ->> 1)::bigint AND runs = '[]'
+          ORDER BY received_at_us LIMIT ($1::jsonb ->> 2)::bigint)
+         RETURNING received_at_us",
     // Long after the last event of a key nothing of it is needed, unless a run of it still waits.
     PruneDeployments => "DELETE FROM deployments WHERE (experiment, key) IN
          (SELECT experiment, key FROM deployments AS old WHERE changed_at_us < ($1::jsonb ->> 0)::bigint AND NOT EXISTS

@@ -109,6 +109,11 @@ given! {
          AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.id)",
     PruneEvents => "DELETE FROM events WHERE rowid IN
          (SELECT rowid FROM events WHERE received_at_us < ?1 ->> 0 LIMIT ?1 ->> 1)",
+    LastKeptEvent => "SELECT received_at_us FROM events ORDER BY received_at_us DESC LIMIT 1 OFFSET ?1 ->> 0",
+    PruneUnmatched => "DELETE FROM events WHERE rowid IN
+         (SELECT rowid FROM events WHERE received_at_us >= ?1 ->> 0 AND received_at_us < ?1 ->> 1 AND runs = '[]'
+          ORDER BY received_at_us LIMIT ?1 ->> 2)
+         RETURNING received_at_us",
     // Long after the last event of a key nothing of it is needed, unless a run of it still waits.
     PruneDeployments => "DELETE FROM deployments WHERE (experiment, key) IN
          (SELECT experiment, key FROM deployments AS old WHERE changed_at_us < ?1 ->> 0 AND NOT EXISTS

@@ -1,24 +1,27 @@
 //! What people and couriers read, and what is deleted.
 
-use std::time::Duration;
+use std::{fs, sync::Arc, time::Duration};
 
 use firedrill::{
-    daemon::housekeeping::Vouched,
+    cli::context::now,
+    config,
+    daemon::housekeeping::{Housekeeper, Vouched},
     domain::run::{JournalEntry, Observation, Run},
-    engine::ports::{Change, Journaled, Recorded, Store},
+    engine::ports::{Arrival, Change, EventRow, Journaled, Recorded, Store},
     store::{
         SqlStore,
-        history::{EVENTS_KEPT, RunFilter},
+        history::{EVENTS_KEPT, RunFilter, UNMATCHED_KEPT},
     },
 };
 
-use jiff::SignedDuration;
-use tokio::time::Instant;
+use jiff::{SignedDuration, Timestamp};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{AT, advance, arrival, commit, empty, quarantined, record, rows, shown_of_databases, skip, stored};
 use crate::support::{
     log::Lines,
     runs::name,
+    soon,
     world::{event_run, facts, read, slot_run, t, trigger},
 };
 
@@ -229,6 +232,61 @@ async fn pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once(store: &SqlSt
     }
 }
 
+/// An event without a match, or with one, received at an instant.
+fn received(id: &str, at: Timestamp, runs: &[Run]) -> Arrival {
+    let Arrival { event, runs } = arrival("deploy", id, runs.to_vec());
+    Arrival { event: EventRow { received_at: at, ..event }, runs }
+}
+
+/// Which of the events `e-0`, `e-1` and so on are known.
+async fn known(store: &SqlStore, count: usize) -> Vec<usize> {
+    let mut known = Vec::new();
+    for event in 0..count {
+        let rows = store.events(&format!("e-{event}")).await.expect("a read");
+        known.extend((!rows.is_empty()).then_some(event));
+    }
+    known
+}
+
+async fn pruning_keeps_no_more_events_that_opened_nothing_than_it_is_told(store: &SqlStore) {
+    let at = |event: i64| t(AT) + SignedDuration::from_mins(event);
+    let opened = event_run(AT, trigger("deploy", 0, 0));
+    for (event, runs) in [(0, std::slice::from_ref(&opened)), (1, &[]), (2, &[]), (3, &[]), (4, &[])] {
+        record(store, received(&format!("e-{event}"), at(event), runs)).await.expect("a write");
+    }
+    let pruned = async |now, most, since| store.prune_unmatched(now, most, since).await.expect("a write");
+    let late = at(5) + UNMATCHED_KEPT;
+    assert_eq!(pruned(late, 5, Timestamp::MIN).await, None, "there are no more than so many");
+    assert_eq!(pruned(late, 3, at(2)).await, None, "what was received before is another batch's");
+    assert_eq!(pruned(late, 3, Timestamp::MIN).await, Some((1, at(1))));
+    assert_eq!(known(store, 5).await, [0, 2, 3, 4], "the oldest goes first, and what opened a run stays");
+    assert_eq!(pruned(at(3) + UNMATCHED_KEPT, 0, Timestamp::MIN).await, Some((1, at(2))));
+    assert_eq!(known(store, 5).await, [0, 3, 4], "its message may come again, however many there are");
+    assert_eq!(pruned(late, 0, Timestamp::MIN).await, Some((2, at(4))));
+    assert_eq!(pruned(late + EVENTS_KEPT, 0, Timestamp::MIN).await, None);
+    assert_eq!(known(store, 5).await, [0]);
+}
+
+/// Its trigger was missing when it came first, and is there after a reload.
+async fn event_that_opened_nothing_and_is_forgotten_opens_its_runs_once(store: &SqlStore) {
+    let runs = [event_run(AT, trigger("deploy", 0, 0))];
+    let came = async |runs: &[Run]| record(store, received("e-0", t(AT), runs)).await.expect("a write");
+    let forgotten = async || {
+        let late = t(AT) + EVENTS_KEPT - SignedDuration::from_secs(1);
+        store.prune(late, HISTORY, 0, &[]).await.expect("a write");
+        store.prune_unmatched(late, 0, Timestamp::MIN).await.expect("a write").is_some()
+    };
+    assert_eq!(came(&[]).await, Recorded::New);
+    assert!(forgotten().await);
+    assert_eq!(came(&runs).await, Recorded::New);
+    assert_eq!(rows(store).await.runs, runs);
+    commit(store, advance(&runs[0], skip()).1).await;
+    assert!(!forgotten().await, "it has opened a run");
+    assert_eq!(store.run(&runs[0].id).await.expect("a read"), None, "and that is known when the run is not");
+    assert_eq!(came(&runs).await, Recorded::Known);
+    assert_eq!(rows(store).await.runs, []);
+}
+
 shown_of_databases! {
     journal_tells_everything_in_order_but_polls_without_news
     run_that_is_over_when_recorded_tells_its_end
@@ -241,6 +299,43 @@ shown_of_databases! {
     pruning_keeps_no_more_finished_runs_than_it_is_told
     pruning_keeps_what_a_courier_has_not_carried_up_to_twice_as_much
     pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once
+    pruning_keeps_no_more_events_that_opened_nothing_than_it_is_told
+    event_that_opened_nothing_and_is_forgotten_opens_its_runs_once
+}
+
+/// A queue that a whole bus is led to.
+#[tokio::test]
+async fn housekeeping_deletes_events_that_opened_nothing_batch_by_batch() {
+    let (folder, store) = empty().await;
+    let file = folder.path().join("firedrill.toml");
+    fs::write(&file, "history_runs = 1000\n[experiments.probe]\ntemplate = \"EXT1\"\n").expect("a file");
+    let settings = config::load(&file, []).expect("a good configuration").settings;
+    let (newest, old) = (now(), now() - UNMATCHED_KEPT - SignedDuration::from_hours(1));
+    let arrival = |event: i64| match event {
+        0 => received("e-0", old, &[event_run(AT, trigger("deploy", 0, 0))]),
+        1..2_200 => received(&format!("e-{event}"), old + SignedDuration::from_millis(event), &[]),
+        _ => received(&format!("e-{event}"), newest, &[slot_run(AT)]),
+    };
+    // Of the newest thousand the first is an old one.
+    store.record_events((0..3_199).map(arrival).collect()).await.expect("a write");
+    let store = Arc::new(store);
+    let (log, mut said) = (Lines::default(), String::new());
+    let _kept = log.kept();
+    let wanted = Arc::new(Notify::new());
+    wanted.notify_one();
+    let deleting = Housekeeper::new(store.clone(), &settings, now()).await.run(wanted);
+    let done = soon("the last batch", async || {
+        said.push_str(&log.taken());
+        said.contains("rows=198").then_some(())
+    });
+    tokio::select! {
+        biased;
+        end = deleting => panic!("{end}"),
+        () = done => {}
+    }
+    assert_eq!(said.matches("opened no run rows=1000").count(), 2, "{said}");
+    let rows = async |id: &str| store.events(id).await.expect("a read").len();
+    assert_eq!((rows("e-0").await, rows("e-2198").await, rows("e-2199").await, rows("e-3198").await), (1, 0, 1, 1));
 }
 
 #[tokio::test]
