@@ -1,11 +1,12 @@
 //! Proof of life: what a collector is told of slots by an agent that takes them up, and by one that cannot.
 
-use firedrill::daemon::housekeeping::Vouched;
-use jiff::SignedDuration;
+use firedrill::{cli::context::now, daemon::housekeeping::Vouched, engine::ports::Store};
+use jiff::{SignedDuration, Timestamp, Unit};
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    process::telemetry::lines,
+    process::{store::exits, telemetry::lines},
     support::{
         agent::Home,
         disk::{self, Lock},
@@ -70,6 +71,26 @@ fn schedule_that_was_taken_up_to_a_time_yet_to_come_is_told() {
     within(STALLS, "how far it is ahead", || of(&collector, "ahead").filter(|ahead| (7_000..=7_200).contains(ahead)));
     let [expected, decided, stale] = told(&collector).expect("slots");
     assert_eq!((expected, stale), (decided, 0));
+
+    // So is whoever asks.
+    let cursors = home.read(async |store| store.load().await.expect("rows").cursors).expect("a store");
+    let cursor = *cursors.values().next().expect("a cursor");
+    let shown = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    let next = cursor + SignedDuration::from_secs(1);
+    within(STALLS, "the next slot", || (home.json(&["status"])["next_slots"] == json!({"drill": next})).then_some(()));
+    exits(&home.run(&["status"]), 0, &format!("next slot   drill: {}", shown(next)));
+    let why = |at: Timestamp| home.run(&["why", &format!("drill@{at}")]);
+    let soon = now().round(Unit::Second).expect("a time") + SignedDuration::from_hours(1);
+    let (soon_shown, cursor_shown) = (shown(soon), shown(cursor));
+    let said = format!(
+        "nothing will be due at {soon_shown}: the clock was set back, and the slots of `drill` are taken up through \
+         {cursor_shown}"
+    );
+    exits(&why(soon), 4, &said);
+    exits(&why(cursor), 4, &format!("nothing will be due at {cursor_shown}: the clock was set back"));
+    exits(&why(next), 0, "as things stand it will start");
+    let warned = "the clock was set back: a schedule fires nothing before";
+    assert_eq!(home.log().matches(warned).count(), 1, "it is said once");
 }
 
 #[test]
