@@ -25,6 +25,11 @@ use crate::support::{
 const TAKEOVER: Duration = Duration::from_secs(10);
 /// Longest time from the end of a clean stop until another replica is seen active, which it is at once.
 const HANDOVER: Duration = Duration::from_secs(3);
+/// A replica that stands by looks at the lease no sooner than this after it did, in seconds, unless it hears of it.
+const LOOKS_AGAIN_S: f64 = 0.8;
+/// Takeovers tried, and how many of them have to come before the next look would have.
+const TAKEOVERS: usize = 10;
+const UNLOOKED_FOR: usize = 3;
 /// Longest time until everything has come to rest.
 const SETTLES: Duration = Duration::from_secs(60);
 /// Most events sent until both replicas have had one.
@@ -121,6 +126,51 @@ fn replica_takes_over_from_one_that_is_killed_paused_or_stopped_and_nothing_star
     within(SETTLES, "every run over", || one.runs().iter().all(Run::is_over).then_some(()));
     assert_eq!(last.terminate(), 0);
     check(&stage, &one.runs(), &sent);
+}
+
+/// When a server was asked something, by its own clock in seconds, each time.
+fn asked(server: &Postgres, what: &str) -> Vec<f64> {
+    let log = server.log();
+    let lines = log.lines().filter(|line| line.contains(what));
+    lines.map(|line| line.split(' ').next().and_then(|time| time.parse().ok()).expect("a time")).collect()
+}
+
+/// What the lease is asked: by who stands by, by who takes it, and by who gives it back.
+const LOOKS: &str = "SELECT COALESCE(holder, ''), fence, (EXTRACT";
+const TAKES: &str = "UPDATE lease SET holder = $1";
+const GIVES_BACK: &str = "UPDATE lease SET holder = NULL";
+
+/// By its looks alone it would find a lease that was given back only at the next of them.
+#[test]
+fn replica_that_stands_by_hears_that_the_active_one_was_stopped() {
+    let stage = Stage::start(600.0);
+    let tables = format!("[experiments.drill]\ntemplate = \"{}\"\n", stage.template(&[("wait", "PT1M", &[])]));
+    let server = Postgres::with(&["fsync=off", "log_statement=all", "log_line_prefix=%n [%p] "], None);
+    let url = server.database("drills");
+    let homes = ["one", "two"].map(|replica| Home::on(&stage.url(), &tables, &url, replica));
+    let mut active = homes[0].agent();
+    eventually("the first one active", || is_active(&homes[0]));
+    let mut sooner = 0;
+    for n in 0..TAKEOVERS {
+        let next = &homes[(n + 1) % 2];
+        let standby = next.agent();
+        eventually("who listens", || (asked(&server, "LISTEN").len() >= n + 2).then_some(()));
+        let looks = asked(&server, LOOKS).len();
+        eventually("a look", || (asked(&server, LOOKS).len() > looks).then_some(()));
+        assert_eq!(active.terminate(), 0);
+        eventually("the other one active", || is_active(next));
+        let given_back = asked(&server, GIVES_BACK).pop().expect("a lease that is given back");
+        let looked = asked(&server, LOOKS).into_iter().rfind(|at| *at < given_back).expect("a look before");
+        let taken = asked(&server, TAKES).into_iter().find(|at| *at > given_back).expect("a lease that is taken");
+        println!("given back {:.3} s after a look, taken after {:.3} s", given_back - looked, taken - looked);
+        sooner += usize::from(taken - looked < LOOKS_AGAIN_S);
+        active = standby;
+        if sooner == UNLOOKED_FOR {
+            break;
+        }
+    }
+    assert_eq!(sooner, UNLOOKED_FOR, "it was not told, and looked");
+    assert_eq!(active.terminate(), 0);
 }
 
 fn check(stage: &Stage, runs: &[Run], sent: &[String]) {
