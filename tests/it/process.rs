@@ -27,6 +27,7 @@ mod store;
 mod storm;
 mod strays;
 mod telemetry;
+mod unreached;
 mod window;
 mod wishes;
 

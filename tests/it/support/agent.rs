@@ -97,6 +97,18 @@ impl Home {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Names what is called in place of AWS in the environment of everything started from now on, and not in the
+    /// configuration: replicas may reach it in ways of their own, and runs do not remember it.
+    pub fn reach(&mut self, endpoint: &str, tables: &str) {
+        self.head = self
+            .head
+            .lines()
+            .filter(|line| !line.contains("aws.endpoint_url"))
+            .fold(String::new(), |head, line| head + line + "\n");
+        self.set("AWS_ENDPOINT_URL", endpoint);
+        self.configure(tables);
+    }
+
     /// Lets everything started from now on be started by a program that becomes it, such as `prlimit`.
     pub fn wrap(&mut self, wrapper: &[&str]) {
         self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();

@@ -3,6 +3,7 @@
 //! Nothing here sets an environment variable or takes a fixed port.
 
 pub mod agent;
+pub mod cable;
 pub mod chance;
 pub mod disk;
 pub mod keys;
