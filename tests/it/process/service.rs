@@ -1,6 +1,6 @@
 //! The process as systemd and operators handle it: signals, notifications, reloads, the watchdog.
 
-use std::{os::unix::net::UnixDatagram, time::Duration};
+use std::{net::TcpListener, os::unix::net::UnixDatagram, time::Duration};
 
 use firedrill::domain::{
     fis::FisStatus,
@@ -8,7 +8,7 @@ use firedrill::domain::{
     run::{Run, RunState, StopCause},
 };
 
-use crate::support::{PATIENCE, agent::Home, disk::Lock, eventually, stage::Stage, within};
+use crate::support::{PATIENCE, agent::Home, disk::Lock, eventually, stage::Stage, wire::Wire, within};
 
 fn by_hand(template: &str) -> String {
     format!("[experiments.drill]\ntemplate = \"{template}\"\n")
@@ -191,11 +191,21 @@ fn systemd_is_told_of_every_turn() {
 fn a_locked_store_starts_nothing_says_so_and_recovers() {
     let stage = Stage::start(600.0);
     let template = stage.template(&[("wait", "PT1M", &[])]);
-    let often = format!("{}schedules = [{{ cron = \"* * * * * *\" }}]\noverlap = \"allow\"\n", by_hand(&template));
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let often = format!(
+        "{}schedules = [{{ cron = \"* * * * * *\" }}]\noverlap = \"allow\"\n[http]\nlisten = \"{port}\"\n",
+        by_hand(&template)
+    );
     let mut home = Home::new(&stage.url(), &often);
+    let http = Wire::new(format!("http://{port}"));
+    let probe = |path: &str| {
+        let answer = stage.wait(http.get(path));
+        (answer.status, answer.text)
+    };
     let mut systemd = Systemd::listen(&mut home, "1000000");
     let _agent = home.agent();
     eventually("a first experiment", || stage.experiments().first().cloned());
+    eventually("a ready agent", || (probe("/readyz").0 == 200).then_some(()));
 
     let lock = Lock::take(&home);
     // What was asked of FIS before the lock was there may still arrive.
@@ -204,7 +214,10 @@ fn a_locked_store_starts_nothing_says_so_and_recovers() {
     let (started, fed) = (stage.experiments().len(), systemd.fed());
     let until = std::time::Instant::now() + Duration::from_secs(8);
     within(PATIENCE, "eight seconds", || {
-        assert!(failure().is_some(), "the status forgets the failure: {}", home.log());
+        let why = failure().unwrap_or_else(|| panic!("the status forgets the failure: {}", home.log()));
+        let (status, said) = probe("/readyz");
+        assert!(status == 503 && said.contains(&why), "{status} {said}: {why}");
+        assert_eq!(probe("/healthz").0, 200, "whoever ends the process ends what stops runs");
         (std::time::Instant::now() > until).then_some(())
     });
     assert_eq!(stage.experiments().len(), started, "nothing starts without a record");
@@ -216,6 +229,7 @@ fn a_locked_store_starts_nothing_says_so_and_recovers() {
     drop(lock);
     eventually("a start after the lock", || (stage.experiments().len() > started).then_some(()));
     assert_eq!(failure(), None);
+    assert_eq!(probe("/readyz").0, 200);
     let log = home.log();
     for said in ["the store failed; nothing starts", "the store can be used again"] {
         assert_eq!(log.matches(said).count(), 1, "{said}");
