@@ -193,6 +193,11 @@ impl Working {
         ManualIngest::new(self.store.clone(), self.rules.subscribe(), self.poke.clone())
     }
 
+    /// How many experiments were started.
+    pub(super) fn starts(&self) -> usize {
+        self.injector.starts.load(Ordering::SeqCst)
+    }
+
     pub(super) async fn has_polled(&self) {
         soon("a poll", async || (self.injector.polls.load(Ordering::SeqCst) > 0).then_some(())).await;
     }
@@ -350,7 +355,7 @@ async fn row_that_the_store_refuses_keeps_no_other_run_from_starting() {
     };
     soon("the other run's start", started).await;
     assert!(working.witness.0.load(Ordering::SeqCst) > 0, "the failure is told");
-    assert_eq!(working.injector.starts.load(Ordering::SeqCst), 1, "nothing starts without a record");
+    assert_eq!(working.starts(), 1, "nothing starts without a record");
     working.end().await;
 }
 

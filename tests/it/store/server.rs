@@ -151,23 +151,48 @@ async fn what_runs_in_a_blackout_is_stopped_while_the_server_does_not_answer_and
     check_stop_while_away(Working::on(store, Vec::new()), &run, away, back).await;
 }
 
-/// Its intent is written by the rules of before, and is not acted upon.
+/// Lets updates of runs wait for which a condition holds, until what is returned is closed.
+async fn held_up(server: &Postgres, database: &str, when: &str) -> PgConnection {
+    let waits = format!(
+        "CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_advisory_xact_lock(99); RETURN NEW; END';
+        CREATE TRIGGER waits BEFORE UPDATE ON runs FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION waits()"
+    );
+    server.sql(database, &waits);
+    let mut other = PgConnection::connect(&server.url(database)).await.expect("a connection");
+    sqlx::query("SELECT pg_advisory_lock(99)").execute(&mut other).await.expect("a lock");
+    other
+}
+
+/// Waits until such an update does.
+async fn waits(server: &Postgres, database: &str) {
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 99 AND NOT granted";
+    soon("an update that waits", async || (server.sql(database, waiting) == "1").then_some(())).await;
+}
+
+/// A run of the same instant is in the way of the other, which is decided in the same pass and written after.
+#[tokio::test]
+async fn start_is_sent_before_all_else_that_was_decided_with_it_is_written() {
+    let server = Postgres::start();
+    let store = empty_on(&server, "slow").await;
+    let other = held_up(&server, "slow", "NEW.phase = 'skipped'").await;
+    store.request_runs(vec![slot_run("09:59:00"), slot_run(AT)]).await.expect("a write");
+    let working = Working::on(store, Vec::new());
+    waits(&server, "slow").await;
+    assert_eq!(working.starts(), 1, "what forbids it may come any moment");
+    other.close().await.expect("an end");
+    working.end().await;
+}
+
 /// Tells what the journal says of a run while whose intent was written the engine was given something to read.
 async fn told_of_a_start(reads: impl FnOnce(&Working)) -> String {
     let server = Postgres::start();
     let store = empty_on(&server, "race").await;
-    let waits = "CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS
-            'BEGIN PERFORM pg_advisory_xact_lock(99); RETURN NEW; END';
-        CREATE TRIGGER waits BEFORE UPDATE ON runs FOR EACH ROW
-            WHEN (NEW.phase = 'starting') EXECUTE FUNCTION waits()";
-    server.sql("race", waits);
-    let mut other = PgConnection::connect(&server.url("race")).await.expect("a connection");
-    sqlx::query("SELECT pg_advisory_lock(99)").execute(&mut other).await.expect("a lock");
+    let other = held_up(&server, "race", "NEW.phase = 'starting'").await;
     let run = slot_run(AT);
     store.request_runs(vec![run.clone()]).await.expect("a write");
     let working = Working::on(store, Vec::new());
-    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 99 AND NOT granted";
-    soon("an intent that waits", async || (server.sql("race", waiting) == "1").then_some(())).await;
+    waits(&server, "race").await;
     reads(&working);
     other.close().await.expect("an end");
     let told = async || {
@@ -180,6 +205,7 @@ async fn told_of_a_start(reads: impl FnOnce(&Working)) -> String {
     told
 }
 
+/// Its intent is written by the rules of before, and is not acted upon.
 #[tokio::test]
 async fn start_is_not_sent_when_a_reload_was_answered_while_its_intent_was_written() {
     let told = told_of_a_start(|working| working.reads(open_window())).await;
