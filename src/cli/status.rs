@@ -9,7 +9,10 @@ use super::{
     exit::{Exit, Failure},
     render,
 };
-use crate::http::status::{CalendarStatus, HandedOver, Role, Status, Stray};
+use crate::{
+    engine::ports::Configuration,
+    http::status::{CalendarStatus, HandedOver, Role, Status, Stray},
+};
 
 /// Prints the agent's status.
 ///
@@ -26,7 +29,14 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     match &status.role {
         Role::Unknown => {}
         Role::Active => render::line("role        active")?,
-        Role::Standby { holder } => render::line(&format!("role        standby; active is {holder}"))?,
+        Role::Standby { holder, configuration } => {
+            render::line(&format!("role        standby; active is {holder}"))?;
+            if *configuration == Configuration::Differs {
+                render::line(
+                    "DIFFERS     the active replica decides by another configuration; reload all by the same",
+                )?;
+            }
+        }
     }
     if let Some(HandedOver { at, why }) = &status.handed_over {
         render::line(&format!("handed over {}: FIS does not answer here: {why}", render::instant(*at)))?;

@@ -227,10 +227,11 @@ async fn decided(store: &SqlStore, name: &Name, at: Timestamp) -> Result<Option<
     let filter = RunFilter { experiment: Some(name.clone()), limit: MOST_RUNS, ..RunFilter::default() };
     let runs = store.runs(&filter).await.map_err(internal)?;
     let closeness = |run: &Run| match (&run.trigger, &run.state) {
-        (Trigger::Slot { at: slot, .. }, _) if *slot == at => Some(0),
+        // Beside it a run may stand that had the slot while its schedule named other times.
         (Trigger::Slot { at: first, .. }, RunState::Skipped { reason: SkipReason::Missed { through, .. }, .. }) => {
             (*first <= at && at <= *through).then_some(1)
         }
+        (Trigger::Slot { at: slot, .. }, _) if *slot == at => Some(0),
         (Trigger::Event { received_at, .. }, _) => (received_at.as_second() == at.as_second()).then_some(2),
         (Trigger::Manual { .. } | Trigger::Backfill { .. }, _) => {
             (run.opened_at.as_second() == at.as_second()).then_some(2)
@@ -259,14 +260,14 @@ async fn undecided(settings: &Settings, name: &Name, at: Timestamp) -> Result<(S
     let mut outlook = plan::outlook(settings).await?;
     let cursor = outlook.cursors.get(&(name.clone(), schedule.timetable().clone()));
     match cursor {
-        Some(cursor) if at <= *cursor && now() < at => {
+        Some(cursor) if at <= cursor.at && now() < at => {
             return unknown(format!(
                 "nothing will be due at {}: the clock was set back, and the slots of `{name}` are taken up through {}",
                 render::instant(at),
-                render::instant(*cursor)
+                render::instant(cursor.at)
             ));
         }
-        Some(cursor) if at <= *cursor => {
+        Some(cursor) if at <= cursor.at => {
             return unknown(format!(
                 "nothing is recorded of {}: `{name}` had no such schedule then, or its history is no longer kept",
                 render::instant(at)

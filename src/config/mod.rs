@@ -18,6 +18,7 @@ pub mod zone;
 pub use check::parse_duration as duration;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,6 +33,7 @@ use self::{
     sources::Completeness,
     walk::Walk,
 };
+use crate::domain::ids;
 
 /// A configuration without mistakes.
 #[derive(Debug, Clone)]
@@ -60,6 +62,7 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
         spoiled: merged.spoiled,
     };
     let value = walk.run(merged.value);
+    let fingerprint = fingerprint(&value);
     let (mut problems, spoiled) = (walk.problems, walk.spoiled);
     let raw: Raw = serde_path_to_error::deserialize(value).unwrap_or_else(|error| {
         let message = format!("cannot be understood: {}", error.inner());
@@ -67,7 +70,8 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
         Raw::default()
     });
     let mut check = check::Check::new(&merged.index, &spoiled, merged.completeness);
-    let settings = check.settings(raw, &env);
+    let mut settings = check.settings(raw, &env);
+    settings.rules.fingerprint = fingerprint;
     problems.extend(check.problems);
     if problems.is_empty() {
         let warnings = [merged.warnings, check.warnings].concat();
@@ -75,6 +79,21 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
     }
     problems.sort_by(|a, b| order(a).cmp(&order(b)));
     Err(Problems(problems))
+}
+
+/// What each replica has for itself.
+const OWN: [&str; 7] = ["state_directory", "state", "state_password_file", "replica", "agent", "http", "telemetry"];
+
+/// Says in short what replicas have to have in common. Of a text it is the same wherever its keys stand; never empty.
+fn fingerprint(value: &Value) -> String {
+    let common: BTreeMap<&str, &Value> = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.as_str(), value))
+        .filter(|(key, _)| !OWN.contains(key))
+        .collect();
+    ids::fingerprint(&[&serde_json::to_string(&common).unwrap_or_default()])
 }
 
 /// Finds where the store and the socket are, whatever else is wrong: who wants to stop something must not have to mend the

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         experiment::Rules,
         ids::{ExperimentName, ScheduleName},
-        plan::{MISSED_COUNT_LIMIT, ScheduleKey},
+        plan::{Cursor, Cursors, MISSED_COUNT_LIMIT},
         run::{Run, RunState, SkipReason, Trigger},
         schedule::Schedule,
     },
@@ -34,7 +34,7 @@ pub struct Life {
 #[derive(Default)]
 struct Known {
     /// The last slot taken up, as the rows say.
-    cursors: BTreeMap<ScheduleKey, Timestamp>,
+    cursors: Cursors,
     /// Slots taken up since this process began.
     taken: BTreeMap<(ExperimentName, ScheduleName), u64>,
 }
@@ -46,15 +46,15 @@ impl Life {
     }
 
     /// Takes the cursors as the rows say, and tells of those that lie ahead of the clock.
-    pub fn surveyed(&self, cursors: &BTreeMap<ScheduleKey, Timestamp>, now: Timestamp) {
+    pub fn surveyed(&self, cursors: &Cursors, now: Timestamp) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // Mostly they were seen to move already.
         if known.cursors == *cursors {
             return;
         }
         let is_ahead = |at: Timestamp| at.duration_since(now) > AHEAD;
-        let news = cursors.iter().filter(|(key, at)| is_ahead(**at) && known.cursors.get(key) != Some(at));
-        for ((experiment, _), at) in news {
+        let news = cursors.iter().filter(|(key, cursor)| is_ahead(cursor.at) && known.cursors.get(key) != Some(cursor));
+        for ((experiment, _), Cursor { at, .. }) in news.filter(|(_, cursor)| cursor.left_at.is_none()) {
             tracing::warn!(%experiment, "the clock was set back: a schedule fires nothing before {at}, up to where its slots were taken up");
         }
         known.cursors.clone_from(cursors);
@@ -64,7 +64,9 @@ impl Life {
     pub fn opened(&self, run: &Run) {
         let Trigger::Slot { schedule, at } = &run.trigger else { return };
         let (through, count) = match &run.state {
-            RunState::Skipped { reason: SkipReason::Missed { through, count }, .. } => (*through, u64::from(*count)),
+            RunState::Skipped { reason: SkipReason::Missed { through, count, .. }, .. } => {
+                (*through, u64::from(*count))
+            }
             _ => (*at, 1),
         };
         let rules = self.rules.borrow().clone();
@@ -73,8 +75,9 @@ impl Life {
         let declared = rules.experiments.get(&run.experiment);
         let declared = declared.and_then(|experiment| experiment.schedules.iter().find(|own| own.name() == schedule));
         if let Some(declared) = declared {
-            let cursor = known.cursors.entry((run.experiment.clone(), declared.timetable().clone())).or_insert(through);
-            *cursor = through.max(*cursor);
+            let key = (run.experiment.clone(), declared.timetable().clone());
+            let cursor = known.cursors.entry(key).or_insert(through.into());
+            *cursor = through.max(cursor.at).into();
         }
     }
 
@@ -95,7 +98,7 @@ impl Life {
                     continue;
                 };
                 let decided = known.taken.get(&(experiment.name.clone(), schedule.name().clone()));
-                all.push(slots(&experiment.name, schedule, *cursor, decided.copied().unwrap_or_default(), now));
+                all.push(slots(&experiment.name, schedule, cursor.at, decided.copied().unwrap_or_default(), now));
             }
         }
         all.sort_by_key(|slots| std::cmp::Reverse(slots.staleness_s.max(slots.ahead_s)));

@@ -27,7 +27,7 @@ use crate::{
         schedule::Schedule,
         window,
     },
-    engine::ports::{StoreDid, StoreError, Witness},
+    engine::ports::{Configuration, StoreDid, StoreError, Witness},
     http::{
         status::{Denied, HandedOver, Role, Status},
         webhook::HookWitness,
@@ -85,6 +85,17 @@ impl Teller {
 }
 
 impl Teller {
+    /// Says that this replica decides, if it did not before.
+    fn say_active(&self) {
+        let before = self.status.borrow().role.clone();
+        if before != Role::Active {
+            tracing::info!("this replica is the active one");
+        }
+        if let Role::Standby { holder, configuration: Configuration::Differs } = before {
+            tracing::warn!(holder, "the replica that was active before decided by another configuration");
+        }
+    }
+
     /// Says what a clock change did to a run's slot, or to the one before it.
     fn say_clock_change(&self, run: &Run) {
         let Trigger::Slot { schedule: name, at } = &run.trigger else { return };
@@ -133,7 +144,7 @@ impl Witness for Teller {
         let next = |experiment: &crate::domain::experiment::Experiment| {
             let after = |schedule: &Schedule| {
                 let cursor = rows.cursors.get(&(experiment.name.clone(), schedule.timetable().clone()));
-                schedule.next_after(cursor.map_or(at, |cursor| at.max(*cursor)))
+                schedule.next_after(cursor.map_or(at, |cursor| at.max(cursor.at)))
             };
             experiment.schedules.iter().filter_map(after).map(|slot| slot.at).min()
         };
@@ -150,6 +161,7 @@ impl Witness for Teller {
         let denied: Vec<_> = rows.runs.iter().filter_map(|run| Some((run, run.denied()?))).collect();
         self.metrics.set_status(crate::telemetry::Status {
             is_active: true,
+            differs: false,
             active_runs: open_runs.clone(),
             next_slots: next_slots.iter().map(|(name, at)| (name.to_string(), *at)).collect(),
             active_blackouts: closed.clone(),
@@ -168,9 +180,7 @@ impl Witness for Teller {
         let denied = refused.collect();
         let mut paused = departed::still_paused(&rules, &rows.pauses, at);
         paused.extend(waiting.into_iter().map(|(name, why)| (name, why.to_string())));
-        if self.status.borrow().role != Role::Active {
-            tracing::info!("this replica is the active one");
-        }
+        self.say_active();
         self.update(|status| {
             status.role = Role::Active;
             status.surveyed_at = Some(at);
@@ -216,18 +226,22 @@ impl Witness for Teller {
         self.is_alive();
     }
 
-    fn standing_by(&self, holder: &str) {
+    fn standing_by(&self, holder: &str, configuration: Configuration) {
         self.life.stands_by();
         // The lease could be asked for, and what this replica could not write is another's business.
         if self.store_is(|known| known.map(|_| None)) {
             tracing::info!("the store can be used again");
         }
-        let role = Role::Standby { holder: holder.to_owned() };
+        let role = Role::Standby { holder: holder.to_owned(), configuration };
         if self.status.borrow().role == role {
             return;
         }
         tracing::info!(holder, "another replica is the active one; standing by");
-        self.metrics.set_status(crate::telemetry::Status::default());
+        let differs = configuration == Configuration::Differs;
+        if differs {
+            tracing::warn!(holder, "the active replica decides by another configuration; reload all by the same");
+        }
+        self.metrics.set_status(crate::telemetry::Status { differs, ..crate::telemetry::Status::default() });
         self.update(|status| {
             status.role = role;
             status.surveyed_at = None;

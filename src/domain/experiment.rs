@@ -43,6 +43,8 @@ pub struct Rules {
     pub limits: PlaceLimits,
     /// How bodies of other shapes become events; the first that takes a body counts.
     pub mappings: Vec<Mapping>,
+    /// What the configuration says, in short, for replicas to compare; empty where it is not known.
+    pub fingerprint: String,
     /// What they share with others that say the same; `None`: no others do.
     pub edition: Option<Arc<()>>,
     /// What [`Rules::triggered_by`] compiles of the experiments' triggers; they must not change behind it.

@@ -22,7 +22,7 @@ use super::{
     experiment::Rules,
     ids::{ExperimentName, RunId},
     ledger::Ledger,
-    plan::{Explained, Halt, PauseRow, ScheduleKey, StopRequest},
+    plan::{Cursors, Explained, Halt, PauseRow, StopRequest},
     run::{HoldReason, Run},
     template::TemplateFacts,
 };
@@ -43,7 +43,7 @@ const STRIDE: SignedDuration = SignedDuration::from_hours(24 * 32);
 #[derive(Debug, Clone, Default)]
 pub struct Outlook {
     /// Cursors of schedules; those without one begin at the forecast's start.
-    pub cursors: BTreeMap<ScheduleKey, Timestamp>,
+    pub cursors: Cursors,
     /// Runs that are not over. One that goes on is assumed to take its longest time.
     pub runs: Vec<Run>,
     /// Stops that operators asked for.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use self::{
     guards::{Beside, Explained, explain, explain_beside, paused, standing},
     place::{PLACE_FACTS_MAX_AGE, Places},
-    slots::MISSED_COUNT_LIMIT,
+    slots::{Cursor, Cursors, MISSED_COUNT_LIMIT, REMEMBERED_FOR},
     start::{DOUBT_LOOKS, FACTS_MAX_AGE, Looked, is_looked_for_first},
     watch::{LOST_AFTER, LOST_AFTER_FAILURES, LOST_AFTER_UNKNOWN, NOT_FOUND_LOST_AFTER},
 };
@@ -44,7 +44,7 @@ pub struct Snapshot<'a> {
     /// The configuration.
     pub rules: &'a Rules,
     /// The last slot handled, per schedule.
-    pub cursors: BTreeMap<ScheduleKey, Timestamp>,
+    pub cursors: Cursors,
     /// Every run that is not over, oldest first.
     pub runs: Vec<Run>,
     /// The global halt, if it is on.
@@ -263,14 +263,21 @@ pub enum Mode {
 /// What the planner asks for. The shell performs it and records what it saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// A schedule is new: remember that slots up to `at` are none of its business.
+    /// A schedule is new, or back with nothing due meanwhile: remember that slots up to `at` are none of its business.
     AdoptSchedule {
         /// Which.
         schedule: ScheduleKey,
         /// Its cursor.
         at: Timestamp,
     },
-    /// A schedule is gone: forget its cursor, so that it is new if it comes back.
+    /// A schedule has left the configuration: remember since when.
+    LeaveSchedule {
+        /// Which.
+        schedule: ScheduleKey,
+        /// When that is seen.
+        at: Timestamp,
+    },
+    /// A schedule has been gone for long: forget its cursor, so that it is new if it comes back.
     ForgetSchedule {
         /// Which.
         schedule: ScheduleKey,
@@ -363,9 +370,11 @@ impl Effect {
             | Self::Look { run }
             | Self::Poll { run }
             | Self::Stop { run, .. } => Some(run),
-            Self::AdoptSchedule { .. } | Self::ForgetSchedule { .. } | Self::OpenSlots { .. } | Self::Record { .. } => {
-                None
-            }
+            Self::AdoptSchedule { .. }
+            | Self::LeaveSchedule { .. }
+            | Self::ForgetSchedule { .. }
+            | Self::OpenSlots { .. }
+            | Self::Record { .. } => None,
         }
     }
 }

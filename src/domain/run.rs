@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     journal::{Adopted, JournalEntry, Observation},
-    reason::{Conflict, HoldReason, SkipReason, StopCause},
+    reason::{Away, Conflict, HoldReason, SkipReason, StopCause},
     state::{Doubt, RunState, StopRequestState, Watch},
     trigger::{TraceParent, Trigger, WindowRule},
 };

@@ -9,7 +9,7 @@ use super::{
     ledger::Trouble,
     outcome::Outcome,
     plan::MISSED_COUNT_LIMIT,
-    run::{Conflict, HoldReason, SkipReason, StopCause, Trigger, WindowRule},
+    run::{Away, Conflict, HoldReason, SkipReason, StopCause, Trigger, WindowRule},
 };
 
 /// Writes ` until T`, or nothing where there is no known end.
@@ -57,13 +57,22 @@ impl fmt::Display for Conflict {
     }
 }
 
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Agent => "the agent was away",
+            Self::Schedule => "its schedule was not in the configuration",
+        })
+    }
+}
+
 impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missed { count: 1, .. } => write!(f, "the slot passed while the agent was away"),
-            Self::Missed { through, count } => {
+            Self::Missed { count: 1, away, .. } => write!(f, "the slot passed while {away}"),
+            Self::Missed { through, count, away } => {
                 let least = if *count >= MISSED_COUNT_LIMIT { "at least " } else { "" };
-                write!(f, "{least}{count} slots up to {} passed while the agent was away", second(*through))
+                write!(f, "{least}{count} slots up to {} passed while {away}", second(*through))
             }
             Self::NotDrawn { one_in } => write!(f, "one in {one_in} is taken, and this one was not drawn"),
             Self::Rollback => write!(f, "it is a rollback, and its trigger skips those"),

@@ -1,6 +1,7 @@
 //! Ports: what the engine and the ingest need from the world. Each has a real implementor and a simulated one.
 
 mod carry;
+mod lease;
 mod poke;
 
 use std::{
@@ -12,8 +13,8 @@ use std::{
 
 pub use carry::{EventSink, Journal, Outbound, Placed, TraceSink};
 use jiff::Timestamp;
+pub use lease::{Configuration, Lease};
 pub use poke::{Hints, Poke};
-use tokio::time::Instant;
 
 use crate::domain::{
     deployment::{Deployed, DeployedKey},
@@ -22,7 +23,7 @@ use crate::domain::{
     ids::{ExperimentName, Name, RunId},
     ledger::{Definition, Ledger},
     place::{PlaceFacts, Wanted},
-    plan::{Explained, Halt, Halting, PauseRow, Pausing, ScheduleKey, Snapshot, StopRequest, Withheld},
+    plan::{Cursors, Explained, Halt, Halting, PauseRow, Pausing, ScheduleKey, Snapshot, StopRequest, Withheld},
     run::{Observation, Run},
     template::TemplateFacts,
 };
@@ -32,8 +33,8 @@ use crate::domain::{
 /// What decides is written by the holder of the lease alone: [`Store::commit`]. What comes from outside any replica may
 /// write, as often as it likes.
 pub trait Store: Send + Sync + 'static {
-    /// Takes the lease where nobody holds it, or keeps it.
-    fn hold(&self) -> impl Future<Output = Result<Lease, StoreError>> + Send;
+    /// Takes the lease where nobody holds it, or keeps it; the fingerprint is of the configuration that is decided by.
+    fn hold(&self, fingerprint: &str) -> impl Future<Output = Result<Lease, StoreError>> + Send;
 
     /// Gives the lease back, if it is held, so that another takes it at once. For so long after that this one takes a lease
     /// that is free only where nobody else does.
@@ -110,29 +111,11 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// Who may decide.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lease {
-    /// We may.
-    Held {
-        /// Before this instant nobody else can have taken the lease: counted from before the store was asked. `None`: as
-        /// long as the store is open.
-        until: Option<Instant>,
-    },
-    /// Another replica may.
-    Elsewhere {
-        /// Which.
-        holder: String,
-    },
-    /// Nobody may: it is left to others for a while.
-    Free,
-}
-
 /// The rows of one [`Store::load`].
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
     /// The last slot handled, per schedule.
-    pub cursors: BTreeMap<ScheduleKey, Timestamp>,
+    pub cursors: Cursors,
     /// Every run that is not over, oldest first.
     pub runs: Vec<Run>,
     /// The global halt, if it is on.
@@ -159,11 +142,18 @@ pub struct Rows {
 #[expect(clippy::large_enum_variant, reason = "one at a time, on its way to the disk")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Sets the cursor of a schedule that has none.
+    /// Sets the cursor of a schedule that has none; moves that of one that had left, never back.
     AdoptSchedule {
         /// Which.
         schedule: ScheduleKey,
         /// Its cursor.
+        at: Timestamp,
+    },
+    /// Notes of a cursor that its schedule has left.
+    LeaveSchedule {
+        /// Which.
+        schedule: ScheduleKey,
+        /// When that was seen.
         at: Timestamp,
     },
     /// Removes a cursor.
@@ -171,7 +161,7 @@ pub enum Change {
         /// Which.
         schedule: ScheduleKey,
     },
-    /// Inserts runs (known ones are left as they are) and moves the cursor, never back.
+    /// Inserts runs (known ones are left as they are) and moves the cursor, never back; its schedule is there.
     OpenSlots {
         /// Which schedule.
         schedule: ScheduleKey,
@@ -471,7 +461,7 @@ pub trait Witness: Send + Sync + 'static {
     fn looks_after_runs(&self);
 
     /// Another replica holds the lease: this one decides nothing until it holds it.
-    fn standing_by(&self, holder: &str);
+    fn standing_by(&self, holder: &str, configuration: Configuration);
 
     /// The lease is given back, because FIS does not answer when that run is to be stopped, or looked for.
     fn handing_over(&self, _run: &RunId, _failure: &CallFailure) {}

@@ -147,7 +147,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     /// Rows are loaded after that. Whoever waits for them longer than the lease lasts loses it; what keeps them from being
     /// loaded in less is the store's answer, which is the same to every replica.
     async fn hold(&self, calls: &mut Calls) -> Result<(), StoreError> {
-        match self.store.hold().await? {
+        let rules = self.rules.borrow().clone();
+        match self.store.hold(&rules.fingerprint).await? {
             Lease::Held { until } => {
                 if calls.term.is_over() {
                     *calls = Calls::default();
@@ -155,8 +156,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
                 calls.term.extend(until);
                 Ok(())
             }
-            Lease::Elsewhere { holder } => {
-                self.witness.standing_by(&holder);
+            Lease::Elsewhere { holder, configuration } => {
+                self.witness.standing_by(&holder, configuration);
                 Err(StoreError::Fenced)
             }
             Lease::Free => Err(StoreError::Fenced),
@@ -334,6 +335,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             for effect in effects.by_ref().take(MAX_CHANGES) {
                 match effect {
                     Effect::AdoptSchedule { schedule, at } => changes.push(Change::AdoptSchedule { schedule, at }),
+                    Effect::LeaveSchedule { schedule, at } => changes.push(Change::LeaveSchedule { schedule, at }),
                     Effect::ForgetSchedule { schedule } => changes.push(Change::ForgetSchedule { schedule }),
                     Effect::OpenSlots { schedule, cursor, runs } => {
                         changes.push(Change::OpenSlots { schedule, cursor, runs, at: now });

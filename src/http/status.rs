@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{
-    ids::{ExperimentName, RunId},
-    plan::Halt,
-    run::STOP_OPERATION,
+use crate::{
+    domain::{
+        ids::{ExperimentName, RunId},
+        plan::Halt,
+        run::STOP_OPERATION,
+    },
+    engine::ports::Configuration,
 };
 
 /// The agent at one instant.
@@ -76,6 +79,9 @@ pub enum Role {
     Standby {
         /// Which one does.
         holder: String,
+        /// What that one decides by.
+        #[serde(default)]
+        configuration: Configuration,
     },
 }
 

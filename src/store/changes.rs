@@ -25,12 +25,13 @@ use crate::{
 
 /// Makes changes, each of another row; tells of each whether it was made.
 pub(super) async fn make(tx: &mut Tx<'_>, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-    let (mut adopted, mut forgotten, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut adopted, mut left, mut forgotten, mut moved) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut opened, mut advanced) = (Vec::new(), Vec::new());
     let forbidden = forbidden(tx, changes).await?;
     for change in changes {
         match change {
             Change::AdoptSchedule { schedule, at } => adopted.push((&schedule.0, &schedule.1, at.as_microsecond())),
+            Change::LeaveSchedule { schedule, at } => left.push((&schedule.0, &schedule.1, at.as_microsecond())),
             Change::ForgetSchedule { schedule } => forgotten.push(schedule),
             Change::OpenSlots { schedule, cursor, runs, at } => {
                 moved.push((&schedule.0, &schedule.1, cursor.as_microsecond()));
@@ -41,6 +42,7 @@ pub(super) async fn make(tx: &mut Tx<'_>, changes: &[Change]) -> Result<Vec<Comm
         }
     }
     let adopted: BTreeSet<(Text, Text)> = tx.rows(Statement::Adopt, &adopted).await?.into_iter().collect();
+    tx.each(Statement::Leave, &left).await?;
     tx.each(Statement::Forget, &forgotten).await?;
     tx.each(Statement::Move, &moved).await?;
     let opened = open(tx, &opened).await?;
@@ -49,7 +51,7 @@ pub(super) async fn make(tx: &mut Tx<'_>, changes: &[Change]) -> Result<Vec<Comm
         Change::AdoptSchedule { schedule: (experiment, schedule), .. } => {
             adopted.contains(&(Text(experiment.to_string()), Text(schedule.to_string())))
         }
-        Change::ForgetSchedule { .. } => true,
+        Change::LeaveSchedule { .. } | Change::ForgetSchedule { .. } => true,
         Change::OpenSlots { runs, .. } => runs.iter().any(|run| opened.contains(run.id.as_str())),
         Change::Advance { run, .. } => advanced.contains(run.id.as_str()),
     };

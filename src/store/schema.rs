@@ -14,7 +14,7 @@ use sqlx::{
 use crate::engine::ports::StoreError;
 
 /// The newest schema that this program knows.
-pub const SCHEMA: i64 = 8;
+pub const SCHEMA: i64 = 9;
 
 /// The schema that a store has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,7 @@ pub(super) fn sqlite() -> Migrator {
         step(6, "bodies", include_str!("sqlite/migrations/0006_bodies.sql")),
         step(7, "schema", include_str!("sqlite/migrations/0007_schema.sql")),
         step(8, "restored", include_str!("sqlite/migrations/0008_restored.sql")),
+        step(9, "left", include_str!("sqlite/migrations/0009_left.sql")),
     ])
 }
 
@@ -76,5 +77,6 @@ pub(super) fn postgres() -> Migrator {
     migrator(vec![
         step(7, "rows", include_str!("postgres/migrations/0007_rows.sql")),
         step(8, "restored", include_str!("postgres/migrations/0008_restored.sql")),
+        step(9, "left", include_str!("postgres/migrations/0009_left.sql")),
     ])
 }

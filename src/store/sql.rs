@@ -22,7 +22,7 @@ use crate::{
     domain::{
         ids::{ExperimentName, Name, RunId},
         ledger::Ledger,
-        plan::{Halt, HaltRunning, Halting, PauseRow, Pausing, StopRequest},
+        plan::{Cursor, Halt, HaltRunning, Halting, PauseRow, Pausing, StopRequest},
         run::Run,
     },
     engine::ports::{
@@ -40,11 +40,11 @@ const RETOLD: u32 = 10_000;
 type Columns = (Text, Option<Text>, Option<Text>, Option<Text>, Option<i64>);
 
 impl Store for SqlStore {
-    async fn hold(&self) -> Result<Lease, StoreError> {
+    async fn hold(&self, fingerprint: &str) -> Result<Lease, StoreError> {
         match &self.database {
             // The lock of the file is the lease, as long as that file is there for others to find locked.
             Database::Sqlite(_) => self.is_seated().map(|()| Lease::Held { until: None }),
-            Database::Postgres(postgres) => postgres.hold().await,
+            Database::Postgres(postgres) => postgres.hold(fingerprint).await,
         }
     }
 
@@ -270,7 +270,9 @@ impl Row {
         match table {
             "cursors" => {
                 let at = from_us(table, number.unwrap_or_default())?;
-                rows.cursors.insert((name(table, first)?, name(table, second)?), at);
+                let left_at = Some(body).filter(|us| !us.is_empty());
+                let left_at = left_at.map(|us| from_us(table, us.parse().unwrap_or(i64::MAX))).transpose()?;
+                rows.cursors.insert((name(table, first)?, name(table, second)?), Cursor { at, left_at });
             }
             "runs" => rows.runs.push(again(&mut known.runs, &mut parsed.runs, body, table)?),
             "deployments" => {

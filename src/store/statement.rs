@@ -9,6 +9,7 @@ pub enum Statement {
     /// `[experiment, schedule, at]`, each a row; returns those that are new.
     Adopt,
     /// `[experiment, schedule]`, each a row.
+    Leave,
     Forget,
     /// `[experiment, schedule, at]`, each a row.
     Move,

@@ -27,6 +27,8 @@ use crate::domain::{
 pub struct Status {
     /// Whether this replica decides.
     pub is_active: bool,
+    /// Whether another one decides by another configuration.
+    pub differs: bool,
     /// Runs that are not over, by state.
     pub active_runs: BTreeMap<String, u64>,
     /// The next slot of each experiment that has one.
@@ -281,6 +283,10 @@ fn register_gauges(meter: &Meter, status: &Arc<Mutex<Status>>) {
     let text = "1 while this replica decides, 0 while another does";
     gauge(names::METRIC_ACTIVE, names::UNIT_REPLICAS, text, |status, gauge| {
         gauge.observe(u64::from(status.is_active), &[]);
+    });
+    let text = "1 while another replica decides by another configuration than this one has";
+    gauge(names::METRIC_DIFFERS, names::UNIT_REPLICAS, text, |status, gauge| {
+        gauge.observe(u64::from(status.differs), &[]);
     });
     let text = "1 for each window that forbids starts now";
     gauge(names::METRIC_BLACKOUTS, names::UNIT_WINDOWS, text, |status, gauge| {

@@ -135,6 +135,8 @@ pub const METRIC_BLACKOUTS: &str = "firedrill.blackouts.active";
 pub const METRIC_CALENDAR_AGE: &str = "firedrill.calendar.age";
 /// Gauge: 1 while this replica decides, 0 while another does.
 pub const METRIC_ACTIVE: &str = "firedrill.replica.active";
+/// Gauge: 1 while another replica decides, and does so by another configuration than this one has.
+pub const METRIC_DIFFERS: &str = "firedrill.replica.differs";
 /// Counter of leases that this replica gave back because FIS did not answer it when a run was to be stopped or looked for.
 pub const METRIC_HANDOVERS: &str = "firedrill.replica.handovers";
 /// Counter of planner passes; standing still means that nothing is planned any more.

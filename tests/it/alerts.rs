@@ -35,6 +35,7 @@ fn alert_rules_ask_for_metrics_and_labels_that_the_agent_exports() {
         translated(names::METRIC_WAITING, ""),
         translated(names::METRIC_STRAYS, ""),
         translated(names::METRIC_DENIED, ""),
+        translated(names::METRIC_DIFFERS, ""),
         translated(names::METRIC_CALENDAR_AGE, "_seconds"),
     ];
     let labels = [names::EXPERIMENT, names::SCHEDULE, names::REASON, names::CALENDAR, names::OPERATION]

@@ -339,3 +339,25 @@ fn missing_keys(root: &Value, schema: &Value, values: &[&Value], path: &str, mis
         missing_keys(root, schema, &items, path, missing);
     }
 }
+
+#[test]
+fn fingerprint_is_of_what_replicas_share_and_of_nothing_else() {
+    let of = |files: &[(&str, &str)], env: &[(&str, &str)]| loaded(files, env).settings.rules.fingerprint;
+    let experiment = "[experiments.a]\ntemplate = \"EXT1\"\noverlap = \"skip\"\n";
+    let group = "[groups.g]\nmin_gap = \"1m\"\n";
+    let known = of(&[("a.toml", &format!("{experiment}{group}"))], &[]);
+    assert_eq!(known.len(), 16, "{known}");
+    let turned = "[experiments.a]\noverlap = \"skip\"\ntemplate = \"EXT1\" # the same\n";
+    assert_eq!(of(&[("a.toml", group), ("b.toml", turned)], &[]), known, "wherever it stands");
+    let own = "state = \"postgres://a@b/c\"\nreplica = \"two\"\nstate_directory = \"/srv/two\"\n[http]\nlisten = \"127.0.0.1:1\"\n";
+    assert_eq!(of(&[("a.toml", &format!("{own}{experiment}{group}"))], &[]), known, "a replica's own");
+    for other in [
+        experiment.to_owned(),
+        format!("{experiment}{group}[windows.w]\nweekly = [\"Sat\"]\n"),
+        format!("{experiment}schedules = [{{ cron = \"@daily\" }}]\n{group}"),
+    ] {
+        assert_ne!(of(&[("a.toml", &other)], &[]), known, "{other}");
+    }
+    let variable = [("FIREDRILL__EXPERIMENTS__A__OVERLAP", "allow")];
+    assert_ne!(of(&[("a.toml", &format!("{experiment}{group}"))], &variable), known, "by a variable");
+}

@@ -194,12 +194,13 @@ fn halt_is_taken_to_stay() {
 fn slots_before_the_forecast_are_not_counted_as_missed() {
     let rules_at_ten = rules(cron("0 10 * * *"), Vec::new());
     let key = (name("probe"), rules_at_ten.experiments[&name("probe")].schedules[0].timetable().clone());
-    let outlook = Outlook { cursors: BTreeMap::from([(key.clone(), instant("2026-01-01T00:00:00Z"))]), ..known(600) };
+    let outlook =
+        Outlook { cursors: BTreeMap::from([(key.clone(), instant("2026-01-01T00:00:00Z").into())]), ..known(600) };
     check(&rules(cron("0 10 * * *"), Vec::new()), &outlook, &["10:00:00 completed 10:00:00-10:10:00"]);
     // One that the daemon has handled already is not expected again.
-    let ahead = Outlook { cursors: BTreeMap::from([(key, t("10:00:00"))]), ..known(600) };
+    let ahead = Outlook { cursors: BTreeMap::from([(key, t("10:00:00").into())]), ..known(600) };
     check(&rules(cron("0 10 * * *"), Vec::new()), &ahead, &[]);
-    let gone = Outlook { cursors: BTreeMap::from([((name("old"), name("old")), t("10:00:00"))]), ..known(600) };
+    let gone = Outlook { cursors: BTreeMap::from([((name("old"), name("old")), t("10:00:00").into())]), ..known(600) };
     check(&rules(cron("0 10 * * *"), Vec::new()), &gone, &["10:00:00 completed 10:00:00-10:10:00"]);
 }
 

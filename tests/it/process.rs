@@ -8,6 +8,7 @@ mod conformance;
 mod demo;
 mod denied;
 mod deployment;
+mod differing;
 mod events;
 mod faults;
 mod levers;

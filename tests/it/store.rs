@@ -26,7 +26,7 @@ use firedrill::{
     domain::{
         ids::RunId,
         outcome::Outcome,
-        plan::{Pause, Pausing, StopRequest},
+        plan::{Cursor, Pause, Pausing, StopRequest},
         run::{Observation, Run, RunState, SkipReason, Trigger},
     },
     engine::ports::{
@@ -100,7 +100,7 @@ use shown_of_databases;
 /// An empty store of a server, which holds the lease.
 pub async fn empty_on(server: &Postgres, database: &str) -> SqlStore {
     let store = SqlStore::open_at(&at(&server.database(database), database).1).await.expect("a store");
-    assert!(matches!(store.hold().await, Ok(Lease::Held { .. })), "nobody else is there");
+    assert!(matches!(store.hold("").await, Ok(Lease::Held { .. })), "nobody else is there");
     store
 }
 
@@ -170,13 +170,27 @@ async fn adopted_cursor_is_set_once_moves_forward_only_and_is_forgotten(store: &
     let cursor = async || rows(store).await.cursors.get(&key).copied();
     assert_eq!(commit(store, adopt("09:00:00")).await, Committed::Done);
     assert_eq!(commit(store, adopt("08:00:00")).await, Committed::Stale);
-    assert_eq!(cursor().await, Some(t("09:00:00")));
+    assert_eq!(cursor().await, Some(t("09:00:00").into()));
     commit(store, open_slots("10:00:00", vec![slot_run("10:00:00")])).await;
     commit(store, open_slots("09:30:00", vec![slot_run("09:30:00")])).await;
-    assert_eq!(cursor().await, Some(t("10:00:00")), "never back");
+    assert_eq!(cursor().await, Some(t("10:00:00").into()), "never back");
+    let left_at = Some(t("10:30:00"));
+    let leave = || Change::LeaveSchedule { schedule: key.clone(), at: t("10:30:00") };
+    for (back, at, ends_at) in [
+        (adopt("10:40:00"), "10:00:00", "10:40:00"),
+        (adopt("10:20:00"), "10:40:00", "10:40:00"),
+        (open_slots("10:50:00", vec![slot_run("10:50:00")]), "10:40:00", "10:50:00"),
+    ] {
+        commit(store, leave()).await;
+        assert_eq!(cursor().await, Some(Cursor { at: t(at), left_at }), "where it was");
+        assert_eq!(commit(store, back).await, Committed::Done);
+        assert_eq!(cursor().await, Some(t(ends_at).into()), "back, and never further back");
+    }
+    commit(store, leave()).await;
     commit(store, Change::ForgetSchedule { schedule: key.clone() }).await;
     assert_eq!(cursor().await, None);
     commit(store, open_slots("11:00:00", vec![slot_run("11:00:00")])).await;
+    commit(store, leave()).await;
     assert_eq!(cursor().await, None, "a schedule that is gone has no cursor");
 }
 
@@ -278,7 +292,7 @@ async fn changes_of_one_transaction_are_each_made_or_stale(store: &impl Store) {
     assert_eq!(committed, [Done, Done, Stale, Done, Stale]);
     let all = rows(store).await;
     assert_eq!(all.runs, [asked, slot_run("10:00:00"), slot_run("11:00:00")]);
-    assert_eq!(all.cursors[&(name("probe"), name("nightly"))], t("11:00:00"));
+    assert_eq!(all.cursors[&(name("probe"), name("nightly"))], t("11:00:00").into());
     assert_eq!(all.ledgers[&known.experiment].begun[&name("nightly")], 1);
     let forget = Change::ForgetSchedule { schedule: (name("probe"), name("nightly")) };
     assert_eq!(store.commit(&[opened_and_over, forget]).await.expect("a commit"), [Done, Done]);
@@ -392,14 +406,14 @@ async fn message_is_quarantined_once_and_forgotten_when_told(store: &impl Store)
 
 async fn lease_is_kept_by_who_holds_it_and_taken_again_after_its_release(store: &impl Store) {
     for _ in 0..2 {
-        assert!(matches!(store.hold().await, Ok(Lease::Held { .. })));
+        assert!(matches!(store.hold("").await, Ok(Lease::Held { .. })));
         commit(store, adopt("09:00:00")).await;
         store.release(Duration::ZERO).await.expect("a write");
         store.release(Duration::ZERO).await.expect("a write");
     }
     // What comes from outside anybody may write.
     store.request_runs(vec![slot_run(AT)]).await.expect("a write");
-    assert!(matches!(store.hold().await, Ok(Lease::Held { .. })));
+    assert!(matches!(store.hold("").await, Ok(Lease::Held { .. })));
     assert_eq!(commit(store, advance(&slot_run(AT), skip()).1).await, Committed::Done);
 }
 

@@ -12,7 +12,7 @@ use firedrill::{
     domain::{
         fis::{FailureClass, FisStatus},
         outcome::Outcome,
-        run::{HoldReason, Observation, RunState, SkipReason, StopCause, TraceParent},
+        run::{Away, HoldReason, Observation, RunState, SkipReason, StopCause, TraceParent},
     },
     engine::ports::TraceSink,
     telemetry::{self, Status, Telemetry, logs, traces},
@@ -196,6 +196,7 @@ fn skipped_run_is_a_trace_and_an_open_run_is_none() {
 fn standing(next_slot: Timestamp) -> Status {
     Status {
         is_active: true,
+        differs: false,
         active_runs: [("running".to_owned(), 2), ("held".to_owned(), 0)].into(),
         next_slots: [("checkout-latency".to_owned(), next_slot)].into(),
         active_blackouts: vec!["freeze".to_owned()],
@@ -212,19 +213,12 @@ fn metrics_carry_units_and_values_and_never_a_run() {
     let look_at = instant("2026-03-01T02:01:00Z");
     let closed = HoldReason::Closed { window: runs::name("freeze"), until: None, unknown: None };
     let held = Story::open(runs::event(None), at).then(at, Observation::Held { reason: closed, look_at });
-    let retried = Story::open(runs::event(None), at)
-        .asked(at)
-        .then(
-            at,
-            Observation::StartRefused {
-                class: FailureClass::Throttled,
-                message: "slow down".to_owned(),
-                retry_at: look_at,
-            },
-        )
-        .asked(look_at);
+    let (class, message) = (FailureClass::Throttled, "slow down".to_owned());
+    let refused = Observation::StartRefused { class, message, retry_at: look_at };
+    let retried = Story::open(runs::event(None), at).asked(at).then(at, refused).asked(look_at);
     let mut missed = Story::open(runs::slot(look_at), look_at);
-    missed.steps[0].0.state = RunState::Skipped { reason: SkipReason::Missed { through: at, count: 3 }, at };
+    let reason = SkipReason::Missed { through: at, count: 3, away: Away::Agent };
+    missed.steps[0].0.state = RunState::Skipped { reason, at };
     missed.steps[0].1 = missed.steps[0].0.opening();
     let (collector, _) = exported(|telemetry| {
         let metrics = telemetry.metrics();
@@ -266,6 +260,7 @@ fn metrics_carry_units_and_values_and_never_a_run() {
     firedrill.fis.calls [{call}] {firedrill.operation=StartExperiment,firedrill.result=ok} 1
     firedrill.fis.calls [{call}] {firedrill.operation=StartExperiment,firedrill.result=throttled} 1
     firedrill.replica.active [{replica}] {} 1
+    firedrill.replica.differs [{replica}] {} 0
     firedrill.replica.handovers [{handover}] {} 1
     firedrill.run.duration [s] {firedrill.experiment=checkout-latency,firedrill.outcome=completed} 1/312
     firedrill.runs [{run}] {firedrill.experiment=checkout-latency,firedrill.outcome=completed,firedrill.trigger.kind=slot} 1

@@ -54,8 +54,8 @@ impl<'a> World<'a> {
         for experiment in rules.experiments.values() {
             for schedule in &experiment.schedules {
                 let key = (experiment.name.clone(), schedule.timetable().clone());
-                let cursor = outlook.cursors.get(&key).map_or(before, |cursor| before.max(*cursor));
-                cursors.insert(key, cursor);
+                let cursor = outlook.cursors.get(&key).map_or(before, |cursor| before.max(cursor.at));
+                cursors.insert(key, cursor.into());
             }
         }
         let runs = outlook.runs.iter().filter(|run| cluster.contains(&run.experiment)).cloned().collect();
@@ -206,13 +206,15 @@ impl<'a> World<'a> {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::AdoptSchedule { schedule, at } => {
-                self.snapshot.cursors.insert(schedule, at);
+                self.snapshot.cursors.insert(schedule, at.into());
             }
+            // It lists what is declared.
+            Effect::LeaveSchedule { .. } => {}
             Effect::ForgetSchedule { schedule } => {
                 self.snapshot.cursors.remove(&schedule);
             }
             Effect::OpenSlots { schedule, cursor, runs } => {
-                self.snapshot.cursors.insert(schedule, cursor);
+                self.snapshot.cursors.insert(schedule, cursor.into());
                 self.snapshot.runs.extend(runs);
                 // As the store has them, in the order in which they were opened: who comes first decides who has to wait.
                 self.snapshot.runs.sort_by_key(|run| run.opened_at);

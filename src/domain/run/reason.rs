@@ -144,6 +144,23 @@ pub enum StopCause {
     Outside,
 }
 
+/// What was away when slots passed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Away {
+    /// The agent.
+    #[default]
+    Agent,
+    /// The schedule: it was not in the configuration that was in force.
+    Schedule,
+}
+
+impl Away {
+    fn is_agent(&self) -> bool {
+        *self == Self::Agent
+    }
+}
+
 /// Why a run was never started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "why", rename_all = "kebab-case")]
@@ -154,6 +171,9 @@ pub enum SkipReason {
         through: Timestamp,
         /// How many, up to a limit.
         count: u32,
+        /// What was away.
+        #[serde(default, skip_serializing_if = "Away::is_agent")]
+        away: Away,
     },
     /// Its schedule or trigger takes one slot or deployment in so many, and this is none of them.
     NotDrawn {

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{Postgres, Tx, answer};
 use crate::{
-    engine::ports::{Lease, StoreError},
+    engine::ports::{Configuration, Lease, StoreError},
     store::{
         rows::write_failed,
         schema::{self, SCHEMA},
@@ -35,11 +35,12 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 /// A younger lease is not renewed for its own sake.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 
-/// Takes the lease when it is ours, given back (unless it is left to others: `$6`), or still as it was seen (`$3`, `$4`). The
-/// time in the row is only what tells one renewal from the next. A new number is never one that was given before: when a server is lost with what it had
-/// acknowledged, another begins from an older row, and whoever took the lost number must not find it again. Not by a program
-/// that knows too old a schema (`$5`): it would keep the lease from one that could work. Returns its number.
-const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(),
+/// Takes the lease when it is ours, given back (unless it is left to others: `$6`), or still as it was seen (`$3`, `$4`), and
+/// says what it decides by (`$7`). The time in the row is only what tells one renewal from the next. A new number is never one
+/// that was given before: when a server is lost with what it had acknowledged, another begins from an older row, and whoever
+/// took the lost number must not find it again. Not by a program that knows too old a schema (`$5`): it would keep the lease
+/// from one that could work. Returns its number.
+const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(), configuration = $7,
          fence = CASE WHEN fence = $2 AND holder IS NOT NULL THEN fence
              ELSE GREATEST(fence + 1, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint) END
      WHERE (holder IS NULL AND $6 OR fence = $2
@@ -47,9 +48,9 @@ const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp()
          AND $5 >= (SELECT oldest FROM schema)
      RETURNING fence";
 
-/// Who has it, what tells whether it is renewed, and what the schema asks for.
+/// Who has it, what tells whether it is renewed, what it decides by, and what the schema asks for.
 const LOOK: &str = "SELECT COALESCE(holder, ''), fence, (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint,
-         (SELECT oldest FROM schema)
+         COALESCE(configuration, ''), (SELECT oldest FROM schema)
      FROM lease";
 
 /// Keeps the lease from changing hands until the transaction ends, if it is ours.
@@ -167,7 +168,7 @@ impl Postgres {
     ///
     /// # Errors
     /// [`StoreError::Query`] when the server cannot be asked, or its rows are no longer ours to work on.
-    pub(in crate::store) async fn hold(&self) -> Result<Lease, StoreError> {
+    pub(in crate::store) async fn hold(&self, fingerprint: &str) -> Result<Lease, StoreError> {
         let asked = Instant::now();
         let known = *self.seat.known();
         let (fence, still) = match known {
@@ -181,7 +182,7 @@ impl Postgres {
         };
         let mut connection = self.connection().await.map_err(write_failed)?;
         let query = sqlx::query_as(HOLD).bind(&self.seat.replica).bind(fence);
-        let query = query.bind(still.0).bind(still.1).bind(SCHEMA).bind(self.seat.takes_free());
+        let query = query.bind(still.0).bind(still.1).bind(SCHEMA).bind(self.seat.takes_free()).bind(fingerprint);
         let taken: Result<Option<(i64,)>, _> =
             answer(query.fetch_optional(connection.get().map_err(write_failed)?)).await;
         if let Ok(Some((fence,))) = taken {
@@ -190,10 +191,10 @@ impl Postgres {
             return Ok(held(asked));
         }
         taken.map_err(write_failed)?;
-        let looked: Result<(String, i64, i64, i64), _> =
+        let looked: Result<(String, i64, i64, String, i64), _> =
             answer(sqlx::query_as(LOOK).fetch_one(connection.get().map_err(write_failed)?)).await;
         connection.after(&looked);
-        let (holder, fence, renewed_at_us, oldest) = looked.map_err(write_failed)?;
+        let (holder, fence, renewed_at_us, other, oldest) = looked.map_err(write_failed)?;
         schema::allows(oldest)?;
         let now = match known {
             Known::Elsewhere { fence: f, renewed_at_us: us, .. } if (f, us) == (fence, renewed_at_us) => known,
@@ -201,7 +202,12 @@ impl Postgres {
             _ => Known::Elsewhere { fence, renewed_at_us, since: Instant::now() },
         };
         *self.seat.known() = now;
-        Ok(if holder.is_empty() { Lease::Free } else { Lease::Elsewhere { holder } })
+        if holder.is_empty() {
+            return Ok(Lease::Free);
+        }
+        let differs = ![&other, fingerprint].iter().any(|known| known.is_empty()) && other != fingerprint;
+        let configuration = if differs { Configuration::Differs } else { Configuration::Same };
+        Ok(Lease::Elsewhere { holder, configuration })
     }
 
     /// Tells whether nobody else can have the lease by now, as far as is known without asking.

@@ -6,7 +6,7 @@ use crate::store::statement::{Statement, given};
 
 given! {
     // One statement is one consistent picture; without workers beside each other the parts and the runs keep their order.
-    Rows => "SELECT 'cursors', experiment, schedule, NULL::text, at_us FROM cursors
+    Rows => "SELECT 'cursors', experiment, schedule, left_at_us::text, at_us FROM cursors
          UNION ALL SELECT 'runs', id, experiment, body, (phase IN ('starting', 'running', 'stopping'))::int FROM
              (SELECT id, experiment, body, phase FROM runs WHERE is_open = 1 ORDER BY opened_at_us, seq) AS open
          UNION ALL SELECT 'deployments', experiment, key, body, NULL FROM deployments
@@ -20,11 +20,15 @@ given! {
 
     Adopt => "INSERT INTO cursors (experiment, schedule, at_us)
          SELECT value ->> 0, value ->> 1, (value ->> 2)::bigint FROM jsonb_array_elements($1::jsonb) AS new(value)
-         ON CONFLICT DO NOTHING RETURNING experiment, schedule",
+         ON CONFLICT (experiment, schedule) DO UPDATE
+             SET at_us = GREATEST(cursors.at_us, excluded.at_us), left_at_us = NULL WHERE cursors.left_at_us IS NOT NULL
+         RETURNING experiment, schedule",
+    Leave => "UPDATE cursors SET left_at_us = (new.value ->> 2)::bigint FROM jsonb_array_elements($1::jsonb) AS new(value)
+         WHERE experiment = new.value ->> 0 AND schedule = new.value ->> 1",
     Forget => "DELETE FROM cursors WHERE (experiment, schedule) IN
          (SELECT value ->> 0, value ->> 1 FROM jsonb_array_elements($1::jsonb) AS old(value))",
     // Of several rows for one cursor only one would count.
-    Move => "UPDATE cursors SET at_us = GREATEST(cursors.at_us, new.at_us) FROM
+    Move => "UPDATE cursors SET at_us = GREATEST(cursors.at_us, new.at_us), left_at_us = NULL FROM
              (SELECT value ->> 0 AS experiment, value ->> 1 AS schedule, MAX((value ->> 2)::bigint) AS at_us
               FROM jsonb_array_elements($1::jsonb) AS each(value) GROUP BY 1, 2) AS new
          WHERE cursors.experiment = new.experiment AND cursors.schedule = new.schedule",

@@ -5,7 +5,7 @@ use crate::store::statement::{Statement, given};
 
 given! {
     // One statement is one consistent picture. The limit keeps the order of the runs.
-    Rows => "SELECT 'cursors', experiment, schedule, NULL, at_us FROM cursors
+    Rows => "SELECT 'cursors', experiment, schedule, CAST(left_at_us AS TEXT), at_us FROM cursors
          UNION ALL SELECT 'runs', id, experiment, body, phase IN ('starting', 'running', 'stopping') FROM
              (SELECT id, experiment, body, phase FROM runs WHERE is_open = 1 ORDER BY opened_at_us, rowid LIMIT -1)
          UNION ALL SELECT 'deployments', experiment, key, body, NULL FROM deployments
@@ -19,11 +19,14 @@ given! {
          UNION ALL SELECT 'schema', NULL, NULL, NULL, restored_at_us FROM schema WHERE restored_at_us IS NOT NULL",
 
     Adopt => "INSERT INTO cursors (experiment, schedule, at_us)
-         SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE TRUE ON CONFLICT DO NOTHING
+         SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE TRUE
+         ON CONFLICT DO UPDATE SET at_us = MAX(at_us, excluded.at_us), left_at_us = NULL WHERE left_at_us IS NOT NULL
          RETURNING experiment, schedule",
+    Leave => "UPDATE cursors SET left_at_us = new.value ->> 2 FROM json_each(?1) AS new
+         WHERE experiment = new.value ->> 0 AND schedule = new.value ->> 1",
     Forget => "DELETE FROM cursors
          WHERE (experiment, schedule) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))",
-    Move => "UPDATE cursors SET at_us = MAX(at_us, new.value ->> 2) FROM json_each(?1) AS new
+    Move => "UPDATE cursors SET at_us = MAX(at_us, new.value ->> 2), left_at_us = NULL FROM json_each(?1) AS new
          WHERE experiment = new.value ->> 0 AND schedule = new.value ->> 1",
     Open => "INSERT INTO runs (id, experiment, trigger_kind, trigger_key, opened_at_us, phase, is_open, changed_at_us,
                                revision, body)

@@ -281,12 +281,14 @@ fn named<T: DeserializeOwned>(report: &mut Report, table: &'static str, key: &st
 
 /// Cursors, ledgers, pauses, deployments and the halt.
 async fn what_is_planned_by(snapshot: &mut Snapshot, report: &mut Report, told: Told<'_>) -> Result<(), StoreError> {
-    let sql = "SELECT experiment, schedule, at_us FROM cursors";
-    each(snapshot, sql, told, |(experiment, schedule, us): (Text, Text, i64)| {
+    let sql = "SELECT experiment, schedule, at_us, left_at_us FROM cursors";
+    each(snapshot, sql, told, |(experiment, schedule, us, left_us): (Text, Text, i64, Option<i64>)| {
         let key = format!("{}/{}", experiment.0, schedule.0);
         report.read("cursors", &key, name("cursors", &experiment));
         report.read("cursors", &key, name("cursors", &schedule));
-        report.read("cursors", &key, from_us("cursors", us));
+        for us in [Some(us), left_us].into_iter().flatten() {
+            report.read("cursors", &key, from_us("cursors", us));
+        }
     })
     .await?;
     each(snapshot, "SELECT experiment, body FROM ledgers", told, |(experiment, body): (Text, Text)| {

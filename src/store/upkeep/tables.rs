@@ -53,7 +53,7 @@ pub const TABLES: [Table; 12] = [
         has_order: true,
     },
     table("journal", &["seq", "at_us", "run", "kind", "observation", "explained"]),
-    table("cursors", &["experiment", "schedule", "at_us"]),
+    table("cursors", &["experiment", "schedule", "at_us", "left_at_us"]),
     table("events", &["source", "event_id", "detail_type", "received_at_us", "runs", "queue", "body"]),
     Table {
         name: "quarantine",

@@ -8,7 +8,7 @@ use firedrill::{
         fis::{FisExperiment, FisStatus},
         ids::{EXPERIMENT_TAG, RUN_TAG, RunId},
         outcome::Outcome,
-        run::{Adopted, JournalEntry, Observation, Run, RunState, RunTimes, SkipReason, Trigger, WindowRule},
+        run::{Adopted, Away, JournalEntry, Observation, Run, RunState, RunTimes, SkipReason, Trigger, WindowRule},
     },
     simulator::ExperimentRecord,
 };
@@ -40,7 +40,8 @@ impl Record {
     /// Adds slots that passed unseen, from one second through another.
     fn missed(&mut self, experiment: &str, from: i32, through: i32) {
         let (from, through) = (at(from.into()), at(through.into()));
-        let state = RunState::Skipped { reason: SkipReason::Missed { through, count: 2 }, at: through };
+        let state =
+            RunState::Skipped { reason: SkipReason::Missed { through, count: 2, away: Away::Agent }, at: through };
         let times = RunTimes { opened_at: through, not_before: from, start_by: through, hold_until: None };
         let run = Run::open(name(experiment), slot(from), state, times);
         let (seq, explained) = (1, Vec::new());

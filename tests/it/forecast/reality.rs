@@ -11,7 +11,7 @@ use firedrill::domain::{
     forecast::Outlook,
     ids::{ExperimentName, RunId},
     ledger::{Definition, Ledger},
-    plan::{self, Effect, Mode, PauseRow, Places, ScheduleKey, Snapshot, Withheld},
+    plan::{self, Cursors, Effect, Mode, PauseRow, Places, Snapshot, Withheld},
     run::{Adopted, HoldReason, Observation, Run, RunState, SkipReason, Trigger},
     template::TemplateFacts,
 };
@@ -27,7 +27,7 @@ const MOST_STEPS: usize = 2_000_000;
 
 pub struct Reality {
     pub now: Timestamp,
-    cursors: BTreeMap<ScheduleKey, Timestamp>,
+    cursors: Cursors,
     runs: Vec<Run>,
     over: Vec<Run>,
     ends: BTreeMap<RunId, Timestamp>,
@@ -113,10 +113,13 @@ impl Reality {
 
     fn perform(&mut self, rules: &Rules, effect: Effect) {
         match effect {
-            Effect::AdoptSchedule { schedule, at } => drop(self.cursors.insert(schedule, at)),
+            Effect::AdoptSchedule { schedule, at } => drop(self.cursors.insert(schedule, at.into())),
+            Effect::LeaveSchedule { schedule, at } => {
+                self.cursors.get_mut(&schedule).expect("a cursor").left_at = Some(at);
+            }
             Effect::ForgetSchedule { schedule } => drop(self.cursors.remove(&schedule)),
             Effect::OpenSlots { schedule, cursor, runs } => {
-                self.cursors.insert(schedule, cursor);
+                self.cursors.insert(schedule, cursor.into());
                 self.runs.extend(runs);
                 // As the store lists them.
                 self.runs.sort_by_key(|run| run.opened_at);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::Experiment,
     plan::{Mode, Withheld},
+    run::{RunState, Trigger},
     schedule::{MissedPolicy, Schedule},
 };
 use jiff::SignedDuration;
@@ -34,16 +35,40 @@ fn new_schedule_is_adopted_and_fires_nothing() {
 }
 
 #[test]
-fn schedule_that_is_gone_loses_its_cursor_and_is_new_when_it_returns() {
-    let gone = world(Vec::new()).with_cursor("nightly", "08:00:00");
-    check(&gone, "10:00:00", &["forget nightly"]);
-    let mut unknown = gone;
-    unknown.rules.experiments.clear();
-    check(&unknown, "10:00:00", &["forget nightly"]);
-    opened_at(&mut unknown, "10:00:00");
-    let mut back = hourly(MissedPolicy::Latest);
-    back.cursors = unknown.cursors;
-    check(&back, "10:30:00", &["adopt nightly at 10:30:00"]);
+fn schedule_that_left_is_remembered_for_a_day_and_is_new_after_that() {
+    let leaves = ["leave nightly at 10:00:00"];
+    check(&world(Vec::new()).with_cursor("nightly", "08:00:00"), "10:00:00", &leaves);
+    let mut gone = hourly(MissedPolicy::Latest).with_cursor("nightly", "08:00:00");
+    gone.rules.experiments.clear();
+    check(&gone, "10:00:00", &leaves);
+    opened_at(&mut gone, "10:00:00");
+    let tomorrow = |time: &str| format!("2026-03-03T{time}Z");
+    check(&gone, "10:00:00", &["wake 2026-03-03T10:00:00"]);
+    check(&gone, &tomorrow("09:59:59"), &["wake 2026-03-03T10:00:00"]);
+    opened_at(&mut gone, &tomorrow("10:00:00"));
+    let back = World { cursors: gone.cursors, ..hourly(MissedPolicy::Latest) };
+    check(&back, &tomorrow("10:30:00"), &["adopt nightly at 2026-03-03T10:30:00"]);
+}
+
+#[test]
+fn schedule_that_is_back_records_what_it_would_have_named_and_starts_nothing_late() {
+    for missed in [MissedPolicy::Skip, MissedPolicy::Latest, MissedPolicy::All { most: 9 }] {
+        let mut back = hourly(missed).with_cursor("nightly", "09:00:00");
+        back.cursors.values_mut().for_each(|cursor| cursor.left_at = Some(t("09:30:00")));
+        check(&back, "09:59:59", &["adopt nightly at 09:59:59"]);
+        check(&back, "10:00:00", &["open nightly to 10:00:00: absent 1 from 10:00:00 through 10:00:00"]);
+        check(&back, "12:01:00", &["open nightly to 12:00:00: absent 3 from 10:00:00 through 12:00:00"]);
+        // A clock that was set back sees it leave later than now.
+        check(&back, "08:00:00", &["adopt nightly at 08:00:00"]);
+        let run = opened_at(&mut back, "12:01:00").pop().expect("a run");
+        let RunState::Skipped { reason, .. } = &run.state else { panic!("{:?}", run.state) };
+        let said = "3 slots up to 2026-03-02T12:00:00Z passed while its schedule was not in the configuration";
+        assert_eq!(reason.to_string(), said);
+        let declared = &back.rules.experiments[&name("probe")].schedules[0];
+        let Trigger::Slot { schedule, .. } = &run.trigger else { panic!("{:?}", run.trigger) };
+        assert_eq!(schedule, declared.timetable(), "beside what another of its name has taken up meanwhile");
+        check(&back, "12:01:00", &["wake 13:00:00"]);
+    }
 }
 
 #[test]
@@ -51,7 +76,7 @@ fn edited_schedule_is_new_and_fires_nothing() {
     let edited = world(vec![schedule("nightly", "30 * * * *", MissedPolicy::Latest)]);
     let before = hourly(MissedPolicy::Latest).with_cursor("nightly", "09:00:00");
     let after = World { cursors: before.cursors, ..edited };
-    check(&after, "09:45:00", &["adopt nightly at 09:45:00", "forget nightly"]);
+    check(&after, "09:45:00", &["adopt nightly at 09:45:00", "leave nightly at 09:45:00"]);
 }
 
 #[test]
@@ -141,7 +166,7 @@ fn same_slot_of_two_experiments_is_two_runs() {
     let other = Experiment { name: name("other"), ..world.rules.experiments[&name("probe")].clone() };
     world.rules.experiments.insert(name("other"), other);
     let timetable = world.rules.experiments[&name("probe")].schedules[0].timetable().clone();
-    world.cursors.insert((name("other"), timetable), t("09:00:00"));
+    world.cursors.insert((name("other"), timetable), t("09:00:00").into());
     let opened = opened_at(&mut world, "10:00:00");
     assert_eq!(opened.len(), 2);
     assert_ne!(opened[0].id, opened[1].id);

@@ -74,7 +74,7 @@ fn schedule_that_was_taken_up_to_a_time_yet_to_come_is_told() {
 
     // So is whoever asks.
     let cursors = home.read(async |store| store.load().await.expect("rows").cursors).expect("a store");
-    let cursor = *cursors.values().next().expect("a cursor");
+    let cursor = cursors.values().next().expect("a cursor").at;
     let shown = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
     let next = cursor + SignedDuration::from_secs(1);
     within(STALLS, "the next slot", || (home.json(&["status"])["next_slots"] == json!({"drill": next})).then_some(()));

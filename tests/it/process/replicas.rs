@@ -46,19 +46,19 @@ fn rules(queue: &str, template: &str, schedule: &str) -> String {
 
 const OFTEN: &str = "schedules = [{ name = \"often\", cron = \"*/2 * * * * *\" }]";
 
-fn role(home: &Home) -> Value {
+pub fn role(home: &Home) -> Value {
     let said = home.run(&["status", "-o", "json"]);
     serde_json::from_str::<Value>(&said.stdout).map_or(Value::Null, |status| status["role"].clone())
 }
 
-fn is_active(home: &Home) -> Option<()> {
+pub fn is_active(home: &Home) -> Option<()> {
     (role(home) == json!("active")).then_some(())
 }
 
 /// Waits until a replica stands by for another, and answers as one that is ready.
 #[track_caller]
 fn stands_by(home: &Home, holder: &str) {
-    eventually("a standby", || (role(home) == json!({"standby": {"holder": holder}})).then_some(()));
+    eventually("a standby", || (role(home)["standby"]["holder"] == holder).then_some(()));
     let said = home.run(&["status"]);
     assert!(said.stdout.contains(&format!("standby; active is {holder}")), "{said:?}");
     eventually("a standby that is ready", || home.run(&["status"]).stdout.contains(" ready, since").then_some(()));

@@ -49,17 +49,18 @@ fn files(folder: &Path, prefix: &str) -> Vec<String> {
 fn migrate_tells_then_does_then_has_nothing_to_do() {
     let home = Home::new("http://127.0.0.1:9", "");
     exits(&home.run(&["store", "check"]), 3, "no agent has run with it");
-    exits(&home.run(&["store", "migrate", "--dry-run"]), 5, "would have schema 8; there was none");
+    exits(&home.run(&["store", "migrate", "--dry-run"]), 5, "would have schema 9; there was none");
     assert!(!home.state().exists(), "nothing is made");
     let done = home.json(&["store", "migrate"]);
-    assert_eq!((&done["from"], &done["to"], &done["done"]), (&Value::Null, &json!(8), &json!(true)), "{done}");
-    exits(&home.run(&["store", "migrate"]), 0, "is up to date: schema 8");
+    assert_eq!((&done["from"], &done["to"], &done["done"]), (&Value::Null, &json!(9), &json!(true)), "{done}");
+    exits(&home.run(&["store", "migrate"]), 0, "is up to date: schema 9");
     exits(&home.run(&["store", "migrate", "--dry-run"]), 0, "is up to date");
 
     // As a version of before has left it.
     disk::execute(&home, "DROP TABLE schema");
+    disk::execute(&home, "ALTER TABLE cursors DROP COLUMN left_at_us");
     disk::execute(&home, "DELETE FROM _sqlx_migrations WHERE version > 6");
-    exits(&home.run(&["store", "check"]), 1, "has schema 6, and this program knows 8");
+    exits(&home.run(&["store", "check"]), 1, "has schema 6, and this program knows 9");
     exits(&home.run(&["store", "check"]), 1, "`firedrill store migrate` brings it up to date");
     let old = text(&home.path().join("old.db"));
     exits(&home.run(&["store", "backup", &old]), 0, "schema 6");
@@ -74,7 +75,7 @@ fn migrate_tells_then_does_then_has_nothing_to_do() {
             assert!(said.code == 0 || said.stderr.contains("is in use by another"), "{said:?}");
         }
     });
-    exits(&home.run(&["store", "migrate"]), 0, "is up to date: schema 8");
+    exits(&home.run(&["store", "migrate"]), 0, "is up to date: schema 9");
     exits(&home.run(&["store", "restore", "--force", &old]), 0, "0 runs");
     exits(&home.run(&["store", "check"]), 0, "is sound");
 
@@ -83,7 +84,7 @@ fn migrate_tells_then_does_then_has_nothing_to_do() {
     disk::execute(&home, "UPDATE schema SET oldest = 9999");
     for command in [&["migrate"][..], &["migrate", "--dry-run"], &["check"], &["export"]] {
         let said = home.run(&[&["store"], command].concat());
-        exits(&said, 1, "it takes a program that knows schema 9999, and this one knows 8");
+        exits(&said, 1, "it takes a program that knows schema 9999, and this one knows 9");
     }
 }
 
@@ -168,7 +169,7 @@ fn backup_that_is_no_good_is_refused_and_the_store_stays() {
         ("text.db", "file is not a database"),
         ("damaged.db", "malformed"),
         ("other.db", "is not a store of firedrill"),
-        ("newer.db", "has schema 9999, and this program knows 8"),
+        ("newer.db", "has schema 9999, and this program knows 9"),
         ("none.db", "No such file"),
     ] {
         let said = home.run(&["store", "restore", "--force", &text(&path(file))]);

@@ -82,6 +82,8 @@ pub enum Bug {
     PausesForgotten,
     CursorsForgotten,
     EventsForgotten,
+    /// A schedule is forgotten as soon as the configuration has it no more.
+    LeavingForgets,
     /// A start is recorded as it was decided, whoever has halted or paused since.
     HaltNotCompared,
     /// What becomes of a halt's levers is made of the halt as it was when they were looked at.
@@ -188,7 +190,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 77] = [
+const PLANTS: [(Bug, &[&str]); 78] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -221,6 +223,7 @@ const PLANTS: [(Bug, &[&str]); 77] = [
     (Bug::PausesForgotten, &["pause"]),
     (Bug::CursorsForgotten, &["lost"]),
     (Bug::EventsForgotten, &["lost"]),
+    (Bug::LeavingForgets, &["lost"]),
     (Bug::StopForgotten, &["stop"]),
     (Bug::UnreadableForgotten, &["lost"]),
     (Bug::DeleteBeforeCommit, &["lost"]),

@@ -22,7 +22,7 @@ use firedrill::{
         window::Window,
     },
     engine::{
-        ports::{FaultInjector, Poke, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
+        ports::{Configuration, FaultInjector, Poke, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
         run_loop::Engine,
     },
     ingest::manual::ManualIngest,
@@ -110,7 +110,7 @@ impl Witness for Refusals {
     fn called(&self, _: &'static str, _: &'static str, _: Duration) {}
     fn store_worked(&self, _: StoreDid) {}
     fn looks_after_runs(&self) {}
-    fn standing_by(&self, _: &str) {}
+    fn standing_by(&self, _: &str, _: Configuration) {}
     fn store_failed(&self, _: &StoreError) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use firedrill::{
     domain::plan::{HaltRunning, Halting},
-    engine::ports::{Committed, Found, Lease, Recorded, Store, StoreError},
+    engine::ports::{Committed, Configuration, Found, Lease, Recorded, Store, StoreError},
     store::SqlStore,
 };
 use jiff::SignedDuration;
@@ -30,11 +30,11 @@ async fn replica(url: &str, name: &str) -> SqlStore {
 }
 
 async fn holds(store: &SqlStore) -> bool {
-    matches!(store.hold().await.expect("an answer"), Lease::Held { .. })
+    matches!(store.hold("").await.expect("an answer"), Lease::Held { .. })
 }
 
 fn elsewhere(holder: &str) -> Lease {
-    Lease::Elsewhere { holder: holder.to_owned() }
+    Lease::Elsewhere { holder: holder.to_owned(), configuration: Configuration::Same }
 }
 
 #[tokio::test]
@@ -44,9 +44,21 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
     let (one, two) = (replica(&url, "one").await, replica(&url, "two").await);
     assert!(matches!(one.commit(&[adopt("09:00:00")]).await, Err(StoreError::Fenced)), "never asked for it");
     assert!(holds(&one).await);
-    assert_eq!(two.hold().await.expect("an answer"), elsewhere("one"));
+    assert_eq!(two.hold("").await.expect("an answer"), elsewhere("one"));
     assert!(matches!(two.commit(&[adopt("09:00:00")]).await, Err(StoreError::Fenced)));
     assert_eq!(commit(&one, adopt("09:00:00")).await, Committed::Done);
+    // Each says what it decides by; one that does not is taken for the same.
+    for (active, standing_by, configuration) in [
+        ("this", "this", Configuration::Same),
+        ("this", "other", Configuration::Differs),
+        ("", "other", Configuration::Same),
+        ("this", "", Configuration::Same),
+    ] {
+        one.release(Duration::ZERO).await.expect("a write");
+        assert!(matches!(one.hold(active).await, Ok(Lease::Held { .. })));
+        let expected = Lease::Elsewhere { holder: "one".to_owned(), configuration };
+        assert_eq!(two.hold(standing_by).await.expect("an answer"), expected, "{active}, {standing_by}");
+    }
     // A standby takes in what comes from outside.
     assert_eq!(record(&two, arrival("s", "e-1", vec![slot_run(AT)])).await.expect("a write"), Recorded::New);
     assert_eq!(record(&one, arrival("s", "e-1", vec![slot_run(AT)])).await.expect("a write"), Recorded::Known);
@@ -65,7 +77,7 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
     fenced(one.prune(t(AT) + SignedDuration::from_hours(9_000), SignedDuration::ZERO, 1, &[]).await.map(|_| ()));
     fenced(one.move_courier("bus", 1).await);
     fenced(one.move_courier_to_end("bus").await);
-    assert_eq!(one.hold().await.expect("an answer"), elsewhere("two"));
+    assert_eq!(one.hold("").await.expect("an answer"), elsewhere("two"));
     let after = server.sql("two", "TABLE journal; TABLE cursors; TABLE couriers; SELECT revision FROM runs");
     assert_eq!(before, after);
     assert_eq!(commit(&two, advance(&slot_run(AT), skip()).1).await, Committed::Done);
@@ -82,7 +94,7 @@ async fn number_that_was_lost_with_its_server_is_given_to_nobody_again() {
     server.sql("two", &format!("UPDATE lease SET holder = NULL, fence = {before}"));
     assert!(holds(&two).await);
     assert!(matches!(one.commit(&[adopt("09:00:00")]).await, Err(StoreError::Fenced)));
-    assert_eq!(one.hold().await.expect("an answer"), elsewhere("two"));
+    assert_eq!(one.hold("").await.expect("an answer"), elsewhere("two"));
     assert_eq!(commit(&two, adopt("09:00:00")).await, Committed::Done);
 }
 
@@ -137,9 +149,9 @@ async fn lease_is_taken_when_it_was_seen_to_run_out_and_the_old_holder_is_fenced
     let url = server.database("two");
     let (one, two) = (replica(&url, "one").await, replica(&url, "two").await);
     let asked = Instant::now();
-    let Lease::Held { until: Some(until) } = one.hold().await.expect("an answer") else { panic!("not held") };
+    let Lease::Held { until: Some(until) } = one.hold("").await.expect("an answer") else { panic!("not held") };
     assert!(until > asked && until < asked + LEASE, "nobody else can have it before");
-    assert_eq!(two.hold().await.expect("an answer"), elsewhere("one"));
+    assert_eq!(two.hold("").await.expect("an answer"), elsewhere("one"));
     let mut fences = BTreeSet::from([server.sql("two", "SELECT fence FROM lease")]);
     // A commit renews it: what was seen before says nothing any more.
     commit(&one, adopt("09:00:00")).await;
@@ -148,8 +160,8 @@ async fn lease_is_taken_when_it_was_seen_to_run_out_and_the_old_holder_is_fenced
     assert!(renewed.elapsed() >= LEASE, "after {:?}: the old holder may still act", renewed.elapsed());
     assert!(holds(&two).await);
     assert!(matches!(one.commit(&[adopt("08:00:00")]).await, Err(StoreError::Fenced)));
-    assert_eq!(one.hold().await.expect("an answer"), elsewhere("two"), "it has heard of it");
-    assert_eq!(rows(&two).await.cursors[&(name("probe"), name("nightly"))], t("09:00:00"));
+    assert_eq!(one.hold("").await.expect("an answer"), elsewhere("two"), "it has heard of it");
+    assert_eq!(rows(&two).await.cursors[&(name("probe"), name("nightly"))], t("09:00:00").into());
     fences.insert(server.sql("two", "SELECT fence FROM lease"));
     // Taken back it is another lease: what the first one had under way is not this one's.
     two.release(Duration::ZERO).await.expect("a write");
@@ -165,7 +177,7 @@ async fn clock_of_the_server_that_is_set_hands_nobody_the_lease_and_keeps_none_a
     let (one, two) = (replica(&url, "one").await, replica(&url, "two").await);
     for set in ["- interval '1 h'", "+ interval '1 h'"] {
         assert!(holds(&one).await);
-        let Lease::Held { until: Some(until) } = one.hold().await.expect("an answer") else { panic!("not held") };
+        let Lease::Held { until: Some(until) } = one.hold("").await.expect("an answer") else { panic!("not held") };
         // What was written an hour ago by the clock of the server, or will be.
         server.sql("two", &format!("UPDATE lease SET renewed_at = renewed_at {set}"));
         soon("a lease that nobody renews", async || {
@@ -196,7 +208,7 @@ async fn older_program_works_on_beside_what_was_added_and_is_cut_off_by_what_was
     let two = replica(&url, "two").await;
     two.request_runs(vec![slot_run(AT)]).await.expect("a write");
     server.sql("two", "UPDATE schema SET oldest = 9999");
-    let said = "a newer version has changed the store: it takes a program that knows schema 9999, and this one knows 8";
+    let said = "a newer version has changed the store: it takes a program that knows schema 9999, and this one knows 9";
     for refused in [
         one.commit(&[adopt("08:00:00")]).await.map(|_| ()),
         one.request_runs(vec![slot_run("11:00:00")]).await.map(|_| ()),
@@ -206,7 +218,7 @@ async fn older_program_works_on_beside_what_was_added_and_is_cut_off_by_what_was
         assert_eq!(source.to_string(), said);
     }
     server.sql("two", "UPDATE lease SET holder = NULL");
-    let Err(StoreError::Query { source, .. }) = two.hold().await else { panic!("a lease that it cannot use") };
+    let Err(StoreError::Query { source, .. }) = two.hold("").await else { panic!("a lease that it cannot use") };
     assert_eq!(source.to_string(), said);
     assert_eq!(server.sql("two", "SELECT holder FROM lease"), "", "it is left to one that can work");
     let refused = SqlStore::open_at(&at(&url, "three").1).await.expect_err("a refusal");

@@ -161,7 +161,7 @@ async fn schema_of_a_newer_version_is_refused_only_where_this_one_must_know_it()
     let source = std::error::Error::source(&refused).expect("a source").to_string();
     assert_eq!(
         source,
-        "a newer version has changed the store: it takes a program that knows schema 9999, and this one knows 8"
+        "a newer version has changed the store: it takes a program that knows schema 9999, and this one knows 9"
     );
 }
 

@@ -107,7 +107,7 @@ async fn stop_that_a_standby_could_not_record_is_forgotten() {
     rows.with(|tables| tables.lease.ttl_ms = Some(5_000));
     let seat = |number: u64, replica| Seat { number, replica, since: 0 };
     let (active, store) = (rows.seat(seat(1, 0)), Arc::new(rows.seat(seat(2, 1))));
-    assert!(matches!(active.hold().await, Ok(Lease::Held { .. })));
+    assert!(matches!(active.hold("").await, Ok(Lease::Held { .. })));
     let run = running(slot_run("09:50:00"), "09:50:00");
     store.request_runs(vec![run.clone()]).await.expect("a write");
     let (_rules, rules) = watch::channel(rules(experiment(), Vec::new()));

@@ -99,7 +99,7 @@ pub async fn courier_remembers_how_far_it_came(store: &(impl Store + Journal)) {
 }
 
 async fn holds(store: &impl Store) -> bool {
-    matches!(store.hold().await.expect("an answer"), Lease::Held { .. })
+    matches!(store.hold("").await.expect("an answer"), Lease::Held { .. })
 }
 
 async fn is_fenced(store: &impl Store) -> bool {
@@ -118,7 +118,7 @@ async fn stale_commit_is_fenced(one: &impl Store, two: &impl Store) {
     assert!(holds(two).await, "at once");
     assert!(is_fenced(one).await);
     let cursors = rows(two).await.cursors;
-    assert_eq!(cursors.into_values().collect::<Vec<_>>(), [t("09:00:00")], "nothing that is stale was written");
+    assert_eq!(cursors.into_values().collect::<Vec<_>>(), [t("09:00:00").into()], "nothing that is stale was written");
     let forget = Change::ForgetSchedule { schedule: (name("probe"), name("nightly")) };
     assert_eq!(two.commit(&[forget]).await.expect("a commit"), [Committed::Done]);
     // What comes from outside anybody takes in.
@@ -143,7 +143,7 @@ async fn lease_that_is_left_goes_to_another_or_comes_back(one: &impl Store, two:
     two.release(Duration::ZERO).await.expect("a write");
     assert!(holds(one).await);
     one.release(LONG).await.expect("a write");
-    assert_eq!(one.hold().await.expect("an answer"), Lease::Free, "it is left to others");
+    assert_eq!(one.hold("").await.expect("an answer"), Lease::Free, "it is left to others");
     let left = Instant::now();
     soon("a lease that nobody takes", async || holds(one).await.then_some(())).await;
     assert!(left.elapsed() < LEASE, "after {:?}", left.elapsed());
@@ -152,7 +152,7 @@ async fn lease_that_is_left_goes_to_another_or_comes_back(one: &impl Store, two:
     // Now both leave it to others.
     two.release(LONG).await.expect("a write");
     soon("a lease that nobody takes", async || {
-        assert_eq!(one.hold().await.expect("an answer"), Lease::Free, "it stays where it was");
+        assert_eq!(one.hold("").await.expect("an answer"), Lease::Free, "it stays where it was");
         holds(two).await.then_some(())
     })
     .await;

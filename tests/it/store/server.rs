@@ -32,6 +32,7 @@ async fn replicas_that_update_a_server_at_once_all_find_the_schema_that_they_kno
     SqlStore::open_at(&at(&url, "first").1).await.expect("a store").close().await;
     // As a version of before has left it.
     let before = "ALTER TABLE schema DROP COLUMN restored_at_us; UPDATE schema SET version = 7;
+        ALTER TABLE cursors DROP COLUMN left_at_us; ALTER TABLE lease DROP COLUMN configuration;
         DELETE FROM _sqlx_migrations WHERE version > 7";
     server.sql("old", before);
     let replicas = ["one", "two", "three", "four"].map(|replica| at(&url, replica));
@@ -39,8 +40,8 @@ async fn replicas_that_update_a_server_at_once_all_find_the_schema_that_they_kno
     for opened in opened.await {
         opened.expect("a store").set_halt(Halting::Resume).await.expect("a write");
     }
-    assert_eq!(server.sql("old", "SELECT version, oldest FROM schema"), "8|7");
-    assert_eq!(server.sql("old", "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version"), "7\n8");
+    assert_eq!(server.sql("old", "SELECT version, oldest FROM schema"), "9|7");
+    assert_eq!(server.sql("old", "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version"), "7\n8\n9");
 }
 
 #[tokio::test]
@@ -56,7 +57,7 @@ async fn replicas_that_open_an_empty_server_at_once_make_one_store() {
     for store in &stores {
         store.request_runs(vec![slot_run(AT)]).await.expect("a write");
     }
-    assert_eq!(server.sql("new", "SELECT version, oldest FROM schema"), "8|7");
+    assert_eq!(server.sql("new", "SELECT version, oldest FROM schema"), "9|7");
     let refused = SqlStore::open_at(&states[0].1).await.expect_err("the folder is taken");
     assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
     let reader = SqlStore::read_at(&states[0].1).await.expect("a reader");
@@ -135,9 +136,9 @@ async fn server_that_is_gone_fails_what_is_asked_and_is_used_again_when_it_is_ba
     let failed = store.load().await.expect_err("no server");
     assert!(matches!(failed, StoreError::Query { action: "read", .. }), "{failed:?}");
     server.run();
-    soon("a lease", async || matches!(store.hold().await, Ok(Lease::Held { .. })).then_some(())).await;
+    soon("a lease", async || matches!(store.hold("").await, Ok(Lease::Held { .. })).then_some(())).await;
     let cursors = rows(&store).await.cursors;
-    assert_eq!(cursors[&(name("probe"), name("nightly"))], t("09:00:00"), "what was acknowledged is there");
+    assert_eq!(cursors[&(name("probe"), name("nightly"))], t("09:00:00").into(), "what was acknowledged is there");
     assert_eq!(commit(&store, adopt("08:00:00")).await, Committed::Stale);
 }
 
@@ -228,7 +229,7 @@ async fn standby_behind_the_same_address_is_not_used_before_it_takes_writes() {
     symlink(primary.folder(), &address).expect("an address");
     let url = format!("postgres:///moves?host={}&user=postgres", address.display());
     let store = SqlStore::open_at(&at(&url, "one").1).await.expect("a store");
-    assert!(matches!(store.hold().await, Ok(Lease::Held { .. })));
+    assert!(matches!(store.hold("").await, Ok(Lease::Held { .. })));
     assert_eq!(commit(&store, adopt("09:00:00")).await, Committed::Done);
     primary.kill_nine();
     fs::remove_file(&address).and_then(|()| symlink(standby.folder(), &address)).expect("an address");
@@ -236,7 +237,7 @@ async fn standby_behind_the_same_address_is_not_used_before_it_takes_writes() {
     assert!(said(&failed).contains("only follows another one"), "{}", said(&failed));
     standby.promote();
     let cursors = soon("rows", async || store.load().await.ok()).await.cursors;
-    assert_eq!(cursors[&(name("probe"), name("nightly"))], t("09:00:00"), "what was acknowledged is there");
+    assert_eq!(cursors[&(name("probe"), name("nightly"))], t("09:00:00").into(), "what was acknowledged is there");
 }
 
 #[tokio::test]

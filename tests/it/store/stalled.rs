@@ -12,7 +12,7 @@ use firedrill::{
         run::{Observation, Run},
     },
     engine::{
-        ports::{Store, StoreDid, StoreError, Witness},
+        ports::{Configuration, Store, StoreDid, StoreError, Witness},
         run_loop::Engine,
     },
 };
@@ -50,7 +50,7 @@ impl Witness for Signs {
     fn looks_after_runs(&self) {
         self.at.lock().expect("one thread").push(self.nature.elapsed());
     }
-    fn standing_by(&self, _: &str) {}
+    fn standing_by(&self, _: &str, _: Configuration) {}
 }
 
 /// Lets the store of an engine stand still from 10:01 on for a day, and returns the signs of life until 11:00 and until the

@@ -156,7 +156,7 @@ async fn every_row_goes_to_the_server_and_comes_back() {
 
     // The journal goes on behind everything that there ever was, also what a courier has carried and was deleted.
     let moved = SqlStore::open_at(&there).await.expect("a store");
-    moved.hold().await.expect("the lease");
+    moved.hold("").await.expect("the lease");
     let last: i64 = server.sql("there", "SELECT MAX(seq) FROM journal").parse().expect("a number");
     moved.request_runs(vec![slot_run("12:00:00")]).await.expect("a write");
     assert_eq!(server.sql("there", "SELECT MAX(seq) FROM journal"), (last + 1).to_string());
@@ -185,7 +185,7 @@ async fn positions_of_a_journal_that_was_deleted_are_not_used_again() {
     for state in [&there, &second] {
         assert_eq!(checked(state).await.findings, []);
         let store = SqlStore::open_at(state).await.expect("a store");
-        store.hold().await.expect("the lease");
+        store.hold("").await.expect("the lease");
         store.request_runs(vec![slot_run("12:00:00")]).await.expect("a write");
         let entries = store.journal_after(2, 9).await.expect("entries");
         assert_eq!(entries.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [3], "{state:?}");
@@ -279,7 +279,7 @@ async fn server_is_filled_only_when_it_is_empty_and_nobody_holds_it() {
     let (_held, holder) = at(&url, "holder");
     let (_folder, there) = at(&url, "mover");
     let agent = SqlStore::open_at(&holder).await.expect("a store");
-    agent.hold().await.expect("the lease");
+    agent.hold("").await.expect("the lease");
     let refused = restore(&there, &file, Existing::Replace, t(AT), &|_| {}).await.expect_err("an agent works there");
     assert!(matches!(&refused, UpkeepError::Held { holder, .. } if holder == "holder"), "{refused:?}");
     agent.release(Duration::ZERO).await.expect("the end");

@@ -15,9 +15,10 @@ use firedrill::domain::{
     pattern::Pattern,
     place::PlaceFacts,
     plan::{
-        self, Effect, Halt, HaltRunning, Halting, Mode, PauseRow, Places, ScheduleKey, Snapshot, StopRequest, Withheld,
+        self, Cursors, Effect, Halt, HaltRunning, Halting, Mode, PauseRow, Places, ScheduleKey, Snapshot, StopRequest,
+        Withheld,
     },
-    run::{Adopted, Observation, Run, RunState, RunTimes, SkipReason, TraceParent, Trigger},
+    run::{Adopted, Away, Observation, Run, RunState, RunTimes, SkipReason, TraceParent, Trigger},
     schedule::{Bounds, CronSchedule, MissedPolicy, Schedule, Timing},
     template::{TemplateAction, TemplateFacts},
     window::{OnEntry, Scope, Span, Window, WindowKind},
@@ -38,7 +39,7 @@ pub fn t(text: &str) -> Timestamp {
 #[derive(Debug, Clone, Default)]
 pub struct World {
     pub rules: Rules,
-    pub cursors: BTreeMap<ScheduleKey, Timestamp>,
+    pub cursors: Cursors,
     /// Called A, B, C, … in what the planner says.
     pub runs: Vec<Run>,
     pub halt: Option<Halt>,
@@ -217,10 +218,13 @@ pub fn opened_at(world: &mut World, now: &str) -> Vec<Run> {
     let mut opened = Vec::new();
     for effect in plan::plan(&world.snapshot(), t(now)) {
         match effect {
-            Effect::AdoptSchedule { schedule, at } => _ = world.cursors.insert(schedule, at),
+            Effect::AdoptSchedule { schedule, at } => _ = world.cursors.insert(schedule, at.into()),
+            Effect::LeaveSchedule { schedule, at } => {
+                world.cursors.get_mut(&schedule).expect("a cursor").left_at = Some(at);
+            }
             Effect::ForgetSchedule { schedule } => _ = world.cursors.remove(&schedule),
             Effect::OpenSlots { schedule, cursor, runs } => {
-                world.cursors.insert(schedule, cursor);
+                world.cursors.insert(schedule, cursor.into());
                 opened.extend(runs);
             }
             other if world.runs.is_empty() => panic!("about no slot: {other:?}"),
@@ -266,7 +270,7 @@ impl World {
     pub fn with_cursor(mut self, schedule: &str, at: &str) -> Self {
         let declared = self.rules.experiments[&name("probe")].schedules.iter().find(|s| *s.name() == name(schedule));
         let timetable = declared.map_or_else(|| name(schedule), |declared| declared.timetable().clone());
-        self.cursors.insert((name("probe"), timetable), t(at));
+        self.cursors.insert((name("probe"), timetable), t(at).into());
         self
     }
 
@@ -303,6 +307,7 @@ impl World {
     fn line(&self, effect: &Effect) -> String {
         let text = match effect {
             Effect::AdoptSchedule { schedule, at } => format!("adopt {} at {}", named(schedule), short(*at)),
+            Effect::LeaveSchedule { schedule, at } => format!("leave {} at {}", named(schedule), short(*at)),
             Effect::ForgetSchedule { schedule } => format!("forget {}", named(schedule)),
             Effect::OpenSlots { schedule, cursor, runs } => {
                 let runs: Vec<String> = runs.iter().map(opened).collect();
@@ -343,8 +348,9 @@ fn opened(run: &Run) -> String {
         other => other.key(),
     };
     match &run.state {
-        RunState::Skipped { reason: SkipReason::Missed { through, count }, .. } => {
-            format!("missed {count} from {at} through {}", short(*through))
+        RunState::Skipped { reason: SkipReason::Missed { through, count, away }, .. } => {
+            let missed = if *away == Away::Agent { "missed" } else { "absent" };
+            format!("{missed} {count} from {at} through {}", short(*through))
         }
         state => format!("{} {at}", state.as_str()),
     }

@@ -34,11 +34,11 @@ fn store_moves_to_postgres_and_the_agent_goes_on() {
 
     home.configure(&format!("state = \"{}\"\n{experiments}", server.database("moved")));
     exits(&home.run(&["store", "check"]), 3, "no agent has run with it");
-    exits(&home.run(&["store", "migrate", "--dry-run"]), 5, "would have schema 8; there was none");
+    exits(&home.run(&["store", "migrate", "--dry-run"]), 5, "would have schema 9; there was none");
     let restored = home.json(&["store", "restore", &file]);
     assert_eq!(restored["rows"], made["rows"]);
     assert_eq!(runs(&home), before);
-    exits(&home.run(&["store", "migrate"]), 0, "is up to date: schema 8");
+    exits(&home.run(&["store", "migrate"]), 0, "is up to date: schema 9");
     exits(&home.run(&["store", "check"]), 0, "is sound: 2 runs");
     exits(&home.run(&["store", "restore", "--force", &file]), 2, "it has 2 rows in `runs`");
 
@@ -78,7 +78,7 @@ fn restore_can_be_ended_up_to_its_last_step_which_is_waited_for() {
     let file = home.path().join("moves.db").display().to_string();
     exits(&home.run(&["store", "backup", &file]), 0, "0 runs");
     home.configure(&format!("state = \"{}\"\n", server.database("moved")));
-    exits(&home.run(&["store", "migrate"]), 0, "has schema 8 now");
+    exits(&home.run(&["store", "migrate"]), 0, "has schema 9 now");
 
     // The server says nothing, so nothing is done yet.
     server.signal("STOP");

@@ -22,7 +22,7 @@ use firedrill::{
         run::{Observation, Run},
     },
     engine::{
-        ports::{Hints, Poke, StoreDid, StoreError, Witness},
+        ports::{Configuration, Hints, Poke, StoreDid, StoreError, Witness},
         run_loop::Engine,
     },
     ingest::{event::EventIngest, manual::ManualIngest},
@@ -174,7 +174,7 @@ impl Witness for Ear {
 
     fn looks_after_runs(&self) {}
 
-    fn standing_by(&self, _holder: &str) {}
+    fn standing_by(&self, _holder: &str, _: Configuration) {}
 }
 
 impl Agent {

@@ -272,7 +272,7 @@ impl World {
             let key = (experiment.name.clone(), schedule.timetable().clone());
             let cursor = self.store.with(|tables| tables.cursors.get(&key).copied());
             let settled = now - jiff::SignedDuration::from_secs(5);
-            let unseen = cursor.map(|cursor| schedule.next_after(cursor).filter(|slot| slot.at < settled));
+            let unseen = cursor.map(|cursor| schedule.next_after(cursor.at).filter(|slot| slot.at < settled));
             if !matches!(unseen, Some(None)) {
                 self.broken.push(format!("lost: slot of {key:?} behind cursor {cursor:?}: {unseen:?}"));
             }

@@ -306,7 +306,7 @@ impl<'a> Evidence<'a> {
                     let declared = rules.experiments.get(&key.0);
                     let schedule = declared.and_then(|e| e.schedules.iter().find(|s| *s.timetable() == key.1));
                     schedule.is_some_and(|schedule| {
-                        let mut slot = schedule.next_after(*before);
+                        let mut slot = schedule.next_after(before.at);
                         while let Some(at) = slot.map(|slot| slot.at).filter(|at| at <= after) {
                             let is_missed = missed.iter().any(|(first, through)| *first <= at && at <= *through);
                             if !decided.contains(&at) && !is_missed {
@@ -318,7 +318,7 @@ impl<'a> Evidence<'a> {
                     })
                 };
                 if !self.rules_about(*ms).iter().any(is_covered) {
-                    found.push(format!("lost: a slot of {key:?} between {before} and {after} was never decided"));
+                    found.push(format!("lost: a slot of {key:?} between {} and {after} was never decided", before.at));
                 }
             }
         });

@@ -1,4 +1,5 @@
-//! Opening in a world: a schedule is adopted once, and of slots that passed unseen no more are made up for than it says.
+//! Opening in a world: a schedule is adopted once, of slots that passed unseen no more are made up for than it says, and none
+//! that it would have named while it had left.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,17 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
         let mut known: BTreeMap<&ScheduleKey, u64> = BTreeMap::new();
         for (ms, durable) in &tables.log {
             match durable {
-                Durable::Adopted { key } => {
+                Durable::Adopted { key, before: Some(before), at } => {
+                    let between = |schedule: &Schedule| schedule.next_after(before.at).filter(|slot| slot.at <= *at);
+                    let declared = evidence.rules_about(*ms).into_iter().filter_map(|rules| declared(rules, key));
+                    if let Some(slot) = declared.filter_map(between).next() {
+                        found.push(format!("lost: {key:?} was taken up at {ms} ms past its slot {}", slot.at));
+                    }
+                }
+                Durable::Forgotten { key, left_at: None } => {
+                    found.push(format!("lost: {key:?} was forgotten at {ms} ms without having left"));
+                }
+                Durable::Adopted { key, before: None, .. } => {
                     if let Some(before) = known.insert(key, *ms)
                         && is_there_all_along(evidence, key, before, *ms)
                     {
@@ -29,7 +40,10 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
                     }
                 }
                 Durable::Opened { key, before: Some(before), after, at } => {
-                    let taken_up = taken_up(evidence, key, *before, *after, *at);
+                    let taken_up = taken_up(evidence, key, before.at, *after, *at);
+                    if before.left_at.is_some() && !taken_up.is_empty() {
+                        found.push(format!("late: {taken_up:?} of {key:?}, which had left"));
+                    }
                     let declared = evidence.rules_about(*ms).into_iter().filter_map(|rules| declared(rules, key));
                     let is_meant = |schedule: &Schedule| are_meant(schedule, &taken_up);
                     if !taken_up.is_empty() && !declared.into_iter().any(is_meant) {

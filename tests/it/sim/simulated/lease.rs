@@ -14,7 +14,7 @@ use std::{
 
 use firedrill::{
     domain::run::{Observation, Run, WindowRule},
-    engine::ports::{Change, Committed, Lease, StoreError},
+    engine::ports::{Change, Committed, Configuration, Lease, StoreError},
 };
 use tokio::time::Instant;
 
@@ -229,7 +229,10 @@ impl MemoryStore {
             Err(_) if bug == Bug::KnownNotForgotten => return Err(failed("write")),
             Err(_) if bug == Bug::StandbyActs => Lease::Held { until: Some(asked + ttl) },
             Err(None) => Lease::Free,
-            Err(Some(holder)) => Lease::Elsewhere { holder: format!("replica-{}", holder.replica) },
+            Err(Some(holder)) => {
+                let holder = format!("replica-{}", holder.replica);
+                Lease::Elsewhere { holder, configuration: Configuration::Same }
+            }
         })
     }
 

@@ -3,6 +3,7 @@
 //! Each behaves as the real one does on bad days, and keeps the truth by which [`super::judged`] judges.
 
 pub mod couriers;
+pub mod cursors;
 pub mod fis;
 pub mod lease;
 pub mod nature;

@@ -125,7 +125,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn hold(&self) -> Result<Lease, StoreError> {
+    async fn hold(&self, _: &str) -> Result<Lease, StoreError> {
         self.hold_lease().await
     }
 

@@ -9,7 +9,7 @@ use firedrill::{
         deployment::{Deployed, DeployedKey, Known},
         ids::{ExperimentName, RunId, ScheduleName},
         ledger::{Definition, Ledger},
-        plan::{Halt, PauseRow, ScheduleKey, StopRequest},
+        plan::{Cursor, Cursors, Halt, PauseRow, ScheduleKey, StopRequest},
         run::{JournalEntry, Observation, Run, RunState, Trigger},
     },
     engine::ports::{Arrival, Change, Committed, Journaled, QuarantinedMessage, Recorded},
@@ -30,8 +30,9 @@ use crate::sim::{
 /// Something durable that is not in the rows of the end.
 #[derive(Debug, Clone)]
 pub enum Durable {
-    Adopted { key: ScheduleKey },
-    Opened { key: ScheduleKey, before: Option<Timestamp>, after: Timestamp, at: Timestamp },
+    Adopted { key: ScheduleKey, before: Option<Cursor>, at: Timestamp },
+    Forgotten { key: ScheduleKey, left_at: Option<Timestamp> },
+    Opened { key: ScheduleKey, before: Option<Cursor>, after: Timestamp, at: Timestamp },
     Halts { asked: Halts, row: Option<Timestamp> },
     Paused { experiment: ExperimentName, row: PauseRow },
     Arrived { event_id: String },
@@ -40,7 +41,7 @@ pub enum Durable {
 
 #[derive(Debug, Clone, Default)]
 pub struct Tables {
-    pub cursors: BTreeMap<ScheduleKey, Timestamp>,
+    pub cursors: Cursors,
     pub runs: BTreeMap<RunId, Run>,
     /// Open runs, in the order in which they were opened.
     pub open: BTreeMap<(Timestamp, i64), RunId>,
@@ -190,23 +191,13 @@ impl Tables {
 
     fn change(&mut self, change: Change, ms: u64) -> Committed {
         match change {
-            Change::AdoptSchedule { schedule, at } => {
-                if self.cursors.contains_key(&schedule) {
-                    return Committed::Stale;
-                }
-                self.log.push((ms, Durable::Adopted { key: schedule.clone() }));
-                self.cursors.insert(schedule, at);
-                Committed::Done
-            }
-            Change::ForgetSchedule { schedule } => {
-                self.cursors.remove(&schedule);
-                self.mend(&Row::Cursor(schedule), ms);
-                Committed::Done
-            }
+            Change::AdoptSchedule { schedule, at } => self.adopt(schedule, at, ms),
+            Change::LeaveSchedule { schedule, at } => self.leave(schedule, at, ms),
+            Change::ForgetSchedule { schedule } => self.forget(schedule, ms),
             Change::OpenSlots { schedule, cursor, runs, at } => {
                 let before = self.cursors.get(&schedule).copied();
                 if let Some(known) = self.cursors.get_mut(&schedule) {
-                    *known = cursor.max(*known);
+                    *known = cursor.max(known.at).into();
                 }
                 self.log.push((ms, Durable::Opened { key: schedule, before, after: cursor, at }));
                 let (runs, later) = planted::opened(self.bug, runs);
@@ -267,6 +258,7 @@ impl Tables {
 /// The slot of a schedule, with this or an earlier timetable, that a run is about.
 pub fn slot_of(run: &Run, timetable: &ScheduleName) -> Option<Timestamp> {
     match &run.trigger {
+        Trigger::Slot { schedule: of, at } if of == timetable => Some(*at),
         Trigger::Slot { schedule: of, at } if timetable.as_str().starts_with(&format!("{of}.")) => Some(*at),
         _ => None,
     }

@@ -20,7 +20,7 @@ use firedrill::{
         run::{Observation, Run},
         template::TemplateFacts,
     },
-    engine::ports::{FaultInjector, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
+    engine::ports::{Configuration, FaultInjector, StartRequest, Store, StoreDid, StoreError, WakeSource, Witness},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -216,5 +216,5 @@ impl Witness for Deaf {
 
     fn looks_after_runs(&self) {}
 
-    fn standing_by(&self, _holder: &str) {}
+    fn standing_by(&self, _holder: &str, _: Configuration) {}
 }
