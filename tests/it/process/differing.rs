@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use firedrill::domain::run::{Away, Run, RunState, SkipReason, Trigger};
+use firedrill::{
+    daemon::heartbeat,
+    domain::run::{Away, Run, RunState, SkipReason, Trigger},
+};
 use jiff::{SignedDuration, Timestamp};
 
 use super::replicas::{is_active, role};
@@ -64,7 +67,7 @@ fn replica_with_an_older_file_is_named_and_what_it_lacks_is_recorded() {
     let before = slots(&older.runs()).0.last().copied().expect("a slot");
     let first = newer.agent();
     differs(&newer);
-    eventually("two slots", || (Timestamp::now() > before + step() * 3).then_some(()));
+    eventually("two slots", || (heartbeat::now() > before + step() * 3).then_some(()));
     assert_eq!(slots(&older.runs()).0.last(), Some(&before), "the older one has no such schedule");
     assert_eq!(second.terminate(), 0);
     eventually("the newer one active", || is_active(&newer));
