@@ -98,8 +98,10 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Status => block_on(status::run(&context)),
         Command::Store(command) => block_on(store::run(&context, &command)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "firedrill", &mut std::io::stdout());
-            Ok(Exit::Done)
+            // Onto stdout it panics when whoever reads has seen enough.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "firedrill", &mut script);
+            render::text(&String::from_utf8_lossy(&script)).map(|()| Exit::Done)
         }
     }
 }

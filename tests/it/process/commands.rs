@@ -38,6 +38,27 @@ fn running(home: &Home, experiment: &str) -> (String, String) {
     (run.id.to_string(), run.fis.expect("a running run has one").id)
 }
 
+/// As of `| head`, once it has its lines.
+#[test]
+fn reader_that_has_seen_enough_is_no_failure() {
+    let home = Home::new("http://127.0.0.1:9", "");
+    let commands: [&[&str]; 6] = [
+        &["--help"],
+        &["completions", "bash"],
+        &["check", "--schema"],
+        &["event", "presets"],
+        &["schedule", "next", "* * * * *"],
+        &["plan", "-o", "ics"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = home.command(arguments).stdout(writer).output().expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {:?}: {said}", output.status);
+    }
+}
+
 #[test]
 fn start_and_wait_exits_with_the_outcome() {
     let stage = Stage::start(600.0);
