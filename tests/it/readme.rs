@@ -67,6 +67,20 @@ fn shape(text: &str) -> String {
 }
 
 #[test]
+fn readme_lists_every_metric_and_no_other() {
+    let names = std::fs::read_to_string(repository().join("src/telemetry/names.rs")).expect("names");
+    let metrics = names.lines().filter(|line| line.starts_with("pub const METRIC_"));
+    let mut named: Vec<&str> = metrics.filter_map(|line| line.split('"').nth(1)).collect();
+    let readme = readme();
+    let table = readme.split("| metric | kind, unit | by |").nth(1).and_then(|rest| rest.split("\n\n").next());
+    let rows = table.expect("a table of metrics").lines();
+    let mut listed: Vec<&str> = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    named.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(listed, named);
+}
+
+#[test]
 fn readme_s_simulator_lines_do_what_they_show() {
     let readme = readme();
     let section = readme.split("## The simulator").nth(1).expect("a section of the simulator");
