@@ -21,8 +21,9 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::{
+    happening::{Happening, Whom},
     releases::{Release, Stamp},
-    scenario::{Happening, MINUTE_MS, SECOND_MS, Template, Whom, experiment_name, name},
+    scenario::{MINUTE_MS, SECOND_MS, Template, experiment_name, name},
 };
 use crate::{
     sim::{

@@ -4,6 +4,7 @@
 //! needs is drawn in [`super::troubles`].
 
 pub mod edges;
+pub mod happening;
 pub mod recipe;
 pub mod releases;
 pub mod scenario;

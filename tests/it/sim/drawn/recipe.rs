@@ -13,7 +13,8 @@ use jiff::Timestamp;
 
 use super::{
     edges,
-    scenario::{self, HOUR_MS, Happening, SECOND_MS, Template},
+    happening::Happening,
+    scenario::{self, HOUR_MS, SECOND_MS, Template},
     written,
 };
 use crate::{

@@ -7,7 +7,10 @@ use firedrill::{
 
 use super::world::World;
 use crate::sim::{
-    drawn::scenario::{self, Happening, SECOND_MS},
+    drawn::{
+        happening::Happening,
+        scenario::{self, SECOND_MS},
+    },
     judged::check,
     simulated::store::MemoryStore,
     troubles::halts::{self, Wish},

@@ -15,9 +15,10 @@ use super::{
 };
 use crate::sim::{
     drawn::{
+        happening::{Happening, Whom},
         recipe::Recipe,
         releases::Release,
-        scenario::{self, HOUR_MS, Happening, MINUTE_MS, SECOND_MS, Template, Whom},
+        scenario::{self, HOUR_MS, MINUTE_MS, SECOND_MS, Template},
         windows,
     },
     judged::closing,

@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     sim::{
-        drawn::scenario::{Happening, SECOND_MS, Whom},
+        drawn::{
+            happening::{Happening, Whom},
+            scenario::SECOND_MS,
+        },
         driven::world::World,
         planted::Bug,
     },

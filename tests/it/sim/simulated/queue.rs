@@ -19,8 +19,9 @@ use super::{lease::Seat, nature::Nature, store::MemoryStore};
 use crate::{
     sim::{
         drawn::{
+            happening::Happening,
             releases::Release,
-            scenario::{Happening, MINUTE_MS, SECOND_MS},
+            scenario::{MINUTE_MS, SECOND_MS},
         },
         driven::{replica::Replica, world::World},
         planted::Bug,

@@ -16,7 +16,10 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use crate::sim::{
-    drawn::scenario::{Happening, MINUTE_MS, SECOND_MS, Whom, experiment_name, name},
+    drawn::{
+        happening::{Happening, Whom},
+        scenario::{MINUTE_MS, SECOND_MS, experiment_name, name},
+    },
     driven::{replica::Why, world::World},
     judged::check::{self, Evidence},
     planted::Bug,

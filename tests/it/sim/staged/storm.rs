@@ -17,8 +17,9 @@ use serde_json::json;
 use crate::{
     sim::{
         drawn::{
+            happening::{Happening, Whom},
             releases::{Release, Stamp},
-            scenario::{Happening, MINUTE_MS, SECOND_MS, Whom, experiment_name},
+            scenario::{MINUTE_MS, SECOND_MS, experiment_name},
         },
         driven::world::World,
         judged::check::{self, Evidence},

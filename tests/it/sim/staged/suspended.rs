@@ -11,7 +11,10 @@ use firedrill::domain::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::sim::{
-    drawn::scenario::{HOUR_MS, Happening, SECOND_MS, experiment_name},
+    drawn::{
+        happening::Happening,
+        scenario::{HOUR_MS, SECOND_MS, experiment_name},
+    },
     driven::world::World,
     planted::Bug,
     simulated::nature::{Nature, Timeline},

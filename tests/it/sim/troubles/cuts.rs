@@ -7,7 +7,10 @@ use firedrill::domain::run::WindowRule;
 
 use crate::{
     sim::{
-        drawn::scenario::{Happening, MINUTE_MS, SECOND_MS, Whom},
+        drawn::{
+            happening::{Happening, Whom},
+            scenario::{MINUTE_MS, SECOND_MS},
+        },
         driven::{
             replica::{Outage, TAKES_OVER_MS, Why},
             world::World,

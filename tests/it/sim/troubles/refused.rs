@@ -14,7 +14,10 @@ use firedrill::{
 
 use crate::{
     sim::{
-        drawn::scenario::{Happening, MINUTE_MS, SECOND_MS, experiment_name},
+        drawn::{
+            happening::Happening,
+            scenario::{MINUTE_MS, SECOND_MS, experiment_name},
+        },
         driven::world::World,
         judged::check::Evidence,
         planted::Bug,

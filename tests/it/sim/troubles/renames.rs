@@ -7,7 +7,10 @@ use firedrill::domain::{
 
 use crate::{
     sim::{
-        drawn::scenario::{Happening, MINUTE_MS, SECOND_MS, experiment_name, name},
+        drawn::{
+            happening::Happening,
+            scenario::{MINUTE_MS, SECOND_MS, experiment_name, name},
+        },
         driven::world::World,
         judged::check::Evidence,
     },

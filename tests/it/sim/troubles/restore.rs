@@ -20,7 +20,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::halts::Halts;
 use crate::{
     sim::{
-        drawn::scenario::{APART_MS, Happening, MINUTE_MS, SECOND_MS},
+        drawn::{
+            happening::Happening,
+            scenario::{APART_MS, MINUTE_MS, SECOND_MS},
+        },
         driven::world::World,
         judged::check::{self, Evidence},
         planted::Bug,

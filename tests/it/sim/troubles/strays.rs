@@ -17,7 +17,7 @@ use firedrill::domain::{
 use super::{places::are_one, unread::Row};
 use crate::{
     sim::{
-        drawn::scenario::{Happening, MINUTE_MS},
+        drawn::{happening::Happening, scenario::MINUTE_MS},
         driven::world::World,
         judged::check::Evidence,
         planted::Bug,

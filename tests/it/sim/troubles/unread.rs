@@ -19,7 +19,10 @@ use jiff::Timestamp;
 
 use crate::{
     sim::{
-        drawn::scenario::{Happening, MINUTE_MS, SECOND_MS},
+        drawn::{
+            happening::Happening,
+            scenario::{MINUTE_MS, SECOND_MS},
+        },
         driven::{replica::Why, world::World},
         judged::check::Evidence,
         planted::{self, Bug},
