@@ -181,6 +181,8 @@ pub enum Bug {
     StopBelieved,
     /// Whatever ended, ended well.
     EndsTakenForSuccess,
+    /// A halt lets go on what runs.
+    HaltStopsNothing,
     /// Strays are looked for in rows that were read before FIS was asked.
     StrayRowsReadFirst,
     /// Of a run that is over it is forgotten which experiment was its own.
@@ -190,7 +192,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 78] = [
+const PLANTS: [(Bug, &[&str]); 79] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -266,6 +268,7 @@ const PLANTS: [(Bug, &[&str]); 78] = [
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
     (Bug::StopBelieved, &["again"]),
     (Bug::EndsTakenForSuccess, &["outcome"]),
+    (Bug::HaltStopsNothing, &["halted"]),
     (Bug::StrayRowsReadFirst, &["owned"]),
     (Bug::StrayOwnerForgotten, &["owned"]),
     (Bug::StrayWithoutRowUntold, &["stray"]),

@@ -24,6 +24,11 @@ use crate::sim::{
 /// How long a step of the clock may stay unnoticed, in milliseconds: a process looks at it every second.
 const NOTICES_MS: u64 = SECOND_MS;
 
+/// How long a halt has to stand to be seen by an agent that nothing hinders, in milliseconds. A look that is under way when it
+/// is made goes by the rows of before, and the next one by those of then: nobody promises to have seen what was lifted between
+/// the two. A look takes a dozen queries of some milliseconds, and news gather for as long as it took, at most 50 ms.
+const SEEN_MS: u64 = 200;
+
 /// How long an agent that is able may take until it asks FIS to stop: a call under way is waited for, a connection is made.
 pub const PROMPT_MS: u64 = 6 * SECOND_MS;
 
@@ -299,7 +304,7 @@ fn due_by_halt(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> O
     let halts = changes.iter().zip(ends).filter(|((_, stops), _)| *stops);
     let due = halts
         .map(|((ms, _), end)| ((*ms + evidence.world.news_ms).max(from).max(experiment.created_at), end))
-        .find(|(due, end)| due < end);
+        .find(|(due, end)| due.saturating_add(SEEN_MS) <= *end);
     due.map(|(due, _)| due).filter(|due| *due < experiment.end())
 }
 

@@ -279,6 +279,7 @@ impl Tables {
                 (rows.withheld, rows.unread, rows.unreadable) = (Withheld::default(), BTreeSet::new(), None);
             }
             Bug::UnreadRunForgotten => rows.unread.clear(),
+            Bug::HaltStopsNothing => rows.halt.iter_mut().for_each(|halt| halt.running = HaltRunning::Finish),
             _ => {}
         }
         rows
