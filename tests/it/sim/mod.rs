@@ -94,7 +94,7 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 98] = [
+const HAPPENS: [&str; 101] = [
     "started",
     "adopted",
     "start-refused",
@@ -155,6 +155,9 @@ const HAPPENS: [&str; 98] = [
     "finished stopped",
     "finished failed",
     "finished cancelled",
+    "stop denied",
+    "stopped though it was denied before",
+    "kept back where a stop is denied",
     "stopped again",
     "stopped by the lever",
     "stopped by hand though no row says so",

@@ -181,6 +181,8 @@ pub enum Bug {
     StopBelieved,
     /// Whatever ended, ended well.
     EndsTakenForSuccess,
+    /// That FIS denies a call is taken for that it has no time for it.
+    DenialUntold,
     /// A halt lets go on what runs.
     HaltStopsNothing,
     /// Strays are looked for in rows that were read before FIS was asked.
@@ -192,7 +194,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 79] = [
+const PLANTS: [(Bug, &[&str]); 80] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -268,6 +270,7 @@ const PLANTS: [(Bug, &[&str]); 79] = [
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
     (Bug::StopBelieved, &["again"]),
     (Bug::EndsTakenForSuccess, &["outcome"]),
+    (Bug::DenialUntold, &["denied"]),
     (Bug::HaltStopsNothing, &["halted"]),
     (Bug::StrayRowsReadFirst, &["owned"]),
     (Bug::StrayOwnerForgotten, &["owned"]),

@@ -150,6 +150,11 @@ pub enum Happening {
     StoreOut {
         for_ms: u64,
     },
+    /// FIS denies stops in the place of an experiment, for so long or for good.
+    DenyStops {
+        experiment: u64,
+        for_ms: Option<u64>,
+    },
     Weather {
         fis: u64,
         store: u64,

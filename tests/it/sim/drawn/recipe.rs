@@ -22,7 +22,7 @@ use crate::{
         planted::Bug,
         simulated::{nature, queue},
         troubles::{
-            cuts,
+            cuts, denials,
             places::{self, Amiss},
             policies::{self, Served},
             refused, renames, restore, unread,
@@ -115,6 +115,7 @@ impl Recipe {
         happenings.extend(refused::happenings(self.seed, length));
         happenings.extend(renames::happenings(self.seed, length, &mut rules));
         happenings.extend(cuts::happenings(self.seed, replicas, length));
+        happenings.extend(denials::happenings(self.seed, length));
         let happenings = happenings.into_iter().enumerate();
         let amiss = places::amiss(self.seed, length, &mut rules);
         let served = policies::draw(self.seed, length, &mut rules, &templates);

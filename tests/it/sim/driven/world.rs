@@ -363,10 +363,7 @@ impl World {
                 self.deliver(happening);
             }
             Happening::StandInHand(for_ms) => self.stand_in_hand(for_ms),
-            Happening::FisTells => {
-                let experiment = self.fis.with(|state| state.experiments.len());
-                self.hand(Parcel::Told { at: now, experiment });
-            }
+            Happening::FisTells => self.fis_tells(now),
             Happening::StartByHand { .. }
             | Happening::Backfill { .. }
             | Happening::Pause { .. }
@@ -415,6 +412,7 @@ impl World {
                 self.nature.change_weather(|w| w.store_out_until = now + for_ms);
                 self.store_out.push((now, now + for_ms));
             }
+            Happening::DenyStops { experiment, for_ms } => self.deny_stops(experiment, for_ms),
             Happening::Backup => self.back_up(),
             Happening::Restore { down_ms } => Box::pin(self.restore(down_ms)).await,
             Happening::RefuseRows { experiment, for_ms } => self.refuse(experiment, for_ms),
@@ -426,6 +424,12 @@ impl World {
                 }
             }),
         }
+    }
+
+    /// FIS tells of the newest experiment on the queue.
+    fn fis_tells(&mut self, now: u64) {
+        let experiment = self.fis.with(|state| state.experiments.len());
+        self.hand(Parcel::Told { at: now, experiment });
     }
 
     /// What the replica that decides tells the store arrives late for a while, in which it may be gone, stand still or end.

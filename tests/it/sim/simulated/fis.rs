@@ -27,6 +27,7 @@ use super::{
 use crate::sim::{
     planted::Bug,
     troubles::{
+        denials::Denial,
         places::{self, Amiss, are_one},
         policies::{self, Served},
     },
@@ -72,6 +73,8 @@ pub struct CallLog {
     pub seat: Seat,
     /// Its process did not reach FIS.
     pub is_cut: bool,
+    /// FIS answered that it may not.
+    pub is_denied: bool,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +89,8 @@ pub struct State {
     pub is_moody: bool,
     /// When something is amiss with every place.
     pub amiss: Amiss,
+    /// Where and when stops are denied.
+    pub denials: Vec<Denial>,
     /// What templates say for their own safety, by id; of one that is not here, nothing.
     pub served: BTreeMap<String, Served>,
     pub templates: BTreeMap<String, (BTreeMap<String, String>, TemplateFacts)>,
@@ -213,6 +218,15 @@ impl Fis {
         Some(Fate::Unclear { effect: Some(effect_ms), error })
     }
 
+    /// Whether nobody may make a request at a true time.
+    fn may_not(&self, request: Option<&Request>, at: u64) -> bool {
+        let Some(Request::Stop { fis_id }) = request else { return false };
+        self.with(|state| {
+            let place = state.experiments.iter().find(|e| e.id == *fis_id).map(|e| &e.place);
+            place.is_some_and(|place| state.denials.iter().any(|denial| denial.is_of(place, at)))
+        })
+    }
+
     fn fate(&self) -> Fate {
         use FailureClass as C;
         let rate = self.nature.weather().fis;
@@ -253,6 +267,7 @@ impl Fis {
         let is_cut = self.nature.cut(self.seat.replica).fis_until > at;
         let fate = match is_cut {
             true => Fate::Unclear { effect: None, error: Some(FailureClass::Unavailable) },
+            false if self.may_not(request.as_ref(), at) => Fate::Refused(FailureClass::Denied),
             false => self.lost(request.as_ref()).unwrap_or_else(|| self.fate()),
         };
         let (effect, answered) = match &fate {
@@ -269,7 +284,8 @@ impl Fis {
             let until = at + answered.min(TIMEOUT_MS);
             let of = run.as_ref().map(ToString::to_string).unwrap_or_default();
             self.nature.say(|| format!("replica {}: {operation} {of}", self.seat.replica));
-            state.calls.push(CallLog { at, until, operation, run, seat: self.seat, is_cut });
+            let is_denied = matches!(fate, Fate::Refused(FailureClass::Denied));
+            state.calls.push(CallLog { at, until, operation, run, seat: self.seat, is_cut, is_denied });
             seq
         });
         self.nature.let_pass(answered).await;
@@ -278,6 +294,7 @@ impl Fis {
         }
         let class = match fate {
             Fate::Fine => return Ok((seq, at + latency / 2)),
+            Fate::Refused(FailureClass::Denied) if self.nature.bug() == Bug::DenialUntold => FailureClass::Throttled,
             Fate::Refused(class) => class,
             Fate::Unclear { .. } if self.nature.bug() == Bug::SilenceIsRefusal => FailureClass::Throttled,
             Fate::Unclear { error, .. } => error.unwrap_or(FailureClass::Timeout),

@@ -3,6 +3,7 @@
 //! A new kind of trouble is a new file here; [`super::drawn::recipe`] draws it and [`super::judged::check`] asks it.
 
 pub mod cuts;
+pub mod denials;
 pub mod halts;
 pub mod places;
 pub mod policies;
