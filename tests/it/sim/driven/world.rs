@@ -254,7 +254,7 @@ impl World {
             replica.go_on();
             self.nature.cut_off(replica.number, Cut::default());
             if let Some(agent) = &mut replica.agent {
-                (agent.polls_left, agent.stands) = (None, None);
+                (agent.polls_left, agent.stands, agent.down_ms) = (None, None, 0);
             }
         }
     }
