@@ -62,7 +62,7 @@ impl Life {
 
     /// Counts what a run that was opened took up: its slot, or all that were missed.
     pub fn opened(&self, run: &Run) {
-        let Trigger::Slot { schedule, at } = &run.trigger else { return };
+        let Trigger::Slot { schedule, at, .. } = &run.trigger else { return };
         let (through, count) = match &run.state {
             RunState::Skipped { reason: SkipReason::Missed { through, count, .. }, .. } => {
                 (*through, u64::from(*count))

@@ -98,7 +98,7 @@ impl Teller {
 
     /// Says what a clock change did to a run's slot, or to the one before it.
     fn say_clock_change(&self, run: &Run) {
-        let Trigger::Slot { schedule: name, at } = &run.trigger else { return };
+        let Trigger::Slot { schedule: name, at, .. } = &run.trigger else { return };
         let rules = self.rules.borrow().clone();
         let declared = rules.experiments.get(&run.experiment);
         let Some(schedule) = declared.and_then(|e| e.schedules.iter().find(|s| s.name() == name)) else { return };

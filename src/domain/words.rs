@@ -209,7 +209,7 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Slot { schedule, at } => write!(f, "slot {} of schedule `{schedule}`", second(*at)),
+            Self::Slot { schedule, at, .. } => write!(f, "slot {} of schedule `{schedule}`", second(*at)),
             Self::Event { source, event_id, detail_type, deployment, .. } => {
                 write!(f, "event {event_id} ({source}, {detail_type})")?;
                 let Some(deployment) = deployment else { return Ok(()) };

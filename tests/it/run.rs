@@ -211,7 +211,7 @@ fn derive(experiment: &str, trigger: &Trigger) -> RunId {
 }
 
 fn slot(schedule: &str, at: &str) -> Trigger {
-    Trigger::Slot { schedule: name(schedule), at: instant(at) }
+    Trigger::Slot { schedule: name(schedule), at: instant(at), timetable: None }
 }
 
 fn by_event(source: &str, event_id: &str, received_at: &str) -> Trigger {

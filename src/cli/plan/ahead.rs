@@ -244,7 +244,7 @@ pub fn decision(expected: &Expected) -> (Decision, Option<Why<'_>>, Option<Strin
 }
 
 fn line<'a>(settings: &'a Settings, changes: &[ClockChange], expected: &'a Expected) -> Option<Line<'a>> {
-    let Trigger::Slot { schedule, at } = &expected.run.trigger else { return None };
+    let Trigger::Slot { schedule, at, .. } = &expected.run.trigger else { return None };
     let experiment = settings.rules.experiments.get(&expected.run.experiment)?;
     let declared = experiment.schedules.iter().find(|declared| declared.name() == schedule);
     let zone = declared.map_or(TimeZone::UTC, |declared| declared.zone().clone());

@@ -178,12 +178,10 @@ fn state_of(schedule: &Schedule, slot: Timestamp, now: Timestamp) -> RunState {
 }
 
 fn run_of(experiment: &ExperimentName, schedule: &Schedule, slot: Timestamp, now: Timestamp, state: RunState) -> Run {
-    let name = match &state {
-        // Under its name other times may have been taken up meanwhile, this slot's too: the record stands beside them.
-        RunState::Skipped { reason: SkipReason::Missed { away: Away::Schedule, .. }, .. } => schedule.timetable(),
-        _ => schedule.name(),
-    };
-    let trigger = Trigger::Slot { schedule: name.clone(), at: slot };
+    // Other times of its name may have been taken up before, or before the clock was set back, this slot's too.
+    let is_record = matches!(&state, RunState::Skipped { reason: SkipReason::Missed { .. }, .. });
+    let timetable = is_record.then(|| schedule.timetable().clone());
+    let trigger = Trigger::Slot { schedule: schedule.name().clone(), at: slot, timetable };
     let (not_before, start_by) = (schedule.due(slot), schedule.start_by(slot));
     let hold_until = schedule.hold_until(slot);
     Run::open(experiment.clone(), trigger, state, RunTimes { opened_at: now, not_before, start_by, hold_until })

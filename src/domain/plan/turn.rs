@@ -45,7 +45,7 @@ fn policy_of(experiment: &Experiment, run: &Run) -> Overlap {
 fn queued_until(case: &Case<'_>) -> Timestamp {
     let (experiment, run) = (case.experiment, case.run);
     let span = match &run.trigger {
-        Trigger::Slot { schedule, at } => {
+        Trigger::Slot { schedule, at, .. } => {
             let declared = experiment.schedules.iter().find(|declared| declared.name() == schedule);
             declared
                 .filter(|declared| matches!(declared.spread, Spread::Within(_)))

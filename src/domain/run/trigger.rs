@@ -20,6 +20,10 @@ pub enum Trigger {
         schedule: ScheduleName,
         /// Which instant.
         at: Timestamp,
+        /// Of one record of slots that passed: the timetable that named them. Such a record has an identity beside the runs of
+        /// its schedule's name, of which one may have had this very slot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timetable: Option<ScheduleName>,
     },
     /// A deployment event arrived.
     Event {
@@ -95,7 +99,7 @@ impl Trigger {
     /// Returns the text that identifies this trigger among all triggers of an experiment.
     pub fn key(&self) -> String {
         match self {
-            Self::Slot { schedule, at } => format!("slot:{schedule}:{at}"),
+            Self::Slot { schedule, at, timetable } => format!("slot:{}:{at}", timetable.as_ref().unwrap_or(schedule)),
             // A source is foreign text: without a colon of its own, no two events share a key.
             Self::Event { source, event_id, .. } => {
                 format!("event:{}:{event_id}", source.replace('%', "%25").replace(':', "%3A"))

@@ -178,7 +178,7 @@ impl Reality {
 
 /// Says what was decided of a slot, the same way for what was and what was expected.
 pub fn decided(run: &Run, started: bool, from: Timestamp) -> Option<String> {
-    let Trigger::Slot { schedule, at } = &run.trigger else { return None };
+    let Trigger::Slot { schedule, at, .. } = &run.trigger else { return None };
     let decision = match &run.state {
         // Whoever is away at the end of a wait finds the run late; it is not started for the same reason.
         RunState::Skipped { reason: SkipReason::Late { waited_for: Some(HoldReason::Closed { .. }), .. }, .. } => {

@@ -173,7 +173,7 @@ fn turn_inside_a_span_ends_with_the_span() {
     let mut world = met(Overlap::QueueOne);
     let declared = Experiment { schedules: vec![schedule], overlap: Overlap::QueueOne, ..experiment() };
     world = with_experiment(world, declared).with_cursor("nightly", "10:05:00");
-    let trigger = Trigger::Slot { schedule: name("nightly"), at: t("10:00:00") };
+    let trigger = Trigger::Slot { schedule: name("nightly"), at: t("10:00:00"), timetable: None };
     let times =
         RunTimes { opened_at: t("10:00:00"), not_before: t("10:05:00"), start_by: t("11:00:00"), hold_until: None };
     let run = Run::open(name("probe"), trigger, RunState::Requested, times);
@@ -192,7 +192,7 @@ fn span_that_a_reload_cut_short_takes_back_no_turn_that_was_granted() {
     let mut world = met(Overlap::QueueOne);
     let declared = Experiment { schedules: vec![schedule], overlap: Overlap::QueueOne, ..experiment() };
     world = with_experiment(world, declared).with_cursor("nightly", "10:05:00");
-    let trigger = Trigger::Slot { schedule: name("nightly"), at: t("10:00:00") };
+    let trigger = Trigger::Slot { schedule: name("nightly"), at: t("10:00:00"), timetable: None };
     let times =
         RunTimes { opened_at: t("10:00:00"), not_before: t("10:00:00"), start_by: t("10:15:00"), hold_until: None };
     world.runs[0] = running_at("09:50:00");

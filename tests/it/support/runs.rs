@@ -30,7 +30,7 @@ pub fn name(text: &str) -> Name {
 }
 
 pub fn slot(at: Timestamp) -> Trigger {
-    Trigger::Slot { schedule: name("nightly"), at }
+    Trigger::Slot { schedule: name("nightly"), at, timetable: None }
 }
 
 pub fn event(parent: Option<TraceParent>) -> Trigger {

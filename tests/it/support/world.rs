@@ -156,7 +156,7 @@ pub fn fis(status: FisStatus, started_at: Timestamp) -> FisExperiment {
 /// A run of `probe` by a slot, to be started within ten minutes.
 pub fn slot_run(at: &str) -> Run {
     let at = t(at);
-    let trigger = Trigger::Slot { schedule: name("nightly"), at };
+    let trigger = Trigger::Slot { schedule: name("nightly"), at, timetable: None };
     let start_by = at + SignedDuration::from_mins(10);
     let times = RunTimes { opened_at: at, not_before: at, start_by, hold_until: None };
     Run::open(name("probe"), trigger, RunState::Requested, times)

@@ -294,7 +294,7 @@ impl Evidence<'_> {
     /// When a run is due follows from its slot alone, and lies where it may; whether a slot is taken does, too.
     fn spreads(&self, found: &mut Vec<String>) {
         for run in self.runs.values() {
-            let Trigger::Slot { schedule, at } = &run.trigger else { continue };
+            let Trigger::Slot { schedule, at, .. } = &run.trigger else { continue };
             let is_missed = matches!(&run.state, RunState::Skipped { reason: SkipReason::Missed { .. }, .. });
             let is_undrawn = matches!(&run.state, RunState::Skipped { reason: SkipReason::NotDrawn { .. }, .. });
             let fits = |schedule: &&Schedule| {

@@ -258,8 +258,7 @@ impl Tables {
 /// The slot of a schedule, with this or an earlier timetable, that a run is about.
 pub fn slot_of(run: &Run, timetable: &ScheduleName) -> Option<Timestamp> {
     match &run.trigger {
-        Trigger::Slot { schedule: of, at } if of == timetable => Some(*at),
-        Trigger::Slot { schedule: of, at } if timetable.as_str().starts_with(&format!("{of}.")) => Some(*at),
+        Trigger::Slot { schedule: of, at, .. } if timetable.as_str().starts_with(&format!("{of}.")) => Some(*at),
         _ => None,
     }
 }
