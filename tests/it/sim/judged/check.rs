@@ -95,8 +95,7 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
     };
     let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).chain(unread::seen(evidence));
     let besides = besides.chain(restore::seen(evidence)).chain(edges::seen(evidence)).chain(heeded::seen(evidence));
-    let besides =
-        besides.chain(opened::seen(evidence)).chain(couriers::seen(evidence.world)).chain(halts::seen(evidence.world));
+    let besides = besides.chain(couriers::seen(evidence.world)).chain(halts::seen(evidence.world));
     let besides = besides.chain(denials::seen(evidence));
     let besides = besides.chain(evidence.world.met.iter().copied());
     let besides = besides.map(str::to_owned).chain(refused::seen(evidence.world));

@@ -1,11 +1,11 @@
 //! Opening in a world: a schedule is adopted once, of slots that passed unseen no more are made up for than it says, and none
 //! that it would have named while it had left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use firedrill::domain::{
     experiment::Rules,
-    plan::{Cursor, ScheduleKey},
+    plan::ScheduleKey,
     run::{RunState, SkipReason},
     schedule::{MissedPolicy, Schedule},
 };
@@ -54,16 +54,6 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
             }
         }
     });
-}
-
-/// Names how schedules came back that had left.
-pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
-    let how = |durable: &Durable| match durable {
-        Durable::Opened { before: Some(Cursor { left_at: Some(_), .. }), .. } => Some("schedule is back past slots"),
-        Durable::Adopted { before: Some(_), .. } => Some("schedule is back, and nothing was due"),
-        _ => None,
-    };
-    evidence.world.store.with(|tables| tables.log.iter().filter_map(|(_, durable)| how(durable)).collect())
 }
 
 fn declared<'r>(rules: &'r Rules, key: &ScheduleKey) -> Option<&'r Schedule> {
