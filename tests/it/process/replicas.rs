@@ -128,11 +128,13 @@ fn replica_takes_over_from_one_that_is_killed_paused_or_stopped_and_nothing_star
     check(&stage, &one.runs(), &sent);
 }
 
-/// When a server was asked something, by its own clock in seconds, each time.
-fn asked(server: &Postgres, what: &str) -> Vec<f64> {
+/// Each time that a server was asked something: the line of its log, since two may fall into one millisecond, and when, by its
+/// own clock in seconds.
+fn asked(server: &Postgres, what: &str) -> Vec<(usize, f64)> {
     let log = server.log();
-    let lines = log.lines().filter(|line| line.contains(what));
-    lines.map(|line| line.split(' ').next().and_then(|time| time.parse().ok()).expect("a time")).collect()
+    let lines = log.lines().enumerate().filter(|(_, line)| line.contains(what));
+    let time = |line: &str| line.split(' ').next().and_then(|time| time.parse().ok()).expect("a time");
+    lines.map(|(number, line)| (number, time(line))).collect()
 }
 
 /// What the lease is asked: by who stands by, by who takes it, and by who gives it back.
@@ -159,9 +161,9 @@ fn replica_that_stands_by_hears_that_the_active_one_was_stopped() {
         eventually("a look", || (asked(&server, LOOKS).len() > looks).then_some(()));
         assert_eq!(active.terminate(), 0);
         eventually("the other one active", || is_active(next));
-        let given_back = asked(&server, GIVES_BACK).pop().expect("a lease that is given back");
-        let looked = asked(&server, LOOKS).into_iter().rfind(|at| *at < given_back).expect("a look before");
-        let taken = asked(&server, TAKES).into_iter().find(|at| *at > given_back).expect("a lease that is taken");
+        let (line, given_back) = asked(&server, GIVES_BACK).pop().expect("a lease that is given back");
+        let (_, looked) = asked(&server, LOOKS).into_iter().rfind(|(at, _)| *at < line).expect("a look before");
+        let (_, taken) = asked(&server, TAKES).into_iter().find(|(at, _)| *at > line).expect("a lease that is taken");
         println!("given back {:.3} s after a look, taken after {:.3} s", given_back - looked, taken - looked);
         sooner += usize::from(taken - looked < LOOKS_AGAIN_S);
         active = standby;
