@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use self::{
     guards::{Beside, Explained, explain, explain_beside, paused, standing},
     place::{PLACE_FACTS_MAX_AGE, Places},
-    slots::{Cursor, Cursors, MISSED_COUNT_LIMIT, REMEMBERED_FOR},
+    slots::{Cursor, Cursors, MISSED_COUNT_LIMIT},
     start::{DOUBT_LOOKS, FACTS_MAX_AGE, Looked, is_looked_for_first},
     watch::{LOST_AFTER, LOST_AFTER_FAILURES, LOST_AFTER_UNKNOWN, NOT_FOUND_LOST_AFTER},
 };

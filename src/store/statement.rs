@@ -8,8 +8,9 @@ pub enum Statement {
     Rows,
     /// `[experiment, schedule, at]`, each a row; returns those that are new.
     Adopt,
-    /// `[experiment, schedule]`, each a row.
+    /// `[experiment, schedule, since]`, each a row.
     Leave,
+    /// `[experiment, schedule]`, each a row.
     Forget,
     /// `[experiment, schedule, at]`, each a row.
     Move,

@@ -20,7 +20,7 @@ use crate::domain::{
 const UNSEEN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 /// How long a schedule that has left the configuration is remembered; one that comes back later is new.
-pub const REMEMBERED_FOR: SignedDuration = SignedDuration::from_hours(24);
+const REMEMBERED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// How far the slots of a schedule are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,14 +67,14 @@ pub(super) fn survey(snapshot: &Snapshot<'_>, now: Timestamp, survey: &mut Surve
 
 /// Remembers for a while that a schedule has left.
 fn leave(key: &ScheduleKey, cursor: Cursor, now: Timestamp, survey: &mut Survey) {
-    let schedule = || key.clone();
     let Some(left_at) = cursor.left_at else {
-        return survey.effects.push(Effect::LeaveSchedule { schedule: schedule(), at: now });
+        return survey.effects.push(Effect::LeaveSchedule { schedule: key.clone(), at: now });
     };
-    match left_at.saturating_add(REMEMBERED_FOR).unwrap_or(Timestamp::MAX) {
-        forgotten_at if now < forgotten_at => survey.wake_at(forgotten_at),
-        _ => survey.effects.push(Effect::ForgetSchedule { schedule: schedule() }),
+    let forgotten_at = left_at.saturating_add(REMEMBERED_FOR).unwrap_or(Timestamp::MAX);
+    if now < forgotten_at {
+        return survey.wake_at(forgotten_at);
     }
+    survey.effects.push(Effect::ForgetSchedule { schedule: key.clone() });
 }
 
 /// Surveys the schedules of one experiment; returns the names under which their cursors are kept.
@@ -178,7 +178,7 @@ fn state_of(schedule: &Schedule, slot: Timestamp, now: Timestamp) -> RunState {
 }
 
 fn run_of(experiment: &ExperimentName, schedule: &Schedule, slot: Timestamp, now: Timestamp, state: RunState) -> Run {
-    // Other times of its name may have been taken up before, or before the clock was set back, this slot's too.
+    // A run of the same name may have had this slot: before an edit of its times, or before the clock was set back.
     let is_record = matches!(&state, RunState::Skipped { reason: SkipReason::Missed { .. }, .. });
     let timetable = is_record.then(|| schedule.timetable().clone());
     let trigger = Trigger::Slot { schedule: schedule.name().clone(), at: slot, timetable };

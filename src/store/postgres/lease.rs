@@ -205,7 +205,7 @@ impl Postgres {
         if holder.is_empty() {
             return Ok(Lease::Free);
         }
-        let differs = ![&other, fingerprint].iter().any(|known| known.is_empty()) && other != fingerprint;
+        let differs = !other.is_empty() && !fingerprint.is_empty() && other != fingerprint;
         let configuration = if differs { Configuration::Differs } else { Configuration::Same };
         Ok(Lease::Elsewhere { holder, configuration })
     }
