@@ -36,21 +36,23 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 
 /// Takes the lease when it is ours, given back (unless it is left to others: `$6`), or still as it was seen (`$3`, `$4`), and
-/// says what it decides by (`$7`). The time in the row is only what tells one renewal from the next. A new number is never one
-/// that was given before: when a server is lost with what it had acknowledged, another begins from an older row, and whoever
-/// took the lost number must not find it again. Not by a program that knows too old a schema (`$5`): it would keep the lease
-/// from one that could work. Returns its number.
-const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(), configuration = $7,
-         fence = CASE WHEN fence = $2 AND holder IS NOT NULL THEN fence
-             ELSE GREATEST(fence + 1, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint) END
+/// says what it decides by (`$7`), with its number: a program of before takes the lease and leaves what the holder before it
+/// said. The time in the row is only what tells one renewal from the next. A new number is never one that was given before:
+/// when a server is lost with what it had acknowledged, another begins from an older row, and whoever took the lost number
+/// must not find it again. Not by a program that knows too old a schema (`$5`): it would keep the lease from one that could
+/// work. Returns its number.
+const HOLD: &str = "UPDATE lease SET holder = $1, renewed_at = clock_timestamp(), (fence, configuration) =
+         (SELECT number, number || ' ' || $7 FROM (SELECT
+             CASE WHEN fence = $2 AND holder IS NOT NULL THEN fence
+             ELSE GREATEST(fence + 1, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint) END AS number) AS taken)
      WHERE (holder IS NULL AND $6 OR fence = $2
             OR (fence = $3 AND (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint = $4))
          AND $5 >= (SELECT oldest FROM schema)
      RETURNING fence";
 
-/// Who has it, what tells whether it is renewed, what it decides by, and what the schema asks for.
+/// Who has it, what tells whether it is renewed, what it decides by if it says so, and what the schema asks for.
 const LOOK: &str = "SELECT COALESCE(holder, ''), fence, (EXTRACT(EPOCH FROM renewed_at) * 1000000)::bigint,
-         COALESCE(configuration, ''), (SELECT oldest FROM schema)
+         COALESCE(substring(configuration FROM '^' || fence || ' (.*)$'), ''), (SELECT oldest FROM schema)
      FROM lease";
 
 /// Keeps the lease from changing hands until the transaction ends, if it is ours.

@@ -59,6 +59,13 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
         let expected = Lease::Elsewhere { holder: "one".to_owned(), configuration };
         assert_eq!(two.hold(standing_by).await.expect("an answer"), expected, "{active}, {standing_by}");
     }
+    // A program of before takes it, and says nothing: what stands there is its predecessor's.
+    one.release(Duration::ZERO).await.expect("a write");
+    assert!(matches!(one.hold("this").await, Ok(Lease::Held { .. })));
+    server.sql("two", "UPDATE lease SET holder = 'old', fence = fence + 1");
+    assert_eq!(two.hold("other").await.expect("an answer"), elsewhere("old"));
+    server.sql("two", "UPDATE lease SET holder = NULL");
+    assert!(holds(&one).await);
     // A standby takes in what comes from outside.
     assert_eq!(record(&two, arrival("s", "e-1", vec![slot_run(AT)])).await.expect("a write"), Recorded::New);
     assert_eq!(record(&one, arrival("s", "e-1", vec![slot_run(AT)])).await.expect("a write"), Recorded::Known);
