@@ -99,16 +99,13 @@ pub trait Store: Send + Sync + 'static {
         change: Pausing,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Replaces an experiment's ledger that cannot be read, if it is one, by [`Ledger::retold`]; tells whether it was. Of a
-    /// store that does not say otherwise each can be read.
+    /// Replaces an experiment's ledger that cannot be read, if it is one, by [`Ledger::retold`]; tells whether it was.
     fn retell_ledger(
         &self,
-        _experiment: &ExperimentName,
-        _groups: Vec<Name>,
-        _now: Timestamp,
-    ) -> impl Future<Output = Result<Found, StoreError>> + Send {
-        std::future::ready(Ok(Found::No))
-    }
+        experiment: &ExperimentName,
+        groups: Vec<Name>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Found, StoreError>> + Send;
 }
 
 /// The rows of one [`Store::load`].

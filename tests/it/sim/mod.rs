@@ -94,8 +94,10 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 101] = [
+const HAPPENS: [&str; 104] = [
     "started",
+    "schedule is back past slots",
+    "schedule is back, and nothing was due",
     "adopted",
     "start-refused",
     "start-unclear",
@@ -169,6 +171,7 @@ const HAPPENS: [&str; 101] = [
     "unread halt",
     "unread stop",
     "unread ledger",
+    "ledger made anew",
     "unread pause",
     "unread deployment",
     "unread cursor",

@@ -173,6 +173,8 @@ pub enum Bug {
     WithheldIgnored,
     /// A ledger that cannot be read is taken to be about its own experiment only.
     LedgerWithholdsItsOwn,
+    /// A ledger that is made anew knows nothing of the past.
+    LedgerBeginsAnew,
     /// What is refused together with a row that is not taken is not tried without it.
     RefusalSpreads,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
@@ -194,7 +196,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 80] = [
+const PLANTS: [(Bug, &[&str]); 81] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -267,6 +269,7 @@ const PLANTS: [(Bug, &[&str]); 80] = [
     (Bug::RefusalSpreads, &["refused"]),
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::LedgerWithholdsItsOwn, &["unread"]),
+    (Bug::LedgerBeginsAnew, &["ledger"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
     (Bug::StopBelieved, &["again"]),
     (Bug::EndsTakenForSuccess, &["outcome"]),

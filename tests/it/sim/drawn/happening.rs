@@ -69,6 +69,15 @@ pub enum Happening {
     Rename {
         experiment: u64,
     },
+    /// An experiment leaves the configuration, or only its schedules do.
+    Leave {
+        experiment: u64,
+        is_whole: bool,
+    },
+    /// What left the configuration is in it again.
+    PutBack,
+    /// A ledger that cannot be read is made anew.
+    Retell,
     Step {
         by_ms: i64,
     },

@@ -25,7 +25,7 @@ use crate::{
             cuts, denials,
             places::{self, Amiss},
             policies::{self, Served},
-            refused, renames, restore, unread,
+            refused, renames, restore, returns, unread,
         },
     },
     support::{chance::Chance, runs::name},
@@ -116,6 +116,7 @@ impl Recipe {
         happenings.extend(renames::happenings(self.seed, length, &mut rules));
         happenings.extend(cuts::happenings(self.seed, replicas, length));
         happenings.extend(denials::happenings(self.seed, length));
+        happenings.extend(returns::happenings(self.seed, length));
         let happenings = happenings.into_iter().enumerate();
         let amiss = places::amiss(self.seed, length, &mut rules);
         let served = policies::draw(self.seed, length, &mut rules, &templates);

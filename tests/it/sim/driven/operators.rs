@@ -48,6 +48,10 @@ impl World {
                 let name = scenario::experiment_name(experiment);
                 self.beside(of, async move { manual.unpause(name, now).await.map(drop) }).await
             }
+            Happening::Retell => {
+                let Some(name) = self.unread_ledger() else { return };
+                self.beside(of, async move { manual.unpause(name, now).await.map(drop) }).await
+            }
             Happening::StopByHand => {
                 let open: Vec<Run> =
                     self.store.with(|tables| tables.runs.values().filter(|run| !run.is_over()).cloned().collect());

@@ -46,7 +46,7 @@ const WINDOWS_MS: u64 = 4 * HOUR_MS;
 /// spins, and is not brought back.
 pub const MAX_PASSES_A_SECOND: u64 = 150;
 
-/// Longest time until a new configuration has reached every replica, where there are several.
+/// Longest time until a new configuration has reached every replica, where there are several and none has an old file.
 pub const RELOAD_SPREAD_MS: u64 = 30 * SECOND_MS;
 
 pub struct World {
@@ -254,7 +254,7 @@ impl World {
             replica.go_on();
             self.nature.cut_off(replica.number, Cut::default());
             if let Some(agent) = &mut replica.agent {
-                (agent.polls_left, agent.stands, agent.down_ms) = (None, None, 0);
+                (agent.polls_left, agent.asks_left, agent.stands, agent.down_ms) = (None, None, None, 0);
             }
         }
     }
@@ -310,13 +310,18 @@ impl World {
 
     /// Makes a configuration the newest: it reaches a lone replica at once, and several at different times.
     pub fn reload(&mut self, rules: Rules) {
+        self.reload_within(rules, RELOAD_SPREAD_MS);
+    }
+
+    /// Does so, and takes so long to reach all of several.
+    pub fn reload_within(&mut self, rules: Rules, spread_ms: u64) {
         let entry = self.make_newest(rules);
         let now = self.nature.elapsed();
         if self.replicas.len() == 1 {
             return self.rules_reach(0, entry);
         }
         for replica in 0..self.replicas.len() {
-            let later = self.nature.draw(|c| c.between(0, RELOAD_SPREAD_MS));
+            let later = self.nature.draw(|c| c.between(0, spread_ms));
             self.schedule(now + later, Happening::RulesReach { replica, entry });
         }
     }
@@ -368,6 +373,7 @@ impl World {
             | Happening::Backfill { .. }
             | Happening::Pause { .. }
             | Happening::Unpause { .. }
+            | Happening::Retell
             | Happening::StopByHand
             | Happening::Halt
             | Happening::Resume => {
@@ -381,6 +387,8 @@ impl World {
             Happening::Interrupt(what) => self.nature.interrupt(what),
             Happening::Reload => self.change_rules(),
             Happening::Rename { experiment } => self.rename(experiment),
+            Happening::Leave { experiment, is_whole } => self.leave(experiment, is_whole),
+            Happening::PutBack => self.put_back(),
             Happening::ReadCalendar => self.read_calendar(),
             Happening::Step { by_ms } => self.nature.step(by_ms),
             Happening::Crash { .. } | Happening::Drain { .. } | Happening::Stand { .. } => self.befall(happening, now),

@@ -369,12 +369,18 @@ pub fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due
     let (cuts, mut granted) = (world.cuts(), BTreeMap::new());
     let mut able = due;
     loop {
-        let reached = cuts.iter().enumerate().filter(|(_, cut)| cut.from <= able.saturating_add(PROMPT_MS));
-        let cut = reached.map(|(n, cut)| *granted.entry(n).or_insert_with(|| world.granted(cut, able.max(cut.from))));
-        let cut = cut.max().unwrap_or(0);
         let kept = hindrances.iter().filter(|(from, _)| *from <= able.saturating_add(PROMPT_MS));
         let called = calls.iter().filter(|(from, _)| *from <= able);
-        let next = kept.chain(called).map(|(_, to)| *to).max().unwrap_or(0).max(cut);
+        let mut next = kept.chain(called).map(|(_, to)| *to).max().unwrap_or(0);
+        if next > able {
+            // A cut keeps from then on whoever was kept by something else meanwhile.
+            granted.clear();
+        } else {
+            let reached = cuts.iter().enumerate().filter(|(_, cut)| cut.from <= able.saturating_add(PROMPT_MS));
+            let granted =
+                reached.map(|(n, cut)| *granted.entry(n).or_insert_with(|| world.granted(cut, able.max(cut.from))));
+            next = granted.max().unwrap_or(0);
+        }
         if next <= able {
             return able;
         }

@@ -358,20 +358,35 @@ impl Evidence<'_> {
         }
     }
 
-    /// What is kept of past runs is what the journal says of them.
+    /// When an experiment's ledger was made anew, in true time and by the clock, and which of its runs could not be read then.
+    fn retold(&self, of: &ExperimentName) -> Vec<(u64, Timestamp, BTreeSet<RunId>)> {
+        let retold = |(ms, durable): &(u64, Durable)| match durable {
+            Durable::Retold { experiment, at, without } if experiment == of => Some((*ms, *at, without.clone())),
+            _ => None,
+        };
+        self.world.store.with(|tables| tables.log.iter().filter_map(retold).collect())
+    }
+
+    /// What is kept of past runs is what the journal says of them, also where it was made anew.
     fn ledgers(&self, found: &mut Vec<String>) {
         let ledgers = self.world.store.with(|tables| tables.ledgers.clone());
         for (name, ledger) in &ledgers {
-            let mut all = self.ended(name);
+            let retold = self.retold(name);
+            let mut all: Vec<_> = self.ended(name).into_iter().map(|(ms, at, end)| (ms, at, Some(end))).collect();
+            all.extend(retold.iter().map(|(ms, at, _)| (*ms, *at, None)));
             all.sort_unstable();
-            let ended = all
-                .into_iter()
-                .fold(None::<Timestamp>, |known, (_, at, end)| known.filter(|known| *known <= at).max(Some(end)));
+            let ended = all.into_iter().fold(None::<Timestamp>, |known, (_, at, end)| match end {
+                Some(end) => known.filter(|known| *known <= at).max(Some(end)),
+                None => Some(at),
+            });
             if ledger.ended_at != ended {
                 found.push(format!("ledger: {name} ended at {:?}, its runs at {ended:?}", ledger.ended_at));
             }
             let mut begun: BTreeMap<ScheduleName, BTreeSet<&RunId>> = BTreeMap::new();
-            for (.., run) in self.starts_of_runs().iter().filter(|(.., run)| run.experiment == *name) {
+            for (ms, _, run) in self.starts_of_runs().iter().filter(|(.., run)| run.experiment == *name) {
+                if retold.iter().any(|(at, _, without)| ms <= at && without.contains(&run.id)) {
+                    continue;
+                }
                 if let Trigger::Slot { schedule, .. } = &run.trigger {
                     begun.entry(schedule.clone()).or_default().insert(&run.id);
                 }

@@ -337,6 +337,10 @@ pub fn happenings(seed: u64, drawn: &[(u64, Happening)]) -> Vec<(u64, Happening)
                     _ => all.push((soon, H::StartByHand { request, experiment, windows })),
                 }
             }
+            4 => {
+                let (polls, down_ms) = (c.between(0, 12), c.between(0, MINUTE_MS));
+                all.push((at.saturating_sub(1), H::CutShort { polls, down_ms }));
+            }
             _ => {}
         }
         before = Some(what);

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use firedrill::{
     domain::{
-        ids::{ExperimentName, RunId},
+        ids::{ExperimentName, Name, RunId},
         plan::{Halt, Halting, PauseRow, Pausing, StopRequest},
         run::Run,
     },
     engine::ports::{Arrival, Change, Committed, Found, Lease, QuarantinedMessage, Recorded, Rows, Store, StoreError},
 };
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
@@ -240,5 +241,14 @@ impl Store for MemoryStore {
             Ok(())
         })
         .await?
+    }
+
+    async fn retell_ledger(
+        &self,
+        experiment: &ExperimentName,
+        groups: Vec<Name>,
+        now: Timestamp,
+    ) -> Result<Found, StoreError> {
+        self.write(|tables, ms| tables.retell(experiment, groups, now, ms)).await
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each write is checked as it is made: revisions rise by one, and the row is what the observation makes of the row before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use firedrill::{
     domain::{
@@ -35,6 +35,7 @@ pub enum Durable {
     Opened { key: ScheduleKey, before: Option<Cursor>, after: Timestamp, at: Timestamp },
     Halts { asked: Halts, row: Option<Timestamp> },
     Paused { experiment: ExperimentName, row: PauseRow },
+    Retold { experiment: ExperimentName, at: Timestamp, without: BTreeSet<RunId> },
     Arrived { event_id: String },
     Forbidden,
 }

@@ -10,5 +10,6 @@ pub mod policies;
 pub mod refused;
 pub mod renames;
 pub mod restore;
+pub mod returns;
 pub mod strays;
 pub mod unread;

@@ -8,12 +8,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use firedrill::{
     domain::{
         deployment::{Deployed, DeployedKey},
-        ids::{ExperimentName, RunId},
+        ids::{ExperimentName, Name, RunId},
         ledger::Ledger,
         plan::{Halt, HaltRunning, ScheduleKey, StopRequest, Withheld},
         run::{Observation, Run, RunState, WindowRule},
     },
-    engine::ports::{Change, Journaled, Rows, StoreError},
+    engine::ports::{Change, Found, Journaled, Rows, StoreError},
 };
 use jiff::Timestamp;
 
@@ -26,7 +26,11 @@ use crate::{
         driven::{replica::Why, world::World},
         judged::check::Evidence,
         planted::{self, Bug},
-        simulated::{nature::Nature, store::MemoryStore, tables::Tables},
+        simulated::{
+            nature::Nature,
+            store::MemoryStore,
+            tables::{Durable, Tables},
+        },
     },
     support::chance::Chance,
 };
@@ -123,6 +127,9 @@ pub fn happenings(seed: u64, length_ms: u64) -> Vec<(u64, Happening)> {
             all.push((at, if stop { Happening::StopByHand } else { Happening::Halt }));
             all.extend((!stop).then(|| (at + c.between(0, 5 * MINUTE_MS), Happening::Resume)));
         }
+        if kind == Kind::Ledger {
+            all.extend((0..3).map(|_| (at + c.between(0, 5 * MINUTE_MS), Happening::Retell)));
+        }
     }
     all.retain(|(at, _)| *at < length_ms);
     all
@@ -135,6 +142,11 @@ impl World {
             tables.due.push((kind, for_ms));
             tables.tear(&self.nature, self.nature.elapsed());
         });
+    }
+
+    /// Whose ledger cannot be read, as somebody is told who looks.
+    pub fn unread_ledger(&self) -> Option<ExperimentName> {
+        self.store.with(|tables| tables.unread_ledger(self.nature.elapsed()))
     }
 }
 
@@ -210,6 +222,35 @@ impl Tables {
         self.due.clear();
         self.refusals.end(now);
         self.torn.iter_mut().for_each(|torn| torn.to = torn.to.min(now));
+    }
+
+    /// A ledger that cannot be read is made anew of what its runs tell, as far as those can be read; tells whether it was.
+    pub fn retell(&mut self, name: &ExperimentName, groups: Vec<Name>, at: Timestamp, now: u64) -> Found {
+        let row = Row::Ledger(name.clone());
+        if self.unread(&row, now).is_ok() {
+            return Found::No;
+        }
+        let mut runs: Vec<&Run> = self.runs.values().filter(|run| run.experiment == *name).collect();
+        runs.sort_by_key(|run| (run.opened_at, &run.id));
+        let (read, unread): (Vec<_>, Vec<_>) =
+            runs.into_iter().partition(|run| self.unread(&Row::Run(run.id.clone()), now).is_ok());
+        let without = unread.into_iter().map(|run| run.id.clone()).collect();
+        let ledger = match self.bug {
+            Bug::LedgerBeginsAnew => Ledger::default(),
+            _ => Ledger::retold(read, groups, at),
+        };
+        self.ledgers.insert(name.clone(), ledger);
+        self.log.push((now, Durable::Retold { experiment: name.clone(), at, without }));
+        self.mend(&row, now);
+        Found::Yes
+    }
+
+    /// Whose ledger cannot be read.
+    fn unread_ledger(&self, now: u64) -> Option<ExperimentName> {
+        self.torn.iter().filter(|torn| torn.is_at(now)).find_map(|torn| match &torn.row {
+            Row::Ledger(name) => Some(name.clone()),
+            _ => None,
+        })
     }
 
     /// Why a row cannot be read, if it cannot.
@@ -391,6 +432,8 @@ pub fn blind(evidence: &Evidence<'_>, run: &RunId) -> Vec<(u64, u64)> {
 pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
     let all = evidence.world.store.with(|tables| tables.torn.clone());
     let mut seen: BTreeSet<&'static str> = all.iter().filter(|torn| torn.from < torn.to).map(Torn::named).collect();
+    let is_anew = |(_, durable): &(u64, Durable)| matches!(durable, Durable::Retold { .. });
+    seen.extend(evidence.world.store.with(|tables| tables.log.iter().any(is_anew)).then_some("ledger made anew"));
     evidence.world.fis.with(|state| {
         for call in state.calls.iter().filter(|call| call.operation == "StopExperiment") {
             let is_of = |torn: &&Torn| call.run.clone().is_some_and(|run| torn.row == Row::Run(run));
