@@ -175,6 +175,9 @@ pub enum Bug {
     LedgerWithholdsItsOwn,
     /// A ledger that is made anew knows nothing of the past.
     LedgerBeginsAnew,
+    /// Nobody waits after failures; below, nothing that ended has cost anything.
+    FailuresForgotten,
+    SpendingForgotten,
     /// What is refused together with a row that is not taken is not tried without it.
     RefusalSpreads,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
@@ -196,7 +199,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 81] = [
+const PLANTS: [(Bug, &[&str]); 83] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -270,6 +273,8 @@ const PLANTS: [(Bug, &[&str]); 81] = [
     (Bug::WithheldIgnored, &["unread"]),
     (Bug::LedgerWithholdsItsOwn, &["unread"]),
     (Bug::LedgerBeginsAnew, &["ledger"]),
+    (Bug::FailuresForgotten, &["failing"]),
+    (Bug::SpendingForgotten, &["budget"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
     (Bug::StopBelieved, &["again"]),
     (Bug::EndsTakenForSuccess, &["outcome"]),

@@ -18,7 +18,7 @@ use firedrill::domain::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::{closing, heeded, latest, opened, replicas, turns};
+use super::{closing, heeded, latest, opened, past, replicas, turns};
 use crate::sim::{
     drawn::{edges, scenario::SECOND_MS},
     driven::world::{MAX_PASSES_A_SECOND, World},
@@ -60,6 +60,7 @@ pub fn broken_so_far(evidence: &Evidence<'_>) -> Vec<String> {
     closing::stops(evidence, &mut found);
     heeded::check(evidence, &mut found);
     turns::check(evidence, &mut found);
+    past::check(evidence, &mut found);
     places::check(evidence, &mut found);
     policies::check(evidence, &mut found);
     denials::check(evidence, &mut found);

@@ -7,5 +7,6 @@ pub mod closing;
 pub mod heeded;
 pub mod latest;
 pub mod opened;
+pub mod past;
 pub mod replicas;
 pub mod turns;

@@ -27,7 +27,6 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     evidence.spreads(found);
     evidence.overrides(found);
     evidence.replaced(found);
-    evidence.ledgers(found);
 }
 
 fn is_backfill(run: &Run) -> bool {
@@ -58,11 +57,11 @@ fn apart(
 }
 
 /// A start that was decided: when it was durable, when it was decided, which run.
-type Start<'e> = (u64, Timestamp, &'e Run);
+pub type Start<'e> = (u64, Timestamp, &'e Run);
 
 impl Evidence<'_> {
     /// Every configuration there ever was.
-    fn all_rules(&self) -> impl Iterator<Item = &Rules> {
+    pub fn all_rules(&self) -> impl Iterator<Item = &Rules> {
         self.world.history.iter().map(|(_, rules)| &**rules)
     }
 
@@ -71,7 +70,7 @@ impl Evidence<'_> {
         self.all_rules().filter_map(|rules| rules.experiments.get(name)).all(holds)
     }
 
-    fn starts_of_runs(&self) -> Vec<Start<'_>> {
+    pub fn starts_of_runs(&self) -> Vec<Start<'_>> {
         let mut all = Vec::new();
         for (id, entries) in &self.journal {
             let asked =
@@ -149,7 +148,7 @@ impl Evidence<'_> {
     }
 
     /// When each finished run of an experiment was recorded, in both times, and when its FIS experiment ended.
-    fn ended(&self, name: &ExperimentName) -> Vec<(u64, Timestamp, Timestamp)> {
+    pub fn ended(&self, name: &ExperimentName) -> Vec<(u64, Timestamp, Timestamp)> {
         let mut all = Vec::new();
         for (id, entries) in self.journal.iter().filter(|(id, _)| self.runs[*id].experiment == *name) {
             let Some((ms, at, Observation::Finished { .. })) = entries.last() else { continue };
@@ -354,47 +353,6 @@ impl Evidence<'_> {
             };
             if !self.rules_about(*ms).iter().any(may_start) {
                 found.push(format!("replace: {id} is stopped at {at} for {}, which may not start", by.id));
-            }
-        }
-    }
-
-    /// When an experiment's ledger was made anew, in true time and by the clock, and which of its runs could not be read then.
-    fn retold(&self, of: &ExperimentName) -> Vec<(u64, Timestamp, BTreeSet<RunId>)> {
-        let retold = |(ms, durable): &(u64, Durable)| match durable {
-            Durable::Retold { experiment, at, without } if experiment == of => Some((*ms, *at, without.clone())),
-            _ => None,
-        };
-        self.world.store.with(|tables| tables.log.iter().filter_map(retold).collect())
-    }
-
-    /// What is kept of past runs is what the journal says of them, also where it was made anew.
-    fn ledgers(&self, found: &mut Vec<String>) {
-        let ledgers = self.world.store.with(|tables| tables.ledgers.clone());
-        for (name, ledger) in &ledgers {
-            let retold = self.retold(name);
-            let mut all: Vec<_> = self.ended(name).into_iter().map(|(ms, at, end)| (ms, at, Some(end))).collect();
-            all.extend(retold.iter().map(|(ms, at, _)| (*ms, *at, None)));
-            all.sort_unstable();
-            let ended = all.into_iter().fold(None::<Timestamp>, |known, (_, at, end)| match end {
-                Some(end) => known.filter(|known| *known <= at).max(Some(end)),
-                None => Some(at),
-            });
-            if ledger.ended_at != ended {
-                found.push(format!("ledger: {name} ended at {:?}, its runs at {ended:?}", ledger.ended_at));
-            }
-            let mut begun: BTreeMap<ScheduleName, BTreeSet<&RunId>> = BTreeMap::new();
-            for (ms, _, run) in self.starts_of_runs().iter().filter(|(.., run)| run.experiment == *name) {
-                if retold.iter().any(|(at, _, without)| ms <= at && without.contains(&run.id)) {
-                    continue;
-                }
-                if let Trigger::Slot { schedule, .. } = &run.trigger {
-                    begun.entry(schedule.clone()).or_default().insert(&run.id);
-                }
-            }
-            let begun: BTreeMap<ScheduleName, u32> =
-                begun.into_iter().map(|(name, runs)| (name, u32::try_from(runs.len()).expect("few"))).collect();
-            if ledger.begun != begun {
-                found.push(format!("ledger: {name} has begun {:?}, its runs say {begun:?}", ledger.begun));
             }
         }
     }

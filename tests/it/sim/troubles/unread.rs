@@ -320,6 +320,8 @@ impl Tables {
                 (rows.withheld, rows.unread, rows.unreadable) = (Withheld::default(), BTreeSet::new(), None);
             }
             Bug::UnreadRunForgotten => rows.unread.clear(),
+            Bug::FailuresForgotten => rows.ledgers.values_mut().for_each(Ledger::forgive),
+            Bug::SpendingForgotten => rows.ledgers.values_mut().for_each(|ledger| ledger.action_minutes.clear()),
             Bug::HaltStopsNothing => rows.halt.iter_mut().for_each(|halt| halt.running = HaltRunning::Finish),
             _ => {}
         }

@@ -1,0 +1,225 @@
+//! The past in a world: what is kept of an experiment's runs, and what that forbids: to go on after failures, and to cost more
+//! than a month may.
+//!
+//! Judged by the journal and by what FIS ran. What was not known when a pass began, and what a configuration that changed
+//! meanwhile allowed, is granted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use firedrill::domain::{
+    cost::{self, OnExceeded, Usd},
+    experiment::{OnFailure, Rules},
+    fis::FailureClass,
+    ids::{ExperimentName, RunId, ScheduleName},
+    ledger::{self, Definition, Trouble},
+    outcome::Outcome,
+    run::{Observation, Run, SkipReason, StopCause, Trigger},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::check::Evidence;
+use crate::sim::simulated::tables::Durable;
+
+/// Shortest and longest time that an experiment waits after a failure that time may help.
+const WAITS_FIRST: SignedDuration = SignedDuration::from_hours(1);
+const WAITS_MOST: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
+    evidence.ledgers(found);
+    evidence.failing(found);
+    evidence.spending(found);
+}
+
+/// Failures of an experiment in a row.
+#[derive(Clone, Copy)]
+struct Failed {
+    /// When the first was recorded, in true time.
+    since: u64,
+    count: u32,
+    trouble: Trouble,
+    /// When the last one was, by the clock.
+    at: Timestamp,
+}
+
+impl Failed {
+    /// When it may begin again, if time helps.
+    fn until(&self) -> Option<Timestamp> {
+        let waits = (WAITS_FIRST * 2_i32.pow((self.count - 1).min(10))).min(WAITS_MOST);
+        (self.trouble == Trouble::Unhealthy).then(|| self.at + waits)
+    }
+}
+
+/// What became of a row of failures.
+enum Told {
+    Failed(Trouble, Timestamp),
+    /// It went well, or somebody forgave them.
+    Forgiven,
+}
+
+impl Told {
+    fn of(seen: &Observation, at: Timestamp) -> Option<Self> {
+        let trouble = match seen {
+            Observation::Skipped { reason: SkipReason::Template { .. } } => Trouble::Configuration,
+            Observation::Finished { outcome } => match outcome {
+                Outcome::Completed | Outcome::CompletedPartly { .. } => return Some(Self::Forgiven),
+                Outcome::Failed { .. } | Outcome::Lost { .. } => Trouble::Unhealthy,
+                Outcome::Stopped { cause: StopCause::StopCondition } => Trouble::Unhealthy,
+                Outcome::NotStarted {
+                    class: FailureClass::Denied | FailureClass::NotFound | FailureClass::Invalid,
+                    ..
+                } => Trouble::Configuration,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(Self::Failed(trouble, at))
+    }
+}
+
+impl Evidence<'_> {
+    /// When an experiment's ledger was made anew, in true time and by the clock, and which of its runs could not be read then.
+    fn retold(&self, of: &ExperimentName) -> Vec<(u64, Timestamp, BTreeSet<RunId>)> {
+        let retold = |(ms, durable): &(u64, Durable)| match durable {
+            Durable::Retold { experiment, at, without } if experiment == of => Some((*ms, *at, without.clone())),
+            _ => None,
+        };
+        self.world.store.with(|tables| tables.log.iter().filter_map(retold).collect())
+    }
+
+    /// What is kept of past runs is what the journal says of them, also where it was made anew.
+    fn ledgers(&self, found: &mut Vec<String>) {
+        let ledgers = self.world.store.with(|tables| tables.ledgers.clone());
+        for (name, ledger) in &ledgers {
+            let retold = self.retold(name);
+            let mut all: Vec<_> = self.ended(name).into_iter().map(|(ms, at, end)| (ms, at, Some(end))).collect();
+            all.extend(retold.iter().map(|(ms, at, _)| (*ms, *at, None)));
+            all.sort_unstable();
+            let ended = all.into_iter().fold(None::<Timestamp>, |known, (_, at, end)| match end {
+                Some(end) => known.filter(|known| *known <= at).max(Some(end)),
+                None => Some(at),
+            });
+            if ledger.ended_at != ended {
+                found.push(format!("ledger: {name} ended at {:?}, its runs at {ended:?}", ledger.ended_at));
+            }
+            let mut begun: BTreeMap<ScheduleName, BTreeSet<&RunId>> = BTreeMap::new();
+            for (ms, _, run) in self.starts_of_runs().iter().filter(|(.., run)| run.experiment == *name) {
+                if retold.iter().any(|(at, _, without)| ms <= at && without.contains(&run.id)) {
+                    continue;
+                }
+                if let Trigger::Slot { schedule, .. } = &run.trigger {
+                    begun.entry(schedule.clone()).or_default().insert(&run.id);
+                }
+            }
+            let begun: BTreeMap<ScheduleName, u32> =
+                begun.into_iter().map(|(name, runs)| (name, u32::try_from(runs.len()).expect("few"))).collect();
+            if ledger.begun != begun {
+                found.push(format!("ledger: {name} has begun {:?}, its runs say {begun:?}", ledger.begun));
+            }
+        }
+    }
+
+    /// The failures in a row of an experiment that were known when a pass began, unless one forgave them before its end.
+    fn failed(&self, name: &ExperimentName, began: u64, ended: u64) -> Option<Failed> {
+        let of = self.journal.iter().filter(|(id, _)| self.runs[*id].experiment == *name);
+        let told = of.flat_map(|(_, entries)| entries);
+        let mut told: Vec<(u64, Told)> = told.filter_map(|(ms, at, seen)| Some((*ms, Told::of(seen, *at)?))).collect();
+        let forgives = |durable: &Durable| match durable {
+            Durable::Paused { experiment, row } => row.pause.is_none() && experiment == name,
+            Durable::Retold { experiment, .. } => experiment == name,
+            _ => false,
+        };
+        self.world.store.with(|tables| {
+            let forgiven = tables.log.iter().filter(|(_, durable)| forgives(durable));
+            told.extend(forgiven.map(|(ms, _)| (*ms, Told::Forgiven)));
+        });
+        told.sort_by_key(|(ms, _)| *ms);
+        told.into_iter().fold(None, |known: Option<Failed>, (ms, told)| match told {
+            Told::Failed(trouble, at) if ms < began => {
+                let (since, count) = known.map_or((ms, 0), |known| (known.since, known.count));
+                Some(Failed { since, count: count + 1, trouble, at })
+            }
+            Told::Forgiven if ms <= ended => None,
+            _ => known,
+        })
+    }
+
+    /// Nothing of an experiment starts after failures that only a change helps, or before time may have helped.
+    fn failing(&self, found: &mut Vec<String>) {
+        let is_set_back = self.world.nature.steps().iter().any(|step| step.by_ms < 0);
+        for (run, ms, at) in self.first_starts() {
+            let Some(failed) = self.failed(&run.experiment, self.began(ms), ms) else { continue };
+            let runs = |rules: &Rules| rules.experiments.get(&run.experiment).map(Definition::of);
+            let is_allowed = |rules: &&Rules| {
+                let Some(declared) = rules.experiments.get(&run.experiment) else { return true };
+                let waits = match declared.limits.on_failure {
+                    OnFailure::Continue => return true,
+                    OnFailure::Pause => None,
+                    OnFailure::Classify => failed.until(),
+                };
+                waits.is_some_and(|until| is_set_back || until <= at)
+                    || self.rules_between(self.began(failed.since), ms).into_iter().any(|of| runs(of) != runs(rules))
+            };
+            if !self.rules_about(ms).iter().any(is_allowed) {
+                let Failed { count, trouble, at: last, .. } = failed;
+                let (id, trouble) = (&run.id, trouble.as_str());
+                found.push(format!(
+                    "failing: {id} is started at {at}, after {count} failures ({trouble}), the last at {last}"
+                ));
+            }
+        }
+    }
+
+    /// Nothing starts that may cost more than is left of a month.
+    fn spending(&self, found: &mut Vec<String>) {
+        if self.all_rules().all(|rules| rules.budget.monthly.is_none()) {
+            return;
+        }
+        for (run, ms, at) in self.first_starts() {
+            let is_allowed = |rules: &&Rules| {
+                let limit = rules.budget.monthly.filter(|_| rules.budget.on_exceeded == OnExceeded::Refuse);
+                let Some(limit) = limit else { return true };
+                let costs =
+                    |run: &Run| Some(cost::cost(&run.under(rules), run.facts.as_ref()?, &rules.budget).most_usd());
+                let known = self.runs.values().filter(|other| other.id != run.id);
+                let known = known.filter_map(|other| self.cost_of(other, rules, (self.began(ms), ms), at, costs));
+                known.fold(costs(run).unwrap_or(Usd::ZERO), Usd::plus) <= limit
+            };
+            if !self.rules_about(ms).iter().any(is_allowed) {
+                found.push(format!("budget: {} is started at {at} and may cost more than is left", run.id));
+            }
+        }
+    }
+
+    /// What a run has cost in the month of an instant, or may cost, as far as a pass knew.
+    fn cost_of(
+        &self,
+        run: &Run,
+        rules: &Rules,
+        (began, ended): (u64, u64),
+        at: Timestamp,
+        costs: impl Fn(&Run) -> Option<Usd>,
+    ) -> Option<Usd> {
+        let entries = self.journal.get(&run.id)?;
+        let (over_ms, over_at, last) = entries.last()?;
+        if !matches!(last, Observation::Finished { .. }) || *over_ms >= began {
+            let mut started = entries.iter().filter(|(ms, ..)| *ms < began);
+            let is_going = started.any(|(.., seen)| matches!(seen, Observation::Started { .. })) && *over_ms > ended;
+            return is_going.then(|| costs(run)).flatten();
+        }
+        let declared = rules.experiments.get(&run.experiment);
+        let price = cost::price(&rules.budget, declared.and_then(|declared| declared.place.region.as_deref()));
+        let accounts = run.facts.as_ref().map_or(1, |facts| facts.target_accounts.max(1));
+        let is_lost = self.retold(&run.experiment).iter().any(|(.., without)| without.contains(&run.id));
+        let is_of_it = ledger::month(*over_at) == ledger::month(at) && !is_lost;
+        let minutes = run.fis.as_ref().filter(|_| is_of_it).map(cost::billed_minutes)?;
+        Some(price.times(minutes.saturating_mul(accounts)))
+    }
+
+    /// Each run whose start was asked for, when that was first, and when it was decided.
+    fn first_starts(&self) -> impl Iterator<Item = (&Run, u64, Timestamp)> {
+        self.journal.iter().filter_map(|(id, entries)| {
+            let first = entries.iter().find(|(.., seen)| matches!(seen, Observation::StartAsked { .. }));
+            first.map(|(ms, at, _)| (&self.runs[id], *ms, *at))
+        })
+    }
+}
