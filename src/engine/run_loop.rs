@@ -370,8 +370,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
         failed.map_or(Ok(changed), Err)
     }
 
-    /// Records what answers mean, in one transaction. When that fails they are forgotten: the rows still say that they are
-    /// wanted.
+    /// Records what answers mean, in one transaction. When that fails they are forgotten, but for those to starts: the rows
+    /// still say that they are wanted.
     async fn answered(&self, ended: Vec<Done>, known: &Known) -> Result<(), StoreError> {
         let now = self.time.now();
         let (mut changes, mut failed) = (Vec::new(), None);
@@ -382,8 +382,8 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
             let observation = perform::observe(&run, answer, asked_at, now);
             match self.change(run, observation, Vec::new(), now) {
                 Ok(change) => {
-                    if let Change::Advance { run, .. } = &change {
-                        known.note(run);
+                    if let Change::Advance { run, observation, .. } = &change {
+                        known.note(run, observation);
                     }
                     changes.push(change);
                 }

@@ -66,6 +66,8 @@ struct Facts {
     going: BTreeMap<RunId, Run>,
     halt: Option<Halt>,
     stops: BTreeMap<RunId, StopRequest>,
+    /// That starts were answered, of runs whose rows do not say so.
+    begun: BTreeMap<RunId, Observation>,
     /// Stops that were asked of FIS and are in no row.
     made: BTreeMap<RunId, StopCause>,
     /// Runs that may be running and whose rows cannot be read, whether or not they are known from before.
@@ -162,7 +164,9 @@ impl Known {
         facts.going.extend(before.into_iter().filter(|(id, _)| rows.unread.contains(id)));
         self.reach.retain(|id| facts.going.contains_key(id));
         let state = |id: &RunId| rows.runs.iter().find(|run| run.id == *id).map(|run| &run.state);
-        let may_owe = |id: &RunId| matches!(state(id), Some(RunState::Starting { .. } | RunState::Running { .. }));
+        let is_starting = |id: &RunId| matches!(state(id), Some(RunState::Starting { .. }));
+        let may_owe = |id: &RunId| is_starting(id) || matches!(state(id), Some(RunState::Running { .. }));
+        facts.begun.retain(|id, _| is_starting(id) || rows.unread.contains(id));
         facts.made.retain(|id, _| may_owe(id) || rows.unread.contains(id));
         facts.halt.clone_from(&rows.halt);
         facts.stops.clone_from(&rows.stops);
@@ -175,8 +179,11 @@ impl Known {
     }
 
     /// Notes what became of a run, whether or not it can be written down.
-    pub(super) fn note(&self, run: &Run) {
+    pub(super) fn note(&self, run: &Run, observation: &Observation) {
         let facts = &mut *self.facts();
+        if matches!(observation, Observation::Started { .. }) {
+            facts.begun.insert(run.id.clone(), observation.clone());
+        }
         let is_before = matches!(run.state, RunState::Starting { .. } | RunState::Running { .. });
         if is_before && facts.made.contains_key(&run.id) {
             return;
@@ -214,16 +221,24 @@ impl Known {
         self.reach.retain(|_| false);
     }
 
-    /// Has the rows told of the stops that were made without them, before anything else is done to these runs.
+    /// Has the rows told of the starts that were answered and the stops that were made without them, before anything else is
+    /// done to these runs: what is known need not be looked for.
     pub(super) fn own_up(&self, mut effects: Vec<Effect>, snapshot: &Snapshot<'_>) -> Vec<Effect> {
         let facts = self.facts();
-        let is_owed = |run: &&Run| matches!(run.state, RunState::Running { .. }) && !snapshot.busy.contains(&run.id);
-        let stop = |run: &Run| {
-            let cause = facts.made.get(&run.id)?.clone();
-            Some(Effect::Stop { run: run.id.clone(), cause })
+        let owes = |run: &Run| match run.state {
+            RunState::Starting { .. } => {
+                let observation = facts.begun.get(&run.id)?.clone();
+                Some(Effect::Record { run: run.id.clone(), observation })
+            }
+            RunState::Running { .. } => {
+                let cause = facts.made.get(&run.id)?.clone();
+                Some(Effect::Stop { run: run.id.clone(), cause })
+            }
+            _ => None,
         };
-        let owed: Vec<Effect> = snapshot.runs.iter().filter(is_owed).filter_map(stop).collect();
-        effects.retain(|effect| effect.run().is_none_or(|id| !owed.iter().any(|stop| stop.run() == Some(id))));
+        let idle = snapshot.runs.iter().filter(|run| !snapshot.busy.contains(&run.id));
+        let owed: Vec<Effect> = idle.filter_map(owes).collect();
+        effects.retain(|effect| effect.run().is_none_or(|id| !owed.iter().any(|owed| owed.run() == Some(id))));
         effects.extend(owed);
         effects
     }

@@ -44,6 +44,7 @@ use crate::support::{
 #[derive(Debug, Default)]
 pub(super) struct Counting {
     starts: AtomicUsize,
+    finds: AtomicUsize,
     pub(super) stops: AtomicUsize,
     pub(super) polls: AtomicUsize,
     /// So many polls, the first ones, are left without an answer.
@@ -67,6 +68,7 @@ impl FaultInjector for Counting {
     }
 
     async fn find(&self, _: &Place, _: &str, _: &RunId) -> Result<Option<FisExperiment>, CallFailure> {
+        self.finds.fetch_add(1, Ordering::SeqCst);
         let all = tokio::time::timeout(self.list_takes, std::future::pending()).await;
         Ok(all.unwrap_or(None))
     }
@@ -333,6 +335,24 @@ async fn nothing_starts_while_rows_cannot_be_written() {
         fill(&mut disk, table, kind).await;
         check(store, async { free(&mut disk).await }).await;
     }
+}
+
+/// FIS may not find it, and may not say what it is.
+#[tokio::test]
+async fn answer_to_a_start_that_could_not_be_written_is_written_and_not_looked_for() {
+    let (folder, store) = empty().await;
+    store.request_runs(vec![due()]).await.expect("a write");
+    let mut disk = connect(&folder.path().join("state")).await;
+    let full = "CREATE TRIGGER full BEFORE INSERT ON journal WHEN new.kind = 'started'
+        BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END";
+    sqlx::query(full).execute(&mut disk).await.expect("a trigger");
+    let working = Working::on(store, Vec::new());
+    soon("a failure", async || (working.witness.0.load(Ordering::SeqCst) > 1).then_some(())).await;
+    free(&mut disk).await;
+    let state = async || Some(working.store.run(&due().id).await.ok()??.state.as_str());
+    soon("a running experiment", async || (state().await == Some("running")).then_some(())).await;
+    assert_eq!((working.starts(), working.injector.finds.load(Ordering::SeqCst)), (1, 0));
+    working.end().await;
 }
 
 #[tokio::test]

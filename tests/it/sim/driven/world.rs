@@ -482,7 +482,7 @@ impl World {
                 agent.mode.send_replace(Mode::Draining);
                 agent.down_ms = down_ms;
                 // It does nothing new from now on, though it is there until its calls are answered.
-                replica.down_since = Some(now);
+                replica.down_since.get_or_insert(now);
             }
             _ => {}
         }
