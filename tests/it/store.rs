@@ -3,6 +3,7 @@
 //! The rules are functions over any store, each on an empty one that holds the lease. Those of what people and couriers read
 //! are shown of both databases.
 
+mod bodies;
 mod calendars;
 mod couriers;
 mod deployments;

@@ -19,7 +19,7 @@ use self::{
     drawn::recipe::Recipe,
     driven::{replica::Why, shrink, world::World},
     judged::check::{self, Evidence},
-    simulated::nature::Timeline,
+    simulated::{nature::Timeline, tables::Tables},
 };
 
 /// Names the world that [`replay_one_seed`] lives through: a seed, or all of a [`Recipe`].
@@ -27,6 +27,9 @@ const SEED_VARIABLE: &str = "FIREDRILL_SIM_SEED";
 
 /// Names the seeds that [`soak`] runs: `FROM..TO`, the last one excluded.
 const SEEDS_VARIABLE: &str = "FIREDRILL_SIM_SEEDS";
+
+/// For how long rows of a world are looked at, in milliseconds.
+const LOOKED_AT_MS: u64 = 3_600_000;
 
 /// Worlds that are lived through twice.
 const TWICE: u64 = 200;
@@ -54,10 +57,24 @@ struct Life {
     trace: Option<u64>,
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+}
+
+/// Lives through the first hours of a world, and looks at its rows every so many milliseconds of them.
+pub fn look_at_rows(seed: u64, every_ms: u64, mut look: impl FnMut(&Tables)) {
+    runtime().block_on(async {
+        let mut world = World::new(&Recipe::of(seed), Timeline::Dropped);
+        world.restart();
+        for ms in (every_ms..LOOKED_AT_MS).step_by(usize::try_from(every_ms).expect("short")) {
+            world.live_until(ms).await;
+            world.store.with(|tables| look(tables));
+        }
+    });
+}
+
 fn live(recipe: &Recipe, timeline: Timeline) -> Life {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    runtime.block_on(async {
+    runtime().block_on(async {
         let mut world = World::new(recipe, timeline);
         world.live().await;
         let evidence = Evidence::new(&world);
