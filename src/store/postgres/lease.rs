@@ -83,6 +83,8 @@ pub struct Seat {
     /// Its name, for people.
     replica: String,
     known: Mutex<Known>,
+    /// What the row says that this replica decides by, since it last asked for the lease.
+    said: Mutex<String>,
     /// Until when a lease that is free is left to others.
     leaves_it_until: Mutex<Option<Instant>>,
     /// Another replica has given the lease back.
@@ -116,7 +118,13 @@ pub(super) enum Known {
 
 impl Seat {
     pub(super) fn new(replica: String) -> Self {
-        Self { replica, known: Mutex::new(Known::Nothing), leaves_it_until: Mutex::default(), freed: Notify::new() }
+        Self {
+            replica,
+            known: Mutex::new(Known::Nothing),
+            said: Mutex::default(),
+            leaves_it_until: Mutex::default(),
+            freed: Notify::new(),
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -173,8 +181,12 @@ impl Postgres {
     pub(in crate::store) async fn hold(&self, fingerprint: &str) -> Result<Lease, StoreError> {
         let asked = Instant::now();
         let known = *self.seat.known();
+        let is_said = *self.seat.said.lock().unwrap_or_else(PoisonError::into_inner) == fingerprint;
         let (fence, still) = match known {
-            Known::Held { asked: before, .. } if asked.duration_since(before) < RENEW_AFTER => return Ok(held(before)),
+            // Commits renew it too, and do not tell of a reload.
+            Known::Held { asked: before, .. } if is_said && asked.duration_since(before) < RENEW_AFTER => {
+                return Ok(held(before));
+            }
             Known::Held { fence, .. } => (fence, (NONE, 0)),
             Known::Left { fence, at } if at.elapsed() >= TAKEN_WITHIN => (fence, (NONE, 0)),
             Known::Elsewhere { fence, renewed_at_us, since } if asked.duration_since(since) >= LEASE => {
@@ -190,6 +202,7 @@ impl Postgres {
         if let Ok(Some((fence,))) = taken {
             connection.after(&taken);
             *self.seat.known() = Known::Held { fence, asked };
+            fingerprint.clone_into(&mut *self.seat.said.lock().unwrap_or_else(PoisonError::into_inner));
             return Ok(held(asked));
         }
         taken.map_err(write_failed)?;

@@ -59,6 +59,11 @@ async fn stale_lease_writes_nothing_and_anybody_takes_in_what_comes_from_outside
         let expected = Lease::Elsewhere { holder: "one".to_owned(), configuration };
         assert_eq!(two.hold(standing_by).await.expect("an answer"), expected, "{active}, {standing_by}");
     }
+    // One that is reloaded says so at once, however lately it was asked or wrote.
+    assert!(matches!(one.hold("this").await, Ok(Lease::Held { .. })));
+    assert!(matches!(one.hold("next").await, Ok(Lease::Held { .. })));
+    let expected = Lease::Elsewhere { holder: "one".to_owned(), configuration: Configuration::Differs };
+    assert_eq!(two.hold("this").await.expect("an answer"), expected);
     // A program of before takes it, and says nothing: what stands there is its predecessor's.
     one.release(Duration::ZERO).await.expect("a write");
     assert!(matches!(one.hold("this").await, Ok(Lease::Held { .. })));

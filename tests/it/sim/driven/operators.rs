@@ -86,6 +86,11 @@ impl World {
         self.nature.say(|| format!("-- operator at replica {replica}: {done:?}"));
     }
 
+    /// Somebody stops the newest experiment past us.
+    pub fn stop_outside(&self, now: u64) {
+        self.fis.with(|state| state.experiments.last_mut().map(|last| last.stopped_at.get_or_insert(now).to_owned()));
+    }
+
     /// Draws somebody who halts or resumes at another replica while an operator does at this one.
     fn somebody_else(&self, replica: usize) -> Option<(usize, ManualIngest<MemoryStore>, Wish)> {
         let other = &self.replicas[self.anybody()];

@@ -426,11 +426,7 @@ impl World {
             Happening::RefuseRows { experiment, for_ms } => self.refuse(experiment, for_ms),
             Happening::Unreadable { kind, for_ms } => self.tear(kind, for_ms),
             Happening::Weather { fis, store } => self.nature.change_weather(|w| (w.fis, w.store) = (fis, store)),
-            Happening::StopOutside => self.fis.with(|state| {
-                if let Some(last) = state.experiments.last_mut() {
-                    last.stopped_at.get_or_insert(now);
-                }
-            }),
+            Happening::StopOutside => self.stop_outside(now),
         }
     }
 

@@ -145,9 +145,10 @@ impl Evidence<'_> {
 
     /// Nothing of an experiment starts after failures that only a change helps, or before time may have helped.
     fn failing(&self, found: &mut Vec<String>) {
-        let is_set_back = self.world.nature.steps().iter().any(|step| step.by_ms < 0);
         for (run, ms, at) in self.first_starts() {
             let Some(failed) = self.failed(&run.experiment, self.began(ms), ms) else { continue };
+            let steps = self.world.nature.steps();
+            let is_set_back = steps.iter().any(|step| step.by_ms < 0 && (failed.since..=ms).contains(&step.at));
             let runs = |rules: &Rules| rules.experiments.get(&run.experiment).map(Definition::of);
             let is_allowed = |rules: &&Rules| {
                 let Some(declared) = rules.experiments.get(&run.experiment) else { return true };
