@@ -360,6 +360,8 @@ pub fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due
         .find_map(|(ms, _, observation)| matches!(observation, Observation::Started { .. }).then_some(*ms));
     hindrances.push((0, known.unwrap_or(u64::MAX)));
     hindrances.extend(unread::blind(evidence, &run));
+    // The patience of a replica that asks in vain begins after these, and not after a reload, a step or another call.
+    let delays = hindrances.clone();
     hindrances.extend(world.nature.steps().iter().map(|step| (step.at, step.at)));
     hindrances.extend(world.history.iter().enumerate().map(|(n, (since, _))| (*since, world.reached(n))));
     // A call under way is waited for, but not a poll; one that begins later than the stop is due is no excuse.
@@ -373,8 +375,9 @@ pub fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due
         let called = calls.iter().filter(|(from, _)| *from <= able);
         let mut next = kept.chain(called).map(|(_, to)| *to).max().unwrap_or(0);
         if next > able {
-            // A cut keeps from then on whoever was kept by something else meanwhile.
-            granted.clear();
+            if delays.iter().any(|(from, to)| *from <= able.saturating_add(PROMPT_MS) && able < *to) {
+                granted.clear();
+            }
         } else {
             let reached = cuts.iter().enumerate().filter(|(_, cut)| cut.from <= able.saturating_add(PROMPT_MS));
             let granted =
