@@ -358,6 +358,7 @@ impl QueueWitness for Teller {
     }
 
     fn refused(&self, queue: &Queue, message_id: &str, error: &StoreError) {
+        self.metrics.event("refused");
         let error = chain(error);
         tracing::error!(queue = %queue.name, message = message_id, error, "message cannot be recorded; it is left to the queue's redrive");
     }

@@ -63,7 +63,7 @@ pub trait Store: Send + Sync + 'static {
     /// `arrivals`.
     fn record_events(&self, arrivals: Vec<Arrival>) -> impl Future<Output = Result<Vec<Recorded>, StoreError>> + Send;
 
-    /// Keeps messages that could not be read, in one transaction.
+    /// Keeps messages that could not be read, in one transaction; refuses all of them where that would be more than it keeps.
     fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Returns a message that could not be read.

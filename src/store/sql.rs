@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// Most messages in quarantine; with bodies of up to 256 KiB they take 256 MiB. The oldest go first.
+/// Most messages in quarantine; with bodies of up to 256 KiB they take 256 MiB. More are refused, and stay where they are.
 pub const MAX_QUARANTINED: i64 = 1_000;
 
 /// Most runs that a ledger is made anew of, the newest ones: more than a month's, and not too many to be held at once.
@@ -116,9 +116,10 @@ impl Store for SqlStore {
             (queue, message_id, received_at.as_microsecond(), reason, body, bytes)
         };
         tx.each(Statement::Quarantine, &messages.into_iter().map(columns).collect::<Vec<_>>()).await?;
-        let gone = tx.run(Statement::TrimQuarantine, &[MAX_QUARANTINED]).await?;
-        if gone > 0 {
-            tracing::warn!(rows = gone, "the quarantine is full: its oldest messages are forgotten");
+        let kept: Vec<(i64,)> = tx.rows(Statement::CountQuarantined, &[()]).await?;
+        if kept.first().is_some_and(|(count,)| *count > MAX_QUARANTINED) {
+            let source = "the quarantine is full; `firedrill queue quarantine` takes in or drops what is in it".into();
+            return Err(StoreError::Refused { source });
         }
         tx.commit().await
     }

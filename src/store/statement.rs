@@ -40,8 +40,8 @@ pub enum Statement {
     NoteCopy,
     /// `[queue, message, received at, reason, body, bytes]`, each a row.
     Quarantine,
-    /// `most`.
-    TrimQuarantine,
+    /// Returns how many messages there are.
+    CountQuarantined,
     /// `limit`; returns messages.
     Quarantined,
     /// `queue, message`; returns it.

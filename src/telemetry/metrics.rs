@@ -115,6 +115,11 @@ impl Metrics {
         register_gauges(&meter, &status);
         let life = Arc::new(Life::default());
         register_life(&meter, &life);
+        let events = counter(names::METRIC_EVENTS, names::UNIT_EVENTS, "Deployment events received");
+        // An alert sees how much a series grows: the first one must not be its beginning.
+        for result in ["quarantined", "refused"] {
+            events.add(0, &[KeyValue::new(names::RESULT, result)]);
+        }
         Self(Arc::new(Instruments {
             decisions: counter(names::METRIC_DECISIONS, names::UNIT_DECISIONS, "Decisions over runs"),
             runs: counter(names::METRIC_RUNS, names::UNIT_RUNS, "Runs that ended"),
@@ -124,7 +129,7 @@ impl Metrics {
                 &names::LATE_SECONDS,
                 "From when a slot is due to its start",
             ),
-            events: counter(names::METRIC_EVENTS, names::UNIT_EVENTS, "Deployment events received"),
+            events,
             event_lag: seconds(names::METRIC_EVENT_LAG, &names::LATE_SECONDS, "From an event to its receipt"),
             consumed: counter(names::METRIC_CONSUMED, names::UNIT_MESSAGES, "Messages received from queues"),
             messaging_duration: seconds(
@@ -171,7 +176,7 @@ impl Metrics {
         self.0.fis_calls.add(1, &[operation, KeyValue::new(names::RESULT, result.to_owned())]);
     }
 
-    /// Counts a deployment event: `matched`, `unmatched`, `duplicate` or `quarantined`.
+    /// Counts a deployment event: `matched`, `unmatched`, `duplicate`, `quarantined` or `refused`.
     pub fn event(&self, result: &str) {
         self.0.events.add(1, &[KeyValue::new(names::RESULT, result.to_owned())]);
     }

@@ -36,9 +36,10 @@ fn alert_rules_ask_for_metrics_and_labels_that_the_agent_exports() {
         translated(names::METRIC_STRAYS, ""),
         translated(names::METRIC_DENIED, ""),
         translated(names::METRIC_DIFFERS, ""),
+        translated(names::METRIC_EVENTS, "_total"),
         translated(names::METRIC_CALENDAR_AGE, "_seconds"),
     ];
-    let labels = [names::EXPERIMENT, names::SCHEDULE, names::REASON, names::CALENDAR, names::OPERATION]
+    let labels = [names::EXPERIMENT, names::SCHEDULE, names::REASON, names::CALENDAR, names::OPERATION, names::RESULT]
         .map(|label| translated(label, ""));
     let known: BTreeSet<String> = metrics.into_iter().chain(labels).collect();
     let rules = std::fs::read_to_string(repository().join("deploy/alerts.yml")).expect("the rules");

@@ -1,6 +1,6 @@
 //! Messages that could not be read and are taken in again.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use firedrill::{
     domain::{
@@ -133,14 +133,36 @@ async fn redrive_believes_a_webhooks_sender_no_more_than_the_webhook_did() {
     }
 }
 
+/// What is kept is not lost for what comes: that is left to the queue.
 #[tokio::test]
-async fn full_quarantine_forgets_its_oldest() {
+async fn full_quarantine_refuses_and_forgets_nothing() {
     let (_folder, store) = empty().await;
     let message = |number: i64| QuarantinedMessage { message_id: format!("m-{number}"), ..kept("{", 1) };
-    let all = (0..MAX_QUARANTINED + 3).map(message).collect();
+    let (store, all) = (Arc::new(store), (1..MAX_QUARANTINED).map(message).collect());
     store.quarantine(all).await.expect("kept");
-    let ids: BTreeSet<String> =
-        store.quarantined(9_999).await.expect("rows").into_iter().map(|m| m.message_id).collect();
-    assert_eq!(i64::try_from(ids.len()).expect("a number"), MAX_QUARANTINED);
-    assert!(!ids.contains("m-2") && ids.contains("m-3"), "the oldest three went");
+    let refused = store.quarantine(vec![message(0), message(-1)]).await.expect_err("one too many");
+    assert!(refused.is_of_a_row(), "{refused:?}");
+    store.quarantine(vec![message(0)]).await.expect("kept");
+    store.quarantine(vec![message(0), message(1)]).await.expect("known");
+    let (_rules, seen) = watch::channel(Arc::new(Rules::default()));
+    let ingest = EventIngest::new(store.clone(), seen, Arc::default(), Arc::default());
+    let take = async |body: &str| {
+        let message = Message {
+            queue: name("q"),
+            id: "m-new".to_owned(),
+            body: body.to_owned(),
+            parent: None,
+            group: None,
+            sent_at: None,
+            envelope: None,
+        };
+        ingest.take(vec![message], world::t("10:00:00")).await
+    };
+    assert!(take("{").await.is_err_and(|error| error.is_of_a_row()), "no message that is not kept may be deleted");
+    assert_eq!(
+        take(r#"{"source": "ci", "detail-type": "d", "id": "e-1"}"#).await.expect("an event"),
+        [Taken::Unmatched]
+    );
+    store.forget_quarantined("q", "m-7").await.expect("a write");
+    assert!(matches!(take("{").await.expect("kept")[..], [Taken::Quarantined { .. }]));
 }

@@ -76,9 +76,7 @@ given! {
     Quarantine => "INSERT INTO quarantine (queue, message_id, received_at_us, reason, body, body_bytes)
          SELECT value ->> 0, value ->> 1, (value ->> 2)::bigint, value ->> 3, value ->> 4, (value ->> 5)::bigint
          FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS new(value, n) ORDER BY n ON CONFLICT DO NOTHING",
-    // Numbers of rows that were known already are left out, so that they say nothing of how many there are.
-    TrimQuarantine => "DELETE FROM quarantine WHERE seq IN
-         (SELECT seq FROM quarantine ORDER BY seq DESC OFFSET ($1::jsonb ->> 0)::bigint)",
+    CountQuarantined => "SELECT COUNT(*) FROM quarantine",
     Quarantined => "SELECT queue, message_id, received_at_us, reason, body, body_bytes FROM quarantine
          ORDER BY received_at_us DESC LIMIT ($1::jsonb ->> 0)::bigint",
     QuarantinedMessage => "SELECT queue, message_id, received_at_us, reason, body, body_bytes FROM quarantine

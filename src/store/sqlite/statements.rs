@@ -63,8 +63,7 @@ given! {
     Quarantine => "INSERT INTO quarantine (queue, message_id, received_at_us, reason, body, body_bytes)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
          FROM json_each(?1) WHERE TRUE ON CONFLICT DO NOTHING",
-    // Rows are numbered as they come, so that the oldest are found without a look at the others.
-    TrimQuarantine => "DELETE FROM quarantine WHERE rowid <= (SELECT MAX(rowid) FROM quarantine) - (?1 ->> 0)",
+    CountQuarantined => "SELECT COUNT(*) FROM quarantine",
     Quarantined => "SELECT queue, message_id, received_at_us, reason, body, body_bytes FROM quarantine
          ORDER BY received_at_us DESC LIMIT ?1 ->> 0",
     QuarantinedMessage => "SELECT queue, message_id, received_at_us, reason, body, body_bytes FROM quarantine
