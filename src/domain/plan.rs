@@ -18,7 +18,7 @@ pub use self::{
     guards::{Beside, Explained, explain, explain_beside, paused, standing},
     place::{PLACE_FACTS_MAX_AGE, Places},
     slots::{Cursor, Cursors, MISSED_COUNT_LIMIT},
-    start::{DOUBT_LOOKS, FACTS_MAX_AGE, Looked, is_looked_for_first},
+    start::{DOUBT_LOOKS, FACTS_MAX_AGE, Looked, is_looked_for_first, left_nothing},
     watch::{LOST_AFTER, LOST_AFTER_FAILURES, LOST_AFTER_UNKNOWN, NOT_FOUND_LOST_AFTER},
 };
 use jiff::Timestamp;

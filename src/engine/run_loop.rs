@@ -27,7 +27,7 @@ use crate::domain::{
     ids::RunId,
     ledger::Definition,
     plan::{self, Beside, Effect, Explained, Mode, Places, Snapshot},
-    run::{Doubt, Observation, Run, RunState},
+    run::{Observation, Run, RunState},
 };
 
 /// Most changes in one transaction: other writers and the first fires of a second do not wait for all of them.
@@ -234,12 +234,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     }
 
     fn is_drained(&self, mode: Mode, rows: &Rows, calls: &Calls) -> bool {
-        // A start that was refused has left nothing behind.
-        let refused = |run: &Run| {
-            let RunState::Starting { doubt, unclear_at, .. } = &run.state else { return false };
-            matches!(doubt, Doubt::Refused { .. }) && unclear_at.is_none()
-        };
-        let goes_on = |run: &Run| run.may_be_running() && !refused(run);
+        let goes_on = |run: &Run| run.may_be_running() && !plan::left_nothing(run);
         let running = || !rows.unread.is_empty() || rows.runs.iter().any(goes_on);
         match mode {
             Mode::Active => false,

@@ -179,10 +179,11 @@ pub(super) fn survey_again(
         Effect::ReadTemplate { run: run.id.clone(), place: place.clone(), template }
     };
     let ending = match judge_again(snapshot, run, around, doubt, now) {
-        // While shutting down nothing is begun, not even again.
-        again if again.goes_on() && (snapshot.mode != Mode::Active || snapshot.withheld.holds(&run.experiment)) => {
+        again if again.goes_on() && (snapshot.mode == Mode::Draining || snapshot.withheld.holds(&run.experiment)) => {
             return;
         }
+        // While shutting down nothing is begun, not even again. What an earlier call began is to be stopped.
+        again if again.goes_on() && snapshot.mode == Mode::DrainingWithStop => None,
         again if again.goes_on() && !is_due(next_at, BACKOFF_LIMIT, now) => return survey.wake_at(next_at),
         Again::NeedsTemplate => return survey.effects.push(read_again()),
         // What it was first judged by may have aged meanwhile.
@@ -216,6 +217,14 @@ pub(super) fn survey_again(
         }
         _ => survey.effects.push(Effect::Look { run: run.id.clone() }),
     }
+}
+
+/// Tells whether a run was asked for and certainly no experiment exists, so far: FIS refused, or nothing was found for long
+/// enough.
+pub fn left_nothing(run: &Run) -> bool {
+    let RunState::Starting { unclear_at, looks, doubt, .. } = &run.state else { return false };
+    let is_answered = !matches!(doubt, Doubt::Unanswered { .. });
+    is_answered && (unclear_at.is_none() || *looks >= DOUBT_LOOKS)
 }
 
 /// Tells whether something may be done at last that waits for an instant at most `longest` ahead. One that lies farther

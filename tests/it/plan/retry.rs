@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firedrill::domain::{
     experiment::{Experiment, Overlap, Place},
     fis::{CallFailure, FailureClass},
-    plan::{DOUBT_LOOKS, LOST_AFTER_FAILURES, Mode, Withheld, is_looked_for_first},
+    plan::{DOUBT_LOOKS, LOST_AFTER_FAILURES, Mode, Withheld, is_looked_for_first, left_nothing},
     react,
     run::{Observation, Run, Trigger},
 };
@@ -90,6 +90,22 @@ fn start_that_left_nothing_is_repeated_under_the_same_token() {
     check(&world(run.clone()), "10:00:15", &["A start EXT1"]);
     check(&World { withheld: Withheld::All, ..world(run.clone()) }, "10:00:15", &[]);
     check(&World { mode: Mode::Draining, ..world(run) }, "10:00:15", &[]);
+}
+
+/// What an earlier call began is to be stopped as well.
+#[test]
+fn start_is_looked_for_and_not_repeated_while_what_runs_is_stopped() {
+    let ending = |run: &Run| World { mode: Mode::DrainingWithStop, ..world(run.clone()) };
+    let absent = not_found(starting(), "10:00:10");
+    check(&ending(&absent), "10:00:14.999", &["wake 10:00:15"]);
+    check(&ending(&absent), "10:00:15", &["A look"]);
+    let gone = not_found_for_long(starting(), "10:03:00");
+    check(&ending(&gone), "10:03:05", &[]);
+    let refused = failed(starting(), "10:00:00", FailureClass::Throttled);
+    check(&ending(&refused), "10:00:05", &[]);
+    for (run, expected) in [(&absent, false), (&starting(), false), (&gone, true), (&refused, true)] {
+        assert_eq!(left_nothing(run), expected, "{run:?}");
+    }
 }
 
 /// FIS may have forgotten the token of a call whose effect nobody was there to see.

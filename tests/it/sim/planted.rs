@@ -121,6 +121,8 @@ pub enum Bug {
     StaleRevisionAccepted,
     /// Whoever held the lease once may write.
     LeaseNotFenced,
+    /// A process that is to stop what runs ends at once.
+    EndsWhileItRuns,
     /// Whoever is told that another holds the lease acts all the same.
     StandbyActs,
     /// The lease of a process that is gone never runs out.
@@ -199,7 +201,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 83] = [
+const PLANTS: [(Bug, &[&str]); 84] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -245,6 +247,7 @@ const PLANTS: [(Bug, &[&str]); 83] = [
     (Bug::TiesForgotten, &["beside"]),
     (Bug::StaleRevisionAccepted, &["write", "journal"]),
     (Bug::LeaseNotFenced, &["fence"]),
+    (Bug::EndsWhileItRuns, &["left"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
     (Bug::KnownNotForgotten, &["lease"]),

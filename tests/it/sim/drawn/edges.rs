@@ -259,7 +259,7 @@ fn unseen(c: &mut Chance, replicas: u64, length_ms: u64, all: &mut Vec<(u64, Hap
     let is_silent = c.one_in(2);
     let begins_after = if is_silent { TIMEOUT_MS } else { 0 };
     let effect_ms = begins_after + c.between(5 * SECOND_MS, LATE_MS.min(TIMEOUT_MS));
-    all.push((at, Happening::LoseAnswer { experiment: EXPERIMENT, effect_ms }));
+    all.push((at, Happening::LoseAnswer { experiment: EXPERIMENT, effect_ms: Some(effect_ms) }));
     let minutes = (at + PAST_MS) / MINUTE_MS + 1;
     all.push((at, Happening::Backfill { request: FIRST_REQUEST, experiment: EXPERIMENT, minutes }));
     let at = at + begins_after + LOOKED_MS;

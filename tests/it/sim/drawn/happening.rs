@@ -92,9 +92,10 @@ pub enum Happening {
         polls: u64,
         down_ms: u64,
     },
-    /// A process is told to end in good order.
+    /// A process is told to end in good order, or after it has stopped what runs, within so long.
     Drain {
         whom: Whom,
+        stops_within: Option<u64>,
         down_ms: u64,
     },
     /// A process is not scheduled for so long, after being polled so often.
@@ -127,10 +128,10 @@ pub enum Happening {
     Lag {
         experiment: u64,
     },
-    /// The next start of an experiment takes effect so late, and no answer tells of it.
+    /// The next start of an experiment takes effect so late, or never, and no answer tells of it.
     LoseAnswer {
         experiment: u64,
-        effect_ms: u64,
+        effect_ms: Option<u64>,
     },
     Backup,
     /// Every process ends, and the store is taken back from the backup after so long.

@@ -22,7 +22,10 @@ use super::{
     releases,
     windows::window,
 };
-use crate::{sim::simulated::nature, support::chance::Chance};
+use crate::{
+    sim::{simulated::nature, troubles::endings},
+    support::chance::Chance,
+};
 
 pub const SECOND_MS: u64 = 1_000;
 pub const MINUTE_MS: u64 = 60 * SECOND_MS;
@@ -293,7 +296,8 @@ fn faults(c: &mut Chance, length_ms: u64, replicas: u64, all: &mut Vec<(u64, Hap
         all.push((when(c), H::Crash { whom: whom(c), polls: c.between(0, 60), down_ms }));
     }
     if c.one_in(4) {
-        all.push((when(c), H::Drain { whom: whom(c), down_ms: c.between(0, 10 * MINUTE_MS) }));
+        let (at, whom, down_ms) = (when(c), whom(c), c.between(0, 10 * MINUTE_MS));
+        all.push((at, H::Drain { whom, stops_within: endings::within(at), down_ms }));
     }
     if c.one_in(3) {
         all.push((when(c), H::ReadOnly { for_ms: c.between(SECOND_MS, 3 * MINUTE_MS) }));

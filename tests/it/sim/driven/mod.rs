@@ -2,6 +2,7 @@
 //!
 //! Whatever the processes ask of the outside is in [`super::simulated`].
 
+pub mod fate;
 pub mod operators;
 pub mod replica;
 pub mod shrink;

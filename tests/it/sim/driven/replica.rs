@@ -34,7 +34,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::world::World;
+use super::{fate::Fate, world::World};
 use crate::sim::{
     drawn::scenario::{APART_MS, SECOND_MS},
     planted,
@@ -44,6 +44,7 @@ use crate::sim::{
         nature::{Clock, Nature},
         store::MemoryStore,
     },
+    troubles::endings::Ending,
 };
 
 type EngineFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -57,14 +58,9 @@ pub struct Agent {
     pub mode: watch::Sender<Mode>,
     /// Its couriers, where the world has any.
     couriers: FuturesUnordered<EngineFuture>,
-    /// Polls until it is killed, if it is to be.
-    pub polls_left: Option<u64>,
-    /// Polls of what is asked of it until it is killed, if it is to be.
-    pub asks_left: Option<u64>,
-    /// How long it is away after it ended.
-    pub down_ms: u64,
-    /// Polls until it stands still, if it is to, and for how long.
-    pub stands: Option<(u64, u64)>,
+    pub fate: Fate,
+    /// Whether it ended by itself.
+    is_done: bool,
 }
 
 /// Why a replica could not do its work.
@@ -110,6 +106,7 @@ pub struct Replica {
     /// While it stands still: until when.
     thaw: Option<Pin<Box<Sleep>>>,
     pub outages: Vec<Outage>,
+    pub endings: Vec<Ending>,
     pub ear: Arc<Ear>,
     bell: Arc<Bell>,
 }
@@ -198,38 +195,18 @@ impl Agent {
         let couriers = told.iter().flat_map(|told| couriers::of(nature, seat, &store, told)).collect();
         let manual = ManualIngest::new(store, replica.rules.subscribe(), poke);
         let engine = Box::pin(engine.run());
-        Self {
-            engine,
-            seat,
-            events,
-            manual,
-            mode,
-            couriers,
-            polls_left: None,
-            asks_left: None,
-            down_ms: 0,
-            stands: None,
-        }
+        Self { engine, seat, events, manual, mode, couriers, fate: Fate::default(), is_done: false }
     }
 
     /// Polls it; tells whether it goes on.
     fn poll(&mut self, context: &mut Context<'_>) -> bool {
-        if let Some(left) = &mut self.polls_left {
-            if *left == 0 {
-                return false;
-            }
-            *left -= 1;
+        if self.fate.is_over(context) {
+            return false;
         }
         // They go on for ever.
         let _pending = self.couriers.poll_next_unpin(context);
-        self.engine.as_mut().poll(context).is_pending()
-    }
-
-    /// How long it stands still from now on, if it begins to.
-    fn begins_to_stand(&mut self) -> Option<u64> {
-        let (left, for_ms) = self.stands?;
-        self.stands = (left > 0).then(|| (left - 1, for_ms));
-        (left == 0).then_some(for_ms)
+        self.is_done = self.engine.as_mut().poll(context).is_ready();
+        !self.is_done
     }
 }
 
@@ -244,6 +221,7 @@ impl Replica {
             restart_at: None,
             thaw: None,
             outages: Vec::new(),
+            endings: Vec::new(),
             ear: Arc::new(Ear { nature: nature.clone(), passes: Mutex::default() }),
             bell: Arc::default(),
         }
@@ -299,7 +277,7 @@ impl Replica {
         if !agent.poll(context) {
             return false;
         }
-        if let Some(for_ms) = agent.begins_to_stand() {
+        if let Some(for_ms) = agent.fate.begins_to_stand() {
             let now = nature.elapsed();
             nature.say(|| format!("-- replica {} stands still for {for_ms} ms", self.number));
             let mut thaw = Box::pin(tokio::time::sleep_until(Instant::now() + Duration::from_millis(for_ms)));
@@ -312,10 +290,7 @@ impl Replica {
 
     /// Whether its process is to be killed before what was asked of it is polled again.
     pub fn is_cut_short(&mut self) -> bool {
-        let Some(left) = self.agent.as_mut().and_then(|agent| agent.asks_left.as_mut()) else { return false };
-        let is_over = *left == 0;
-        *left = left.saturating_sub(1);
-        is_over
+        self.agent.as_mut().is_some_and(|agent| agent.fate.is_cut_short())
     }
 
     /// Its process is gone.
@@ -324,7 +299,8 @@ impl Replica {
         store.crash();
         let now = nature.elapsed();
         self.down_since.get_or_insert(now);
-        self.restart_at = Some(now + agent.down_ms);
+        self.restart_at = Some(now + agent.fate.down_ms);
+        self.ends(agent.seat, now, agent.is_done);
         nature.say(|| format!("-- replica {} is gone", self.number));
     }
 }

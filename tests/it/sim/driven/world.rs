@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use firedrill::domain::{experiment::Rules, ids::RunId, plan::Mode, run::WindowRule};
+use firedrill::domain::{experiment::Rules, ids::RunId, run::WindowRule};
 
 use super::{
     replica::{Passes, Replica},
@@ -30,7 +30,7 @@ use crate::sim::{
         store::MemoryStore,
     },
     troubles::{
-        policies,
+        endings, policies,
         restore::{Backup, Restored},
         strays::{self, Seen},
     },
@@ -254,7 +254,7 @@ impl World {
             replica.go_on();
             self.nature.cut_off(replica.number, Cut::default());
             if let Some(agent) = &mut replica.agent {
-                (agent.polls_left, agent.asks_left, agent.stands, agent.down_ms) = (None, None, None, 0);
+                agent.fate.all_well();
             }
         }
     }
@@ -391,10 +391,10 @@ impl World {
             Happening::PutBack => self.put_back(),
             Happening::ReadCalendar => self.read_calendar(),
             Happening::Step { by_ms } => self.nature.step(by_ms),
-            Happening::Crash { .. } | Happening::Drain { .. } | Happening::Stand { .. } => self.befall(happening, now),
+            Happening::Crash { .. } | Happening::Drain { .. } | Happening::Stand { .. } => self.befall(happening),
             Happening::CutShort { polls, down_ms } => {
                 let agents = self.replicas.iter_mut().filter_map(|replica| replica.agent.as_mut());
-                agents.for_each(|agent| (agent.asks_left, agent.down_ms) = (Some(polls), down_ms));
+                agents.for_each(|agent| agent.fate.is_cut_short_after(polls, down_ms));
             }
             Happening::Cut { whom, store_ms, fis_ms } => {
                 let replica = self.number(whom);
@@ -455,14 +455,14 @@ impl World {
         let next = match self.nature.draw(|c| c.between(0, 4)) {
             0 => Happening::Crash { whom, polls, down_ms: ms },
             1 => Happening::Stand { whom, polls, for_ms: ms },
-            2 | 3 => Happening::Drain { whom, down_ms: ms },
+            2 | 3 => Happening::Drain { whom, stops_within: endings::within(now + at), down_ms: ms },
             _ => return,
         };
         self.schedule(now + at, next);
     }
 
     /// Something befalls the process of a replica, if it is there.
-    fn befall(&mut self, happening: Happening, now: u64) {
+    fn befall(&mut self, happening: Happening) {
         let (Happening::Crash { whom, .. } | Happening::Drain { whom, .. } | Happening::Stand { whom, .. }) = happening
         else {
             return;
@@ -472,14 +472,9 @@ impl World {
         replica.ring();
         let Some(agent) = &mut replica.agent else { return };
         match happening {
-            Happening::Crash { polls, down_ms, .. } => (agent.polls_left, agent.down_ms) = (Some(polls), down_ms),
-            Happening::Stand { polls, for_ms, .. } => agent.stands = Some((polls, for_ms)),
-            Happening::Drain { down_ms, .. } => {
-                agent.mode.send_replace(Mode::Draining);
-                agent.down_ms = down_ms;
-                // It does nothing new from now on, though it is there until its calls are answered.
-                replica.down_since.get_or_insert(now);
-            }
+            Happening::Crash { polls, down_ms, .. } => agent.fate.falls(polls, down_ms),
+            Happening::Stand { polls, for_ms, .. } => agent.fate.stands(polls, for_ms),
+            Happening::Drain { stops_within, down_ms, .. } => replica.drain(stops_within, down_ms, &self.nature),
             _ => {}
         }
     }

@@ -27,7 +27,7 @@ use crate::sim::{
         tables::{Durable, slot_of},
         truth::{Experiment, LONGEST_MS},
     },
-    troubles::{denials, halts, places, policies, refused, restore, returns, strays, unread},
+    troubles::{denials, endings, halts, places, policies, refused, restore, returns, strays, unread},
 };
 
 /// A pass may begin before what changes the rows or the rules, and record so much later, in milliseconds.
@@ -64,6 +64,7 @@ pub fn broken_so_far(evidence: &Evidence<'_>) -> Vec<String> {
     places::check(evidence, &mut found);
     policies::check(evidence, &mut found);
     denials::check(evidence, &mut found);
+    endings::check(evidence, &mut found);
     unread::check(evidence, &mut found);
     replicas::check(evidence, &mut found);
     halts::check(evidence.world, &mut found);
@@ -97,7 +98,8 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<String> {
     let besides = latest::seen(evidence).into_iter().chain(replicas::seen(evidence)).chain(unread::seen(evidence));
     let besides = besides.chain(restore::seen(evidence)).chain(edges::seen(evidence)).chain(heeded::seen(evidence));
     let besides = besides.chain(couriers::seen(evidence.world)).chain(halts::seen(evidence.world));
-    let besides = besides.chain(denials::seen(evidence)).chain(returns::seen(evidence));
+    let besides = besides.chain(denials::seen(evidence)).chain(endings::seen(evidence));
+    let besides = besides.chain(returns::seen(evidence));
     let besides = besides.chain(evidence.world.met.iter().copied());
     let besides = besides.map(str::to_owned).chain(refused::seen(evidence.world));
     evidence.world.store.with(|tables| {

@@ -93,9 +93,9 @@ impl World {
                 return self.broken.push("takeover: nobody decides".to_owned());
             };
             if let Some(agent) = &mut self.replicas[active].agent {
-                agent.down_ms = HOUR_MS;
+                agent.fate.down_ms = HOUR_MS;
                 match ends {
-                    "falls" => agent.polls_left = Some(0),
+                    "falls" => agent.fate.falls(0, HOUR_MS),
                     _ => drop(agent.mode.send_replace(Mode::Draining)),
                 }
             }

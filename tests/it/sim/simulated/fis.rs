@@ -97,7 +97,7 @@ pub struct State {
     /// How long it takes besides until a request leaves, in milliseconds.
     pub connects_in_ms: u64,
     /// Of which experiment the next start takes effect how late and without an answer, unless it is asked for later than this.
-    lost_answer: Option<(String, u64, u64)>,
+    lost_answer: Option<(String, Option<u64>, u64)>,
     queue: BTreeMap<(u64, u64), Request>,
     replies: BTreeMap<u64, Reply>,
     next: u64,
@@ -202,9 +202,9 @@ impl Fis {
         Ok(shown)
     }
 
-    /// Makes that the next start of an experiment, if that is soon, takes effect so late and is not answered: where the effect
-    /// comes before the caller gives up, by an error.
-    pub fn lose_answer(&self, experiment: &ExperimentName, effect_ms: u64) {
+    /// Makes that the next start of an experiment, if that is soon, takes effect so late, or never, and is not answered: where
+    /// the effect does not come after the caller gave up, by an error.
+    pub fn lose_answer(&self, experiment: &ExperimentName, effect_ms: Option<u64>) {
         let before = self.nature.elapsed() + LOST_BEFORE_MS;
         self.with(|state| state.lost_answer = Some((experiment.to_string(), effect_ms, before)));
     }
@@ -212,10 +212,10 @@ impl Fis {
     fn lost(&self, request: Option<&Request>) -> Option<Fate> {
         let Some(Request::Start { request, .. }) = request else { return None };
         let (of, now) = (request.tags.get(EXPERIMENT_TAG), self.nature.elapsed());
-        let is_it = |(name, _, before): &mut (String, u64, u64)| of == Some(name) && now <= *before;
+        let is_it = |(name, _, before): &mut (String, _, u64)| of == Some(name) && now <= *before;
         let (_, effect_ms, _) = self.with(|state| state.lost_answer.take_if(is_it))?;
-        let error = (effect_ms <= TIMEOUT_MS).then_some(FailureClass::Unavailable);
-        Some(Fate::Unclear { effect: Some(effect_ms), error })
+        let error = effect_ms.is_none_or(|ms| ms <= TIMEOUT_MS).then_some(FailureClass::Unavailable);
+        Some(Fate::Unclear { effect: effect_ms, error })
     }
 
     /// Whether nobody may make a request at a true time.
@@ -275,7 +275,7 @@ impl Fis {
             Fate::Refused(_) => (None, latency),
             Fate::Unclear { effect, error } => (*effect, error.map_or(FOREVER_MS, |_| latency)),
         };
-        let seq = self.with(|state| {
+        let (seq, place) = self.with(|state| {
             state.next += 1;
             let seq = state.next;
             if let (Some(effect), Some(request)) = (effect, request) {
@@ -286,10 +286,11 @@ impl Fis {
             self.nature.say(|| format!("replica {}: {operation} {of}", self.seat.replica));
             let is_denied = matches!(fate, Fate::Refused(FailureClass::Denied));
             state.calls.push(CallLog { at, until, operation, run, seat: self.seat, is_cut, is_denied });
-            seq
+            (seq, state.calls.len() - 1)
         });
         self.nature.let_pass(answered).await;
         if self.nature.cut(self.seat.replica).fis_until > self.nature.elapsed() {
+            self.with(|state| state.calls[place].until = at + TIMEOUT_MS);
             self.nature.let_pass(FOREVER_MS).await;
         }
         let class = match fate {

@@ -216,7 +216,7 @@ impl World {
     pub fn stand_in_hand(&mut self, for_ms: u64) {
         let Some(replica) = self.hands.full.last().map(|hand| hand.seat.replica) else { return };
         if let Some(agent) = &mut self.replicas[replica].agent {
-            agent.stands = Some((0, for_ms));
+            agent.fate.stands(0, for_ms);
         }
         self.replicas[replica].ring();
     }

@@ -202,7 +202,8 @@ fn halt_holds_or_was_not_made_wherever_its_process_falls() {
 #[test]
 fn lease_that_is_given_back_is_taken_at_once() {
     for seed in 0..20 {
-        let replica = (ASKED_MS + 37 * seed, Happening::Drain { whom: Whom::Active, down_ms: MINUTE_MS });
+        let replica =
+            (ASKED_MS + 37 * seed, Happening::Drain { whom: Whom::Active, stops_within: None, down_ms: MINUTE_MS });
         with_a_fall((seed, 2), 5, &[replica], |evidence, _| {
             let terms = evidence.world.store.with(|tables| tables.lease.terms.clone());
             let released = terms[0].released.expect("it was told to end");

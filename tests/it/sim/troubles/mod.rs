@@ -4,6 +4,7 @@
 
 pub mod cuts;
 pub mod denials;
+pub mod endings;
 pub mod halts;
 pub mod places;
 pub mod policies;
