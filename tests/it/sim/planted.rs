@@ -180,6 +180,8 @@ pub enum Bug {
     /// Nobody waits after failures; below, nothing that ended has cost anything.
     FailuresForgotten,
     SpendingForgotten,
+    /// What goes on costs nothing before it has ended.
+    GoingCostsNothing,
     /// What is refused together with a row that is not taken is not tried without it.
     RefusalSpreads,
     /// Of runs that may be running and whose rows cannot be read nobody is told which they are.
@@ -201,7 +203,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 84] = [
+const PLANTS: [(Bug, &[&str]); 85] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -278,6 +280,7 @@ const PLANTS: [(Bug, &[&str]); 84] = [
     (Bug::LedgerBeginsAnew, &["ledger"]),
     (Bug::FailuresForgotten, &["failing"]),
     (Bug::SpendingForgotten, &["budget"]),
+    (Bug::GoingCostsNothing, &["budget"]),
     (Bug::UnreadRunForgotten, &["window", "length", "stop", "halted"]),
     (Bug::StopBelieved, &["again"]),
     (Bug::EndsTakenForSuccess, &["outcome"]),

@@ -22,7 +22,7 @@ use crate::{
         planted::Bug,
         simulated::{nature, queue},
         troubles::{
-            cuts, denials, endings,
+            budgets, cuts, denials, endings,
             places::{self, Amiss},
             policies::{self, Served},
             refused, renames, restore, returns, unread,
@@ -118,6 +118,7 @@ impl Recipe {
         happenings.extend(denials::happenings(self.seed, length));
         happenings.extend(returns::happenings(self.seed, length));
         happenings.extend(endings::happenings(self.seed, length));
+        happenings.extend(budgets::happenings(self.seed, length, &mut rules));
         let happenings = happenings.into_iter().enumerate();
         let amiss = places::amiss(self.seed, length, &mut rules);
         let served = policies::draw(self.seed, length, &mut rules, &templates);

@@ -233,6 +233,11 @@ impl Replica {
         self.rules.send_replace(planted::misread(nature, rules));
     }
 
+    /// Since when it has had a configuration of the world's history, or a newer one.
+    pub fn had(&self, entry: usize) -> u64 {
+        self.read.iter().find(|(read, _)| *read >= entry).map_or(u64::MAX, |(_, since)| *since)
+    }
+
     fn out(&mut self, from: u64, to: u64, why: Why) {
         self.outages.push(Outage { replica: self.number, from, to, why });
     }

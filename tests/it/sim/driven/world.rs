@@ -170,9 +170,7 @@ impl World {
 
     /// When a configuration, or a newer one, had reached everybody: whoever stood still may have kept it from others.
     pub fn reached(&self, entry: usize) -> u64 {
-        let has =
-            |replica: &Replica| replica.read.iter().find(|(read, _)| *read >= entry).map_or(u64::MAX, |read| read.1);
-        self.replicas.iter().map(has).max().unwrap_or(u64::MAX)
+        self.replicas.iter().map(|replica| replica.had(entry)).max().unwrap_or(u64::MAX)
     }
 
     /// When a query of the store failed or was slow, and until when the engine waits for it or after it.

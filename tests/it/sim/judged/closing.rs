@@ -363,7 +363,7 @@ pub fn able_at(evidence: &Evidence<'_>, experiment: &Experiment, news: News, due
     // The patience of a replica that asks in vain begins after these, and not after a reload, a step or another call.
     let delays = hindrances.clone();
     hindrances.extend(world.nature.steps().iter().map(|step| (step.at, step.at)));
-    hindrances.extend(world.history.iter().enumerate().map(|(n, (since, _))| (*since, world.reached(n))));
+    hindrances.extend(world.history.iter().enumerate().map(|(n, (since, _))| (*since, world.reached_deciders(n))));
     // A call under way is waited for, but not a poll; one that begins later than the stop is due is no excuse.
     let calls = world.fis.with(|state| state.calls.clone());
     let waits = calls.iter().filter(|call| call.run.as_ref() == Some(&run) && call.operation != "GetExperiment");

@@ -11,18 +11,24 @@ use firedrill::domain::{
     experiment::{OnFailure, Rules},
     fis::FailureClass,
     ids::{ExperimentName, RunId, ScheduleName},
-    ledger::{self, Definition, Trouble},
+    ledger::{self, Definition, Ledger, Trouble},
     outcome::Outcome,
     run::{Observation, Run, SkipReason, StopCause, Trigger},
+    template::TemplateFacts,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::check::Evidence;
 use crate::sim::simulated::tables::Durable;
 
-/// Shortest and longest time that an experiment waits after a failure that time may help.
+/// Shortest time that an experiment waits after a failure that time may help.
 const WAITS_FIRST: SignedDuration = SignedDuration::from_hours(1);
+
+/// Longest such time.
 const WAITS_MOST: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// So many doublings of the shortest time make it longer than the longest.
+const MOST_DOUBLINGS: usize = 8;
 
 pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     evidence.ledgers(found);
@@ -30,23 +36,22 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
     evidence.spending(found);
 }
 
-/// Failures of an experiment in a row.
+/// A failure of an experiment.
 #[derive(Clone, Copy)]
 struct Failed {
-    /// When the first was recorded, in true time.
-    since: u64,
-    count: u32,
+    /// When it was recorded, in true time.
+    ms: u64,
     trouble: Trouble,
-    /// When the last one was, by the clock.
+    /// When it was, by the clock.
     at: Timestamp,
 }
 
-impl Failed {
-    /// When it may begin again, if time helps.
-    fn until(&self) -> Option<Timestamp> {
-        let waits = (WAITS_FIRST * 2_i32.pow((self.count - 1).min(10))).min(WAITS_MOST);
-        (self.trouble == Trouble::Unhealthy).then(|| self.at + waits)
-    }
+/// When an experiment may begin again after failures in a row, if time helps; at once after none.
+fn may_begin(failures: &[Failed]) -> Option<Timestamp> {
+    let Some(last) = failures.last() else { return Some(Timestamp::MIN) };
+    let doublings = u32::try_from((failures.len() - 1).min(MOST_DOUBLINGS)).expect("few");
+    let waits = (WAITS_FIRST * 2_i32.pow(doublings)).min(WAITS_MOST);
+    (last.trouble == Trouble::Unhealthy).then(|| last.at + waits)
 }
 
 /// What became of a row of failures.
@@ -76,9 +81,17 @@ impl Told {
     }
 }
 
+/// When a ledger was made anew, in true time and by the clock, and which runs could not be read then.
+type Retold = (u64, Timestamp, BTreeSet<RunId>);
+
+/// Whether what was recorded of a run at a true time was lost when its ledger was made anew.
+fn is_lost(retold: &[Retold], run: &RunId, ms: u64) -> bool {
+    retold.iter().any(|(when, _, without)| ms <= *when && without.contains(run))
+}
+
 impl Evidence<'_> {
     /// When an experiment's ledger was made anew, in true time and by the clock, and which of its runs could not be read then.
-    fn retold(&self, of: &ExperimentName) -> Vec<(u64, Timestamp, BTreeSet<RunId>)> {
+    fn retold(&self, of: &ExperimentName) -> Vec<Retold> {
         let retold = |(ms, durable): &(u64, Durable)| match durable {
             Durable::Retold { experiment, at, without } if experiment == of => Some((*ms, *at, without.clone())),
             _ => None,
@@ -89,8 +102,10 @@ impl Evidence<'_> {
     /// What is kept of past runs is what the journal says of them, also where it was made anew.
     fn ledgers(&self, found: &mut Vec<String>) {
         let ledgers = self.world.store.with(|tables| tables.ledgers.clone());
-        for (name, ledger) in &ledgers {
-            let retold = self.retold(name);
+        let names = self.runs.values().map(|run| &run.experiment).chain(ledgers.keys()).collect::<BTreeSet<_>>();
+        let none = Ledger::default();
+        for name in names {
+            let (ledger, retold) = (ledgers.get(name).unwrap_or(&none), self.retold(name));
             let mut all: Vec<_> = self.ended(name).into_iter().map(|(ms, at, end)| (ms, at, Some(end))).collect();
             all.extend(retold.iter().map(|(ms, at, _)| (*ms, *at, None)));
             all.sort_unstable();
@@ -103,7 +118,7 @@ impl Evidence<'_> {
             }
             let mut begun: BTreeMap<ScheduleName, BTreeSet<&RunId>> = BTreeMap::new();
             for (ms, _, run) in self.starts_of_runs().iter().filter(|(.., run)| run.experiment == *name) {
-                if retold.iter().any(|(at, _, without)| ms <= at && without.contains(&run.id)) {
+                if is_lost(&retold, &run.id, *ms) {
                     continue;
                 }
                 if let Trigger::Slot { schedule, .. } = &run.trigger {
@@ -115,11 +130,30 @@ impl Evidence<'_> {
             if ledger.begun != begun {
                 found.push(format!("ledger: {name} has begun {:?}, its runs say {begun:?}", ledger.begun));
             }
+            let billed = self.billed(name, &retold);
+            if ledger.action_minutes != billed {
+                found.push(format!("ledger: {name} was billed {:?}, its runs say {billed:?}", ledger.action_minutes));
+            }
         }
     }
 
+    /// The action-minutes of an experiment's runs by the month in which their end was recorded, but of those that could not be
+    /// read when its ledger was made anew.
+    fn billed(&self, name: &ExperimentName, retold: &[Retold]) -> BTreeMap<String, u64> {
+        let mut billed = BTreeMap::new();
+        for (id, entries) in self.journal.iter().filter(|(id, _)| self.runs[*id].experiment == *name) {
+            let Some((ms, at, Observation::Finished { .. })) = entries.last() else { continue };
+            let run = &self.runs[id];
+            let Some(fis) = run.fis.as_ref().filter(|_| !is_lost(retold, id, *ms)) else { continue };
+            let accounts = run.facts.as_ref().map_or(1, |facts| facts.target_accounts.max(1));
+            *billed.entry(ledger::month(*at)).or_default() += cost::billed_minutes(fis) * accounts;
+        }
+        billed.retain(|_, minutes| *minutes > 0);
+        billed
+    }
+
     /// The failures in a row of an experiment that were known when a pass began, unless one forgave them before its end.
-    fn failed(&self, name: &ExperimentName, began: u64, ended: u64) -> Option<Failed> {
+    fn failures(&self, name: &ExperimentName, began: u64, ended: u64) -> Vec<Failed> {
         let of = self.journal.iter().filter(|(id, _)| self.runs[*id].experiment == *name);
         let told = of.flat_map(|(_, entries)| entries);
         let mut told: Vec<(u64, Told)> = told.filter_map(|(ms, at, seen)| Some((*ms, Told::of(seen, *at)?))).collect();
@@ -133,36 +167,42 @@ impl Evidence<'_> {
             told.extend(forgiven.map(|(ms, _)| (*ms, Told::Forgiven)));
         });
         told.sort_by_key(|(ms, _)| *ms);
-        told.into_iter().fold(None, |known: Option<Failed>, (ms, told)| match told {
-            Told::Failed(trouble, at) if ms < began => {
-                let (since, count) = known.map_or((ms, 0), |known| (known.since, known.count));
-                Some(Failed { since, count: count + 1, trouble, at })
+        let mut failures = Vec::new();
+        for (ms, told) in told {
+            match told {
+                Told::Failed(trouble, at) if ms < began => failures.push(Failed { ms, trouble, at }),
+                Told::Forgiven if ms <= ended => failures.clear(),
+                _ => {}
             }
-            Told::Forgiven if ms <= ended => None,
-            _ => known,
-        })
+        }
+        failures
     }
 
     /// Nothing of an experiment starts after failures that only a change helps, or before time may have helped.
     fn failing(&self, found: &mut Vec<String>) {
         for (run, ms, at) in self.first_starts() {
-            let Some(failed) = self.failed(&run.experiment, self.began(ms), ms) else { continue };
+            let failures = self.failures(&run.experiment, self.began(ms), ms);
+            let Some((first, last)) = failures.first().zip(failures.last()) else { continue };
             let steps = self.world.nature.steps();
-            let is_set_back = steps.iter().any(|step| step.by_ms < 0 && (failed.since..=ms).contains(&step.at));
+            let is_set_back = steps.iter().any(|step| step.by_ms < 0 && (first.ms..=ms).contains(&step.at));
             let runs = |rules: &Rules| rules.experiments.get(&run.experiment).map(Definition::of);
             let is_allowed = |rules: &&Rules| {
-                let Some(declared) = rules.experiments.get(&run.experiment) else { return true };
-                let waits = match declared.limits.on_failure {
+                // What is not declared is not started.
+                let Some(declared) = rules.experiments.get(&run.experiment) else { return false };
+                // What failed when something else was run says nothing of this.
+                let is_of_this =
+                    |failed: &&Failed| self.rules_about(failed.ms).into_iter().all(|of| runs(of) == runs(rules));
+                let count = failures.iter().rev().take_while(is_of_this).count();
+                let failures = &failures[failures.len() - count..];
+                let until = match declared.limits.on_failure {
                     OnFailure::Continue => return true,
-                    OnFailure::Pause => None,
-                    OnFailure::Classify => failed.until(),
+                    OnFailure::Pause if count > 0 => None,
+                    OnFailure::Pause | OnFailure::Classify => may_begin(failures),
                 };
-                waits.is_some_and(|until| is_set_back || until <= at)
-                    || self.rules_between(self.began(failed.since), ms).into_iter().any(|of| runs(of) != runs(rules))
+                until.is_some_and(|until| is_set_back || until <= at)
             };
             if !self.rules_about(ms).iter().any(is_allowed) {
-                let Failed { count, trouble, at: last, .. } = failed;
-                let (id, trouble) = (&run.id, trouble.as_str());
+                let (id, count, trouble, last) = (&run.id, failures.len(), last.trouble.as_str(), last.at);
                 found.push(format!(
                     "failing: {id} is started at {at}, after {count} failures ({trouble}), the last at {last}"
                 ));
@@ -179,8 +219,9 @@ impl Evidence<'_> {
             let is_allowed = |rules: &&Rules| {
                 let limit = rules.budget.monthly.filter(|_| rules.budget.on_exceeded == OnExceeded::Refuse);
                 let Some(limit) = limit else { return true };
-                let costs =
-                    |run: &Run| Some(cost::cost(&run.under(rules), run.facts.as_ref()?, &rules.budget).most_usd());
+                let costs = |run: &Run| {
+                    Some(cost::cost(&run.under(rules), self.read_by(&run.id, ms)?, &rules.budget).most_usd())
+                };
                 let known = self.runs.values().filter(|other| other.id != run.id);
                 let known = known.filter_map(|other| self.cost_of(other, rules, (self.began(ms), ms), at, costs));
                 known.fold(costs(run).unwrap_or(Usd::ZERO), Usd::plus) <= limit
@@ -191,7 +232,18 @@ impl Evidence<'_> {
         }
     }
 
-    /// What a run has cost in the month of an instant, or may cost, as far as a pass knew.
+    /// What was last read of a run's template by a true time.
+    fn read_by(&self, id: &RunId, ms: u64) -> Option<&TemplateFacts> {
+        let before = self.journal.get(id)?.iter().rev().filter(|(at, ..)| *at <= ms);
+        before.map(|(.., seen)| seen).find_map(|seen| match seen {
+            Observation::TemplateRead { facts } => Some(facts),
+            Observation::StartAsked { facts, .. } => facts.as_ref(),
+            _ => None,
+        })
+    }
+
+    /// What a run has cost in the month of an instant, or may cost, as far as a pass knew. Of what is begun in one pass one
+    /// after the other, the last one is judged beside all others.
     fn cost_of(
         &self,
         run: &Run,
@@ -203,14 +255,15 @@ impl Evidence<'_> {
         let entries = self.journal.get(&run.id)?;
         let (over_ms, over_at, last) = entries.last()?;
         if !matches!(last, Observation::Finished { .. }) || *over_ms >= began {
-            let mut started = entries.iter().filter(|(ms, ..)| *ms < began);
-            let is_going = started.any(|(.., seen)| matches!(seen, Observation::Started { .. })) && *over_ms > ended;
-            return is_going.then(|| costs(run)).flatten();
+            let is_known = |ms: u64| ms < began || ms == ended;
+            let mut asked = entries.iter().filter(|(ms, ..)| is_known(*ms));
+            let is_asked = asked.any(|(.., seen)| matches!(seen, Observation::StartAsked { .. }));
+            return (is_asked && *over_ms > ended).then(|| costs(run)).flatten();
         }
         let declared = rules.experiments.get(&run.experiment);
         let price = cost::price(&rules.budget, declared.and_then(|declared| declared.place.region.as_deref()));
         let accounts = run.facts.as_ref().map_or(1, |facts| facts.target_accounts.max(1));
-        let is_lost = self.retold(&run.experiment).iter().any(|(.., without)| without.contains(&run.id));
+        let is_lost = is_lost(&self.retold(&run.experiment), &run.id, *over_ms);
         let is_of_it = ledger::month(*over_at) == ledger::month(at) && !is_lost;
         let minutes = run.fis.as_ref().filter(|_| is_of_it).map(cost::billed_minutes)?;
         Some(price.times(minutes.saturating_mul(accounts)))

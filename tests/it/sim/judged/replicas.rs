@@ -122,6 +122,21 @@ fn ended(terms: &[Held], n: usize) -> u64 {
     terms[n].released.unwrap_or(u64::MAX).min(next)
 }
 
+impl World {
+    /// When everybody who decided since a configuration was the newest had it, or a newer one, or decided no more.
+    pub fn reached_deciders(&self, entry: usize) -> u64 {
+        let since = self.history[entry].0;
+        self.store.with(|tables| {
+            let terms = &tables.lease.terms;
+            let until = (0..terms.len()).map(|n| {
+                let next = terms.get(n + 1).map_or(u64::MAX, |next| next.from);
+                self.replicas[terms[n].seat.replica].had(entry).min(next)
+            });
+            until.max().unwrap_or(since).max(since)
+        })
+    }
+}
+
 impl Evidence<'_> {
     /// The earliest time at which a pass that recorded something at a true time may have begun: a process that stood still
     /// meanwhile went on where it was.

@@ -2,6 +2,7 @@
 //!
 //! A new kind of trouble is a new file here; [`super::drawn::recipe`] draws it and [`super::judged::check`] asks it.
 
+pub mod budgets;
 pub mod cuts;
 pub mod denials;
 pub mod endings;

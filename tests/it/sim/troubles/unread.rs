@@ -322,6 +322,10 @@ impl Tables {
             Bug::UnreadRunForgotten => rows.unread.clear(),
             Bug::FailuresForgotten => rows.ledgers.values_mut().for_each(Ledger::forgive),
             Bug::SpendingForgotten => rows.ledgers.values_mut().for_each(|ledger| ledger.action_minutes.clear()),
+            Bug::GoingCostsNothing => {
+                let going = rows.runs.iter_mut().filter(|run| run.may_be_running());
+                going.filter_map(|run| run.facts.as_mut()).for_each(|facts| facts.actions.clear());
+            }
             Bug::HaltStopsNothing => rows.halt.iter_mut().for_each(|halt| halt.running = HaltRunning::Finish),
             _ => {}
         }
