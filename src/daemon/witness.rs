@@ -382,6 +382,9 @@ impl HookWitness for Teller {
     }
 
     fn hook_not_recorded(&self, hook: &Name, error: &StoreError) {
+        if error.is_of_a_row() {
+            self.metrics.event("refused");
+        }
         tracing::error!(webhook = %hook, error = chain(error), "event could not be recorded; its sender was told to send it again");
     }
 }

@@ -63,7 +63,8 @@ pub trait Store: Send + Sync + 'static {
     /// `arrivals`.
     fn record_events(&self, arrivals: Vec<Arrival>) -> impl Future<Output = Result<Vec<Recorded>, StoreError>> + Send;
 
-    /// Keeps messages that could not be read, in one transaction; refuses all of them where that would be more than it keeps.
+    /// Keeps messages that could not be read, in one transaction; [`StoreError::Full`] where those among them that it does not
+    /// have would be more than it keeps. Of those that are handed in at the same time it may keep a few more.
     fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Returns a message that could not be read.
@@ -303,6 +304,9 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It keeps as many messages that cannot be read as it may; nothing was written.
+    #[error("the quarantine is full; `firedrill queue quarantine` takes in or drops what is in it")]
+    Full,
     /// The lease is another replica's by now; nothing was written.
     #[error("another replica holds the lease")]
     Fenced,
@@ -370,7 +374,7 @@ impl StoreError {
     /// Returns what proves that this failure is over.
     pub fn is_over_after(&self) -> StoreDid {
         match self {
-            Self::Query { action: "write", .. } | Self::Refused { .. } => StoreDid::Write,
+            Self::Query { action: "write", .. } | Self::Refused { .. } | Self::Full => StoreDid::Write,
             Self::Query { .. } | Self::Row { .. } | Self::Unwritten { .. } | Self::Unwatched { .. } | Self::Fenced => {
                 StoreDid::Pass
             }
@@ -379,7 +383,8 @@ impl StoreError {
 
     /// Tells whether the store works, and it is a row that is in the way: that of one change, and of no other.
     pub fn is_of_a_row(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Row { .. } | Self::Unwritten { .. } | Self::Unwatched { .. })
+        let is_refusal = matches!(self, Self::Refused { .. } | Self::Full);
+        is_refusal || matches!(self, Self::Row { .. } | Self::Unwritten { .. } | Self::Unwatched { .. })
     }
 }
 

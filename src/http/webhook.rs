@@ -113,7 +113,10 @@ impl<S: Store, X: HookWitness> Hooks<S, X> {
             }
             Err(error) => {
                 self.witness.hook_not_recorded(&name, &error);
-                Ok(again("the event could not be recorded"))
+                Ok(again(match error {
+                    StoreError::Full => "the event cannot be read, and as many of those are kept as may be",
+                    _ => "the event could not be recorded",
+                }))
             }
         }
     }

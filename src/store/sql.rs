@@ -109,6 +109,19 @@ impl Store for SqlStore {
     }
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
+        let kept: Option<(i64,)> = self.database.first(Statement::CountQuarantined, &[(); 0]).await?;
+        let room = MAX_QUARANTINED - kept.map_or(0, |(count,)| count);
+        let mut new = i64::try_from(messages.len()).unwrap_or(i64::MAX);
+        if new > room {
+            new = 0;
+            // Those that are there already take no more room.
+            for QuarantinedMessage { queue, message_id, .. } in &messages {
+                new += i64::from(self.quarantined_message(queue, message_id).await?.is_none());
+            }
+        }
+        if new > room {
+            return Err(StoreError::Full);
+        }
         let mut tx = self.write(Writer::Anyone).await?;
         let columns = |message: QuarantinedMessage| {
             let QuarantinedMessage { queue, message_id, received_at, reason, body, body_bytes } = message;
@@ -116,11 +129,6 @@ impl Store for SqlStore {
             (queue, message_id, received_at.as_microsecond(), reason, body, bytes)
         };
         tx.each(Statement::Quarantine, &messages.into_iter().map(columns).collect::<Vec<_>>()).await?;
-        let kept: Vec<(i64,)> = tx.rows(Statement::CountQuarantined, &[()]).await?;
-        if kept.first().is_some_and(|(count,)| *count > MAX_QUARANTINED) {
-            let source = "the quarantine is full; `firedrill queue quarantine` takes in or drops what is in it".into();
-            return Err(StoreError::Refused { source });
-        }
         tx.commit().await
     }
 

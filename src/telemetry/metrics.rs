@@ -115,11 +115,6 @@ impl Metrics {
         register_gauges(&meter, &status);
         let life = Arc::new(Life::default());
         register_life(&meter, &life);
-        let events = counter(names::METRIC_EVENTS, names::UNIT_EVENTS, "Deployment events received");
-        // An alert sees how much a series grows: the first one must not be its beginning.
-        for result in ["quarantined", "refused"] {
-            events.add(0, &[KeyValue::new(names::RESULT, result)]);
-        }
         Self(Arc::new(Instruments {
             decisions: counter(names::METRIC_DECISIONS, names::UNIT_DECISIONS, "Decisions over runs"),
             runs: counter(names::METRIC_RUNS, names::UNIT_RUNS, "Runs that ended"),
@@ -129,7 +124,7 @@ impl Metrics {
                 &names::LATE_SECONDS,
                 "From when a slot is due to its start",
             ),
-            events,
+            events: counter(names::METRIC_EVENTS, names::UNIT_EVENTS, "Deployment events received"),
             event_lag: seconds(names::METRIC_EVENT_LAG, &names::LATE_SECONDS, "From an event to its receipt"),
             consumed: counter(names::METRIC_CONSUMED, names::UNIT_MESSAGES, "Messages received from queues"),
             messaging_duration: seconds(

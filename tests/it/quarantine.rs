@@ -7,7 +7,7 @@ use firedrill::{
         experiment::{EventTrigger, Rules},
         ids,
     },
-    engine::ports::{Found, QuarantinedMessage, Store},
+    engine::ports::{Found, QuarantinedMessage, Store, StoreError},
     ingest::{
         event::{EventIngest, Message, Taken},
         quarantine::{Quarantine, Redriven},
@@ -141,7 +141,7 @@ async fn full_quarantine_refuses_and_forgets_nothing() {
     let (store, all) = (Arc::new(store), (1..MAX_QUARANTINED).map(message).collect());
     store.quarantine(all).await.expect("kept");
     let refused = store.quarantine(vec![message(0), message(-1)]).await.expect_err("one too many");
-    assert!(refused.is_of_a_row(), "{refused:?}");
+    assert!(matches!(refused, StoreError::Full), "{refused:?}");
     store.quarantine(vec![message(0)]).await.expect("kept");
     store.quarantine(vec![message(0), message(1)]).await.expect("known");
     let (_rules, seen) = watch::channel(Arc::new(Rules::default()));
@@ -158,7 +158,7 @@ async fn full_quarantine_refuses_and_forgets_nothing() {
         };
         ingest.take(vec![message], world::t("10:00:00")).await
     };
-    assert!(take("{").await.is_err_and(|error| error.is_of_a_row()), "no message that is not kept may be deleted");
+    assert!(take("{").await.is_err_and(|error| error.is_of_a_row()), "what is not kept may not be deleted");
     assert_eq!(
         take(r#"{"source": "ci", "detail-type": "d", "id": "e-1"}"#).await.expect("an event"),
         [Taken::Unmatched]

@@ -101,7 +101,8 @@ impl<S: Store, X: QueueWitness> QueueReader<S, X> {
                 }
                 Err(Unrecorded::Refused(error)) => {
                     self.witness.refused(&self.queue, &message.id, &error);
-                    blocked.extend(message.group.as_ref());
+                    // What cannot be read has no place in an order.
+                    blocked.extend(message.group.as_ref().filter(|_| !matches!(error, StoreError::Full)));
                 }
                 Err(Unrecorded::Stopping) => break,
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firedrill::domain::run::Run;
+use firedrill::{domain::run::Run, store::sql::MAX_QUARANTINED};
 use serde_json::json;
 
 use super::scene::{self, Scene, recorded};
@@ -107,6 +107,30 @@ fn refused_message_keeps_its_group_waiting_and_no_other() {
     let taken = recorded(&home);
     let of_a: Vec<&String> = taken.iter().filter(|id| !["e-3", "e-5"].contains(&id.as_str())).collect();
     assert_eq!(of_a, ["e-1", "e-bad", "e-2", "e-4"]);
+}
+
+/// Fills the quarantine.
+const FILL: &str = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1000)
+                    INSERT INTO quarantine (queue, message_id, received_at_us, reason, body, body_bytes)
+                    SELECT 'q', 'm' || n, 0, 'no event', '', 0 FROM numbers";
+
+/// What cannot be read has no place in an order: behind it nothing waits, also where it cannot be kept.
+#[test]
+fn message_that_a_full_quarantine_refuses_keeps_no_other_waiting() {
+    assert_eq!(MAX_QUARANTINED, 1_000);
+    let scene = Scene::simulator();
+    let queue = scene.queue("full.fifo", json!({"VisibilityTimeout": "1"}));
+    let home = scene.home(&queue, scene.many);
+    let _agent = home.agent();
+    execute(&home, FILL);
+    for body in ["no event".to_owned(), deployment("e-1"), deployment("e-2")] {
+        scene.send_to_group(&queue, "a", &body);
+    }
+    eventually("what is behind it", || (recorded(&home) == ["e-1", "e-2"]).then_some(()));
+    home.wait_for_log("the quarantine is full");
+    execute(&home, "DELETE FROM quarantine");
+    scene.wait_until_empty(&queue);
+    assert_eq!(home.read(async |store| store.quarantined(9).await.expect("rows").len()), Some(1));
 }
 
 fn events_that_come_twice_or_late_open_one_run_each(scene: &Scene) {
