@@ -174,7 +174,7 @@ impl<S: Store, F: FaultInjector, W: WakeSource, X: Witness> Engine<S, F, W, X> {
     /// Looks at all rows once and performs what the planner asks for.
     async fn pass(&self, now: Timestamp, calls: &mut Calls, known: &Known) -> Result<Pass, StoreError> {
         let mode = *self.mode.borrow();
-        if mode == Mode::Active {
+        if mode != Mode::Draining {
             self.hand_over_in_vain(&calls.term, known).await?;
         }
         match self.hold(calls).await {

@@ -113,8 +113,9 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self):
+        """What is resident, the most that ever was, and what of it is not pages of a file, in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return [int(re.search(rf"{key}:\s+(\d+) kB", status)[1]) * 1024 for key in ("VmRSS", "VmHWM")]
+        return [int(re.search(rf"{key}:\s+(\d+) kB", status)[1]) * 1024 for key in ("VmRSS", "VmHWM", "RssAnon")]
 
 
 @contextlib.contextmanager
@@ -185,7 +186,7 @@ def measure_fires(name, binary, when, simulator, minutes):
         until = since + 60 * minutes
         # What is late has half a minute more.
         time.sleep(until + 30 - time.time())
-        cpu, (resident, peak) = system.cpu_seconds() - before, system.memory()
+        cpu, (resident, peak, _own) = system.cpu_seconds() - before, system.memory()
         reader.done.set()
         reader.join()
         late, ended, count = fires(database, reader, since, until)
@@ -207,8 +208,8 @@ def measure_idle(binary, simulator):
         before, began = system.cpu_seconds(), time.monotonic()
         time.sleep(60)
         share = (system.cpu_seconds() - before) / (time.monotonic() - began)
-        resident, peak = system.memory()
-    print(f"\nnothing due for a minute: {100 * share:.2f} % of a core, memory {resident / 1e6:.1f} MB, at most {peak / 1e6:.1f} MB")
+        resident, peak, own = system.memory()
+    print(f"\nnothing due for a minute: {100 * share:.2f} % of a core, memory {resident / 1e6:.1f} MB, {own / 1e6:.1f} of them not pages of a file; at most {peak / 1e6:.1f} MB")
     return share, resident
 
 

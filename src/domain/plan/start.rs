@@ -179,11 +179,10 @@ pub(super) fn survey_again(
         Effect::ReadTemplate { run: run.id.clone(), place: place.clone(), template }
     };
     let ending = match judge_again(snapshot, run, around, doubt, now) {
-        again if again.goes_on() && (snapshot.mode == Mode::Draining || snapshot.withheld.holds(&run.experiment)) => {
-            return;
-        }
-        // While shutting down nothing is begun, not even again. What an earlier call began is to be stopped.
-        again if again.goes_on() && snapshot.mode == Mode::DrainingWithStop => None,
+        again if again.goes_on() && snapshot.mode == Mode::Draining => return,
+        // While shutting down, or beside what cannot be read, nothing is begun, not even again. What an earlier call began is
+        // looked after all the same.
+        again if again.goes_on() && (snapshot.mode != Mode::Active || snapshot.withheld.holds(&run.experiment)) => None,
         again if again.goes_on() && !is_due(next_at, BACKOFF_LIMIT, now) => return survey.wake_at(next_at),
         Again::NeedsTemplate => return survey.effects.push(read_again()),
         // What it was first judged by may have aged meanwhile.

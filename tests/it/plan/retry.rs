@@ -88,7 +88,7 @@ fn start_that_left_nothing_is_repeated_under_the_same_token() {
     assert_eq!(run.id.client_token(), slot_run("10:00:00").id.client_token());
     check(&world(run.clone()), "10:00:14.999", &["wake 10:00:15"]);
     check(&world(run.clone()), "10:00:15", &["A start EXT1"]);
-    check(&World { withheld: Withheld::All, ..world(run.clone()) }, "10:00:15", &[]);
+    check(&World { withheld: Withheld::All, ..world(run.clone()) }, "10:00:15", &["A look"]);
     check(&World { mode: Mode::Draining, ..world(run) }, "10:00:15", &[]);
 }
 
@@ -99,6 +99,8 @@ fn start_is_looked_for_and_not_repeated_while_what_runs_is_stopped() {
     let absent = not_found(starting(), "10:00:10");
     check(&ending(&absent), "10:00:14.999", &["wake 10:00:15"]);
     check(&ending(&absent), "10:00:15", &["A look"]);
+    check(&World { withheld: Withheld::All, ..ending(&absent) }, "10:00:15", &["A look"]);
+    check(&World { withheld: Withheld::All, ..world(absent.clone()) }, "10:00:14.999", &["wake 10:00:15"]);
     let gone = not_found_for_long(starting(), "10:03:00");
     check(&ending(&gone), "10:03:05", &[]);
     let refused = failed(starting(), "10:00:00", FailureClass::Throttled);

@@ -123,6 +123,10 @@ pub enum Bug {
     LeaseNotFenced,
     /// A process that is to stop what runs ends at once.
     EndsWhileItRuns,
+    /// Nor does it stop anything until it is cut off.
+    EndingStopsNothing,
+    /// A start without an answer that one look does not find has left nothing.
+    OneLookIsEnough,
     /// Whoever is told that another holds the lease acts all the same.
     StandbyActs,
     /// The lease of a process that is gone never runs out.
@@ -203,7 +207,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 85] = [
+const PLANTS: [(Bug, &[&str]); 87] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -250,6 +254,8 @@ const PLANTS: [(Bug, &[&str]); 85] = [
     (Bug::StaleRevisionAccepted, &["write", "journal"]),
     (Bug::LeaseNotFenced, &["fence"]),
     (Bug::EndsWhileItRuns, &["left"]),
+    (Bug::EndingStopsNothing, &["shutdown"]),
+    (Bug::OneLookIsEnough, &["left"]),
     (Bug::StandbyActs, &["lease"]),
     (Bug::DeadHoldLease, &["takeover"]),
     (Bug::KnownNotForgotten, &["lease"]),

@@ -211,6 +211,7 @@ impl World {
         (0..self.replicas.len()).for_each(|replica| self.rules_reach(replica, newest));
         // A process that is told to end, or about to fall, does so first.
         self.until(self.nature.elapsed() + MINUTE_MS).await;
+        self.cut_off_endings();
         self.all_well();
         Box::pin(self.live_until(self.nature.elapsed() + 3 * MINUTE_MS)).await;
         self.agenda.clear();

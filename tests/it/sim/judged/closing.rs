@@ -18,7 +18,7 @@ use crate::sim::{
         world::{RELOAD_SPREAD_MS, World},
     },
     simulated::{fis::CallLog, truth::Experiment},
-    troubles::{halts, unread},
+    troubles::{endings, halts, unread},
 };
 
 /// How long a step of the clock may stay unnoticed, in milliseconds: a process looks at it every second.
@@ -161,7 +161,9 @@ fn has_to_stop(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestam
 type Due = fn(&Evidence<'_>, &Experiment, u64) -> Option<u64>;
 
 /// What makes that it has to, by promise, and whether the agent learns of it by the store alone.
-const DUES: [(&str, Due, News); 4] = [
+const DUES: [(&str, Due, News); 5] = [
+    // Who has no lease for certain leaves what runs to whoever may have it by now.
+    ("shutdown", endings::due_by_shutdown, News::InTheStore),
     ("window", due_by_window, News::Known),
     ("length", due_by_length, News::Known),
     ("stop", due_by_wish, News::InTheStore),

@@ -182,24 +182,30 @@ impl Evidence<'_> {
     fn failing(&self, found: &mut Vec<String>) {
         for (run, ms, at) in self.first_starts() {
             let failures = self.failures(&run.experiment, self.began(ms), ms);
-            let Some((first, last)) = failures.first().zip(failures.last()) else { continue };
+            let Some(last) = failures.last() else { continue };
             let steps = self.world.nature.steps();
-            let is_set_back = steps.iter().any(|step| step.by_ms < 0 && (first.ms..=ms).contains(&step.at));
+            let is_set_back = steps.iter().any(|step| step.by_ms < 0 && (last.ms..=ms).contains(&step.at));
             let runs = |rules: &Rules| rules.experiments.get(&run.experiment).map(Definition::of);
             let is_allowed = |rules: &&Rules| {
                 // What is not declared is not started.
                 let Some(declared) = rules.experiments.get(&run.experiment) else { return false };
-                // What failed when something else was run says nothing of this.
-                let is_of_this =
-                    |failed: &&Failed| self.rules_about(failed.ms).into_iter().all(|of| runs(of) == runs(rules));
-                let count = failures.iter().rev().take_while(is_of_this).count();
+                // What failed when something else was run says nothing of this. What failed undeclared may have been this, once.
+                let is_of_this = |failed: &Failed, undeclared: bool| {
+                    let about = self.rules_about(failed.ms);
+                    about.into_iter().all(|of| runs(of).map_or(undeclared, |of| Some(of) == runs(rules)))
+                };
+                let count = match is_of_this(last, false) {
+                    true => failures.iter().rev().take_while(|failed| is_of_this(failed, false)).count(),
+                    false => usize::from(is_of_this(last, true)),
+                };
                 let failures = &failures[failures.len() - count..];
                 let until = match declared.limits.on_failure {
                     OnFailure::Continue => return true,
                     OnFailure::Pause if count > 0 => None,
                     OnFailure::Pause | OnFailure::Classify => may_begin(failures),
                 };
-                until.is_some_and(|until| is_set_back || until <= at)
+                // What lies farther ahead than that was named before the clock was set back.
+                until.is_some_and(|until| until <= at || is_set_back && until > at + WAITS_MOST)
             };
             if !self.rules_about(ms).iter().any(is_allowed) {
                 let (id, count, trouble, last) = (&run.id, failures.len(), last.trouble.as_str(), last.at);

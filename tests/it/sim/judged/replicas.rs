@@ -117,7 +117,7 @@ impl World {
 }
 
 /// When a term ended: it was given back, or the next one began.
-fn ended(terms: &[Held], n: usize) -> u64 {
+pub fn ended(terms: &[Held], n: usize) -> u64 {
     let next = terms.get(n + 1).map_or(u64::MAX, |next| next.from);
     terms[n].released.unwrap_or(u64::MAX).min(next)
 }

@@ -79,6 +79,8 @@ pub struct Held {
     pub released: Option<u64>,
     /// By whom.
     pub released_by: Option<Seat>,
+    /// Whether that was for another to take it, while it did not reach FIS.
+    pub is_handed_over: bool,
 }
 
 /// A write that only the holder may make.
@@ -144,7 +146,7 @@ impl LeaseRow {
             None => 1,
         };
         self.renew(now);
-        self.terms.push(Held { from: now, fence, seat, released: None, released_by: None });
+        self.terms.push(Held { from: now, fence, seat, released: None, released_by: None, is_handed_over: false });
         Ok(fence)
     }
 
@@ -253,6 +255,7 @@ impl MemoryStore {
             if let Some(term) = last.filter(|term| term.seat == seat || nature.bug() == Bug::ReleaseNotFenced) {
                 nature.say(|| format!("store: replica {} gives the lease back", seat.replica));
                 (term.released, term.released_by) = (Some(now), Some(seat));
+                term.is_handed_over = !leaves_it_for.is_zero();
                 tables.lease.renewals += 1;
                 freed.notify_waiters();
             }

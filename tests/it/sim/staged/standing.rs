@@ -211,3 +211,22 @@ fn lease_that_is_given_back_is_taken_at_once() {
         });
     }
 }
+
+/// Wherever a start without an answer took effect, its experiment is found and stopped; where it did not, that is certain.
+#[test]
+fn process_that_stops_what_runs_ends_by_itself_with_nothing_left() {
+    let (request, windows, whom) = (0, WindowRule::Hold, Whom::Active);
+    for effect_ms in [None, Some(0), Some(20 * SECOND_MS), Some(100 * SECOND_MS)] {
+        let lost = (ASKED_MS - 1, Happening::LoseAnswer { experiment: 0, effect_ms });
+        let start = (ASKED_MS, Happening::StartByHand { request, experiment: 0, windows });
+        let told = ASKED_MS + 5 * SECOND_MS;
+        let (stops_within, down_ms) = (Some(4 * MINUTE_MS), 10 * MINUTE_MS);
+        let ends = (told, Happening::Drain { whom, stops_within, down_ms });
+        with_a_fall((3, 1), 120, &[lost, start, ends], |evidence, fell| {
+            assert!(fell < told + 3 * MINUTE_MS, "{effect_ms:?}: it ended at {fell} ms");
+            let began = evidence.experiments.iter().filter(|e| e.created_at < fell).collect::<Vec<_>>();
+            assert_eq!(began.len(), usize::from(effect_ms.is_some()), "{effect_ms:?}");
+            assert!(began.iter().all(|e| e.stopped_at.is_some() && e.has_ended(fell)), "{effect_ms:?}: {began:?}");
+        });
+    }
+}

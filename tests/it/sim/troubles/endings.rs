@@ -16,8 +16,11 @@ use crate::{
             happening::{Happening, Whom},
             scenario::{MINUTE_MS, SECOND_MS},
         },
-        driven::replica::Replica,
-        judged::check::Evidence,
+        driven::{
+            replica::{Agent, Replica},
+            world::World,
+        },
+        judged::{check::Evidence, closing::PROMPT_MS, replicas::ended},
         planted::Bug,
         simulated::{
             fis::{CallLog, LATE_MS, TIMEOUT_MS},
@@ -82,14 +85,21 @@ impl Replica {
         let mode = if let Some(within_ms) = stops_within {
             agent.fate.is_gone_within(within_ms);
             self.endings.push(Ending { seat: agent.seat, told_at: now, gone_at: None, is_done: false });
-            if nature.bug() == Bug::EndsWhileItRuns { Mode::Draining } else { Mode::DrainingWithStop }
+            match nature.bug() {
+                Bug::EndsWhileItRuns => Mode::Draining,
+                Bug::EndingStopsNothing => Mode::Active,
+                _ => Mode::DrainingWithStop,
+            }
         } else {
             Mode::Draining
         };
         agent.mode.send_replace(mode);
         agent.fate.down_ms = down_ms;
-        // It does nothing new from now on, though it is there until its calls are answered.
-        self.down_since.get_or_insert(now);
+        // It does nothing new from now on, though it is there until its calls are answered. One that stops what runs is excused
+        // from nothing else.
+        if stops_within.is_none() {
+            self.down_since.get_or_insert(now);
+        }
     }
 
     /// Its process is gone.
@@ -99,9 +109,23 @@ impl Replica {
     }
 }
 
+impl World {
+    /// Processes that stop what runs have had time enough.
+    pub fn cut_off_endings(&mut self) {
+        for replica in &mut self.replicas {
+            let is_it = |agent: &Agent| *agent.mode.borrow() == Mode::DrainingWithStop;
+            if replica.agent.as_ref().is_some_and(is_it) {
+                replica.fall(&self.nature, &self.store);
+            }
+        }
+    }
+}
+
 /// Nothing goes on of what could be known when a process has ended that held the lease, and nothing is stopped for nothing.
 pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
-    for (ending, at) in done(evidence) {
+    // What was called before a store was taken back is not known any more; it was judged then.
+    let is_judged = |at: u64| evidence.world.restored.is_some_and(|restored| at < restored.at);
+    for (ending, at) in done(evidence).filter(|(_, at)| !is_judged(*at)) {
         for experiment in evidence.experiments.iter().filter(|e| is_left(evidence, e, at)) {
             let (id, seat) = (&experiment.id, ending.seat.number);
             found.push(format!("left: {id} goes on though process {seat} stopped what ran and ended at {at} ms"));
@@ -114,6 +138,19 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// Finds the first true time, not before another, at which a process that has the lease, and is there for a while, has to have
+/// told an experiment to stop because it ends.
+pub fn due_by_shutdown(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
+    let terms = evidence.world.store.with(|tables| tables.lease.terms.clone());
+    let due = endings(evidence).filter_map(|ending| {
+        let due = from.max(ending.told_at).max(experiment.created_at);
+        let is_then = |n: &usize| terms[*n].seat == ending.seat && terms[*n].from <= due && due < ended(&terms, *n);
+        let until = ended(&terms, (0..terms.len()).find(is_then)?).min(ending.gone_at.unwrap_or(u64::MAX));
+        (due + 2 * PROMPT_MS < until && due < experiment.end()).then_some(due)
+    });
+    due.min()
 }
 
 /// Whether what is written at a true time may be of a process that ends: that may be on its way for long, until another has
@@ -134,14 +171,16 @@ fn endings<'e>(evidence: &'e Evidence<'_>) -> impl Iterator<Item = &'e Ending> {
     evidence.world.replicas.iter().flat_map(|replica| &replica.endings)
 }
 
-/// Those that ended in their own time while they had the lease, and when they gave it back.
+/// Those that ended in their own time while they had the lease, and when they gave it back: not for another to take it, who
+/// looks after what runs.
 fn done<'e>(evidence: &'e Evidence<'_>) -> impl Iterator<Item = (&'e Ending, u64)> {
     let terms = evidence.world.store.with(|tables| tables.lease.terms.clone());
     endings(evidence).filter(|ending| ending.is_done).filter_map(move |ending| {
         // What arrives when its process is gone is nothing that it knew of.
         let is_known = |term: &Held| ending.gone_at.is_some_and(|gone_at| term.from <= gone_at);
         let is_its = |term: &&Held| term.seat == ending.seat && term.released_by == Some(ending.seat) && is_known(term);
-        let given_back = terms.iter().filter(is_its).filter_map(|term| term.released);
+        let given_back =
+            terms.iter().filter(is_its).filter(|term| !term.is_handed_over).filter_map(|term| term.released);
         Some((ending, given_back.filter(|at| ending.told_at <= *at).max()?))
     })
 }
@@ -183,7 +222,6 @@ pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
         seen.extend((ending.gone_at.is_some() && !ending.is_done).then_some("ended before all was stopped"));
         seen.extend((ending.is_done && of(is_stop) > 0).then_some("ended after all was stopped"));
         seen.extend((looks > 1).then_some("looked for while a process ends"));
-        seen.extend((ending.is_done && looks > 20).then_some("ended after a start had left nothing"));
     }
     seen
 }

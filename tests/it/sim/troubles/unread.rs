@@ -10,8 +10,8 @@ use firedrill::{
         deployment::{Deployed, DeployedKey},
         ids::{ExperimentName, Name, RunId},
         ledger::Ledger,
-        plan::{Halt, HaltRunning, ScheduleKey, StopRequest, Withheld},
-        run::{Observation, Run, RunState, WindowRule},
+        plan::{DOUBT_LOOKS, Halt, HaltRunning, ScheduleKey, StopRequest, Withheld},
+        run::{Doubt, Observation, Run, RunState, WindowRule},
     },
     engine::ports::{Change, Found, Journaled, Rows, StoreError},
 };
@@ -322,6 +322,11 @@ impl Tables {
             Bug::UnreadRunForgotten => rows.unread.clear(),
             Bug::FailuresForgotten => rows.ledgers.values_mut().for_each(Ledger::forgive),
             Bug::SpendingForgotten => rows.ledgers.values_mut().for_each(|ledger| ledger.action_minutes.clear()),
+            Bug::OneLookIsEnough => rows.runs.iter_mut().for_each(|run| {
+                if let RunState::Starting { looks, doubt: Doubt::NotFound { .. }, .. } = &mut run.state {
+                    *looks = DOUBT_LOOKS;
+                }
+            }),
             Bug::GoingCostsNothing => {
                 let going = rows.runs.iter_mut().filter(|run| run.may_be_running());
                 going.filter_map(|run| run.facts.as_mut()).for_each(|facts| facts.actions.clear());
