@@ -421,6 +421,16 @@ fn is_about(evidence: &Evidence<'_>, torn: &Torn, run: &Run) -> bool {
 pub fn blind(evidence: &Evidence<'_>, run: &RunId) -> Vec<(u64, u64)> {
     let (torn, terms) = evidence.world.store.with(|tables| (tables.torn.clone(), tables.lease.terms.clone()));
     let torn = torn.into_iter().filter(|torn| torn.row == Row::Run(run.clone()) && torn.from < torn.to);
+    // What can be read again is known once the store can be asked.
+    let away = evidence.world.absences(|why| why != Why::Cut);
+    let away: Vec<(u64, u64)> = away.into_iter().chain(evidence.world.store_faults()).collect();
+    let known = |mut at: u64| {
+        let back = |at: u64| away.iter().filter(|(from, to)| *from <= at && at < *to).map(|(_, to)| *to).max();
+        while let Some(to) = back(at) {
+            at = to.saturating_add(KNOWN_MS);
+        }
+        at
+    };
     let blind = torn.map(|torn| {
         let n = terms.iter().rposition(|term| term.from <= torn.from);
         let knows = n.filter(|n| {
@@ -434,7 +444,7 @@ pub fn blind(evidence: &Evidence<'_>, run: &RunId) -> Vec<(u64, u64)> {
             let next = terms.get(n + 1).map(|next| next.from);
             downs.chain(next).chain(terms[n].released).min().unwrap_or(u64::MAX)
         });
-        (from.max(torn.from), torn.to + KNOWN_MS)
+        (from.max(torn.from), known(torn.to + KNOWN_MS))
     });
     blind.filter(|(from, to)| from < to).collect()
 }
