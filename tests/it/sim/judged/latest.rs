@@ -14,7 +14,7 @@ use firedrill::domain::{
 };
 use jiff::Timestamp;
 
-use super::check::{Evidence, PASS_MS};
+use super::check::Evidence;
 use crate::sim::{drawn::releases::Release, simulated::tables::Durable};
 
 /// A run that the event of a release opened.
@@ -101,7 +101,7 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Vec<String>) {
             read(told, found);
             // Which of two events was recorded later cannot be told by a clock that was set back in between.
             if !is_set_back || told.sent_at.is_some() {
-                newest(told, group, found);
+                newest(told, group, evidence, found);
             }
             if is_set_back {
                 continue;
@@ -127,11 +127,12 @@ fn read(told: &Told<'_>, found: &mut Vec<String>) {
     }
 }
 
-/// Whoever starts is the newest that was known.
-fn newest(told: &Told<'_>, group: &Group<'_>, found: &mut Vec<String>) {
+/// Whoever starts is the newest that was known when that was decided, which a slow way to the store records later.
+fn newest(told: &Told<'_>, group: &Group<'_>, evidence: &Evidence<'_>, found: &mut Vec<String>) {
     let id = &told.run.id;
     for (ms, at, _) in told.asked() {
-        let newer = |other: &&Told<'_>| other.order() > told.order() && other.ms + PASS_MS < *ms;
+        let began = evidence.began(*ms);
+        let newer = |other: &&Told<'_>| other.order() > told.order() && other.ms < began;
         if let Some(newer) = group.iter().find(newer) {
             found.push(format!("older: {id} is started at {at}, {} of {:?} is newer", newer.run.id, newer.release));
         }
