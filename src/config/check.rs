@@ -39,13 +39,20 @@ use crate::domain::{
 };
 pub use state::state;
 pub use values::parse_duration;
-use values::{DAY, HOUR, MINUTE, SECOND};
+use values::{DAY, HOUR, MINUTE, SECOND, shown};
 
 /// Folder of the store when nothing names one.
 const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/firedrill";
 
 /// Variable in which systemd passes the folders of `StateDirectory=`, separated by colons.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+
+/// How long a stop of the agent takes where what runs is left: for calls under way.
+const DRAIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long it takes where what runs is stopped: a start without an answer is looked for until it is found, or
+/// [`DOUBT_LOOKS`](crate::domain::plan::DOUBT_LOOKS) looks have found none.
+const DRAIN_WITH_STOP: SignedDuration = SignedDuration::from_mins(3);
 
 /// Most receivers of one queue.
 const MAX_RECEIVERS: u32 = 10;
@@ -111,13 +118,16 @@ impl<'a> Check<'a> {
         let agent = root.key("agent");
         let drain = agent.key("drain_timeout");
         let history = root.key("history");
+        let on_shutdown = match raw.agent.on_shutdown {
+            None | Some(RawOnShutdown::Leave) => OnShutdown::Leave,
+            Some(RawOnShutdown::Stop) => OnShutdown::Stop,
+        };
+        let drains = if on_shutdown == OnShutdown::Stop { DRAIN_WITH_STOP } else { DRAIN };
+        let state = state_directory(raw.state_directory, env);
+        let state = self.state(state, raw.state, raw.state_password_file, raw.replica);
+        let replica = state.postgres.as_ref().and_then(|server| server.replica.clone());
         let settings = Settings {
-            state: self.state(
-                state_directory(raw.state_directory, env),
-                raw.state,
-                raw.state_password_file,
-                raw.replica,
-            ),
+            state,
             rules: Rules {
                 experiments,
                 windows,
@@ -133,14 +143,11 @@ impl<'a> Check<'a> {
             event_bus,
             http_listen,
             webhooks,
-            on_shutdown: match raw.agent.on_shutdown {
-                None | Some(RawOnShutdown::Leave) => OnShutdown::Leave,
-                Some(RawOnShutdown::Stop) => OnShutdown::Stop,
-            },
-            drain_timeout: self.duration(&drain, raw.agent.drain_timeout, SECOND * 30, SignedDuration::ZERO..=HOUR),
+            on_shutdown,
+            drain_timeout: self.duration(&drain, raw.agent.drain_timeout, drains, SignedDuration::ZERO..=HOUR),
             history: self.duration(&history, raw.history, DAY * 90, DAY..=DAY * 3_660),
             history_runs: self.history_runs(&root.key("history_runs"), raw.history_runs),
-            telemetry: self.telemetry(raw.telemetry),
+            telemetry: self.telemetry(raw.telemetry, replica),
         };
         self.doubts(&settings);
         settings
@@ -163,7 +170,7 @@ impl<'a> Check<'a> {
         Some(EventBus { name: self.required(&path.key("name"), raw.name)?, place })
     }
 
-    fn telemetry(&mut self, raw: RawTelemetry) -> Telemetry {
+    fn telemetry(&mut self, raw: RawTelemetry, replica: Option<String>) -> Telemetry {
         let path = KeyPath::default().key("telemetry");
         let log_filter = raw.log_filter.unwrap_or_else(|| "info".to_owned());
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log_filter) {
@@ -182,11 +189,19 @@ impl<'a> Check<'a> {
             },
             log_filter,
             metric_interval: self.duration(&interval, raw.metric_interval, MINUTE, SECOND..=HOUR),
+            replica,
         }
     }
 
     /// Warns of what is right in every part and yet does nothing as a whole.
     fn doubts(&mut self, settings: &Settings) {
+        if settings.on_shutdown == OnShutdown::Stop && settings.drain_timeout < DRAIN_WITH_STOP {
+            let path = KeyPath::default().key("agent").key("drain_timeout");
+            let short =
+                "is too short to be certain that nothing runs on: a start without an answer is looked for longer";
+            let hint = format!("leave it out, or write `{}`", shown(DRAIN_WITH_STOP));
+            self.doubt(&path, short.to_owned(), Some(hint));
+        }
         let experiments = KeyPath::default().key("experiments");
         if self.completeness == Completeness::Partial {
             return;

@@ -62,7 +62,7 @@ pub struct Postgres {
     pub url: String,
     /// File of the password, where it takes one.
     pub password_file: Option<PathBuf>,
-    /// This replica's name; by default that of the host and the process.
+    /// This replica's name, where one is configured; see [`replica`].
     pub replica: Option<String>,
 }
 
@@ -99,6 +99,14 @@ impl Postgres {
         let place = place.rsplit_once('@').map_or(place, |(_, rest)| rest);
         format!("postgres://{place}")
     }
+}
+
+/// Returns the name that tells this process from its likes: the configured one, else that of the host and the process.
+pub fn replica(configured: Option<&str>) -> String {
+    configured.map(str::to_owned).unwrap_or_else(|| {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        format!("{}/{}", host.trim(), std::process::id())
+    })
 }
 
 /// A calendar that windows refer to.
@@ -243,6 +251,8 @@ pub struct Telemetry {
     pub log_filter: String,
     /// Time between two metric exports.
     pub metric_interval: SignedDuration,
+    /// Name that tells this process from its likes, where one is configured; see [`replica`].
+    pub replica: Option<String>,
 }
 
 /// A URL whose path or query may hold a token: it is shown without them.

@@ -40,6 +40,9 @@ pub enum ServiceError {
     Signals(#[from] io::Error),
 }
 
+/// What a stop takes besides `drain_timeout`: the lease, the last telemetry, and a slow disk.
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
+
 /// Runs an agent until it is told to stop.
 ///
 /// # Errors
@@ -69,7 +72,8 @@ pub async fn run(
             _ = hangup.recv() => reload(&agent).await,
         }
     };
-    notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+    let takes = u32::try_from((drain_timeout + ENDS_WITHIN).as_micros()).unwrap_or(u32::MAX);
+    notify(&[NotifyState::Stopping, NotifyState::Status("draining"), NotifyState::ExtendTimeoutUsec(takes)]);
     let ended = match ended {
         Ended::Drained => drain(&mut agent, drain_timeout, &mut terminate, &mut interrupt).await,
         other => other,

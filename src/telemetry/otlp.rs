@@ -97,7 +97,7 @@ impl Providers {
         if set(env, "OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(Self::default());
         }
-        let resource = resource(env);
+        let resource = resource(settings, env);
         let target = |signal: Signal| match signal.endpoint(settings, env) {
             Some(endpoint) => Target::new(signal, endpoint, env).map(Some),
             None => Ok(None),
@@ -188,7 +188,7 @@ impl Target {
 }
 
 /// Describes this process: the environment's words, with our defaults behind them.
-fn resource(env: Env<'_>) -> Resource {
+fn resource(settings: &settings::Telemetry, env: Env<'_>) -> Resource {
     let attribute = |key: &str| {
         let all = set(env, "OTEL_RESOURCE_ATTRIBUTES")?;
         let value = all.split(',').filter_map(|pair| pair.split_once('=')).find(|(name, _)| name.trim() == key)?.1;
@@ -196,9 +196,12 @@ fn resource(env: Env<'_>) -> Resource {
     };
     let name = set(env, "OTEL_SERVICE_NAME").or_else(|| attribute("service.name"));
     let version = attribute("service.version").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
+    // What is sent by one of several replicas would else overwrite what another sent.
+    let instance = attribute("service.instance.id").unwrap_or_else(|| settings::replica(settings.replica.as_deref()));
     Resource::builder()
         .with_service_name(name.unwrap_or_else(|| names::SERVICE.to_owned()))
         .with_attribute(opentelemetry::KeyValue::new("service.version", version))
+        .with_attribute(opentelemetry::KeyValue::new("service.instance.id", instance))
         .build()
 }
 

@@ -16,6 +16,7 @@ use firedrill::{
     domain::{
         cost::{Budget, OnExceeded, Usd},
         experiment::{EstimateKind, EventTrigger, Overlap, TemplateSelector},
+        plan, react,
         schedule::MissedPolicy,
         window::{OnEntry, WindowKind},
     },
@@ -258,6 +259,20 @@ fn estimate_of_an_experiment_is_chosen() {
     assert_eq!(chosen("estimate = \"ceiling\"\n"), EstimateKind::Ceiling);
     assert_eq!(chosen("estimate = \"nominal\"\n"), EstimateKind::Nominal);
     assert_eq!(chosen("estimate = \"learned\"\n"), EstimateKind::Learned);
+}
+
+#[test]
+fn an_agent_that_stops_what_runs_has_the_time_to_be_certain() {
+    let with = |agent: &str| loaded(&[("a.toml", &format!("{GOOD}[agent]\non_shutdown = \"stop\"\n{agent}"))], &[]);
+    let plain = with("");
+    assert_eq!(plain.warnings, []);
+    let looks = i32::try_from(plan::DOUBT_LOOKS).expect("few") * react::LOOK_INTERVAL;
+    assert!(plain.settings.drain_timeout > looks, "{}", plain.settings.drain_timeout);
+    let short = with("drain_timeout = \"1m\"\n");
+    assert_eq!(short.settings.drain_timeout, SignedDuration::from_mins(1));
+    let warnings: Vec<String> = short.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("agent.drain_timeout: is too short"), "{warnings:?}");
 }
 
 #[test]

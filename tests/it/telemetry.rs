@@ -60,6 +60,7 @@ fn settings(endpoint: Option<String>, log_format: LogFormat) -> settings::Teleme
         log_format,
         log_filter: "info".to_owned(),
         metric_interval: SignedDuration::from_mins(10),
+        replica: Some("one".to_owned()),
     }
 }
 
@@ -276,11 +277,26 @@ fn metrics_carry_units_and_values_and_never_a_run() {
 }
 
 #[test]
-fn resource_names_the_service_and_its_version() {
+fn resource_names_the_service_its_version_and_the_process() {
     let (collector, _) = exported(|telemetry| telemetry.metrics().step());
     let resources = collector.resources();
     assert_eq!(otlp::attribute(&resources[0].attributes, "service.name"), "firedrill");
     assert_eq!(otlp::attribute(&resources[0].attributes, "service.version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(otlp::attribute(&resources[0].attributes, "service.instance.id"), "one");
+
+    let unnamed = settings::replica(None);
+    assert!(unnamed.ends_with(&format!("/{}", std::process::id())), "{unnamed}");
+    let collector = Collector::start(Mode::Normal);
+    let env = |name: &str| {
+        (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| "service.name=other, service.instance.id=two".to_owned())
+    };
+    let settings = settings(Some(collector.url()), LogFormat::Text);
+    let telemetry = telemetry::init::init_to(&settings, &env, BoxMakeWriter::new(std::io::sink)).expect("telemetry");
+    telemetry.metrics().step();
+    telemetry.shutdown(PATIENCE);
+    let resources = collector.resources();
+    assert_eq!(otlp::attribute(&resources[0].attributes, "service.name"), "other");
+    assert_eq!(otlp::attribute(&resources[0].attributes, "service.instance.id"), "two");
 }
 
 #[test]

@@ -149,11 +149,12 @@ impl Postgres {
         // A name may lead to another server by now.
         let pool = pool.after_connect(|connection, _| Box::pin(takes_writes(connection)));
         let pool: PgPool = pool.connect_lazy_with(options);
-        let replica = at.replica.clone().unwrap_or_else(|| {
-            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            format!("{}/{}", host.trim(), std::process::id())
-        });
-        Self { pool, seat: Seat::new(replica), hosts, looking: tokio::sync::Mutex::default() }
+        Self {
+            pool,
+            seat: Seat::new(settings::replica(at.replica.as_deref())),
+            hosts,
+            looking: tokio::sync::Mutex::default(),
+        }
     }
 }
 

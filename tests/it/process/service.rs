@@ -184,7 +184,9 @@ fn systemd_is_told_of_every_turn() {
     assert!(systemd.told[reloading - 1].contains("MONOTONIC_USEC="), "{:?}", systemd.told);
     let ready = systemd.wait_for("READY=1", reloading);
     assert_eq!(agent.terminate(), 0);
-    systemd.wait_for("STOPPING=1", ready);
+    let stopping = systemd.wait_for("STOPPING=1", ready);
+    let takes = "EXTEND_TIMEOUT_USEC=45000000";
+    assert!(systemd.told[stopping - 1].lines().any(|line| line == takes), "{:?}", systemd.told);
 }
 
 #[test]
