@@ -234,8 +234,12 @@ fn active(case: &Case<'_>, facts: &PlaceFacts) -> Option<u32> {
             // It begins in this very pass.
             _ => case.snapshot.rules.experiments.get(&run.experiment).map(|experiment| &experiment.place),
         };
+        // Credentials may be another account's by now: what began by them stays where it was begun.
+        let began_as = run.place_facts.as_deref().filter(|facts| Some(&facts.place) == runs_at);
+        let began_as = began_as.and_then(|facts| facts.identity.as_ref());
         let is_same = |other: &Place| {
-            other == place || facts.identity.is_some() && case.around.identity(other) == facts.identity.as_ref()
+            let is_known = |identity: Option<&Identity>| identity.is_some() && identity == facts.identity.as_ref();
+            other == place || is_known(case.around.identity(other)) || is_known(began_as)
         };
         run.id != case.run.id && runs_at.is_some_and(is_same)
     };

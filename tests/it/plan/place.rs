@@ -296,6 +296,26 @@ fn run_of_another_role_counts_for_longer_than_its_facts_are_good_for() {
     assert_eq!(said("10:00:31")[0], full);
 }
 
+/// Who the credentials of a place are may change; what began by them goes on in the account in which it began.
+#[test]
+fn run_counts_where_it_began_though_its_credentials_are_anothers_by_now() {
+    let role = Place { role_arn: Some("arn:aws:iam::111111111111:role/b".to_owned()), ..Place::default() };
+    let mut world = due(3);
+    world.rules.limits.max_active = Some(1);
+    let other = Experiment { name: name("other"), place: role.clone(), ..experiment() };
+    world.runs[1].experiment = other.name.clone();
+    world.runs[1].facts.as_mut().expect("facts").read_by = Some(Box::new(Definition::of(&other)));
+    world.rules.experiments.insert(other.name.clone(), other);
+    world.runs[0] = asked(probed(&world.runs[0], t(DUE), counted(BTreeMap::new(), &Place::default())), DUE);
+    world.busy.insert(world.runs[0].id.clone());
+    world.runs[1] = probed(&world.runs[1], t(DUE), counted(BTreeMap::new(), &role));
+    let identity = Some(Identity { account: "222222222222".to_owned(), region: None });
+    let facts = PlaceFacts { identity, ..counted(BTreeMap::new(), &Place::default()) };
+    world.runs[2] = probed(&world.runs[2], t("10:00:01"), facts);
+    let full = "B held: 1 of at most 1 experiments are active in its account and Region; look 10:00:30.000000001";
+    assert!(world.says(t("10:00:01")).contains(&full.to_owned()), "{:?}", world.says(t("10:00:01")));
+}
+
 #[test]
 fn run_waits_while_as_many_experiments_are_active_as_may_be() {
     let listed = |runs: &[Option<&str>]| {
