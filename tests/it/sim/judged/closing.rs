@@ -107,7 +107,7 @@ pub fn held_for_nothing(world: &World, rules: &Rules) -> Vec<String> {
 }
 
 /// Lists the instants of `[from, to)` at which something may change, the first one included.
-fn edges(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
+pub fn edges(rules: &Rules, declared: &Declared, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
     let mut edges = vec![from];
     for window in rules.windows.iter().filter(|window| window.scope.holds(declared)) {
         edges.extend(window.intervals(from, to).into_iter().flat_map(|i| [i.start, i.end]));

@@ -255,8 +255,11 @@ impl Evidence<'_> {
                     // A step before or after that is none of its.
                     let apart = SignedDuration::from_millis(APART_MS as i64);
                     let [from, to] = [before, call.at].map(|ms| self.world.nature.wall_at(ms));
-                    [from - apart, to + apart]
+                    // What opens in between may be closed again, or in doubt, at both ends.
+                    let between = closing::edges(rules, declared, from - apart, to + apart);
+                    between
                         .into_iter()
+                        .chain([to + apart])
                         .any(|at| !closing::is_closed_within(rules, declared, at, at + SignedDuration::from_nanos(1)))
                 })
             });
