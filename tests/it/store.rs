@@ -42,7 +42,10 @@ use self::{
     halts::{
         halt_is_changed_as_it_is_and_not_as_it_was_seen, halt_is_set_replaced_and_lifted, halts_at_once_are_all_heard,
     },
-    rules::{courier_remembers_how_far_it_came, start_is_stale_once_a_halt_a_pause_or_a_stop_is_acknowledged},
+    rules::{
+        courier_remembers_how_far_it_came, full_quarantine_refuses_and_forgets_nothing,
+        start_is_stale_once_a_halt_a_pause_or_a_stop_is_acknowledged,
+    },
 };
 use crate::{
     sim::simulated::{
@@ -445,6 +448,7 @@ shown_of_all! {
     runs_opened_together_keep_their_order
     pause_is_set_replaced_and_lifted_with_the_failures_of_before
     message_is_quarantined_once_and_forgotten_when_told
+    full_quarantine_refuses_and_forgets_nothing
     lease_is_kept_by_who_holds_it_and_taken_again_after_its_release
     start_is_stale_once_a_halt_a_pause_or_a_stop_is_acknowledged
     courier_remembers_how_far_it_came

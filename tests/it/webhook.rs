@@ -9,6 +9,7 @@ use std::{
 use firedrill::{
     domain::run::Run,
     http::{api, serve},
+    store::sql::MAX_QUARANTINED,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
@@ -220,6 +221,27 @@ fn new_secret_holds_from_a_reload_on() {
     std::fs::remove_file(scene.home.path().join("github.secret")).expect("a file");
     assert_ne!(scene.home.run(&["reload"]).code, 0);
     assert_eq!(scene.github("another secret, long enough", "push", &status(4)).status, 202);
+}
+
+#[test]
+fn what_cannot_be_read_and_finds_no_room_is_refused_and_counted() {
+    let collector = Collector::start(Mode::Normal);
+    let telemetry = format!("[telemetry]\notlp_endpoint = \"{}\"\nmetric_interval = \"1s\"\n", collector.url());
+    let scene = Scene::new(&telemetry);
+    for number in 0..MAX_QUARANTINED {
+        assert_eq!(scene.github(SECRET, "push", &format!("no JSON {number}")).status, 400);
+    }
+    let reply = scene.github(SECRET, "push", "no JSON either");
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(reply.body["detail"].as_str().is_some_and(|why| why.contains("as many of those are kept")), "{reply:?}");
+    assert_eq!(scene.github(SECRET, "push", "no JSON 0").status, 400, "it is kept already");
+    assert_eq!(accepted(&scene.github(SECRET, "deployment_status", &status(1))), ("matched", 1));
+    let refused = || {
+        let metrics = collector.metrics();
+        let events = metrics.iter().rev().find(|metric| metric.name == "firedrill.events").map(points)?;
+        events.iter().any(|line| line.contains("result=refused") && line.ends_with(" 1")).then_some(())
+    };
+    eventually("the refusal in the metrics", refused);
 }
 
 #[test]

@@ -111,7 +111,8 @@ impl Counts {
 }
 
 /// What has to happen in some of the worlds, else they are too dull to prove anything.
-const HAPPENS: [&str; 107] = [
+const HAPPENS: [&str; 108] = [
+    "quarantine full",
     "started",
     "ended after all was stopped",
     "ended before all was stopped",

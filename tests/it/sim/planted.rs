@@ -92,6 +92,8 @@ pub enum Bug {
     StopForgotten,
     /// A message that cannot be read is deleted and not kept.
     UnreadableForgotten,
+    /// A message that cannot be read and finds no room is deleted.
+    FullQuarantineForgets,
     /// The queue is told to delete what could not be written.
     DeleteBeforeCommit,
     /// A message that could not be taken once is never taken.
@@ -207,7 +209,7 @@ pub enum Bug {
 }
 
 /// Every bug, and how the promises that it breaks begin; the rarest first, so that nobody waits for one alone at the end.
-const PLANTS: [(Bug, &[&str]); 87] = [
+const PLANTS: [(Bug, &[&str]); 88] = [
     (Bug::DeploymentsNotedLater, &["twice", "older", "unsettled", "cool-down"]),
     (Bug::StepsUnnoticed, &["window", "length"]),
     (Bug::WindowEndInclusive, &["blackout"]),
@@ -243,6 +245,7 @@ const PLANTS: [(Bug, &[&str]); 87] = [
     (Bug::LeavingForgets, &["lost"]),
     (Bug::StopForgotten, &["stop"]),
     (Bug::UnreadableForgotten, &["lost"]),
+    (Bug::FullQuarantineForgets, &["lost"]),
     (Bug::DeleteBeforeCommit, &["lost"]),
     (Bug::RefusedForEver, &["undecided"]),
     (Bug::BlackoutASecondShorter, &["blackout"]),

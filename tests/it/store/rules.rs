@@ -13,13 +13,13 @@ use firedrill::{
         run::{Observation, Run},
     },
     engine::ports::{Change, Committed, Found, Journal, Lease, Store, StoreError},
-    store::SqlStore,
+    store::{SqlStore, sql::MAX_QUARANTINED},
 };
 use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{adopt, advance, at, empty, empty_on, opening::connect, rows, simulated, stop_request};
+use super::{adopt, advance, at, empty, empty_on, opening::connect, quarantined, rows, simulated, stop_request};
 use crate::{
     sim::{
         simulated::{lease::Seat, store::MemoryStore},
@@ -48,6 +48,20 @@ const AT: &str = super::AT;
 fn of_another(experiment: &str, run: Run) -> Run {
     let experiment = name(experiment);
     Run { id: RunId::derive(&experiment, &run.trigger.key()), experiment, ..run }
+}
+
+/// What is kept is not lost for what comes.
+pub async fn full_quarantine_refuses_and_forgets_nothing(store: &impl Store) {
+    let message = |number: i64| quarantined("q", &format!("m-{number}"), "bad");
+    store.quarantine((1..MAX_QUARANTINED).map(message).collect()).await.expect("kept");
+    let refused = store.quarantine(vec![message(0), message(-1)]).await;
+    assert!(matches!(refused, Err(StoreError::Full)), "one too many: {refused:?}");
+    store.quarantine(vec![message(0)]).await.expect("kept");
+    store.quarantine(vec![message(0), message(1)]).await.expect("known");
+    assert!(matches!(store.quarantine(vec![message(1), message(-1)]).await, Err(StoreError::Full)));
+    assert_eq!(store.quarantined_message("q", "m--1").await.expect("a read"), None);
+    assert_eq!(store.forget_quarantined("q", "m-7").await.expect("a write"), Found::Yes);
+    store.quarantine(vec![message(-1)]).await.expect("there is room again");
 }
 
 /// A start is of rows that were loaded some time ago: whoever halts, pauses or stops since then is heard all the same.

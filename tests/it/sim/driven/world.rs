@@ -26,7 +26,7 @@ use crate::sim::{
         couriers::{self, Told},
         fis::Fis,
         nature::{Cut, Nature, Timeline, Weather},
-        queue::{Hands, Parcel},
+        queue::{self, Hands, Parcel},
         store::MemoryStore,
     },
     troubles::{
@@ -105,6 +105,7 @@ impl World {
         let mut world = Self::of(nature, drawn.rules, drawn.templates);
         world.fis.with(|state| (state.amiss, state.served, state.is_moody) = (drawn.amiss, drawn.served, true));
         world.told = couriers::are_in(recipe.seed).then(Arc::default);
+        world.store.with(|tables| tables.quarantine_is_full = queue::leaves_no_room(recipe.seed));
         if drawn.replicas > 1 {
             world.several(drawn.replicas, drawn.ttl_ms);
         }

@@ -225,6 +225,7 @@ impl World {
     pub fn empty_hands(&mut self) {
         for (parcel, taken) in std::mem::take(&mut self.hands.let_go) {
             self.nature.say(|| format!("-- queue: {}: {taken:?}", parcel.id()));
+            self.met.extend(matches!(taken, Some(Err(StoreError::Full))).then_some("quarantine full"));
             let is_taken = matches!(taken, Some(Ok(_))) || self.nature.bug() == Bug::DeleteBeforeCommit;
             self.is_let_go(parcel, is_taken);
         }
@@ -305,6 +306,11 @@ impl World {
             self.hand(next);
         }
     }
+}
+
+/// Whether messages that cannot be read find no room until all is well. With a chance of its own.
+pub fn leaves_no_room(seed: u64) -> bool {
+    Chance::new(seed.rotate_left(36) ^ !0).one_in(4)
 }
 
 /// Draws what meets deliveries of what was drawn, in some worlds: who has one in hand stands still, something else is

@@ -11,6 +11,7 @@ use firedrill::{
         run::Run,
     },
     engine::ports::{Arrival, Change, Committed, Found, Lease, QuarantinedMessage, Recorded, Rows, Store, StoreError},
+    store::sql::MAX_QUARANTINED,
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -156,13 +157,18 @@ impl Store for MemoryStore {
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
         self.write(move |tables, _| {
-            let is_kept = tables.bug != Bug::UnreadableForgotten;
-            for message in messages.into_iter().filter(|_| is_kept) {
-                let key = (message.queue.clone(), message.message_id.clone());
-                tables.quarantined.entry(key).or_insert(message);
+            let keyed =
+                messages.into_iter().map(|message| ((message.queue.clone(), message.message_id.clone()), message));
+            let (known, new): (Vec<_>, Vec<_>) = keyed.partition(|(key, _)| tables.quarantined.contains_key(key));
+            let most = if tables.quarantine_is_full { known.len() } else { MAX_QUARANTINED as usize };
+            if !new.is_empty() && tables.quarantined.len() + new.len() > most {
+                return if tables.bug == Bug::FullQuarantineForgets { Ok(()) } else { Err(StoreError::Full) };
             }
+            let is_kept = tables.bug != Bug::UnreadableForgotten;
+            tables.quarantined.extend(new.into_iter().filter(|_| is_kept));
+            Ok(())
         })
-        .await
+        .await?
     }
 
     async fn quarantined_message(

@@ -51,6 +51,8 @@ pub struct Tables {
     /// By source and id: which queue brought it first, and its runs.
     pub events: BTreeMap<(String, String), (Option<String>, Vec<RunId>)>,
     pub quarantined: BTreeMap<(String, String), QuarantinedMessage>,
+    /// Other messages that cannot be read have taken all its room.
+    pub quarantine_is_full: bool,
     pub stops: BTreeMap<RunId, StopRequest>,
     pub halt: Option<Halt>,
     pub ledgers: BTreeMap<ExperimentName, Ledger>,

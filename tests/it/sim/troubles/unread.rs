@@ -220,6 +220,7 @@ impl Tables {
     /// Every row can be read again, and is taken.
     pub fn mend_all(&mut self, now: u64) {
         self.due.clear();
+        self.quarantine_is_full = false;
         self.refusals.end(now);
         self.torn.iter_mut().for_each(|torn| torn.to = torn.to.min(now));
     }
