@@ -57,6 +57,10 @@ fn ranges_of_days_wrap_week_month_and_year() {
     assert!(hold(&last, "2026-02-26") && hold(&last, "2028-02-27") && !hold(&last, "2028-02-26"));
     let winter = days("", "", "november:Feb", "");
     assert!(hold(&winter, "2026-01-15") && hold(&winter, "2026-11-01") && !hold(&winter, "2026-03-01"));
+    // What ends with the month does not wrap it.
+    let end = days("", "30:-1", "", "");
+    assert!(hold(&end, "2026-04-30") && hold(&end, "2026-05-31") && !hold(&end, "2026-05-29"));
+    assert!(!hold(&end, "2027-02-01") && !hold(&end, "2027-02-28") && !hold(&end, "2028-02-29"));
     let years = days("", "", "", "2026 2028:2029");
     assert!(hold(&years, "2026-01-15") && hold(&years, "2029-12-31") && !hold(&years, "2027-03-01"));
 }

@@ -160,6 +160,7 @@ impl Item {
         between(i16::from(date.weekday().to_monday_zero_offset()), wide(self.weekdays))
             && between(i16::from(date.month()), wide(self.months))
             && (self.years.0..=self.years.1).contains(&date.year())
+            && !(first > 0 && last < 0 && day(first) > day(last))
             && between(i16::from(date.day()), (day(first), day(last)))
     }
 

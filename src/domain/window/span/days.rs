@@ -64,7 +64,8 @@ impl Days {
         Ok(())
     }
 
-    /// Adds `15`, `-1` for the last day of the month, or a range such as `1:5` or `-3:-1`, which may wrap the month.
+    /// Adds `15`, `-1` for the last day of the month, or a range such as `1:5` or `-3:-1`. It may wrap the
+    /// month (`28:3`), unless it ends at a day that is counted from the month's end: `30:-1` is no day of February.
     ///
     /// # Errors
     /// [`SpanError::DayOfMonth`].
@@ -111,7 +112,12 @@ impl Days {
         let bit = |bits: u16, bit: i8| bits == 0 || bits & (1 << bit) != 0;
         let length = date.days_in_month();
         let from_start = |day: i8| if day < 0 { length + 1 + day } else { day };
-        let on_month_day = |(first, last): &(i8, i8)| within(date.day(), from_start(*first), from_start(*last));
+        let on_month_day = |(first, last): &(i8, i8)| {
+            let (from, to) = (from_start(*first), from_start(*last));
+            // From the 30th to the last day is no day of a month that is too short for it, and not all of them.
+            let is_none = *first > 0 && *last < 0 && from > to;
+            !is_none && within(date.day(), from, to)
+        };
         let (month_day, year) = ((date.month(), date.day()), date.year());
         bit(self.weekdays.into(), date.weekday().to_monday_zero_offset())
             && bit(self.months, date.month() - 1)
