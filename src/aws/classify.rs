@@ -125,7 +125,8 @@ fn of_status(status: u16) -> FailureClass {
         200..=299 => FailureClass::Unreadable,
         401 | 403 => FailureClass::Denied,
         402 => FailureClass::Quota,
-        404 => FailureClass::NotFound,
+        // Whoever answers so without a code of AWS's may be a gateway, which says nothing of what AWS has.
+        404 => FailureClass::Unreadable,
         408 => FailureClass::Timeout,
         409 => FailureClass::Conflict,
         429 => FailureClass::Throttled,

@@ -53,7 +53,9 @@ fn answers_are_classed_by_code_and_then_by_status() {
         (Some("InternalServerException"), 500, "unavailable"),
         (Some("SomethingNew"), 400, "invalid"),
         (Some("SomethingNew"), 503, "unavailable"),
-        (Some(""), 404, "not-found"),
+        (Some(""), 404, "unreadable"),
+        (Some("UnknownOperationException"), 404, "unreadable"),
+        (Some("ResourceNotFoundException"), 404, "not-found"),
         (None, 200, "unreadable"),
         (None, 299, "unreadable"),
         (None, 302, "unreadable"),
@@ -61,7 +63,7 @@ fn answers_are_classed_by_code_and_then_by_status() {
         (None, 401, "denied"),
         (None, 402, "quota"),
         (None, 403, "denied"),
-        (None, 404, "not-found"),
+        (None, 404, "unreadable"),
         (None, 405, "invalid"),
         (None, 408, "timeout"),
         (None, 409, "conflict"),
@@ -91,7 +93,7 @@ fn start_answered_by_an_unknown_400_may_have_begun() {
         (Some("ResourceNotFoundException"), 400, "not-found", true),
         (Some("RequestEntityTooLargeException"), 413, "invalid", true),
         (Some("OptInRequired"), 403, "denied", true),
-        (None, 404, "not-found", true),
+        (None, 404, "unreadable", false),
     ] {
         let class = classify::of_start(code, status);
         assert_eq!((class.as_str(), class.had_no_effect()), (expected, had_no_effect), "{code:?} {status}");
