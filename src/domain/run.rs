@@ -175,17 +175,29 @@ impl Run {
         }
     }
 
-    /// Returns the experiment that it is judged by: as it is declared, or as it was begun where that has left the configuration.
+    /// Where it was asked for, once it was: it goes on there whatever the configuration says by now.
+    pub fn place(&self) -> Option<&Place> {
+        match &self.state {
+            RunState::Starting { place, .. } | RunState::Running { place, .. } | RunState::Stopping { place, .. } => {
+                Some(place)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the experiment that it is judged by: as it is declared, but where the run was begun, or as it was begun where
+    /// that has left the configuration.
     pub fn under<'a>(&self, rules: &'a Rules) -> Cow<'a, Experiment> {
         if let Some(declared) = rules.experiments.get(&self.experiment) {
-            return Cow::Borrowed(declared);
+            let Some(place) = self.place().filter(|place| **place != declared.place) else {
+                return Cow::Borrowed(declared);
+            };
+            // Without a role the account is the agent's own, which a configuration may name.
+            let is_same = place.role_arn == declared.place.role_arn;
+            let account = if is_same { declared.account.clone() } else { place.account() };
+            return Cow::Owned(Experiment { place: place.clone(), account, ..declared.clone() });
         }
-        let place = match &self.state {
-            RunState::Starting { place, .. } | RunState::Running { place, .. } | RunState::Stopping { place, .. } => {
-                place.clone()
-            }
-            _ => Place::default(),
-        };
+        let place = self.place().cloned().unwrap_or_default();
         let account = place.account();
         let gone =
             Experiment { place, account, labels: Labels::Forgotten, ..Experiment::gone(self.experiment.clone()) };

@@ -315,7 +315,8 @@ fn window_now(case: &Case<'_>) -> Judgement {
     if is_overridden(case) {
         return Judgement::Clear;
     }
-    let Some(closure) = window::closed_at(&case.snapshot.rules.windows, case.experiment, case.now) else {
+    let experiment = &case.run.under(case.snapshot.rules);
+    let Some(closure) = window::closed_at(&case.snapshot.rules.windows, experiment, case.now) else {
         return Judgement::Clear;
     };
     match case.run.hold_until {
@@ -340,9 +341,9 @@ fn window_input(case: &Case<'_>) -> String {
 }
 
 fn window_said(case: &Case<'_>) -> String {
-    let windows = &case.snapshot.rules.windows;
-    let about = windows.iter().filter(|window| window.scope.holds(case.experiment)).count();
-    match window::closed_at(windows, case.experiment, case.now) {
+    let (windows, experiment) = (&case.snapshot.rules.windows, &case.run.under(case.snapshot.rules));
+    let about = windows.iter().filter(|window| window.scope.holds(experiment)).count();
+    match window::closed_at(windows, experiment, case.now) {
         Some(closure) => format!("{about} windows in scope, `{}` closes", closure.window),
         None => format!("{about} windows in scope, none closes at {}", case.now),
     }
@@ -381,17 +382,17 @@ fn policy_input(case: &Case<'_>) -> String {
 /// Refuses what could still be running when a window opens, or moves it to the first time that fits.
 fn ahead(case: &Case<'_>) -> Judgement {
     let Some(facts) = case.run.facts.as_ref().filter(|_| !is_overridden(case)) else { return Judgement::Clear };
-    let windows = &case.snapshot.rules.windows;
+    let (windows, experiment) = (&case.snapshot.rules.windows, &case.run.under(case.snapshot.rules));
     let takes = length(case.snapshot, case.experiment, facts).saturating_add(longest_lead(case.snapshot));
     let ends = later(case.now, takes);
     let Some(Closure { window, opens, until, unknown, .. }) =
-        window::first_closure(windows, case.experiment, case.now, ends)
+        window::first_closure(windows, experiment, case.now, ends)
     else {
         return Judgement::Clear;
     };
     let patience = case.run.hold_until.map(|hold_until| hold_until.duration_since(case.now));
     let fits = patience.filter(|patience| patience.is_positive());
-    match fits.and_then(|patience| window::free_slot(windows, case.experiment, takes, case.now, patience)) {
+    match fits.and_then(|patience| window::free_slot(windows, experiment, takes, case.now, patience)) {
         Some(at) => Judgement::Hold(HoldReason::Closed { window, until, unknown }, at),
         None => Judgement::Skip(SkipReason::WouldCross { window, opens, ends, unknown }),
     }

@@ -155,10 +155,7 @@ fn under_way(snapshot: &Snapshot<'_>, now: Timestamp) -> Vec<(Place, Wanted)> {
 
 /// Where a run starts: where it was first tried, whatever the configuration says by now.
 pub(super) fn of<'a>(case: &Case<'a>) -> &'a Place {
-    match &case.run.state {
-        RunState::Starting { place, .. } => place,
-        _ => &case.experiment.place,
-    }
+    case.run.place().unwrap_or(&case.experiment.place)
 }
 
 /// What is known of a run's place.
@@ -222,21 +219,17 @@ pub(super) fn account_input(case: &Case<'_>) -> String {
 }
 
 /// How many FIS experiments are active in the account and Region of a run's place: those that were listed, but for runs of
-/// ours that are known there, and those runs, by whatever role they were started. The one whose place this run takes does
-/// not count, since it ends first.
+/// ours that are known there, and those runs, by whatever role they were started. One whose credentials are another account's
+/// by now counts in both. The one whose place this run takes does not count, since it ends first.
 fn active(case: &Case<'_>, facts: &PlaceFacts) -> Option<u32> {
     let place = of(case);
     let is_here = |run: &&&Run| {
-        let runs_at = match &run.state {
-            RunState::Starting { place, .. } | RunState::Running { place, .. } | RunState::Stopping { place, .. } => {
-                Some(place)
-            }
-            // It begins in this very pass.
-            _ => case.snapshot.rules.experiments.get(&run.experiment).map(|experiment| &experiment.place),
-        };
         // Credentials may be another account's by now: what began by them stays where it was begun.
-        let began_as = run.place_facts.as_deref().filter(|facts| Some(&facts.place) == runs_at);
+        let began_as = run.place_facts.as_deref().filter(|facts| Some(&facts.place) == run.place());
         let began_as = began_as.and_then(|facts| facts.identity.as_ref());
+        // Otherwise it begins in this very pass.
+        let begins_at = || case.snapshot.rules.experiments.get(&run.experiment).map(|experiment| &experiment.place);
+        let runs_at = run.place().or_else(begins_at);
         let is_same = |other: &Place| {
             let is_known = |identity: Option<&Identity>| identity.is_some() && identity == facts.identity.as_ref();
             other == place || is_known(case.around.identity(other)) || is_known(began_as)

@@ -13,7 +13,7 @@ use firedrill::domain::{
 use jiff::SignedDuration;
 
 use super::check;
-use crate::support::world::{World, applied, asked, blackout, experiment, fis, running, slot_run, t, window};
+use crate::support::world::{World, applied, asked, blackout, experiment, fis, read, running, slot_run, t, window};
 
 /// A run that was seen running at 10:00.
 fn going() -> Run {
@@ -201,6 +201,43 @@ fn experiment_that_left_the_configuration_is_where_it_runs_and_of_any_environmen
     assert!(stops(Scope { regions: glob("eu-*"), accounts: vec!["123456789012".to_owned()], ..Scope::default() }));
     assert!(!stops(Scope { regions: glob("us-*"), ..Scope::default() }));
     assert!(!stops(Scope { accounts: vec!["210987654321".to_owned()], ..Scope::default() }));
+}
+
+/// A configuration may move an experiment; what was begun of it goes on where it is.
+#[test]
+fn experiment_that_was_moved_is_bound_by_windows_about_where_it_was_begun() {
+    let place = |region: &str, account: &str| Place {
+        region: Some(region.to_owned()),
+        role_arn: Some(format!("arn:aws:iam::{account}:role/chaos")),
+        ..Place::default()
+    };
+    let (here, there) = (place("eu-west-1", "123456789012"), place("us-east-1", "210987654321"));
+    let moved = |mut run: Run, scope: Scope| {
+        if let RunState::Running { place, .. } | RunState::Starting { place, .. } = &mut run.state {
+            *place = here.clone();
+        }
+        let declared = Experiment { account: there.account(), place: there.clone(), ..experiment() };
+        let window = Window { scope, ..blackout("10:00:00", "11:00:00") };
+        World::of(declared, vec![run]).with_window(window).says(t("10:30:00")).join("\n")
+    };
+    let regions = |text: &str| Scope { regions: vec![NameGlob::new(text)], ..Scope::default() };
+    let accounts = |text: &str| Scope { accounts: vec![text.to_owned()], ..Scope::default() };
+    let refused = || {
+        let retry_at = t("10:30:00");
+        let class = FailureClass::Throttled;
+        let observation = Observation::StartRefused { class, message: String::new(), retry_at };
+        applied(asked(read(slot_run("10:29:00"), "10:29:00", 60), "10:29:00"), &[("10:29:01", observation)])
+    };
+    for (scope, is_bound) in [
+        (regions("eu-*"), true),
+        (accounts("123456789012"), true),
+        (regions("us-*"), false),
+        (accounts("210987654321"), false),
+    ] {
+        let (stopped, skipped) = (moved(going(), scope.clone()), moved(refused(), scope.clone()));
+        assert_eq!(stopped.contains("stop: window `freeze`"), is_bound, "{scope:?}: {stopped}");
+        assert_eq!(skipped.contains("skipped"), is_bound, "{scope:?}: {skipped}");
+    }
 }
 
 #[test]

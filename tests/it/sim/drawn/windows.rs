@@ -36,6 +36,7 @@ pub fn window(c: &mut Chance, n: u64, near: Timestamp) -> Window {
         0 => Scope { experiments: vec![NameGlob::new("drill-1")], ..Scope::default() },
         1 => Scope { experiments: vec![NameGlob::new("drill-*")], ..Scope::default() },
         2 => Scope { tags: BTreeMap::from([("team".to_owned(), "red".to_owned())]), ..Scope::default() },
+        3 => Scope { regions: vec![NameGlob::new(c.pick(&["eu-*", "us-*"]))], ..Scope::default() },
         _ => Scope::default(),
     };
     let stop_lead = SignedDuration::from_secs(c.pick(&[0, 0, 30, 120, 600]));

@@ -201,7 +201,7 @@ impl<'a> Evidence<'a> {
             for (ms, at, observation) in entries {
                 match observation {
                     Observation::TemplateRead { facts } => read_at = Some(facts),
-                    Observation::StartAsked { facts: lent, .. } => {
+                    Observation::StartAsked { facts: lent, place, .. } => {
                         read_at = lent.as_ref().or(read_at);
                         let Some(facts) = read_at else {
                             found.push(format!("unknown: {id} starts with an unread template"));
@@ -220,7 +220,7 @@ impl<'a> Evidence<'a> {
                                     return true;
                                 }
                                 let ends = *at + expected(declared, facts, None);
-                                !closing::is_closed_within(rules, declared, *at, ends)
+                                !closing::is_closed_within(rules, &closing::at_place(declared, place), *at, ends)
                             })
                         };
                         if !self.rules_about(*ms).iter().any(allowed) {

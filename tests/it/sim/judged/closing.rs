@@ -1,9 +1,9 @@
 //! Closing times in a world: who may not run when, and whether those who ran were told to stop in time.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use firedrill::domain::{
-    experiment::{Experiment as Declared, FIS_MAX_DURATION, Rules},
+    experiment::{Experiment as Declared, FIS_MAX_DURATION, Place, Rules},
     plan::HaltRunning,
     run::{HoldReason, Observation, Run, RunState, WindowRule},
     window::{Membership, OnEntry, Window, WindowKind},
@@ -40,6 +40,14 @@ const DOUBT_SEEN: SignedDuration = SignedDuration::from_secs(31);
 
 /// How long after a window has lifted nobody waits for it any more.
 const LIFTED: SignedDuration = SignedDuration::from_mins(2);
+
+/// An experiment as it is declared, but at the place at which a run of it was begun.
+pub fn at_place<'d>(declared: &'d Declared, place: &Place) -> Cow<'d, Declared> {
+    if declared.place == *place {
+        return Cow::Borrowed(declared);
+    }
+    Cow::Owned(Declared { place: place.clone(), account: place.account(), ..declared.clone() })
+}
 
 /// How long before it a window stops what runs, if it does.
 fn stop_lead(window: &Window) -> Option<SignedDuration> {
@@ -238,8 +246,9 @@ fn stretches<'e>(evidence: &'e Evidence<'_>, experiment: &Experiment, from: u64)
     cuts.windows(2).filter_map(|cut| Some((cut[0], cut[1], &*rules(cut[0])?.1))).filter(|(a, b, _)| a < b).collect()
 }
 
-fn declared_in<'r>(evidence: &Evidence<'_>, rules: &'r Rules, experiment: &Experiment) -> Option<&'r Declared> {
-    rules.experiments.get(&evidence.runs.get(&experiment.run())?.experiment)
+fn declared_in<'r>(evidence: &Evidence<'_>, rules: &'r Rules, experiment: &Experiment) -> Option<Cow<'r, Declared>> {
+    let declared = rules.experiments.get(&evidence.runs.get(&experiment.run())?.experiment)?;
+    Some(at_place(declared, &experiment.place))
 }
 
 fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) -> Option<u64> {
@@ -261,7 +270,7 @@ fn due_by_window(evidence: &Evidence<'_>, experiment: &Experiment, from: u64) ->
         let apart = nature.apart();
         let by_clock = |by_ms: i64| {
             let by = SignedDuration::from_millis(by_ms);
-            Some(has_to_stop(rules, declared, opens + by, closes + by)? - by)
+            Some(has_to_stop(rules, &declared, opens + by, closes + by)? - by)
         };
         let due = [-apart, 0, apart].map(by_clock).into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()?;
         Some(begin + u64::try_from(due.duration_since(opens).as_millis()).expect("after the beginning"))
@@ -332,11 +341,11 @@ pub fn may_be_stopped(evidence: &Evidence<'_>, experiment: &Experiment, knew: (u
     // FIS's clock may be behind: then it has gone on for longer than it has.
     let began = nature.wall_at(experiment.created_at).min(nature.true_wall_at(experiment.created_at));
     let by_rules = |rules: &&Rules| {
-        let Some(declared) = rules.experiments.get(&run.experiment) else { return true };
+        let Some(declared) = declared_in(evidence, rules, experiment) else { return true };
         let at = nature.wall_at(ms);
         let apart = CLOCKS_APART + SignedDuration::from_mins(10);
         plus(at, spread) + CLOCKS_APART >= began + declared.max_duration
-            || is_closed_within(rules, declared, at - CLOCKS_APART, at + apart)
+            || is_closed_within(rules, &declared, at - CLOCKS_APART, at + apart)
     };
     is_asked
         || is_stopping

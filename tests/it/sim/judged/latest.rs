@@ -14,8 +14,11 @@ use firedrill::domain::{
 };
 use jiff::Timestamp;
 
-use super::check::Evidence;
-use crate::sim::{drawn::releases::Release, simulated::tables::Durable};
+use super::{check::Evidence, replicas::LEAVES_WITHIN_MS};
+use crate::sim::{
+    drawn::releases::Release,
+    simulated::{fis::CallLog, tables::Durable},
+};
 
 /// A run that the event of a release opened.
 pub struct Told<'e> {
@@ -135,6 +138,16 @@ fn newest(told: &Told<'_>, group: &Group<'_>, evidence: &Evidence<'_>, found: &m
         let newer = |other: &&Told<'_>| other.order() > told.order() && other.ms < began;
         if let Some(newer) = group.iter().find(newer) {
             found.push(format!("older: {id} is started at {at}, {} of {:?} is newer", newer.run.id, newer.release));
+        }
+    }
+    // However late its row was: nothing leaves long after.
+    let calls = evidence.world.fis.with(|state| state.calls.clone());
+    let is_its = |call: &&CallLog| call.operation == "StartExperiment" && call.run.as_ref() == Some(id);
+    for call in calls.iter().filter(is_its) {
+        let before = call.at.saturating_sub(LEAVES_WITHIN_MS);
+        let newer = |other: &&Told<'_>| other.order() > told.order() && other.ms < before;
+        if let Some(newer) = group.iter().find(newer) {
+            found.push(format!("older: the start of {id} leaves at {} ms, {} is newer", call.at, newer.run.id));
         }
     }
 }

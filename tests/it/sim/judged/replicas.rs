@@ -26,7 +26,7 @@ use crate::sim::{
 };
 
 /// Longest time from what a start rests on until its request leaves, in milliseconds, by clocks that are set now and then.
-const LEAVES_WITHIN_MS: u64 = PASS_MS + 10 * SECOND_MS;
+pub const LEAVES_WITHIN_MS: u64 = PASS_MS + 10 * SECOND_MS;
 
 /// How long a replica that reaches the store takes to hear from it, in milliseconds.
 const HEARS_MS: u64 = 5 * SECOND_MS;
@@ -250,8 +250,13 @@ impl Evidence<'_> {
             if has_stepped || run.trigger.windows() == WindowRule::Overridden {
                 continue;
             }
+            let asked = self.journal[&run.id].iter().rev().find_map(|(ms, _, seen)| match seen {
+                Observation::StartAsked { place, .. } if *ms <= call.at => Some(place),
+                _ => None,
+            });
             let open = self.rules_between(before, call.at).iter().any(|rules| {
                 rules.experiments.get(&run.experiment).is_some_and(|declared| {
+                    let declared = &closing::at_place(declared, asked.unwrap_or(&declared.place));
                     // A step before or after that is none of its.
                     let apart = SignedDuration::from_millis(APART_MS as i64);
                     let [from, to] = [before, call.at].map(|ms| self.world.nature.wall_at(ms));
