@@ -110,7 +110,8 @@ impl Store for SqlStore {
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
         let kept: Option<(i64,)> = self.database.first(Statement::CountQuarantined, &[(); 0]).await?;
-        let room = MAX_QUARANTINED - kept.map_or(0, |(count,)| count);
+        // Of several at once some may have taken more than there was.
+        let room = (MAX_QUARANTINED - kept.map_or(0, |(count,)| count)).max(0);
         let mut new = i64::try_from(messages.len()).unwrap_or(i64::MAX);
         if new > room {
             new = 0;

@@ -12,7 +12,7 @@ use firedrill::{
         plan::{HaltRunning, Halting, Pause, Pausing, Withheld},
         run::{Observation, Run},
     },
-    engine::ports::{Change, Committed, Found, Journal, Lease, Store, StoreError},
+    engine::ports::{Change, Committed, Found, Journal, Lease, QuarantinedMessage, Store, StoreError},
     store::{SqlStore, sql::MAX_QUARANTINED},
 };
 use sqlx::AssertSqlSafe;
@@ -59,6 +59,9 @@ pub async fn full_quarantine_refuses_and_forgets_nothing(store: &impl Store) {
     store.quarantine(vec![message(0)]).await.expect("kept");
     store.quarantine(vec![message(0), message(1)]).await.expect("known");
     assert!(matches!(store.quarantine(vec![message(1), message(-1)]).await, Err(StoreError::Full)));
+    let twice = vec![message(2), QuarantinedMessage { reason: "other".to_owned(), ..message(2) }];
+    store.quarantine(twice).await.expect("known");
+    assert_eq!(store.quarantined_message("q", "m-2").await.expect("a read"), Some(message(2)));
     assert_eq!(store.quarantined_message("q", "m--1").await.expect("a read"), None);
     assert_eq!(store.forget_quarantined("q", "m-7").await.expect("a write"), Found::Yes);
     store.quarantine(vec![message(-1)]).await.expect("there is room again");

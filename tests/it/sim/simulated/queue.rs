@@ -308,7 +308,7 @@ impl World {
     }
 }
 
-/// Whether messages that cannot be read find no room until all is well. With a chance of its own.
+/// Whether messages that cannot be read find no room until somebody mends the store. With a chance of its own.
 pub fn leaves_no_room(seed: u64) -> bool {
     Chance::new(seed.rotate_left(36) ^ !0).one_in(4)
 }

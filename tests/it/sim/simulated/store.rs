@@ -2,7 +2,10 @@
 //!
 //! They outlive a crash of the agent. What a write makes of them stands in [`super::tables`].
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use firedrill::{
     domain::{
@@ -159,9 +162,9 @@ impl Store for MemoryStore {
         self.write(move |tables, _| {
             let keyed =
                 messages.into_iter().map(|message| ((message.queue.clone(), message.message_id.clone()), message));
-            let (known, new): (Vec<_>, Vec<_>) = keyed.partition(|(key, _)| tables.quarantined.contains_key(key));
-            let most = if tables.quarantine_is_full { known.len() } else { MAX_QUARANTINED as usize };
-            if !new.is_empty() && tables.quarantined.len() + new.len() > most {
+            let new: BTreeMap<_, _> = keyed.rev().filter(|(key, _)| !tables.quarantined.contains_key(key)).collect();
+            let is_full = tables.quarantine_is_full || tables.quarantined.len() + new.len() > MAX_QUARANTINED as usize;
+            if is_full && !new.is_empty() {
                 return if tables.bug == Bug::FullQuarantineForgets { Ok(()) } else { Err(StoreError::Full) };
             }
             let is_kept = tables.bug != Bug::UnreadableForgotten;
