@@ -50,9 +50,10 @@ const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 /// How long a stop of the agent takes where what runs is left: for calls under way.
 const DRAIN: SignedDuration = SignedDuration::from_secs(30);
 
-/// How long it takes where what runs is stopped: a start without an answer is looked for until it is found, or
-/// [`DOUBT_LOOKS`](crate::domain::plan::DOUBT_LOOKS) looks have found none.
-const DRAIN_WITH_STOP: SignedDuration = SignedDuration::from_mins(3);
+/// How long it takes where what runs is stopped: 30 s for the call, then a start without an answer is looked for until it is
+/// found, or [`DOUBT_LOOKS`](crate::domain::plan::DOUBT_LOOKS) looks have found none, each five seconds after the answer to
+/// the one before, which may be slow; and what is found last is told to stop.
+const DRAIN_WITH_STOP: SignedDuration = SignedDuration::from_mins(5);
 
 /// Most receivers of one queue.
 const MAX_RECEIVERS: u32 = 10;

@@ -12,7 +12,7 @@ use crate::{
     config::{
         self, Loaded,
         problem::{Problem, Problems},
-        settings::{Settings, Webhook},
+        settings::{Settings, Telemetry, Webhook},
     },
     domain::{departed, experiment::Rules, ids::Name},
     engine::ports::Store,
@@ -114,6 +114,8 @@ impl Reloader {
     fn needs_restart(&self, new: &Settings) -> Vec<String> {
         let old = &self.started;
         let agent = |settings: &Settings| (settings.on_shutdown, settings.drain_timeout);
+        // The replica's name is one of the state.
+        let telemetry = |settings: &Settings| Telemetry { replica: None, ..settings.telemetry.clone() };
         let changed = [
             ("state_directory", old.state.directory != new.state.directory),
             ("state", old.state.postgres != new.state.postgres),
@@ -123,7 +125,7 @@ impl Reloader {
             ("queues", old.queues != new.queues),
             ("event_bus", old.event_bus != new.event_bus),
             ("http", old.http_listen != new.http_listen),
-            ("telemetry", old.telemetry != new.telemetry),
+            ("telemetry", telemetry(old) != telemetry(new)),
         ];
         let warning =
             |(key, _): &(&str, bool)| format!("`{key}` has changed: it takes effect when the agent is restarted");

@@ -72,7 +72,8 @@ pub async fn run(
             _ = hangup.recv() => reload(&agent).await,
         }
     };
-    let takes = u32::try_from((drain_timeout + ENDS_WITHIN).as_micros()).unwrap_or(u32::MAX);
+    let drains = if ended == Ended::Drained { drain_timeout } else { Duration::ZERO };
+    let takes = u32::try_from((drains + ENDS_WITHIN).as_micros()).unwrap_or(u32::MAX);
     notify(&[NotifyState::Stopping, NotifyState::Status("draining"), NotifyState::ExtendTimeoutUsec(takes)]);
     let ended = match ended {
         Ended::Drained => drain(&mut agent, drain_timeout, &mut terminate, &mut interrupt).await,

@@ -267,7 +267,9 @@ fn an_agent_that_stops_what_runs_has_the_time_to_be_certain() {
     let plain = with("");
     assert_eq!(plain.warnings, []);
     let looks = i32::try_from(plan::DOUBT_LOOKS).expect("few") * react::LOOK_INTERVAL;
-    assert!(plain.settings.drain_timeout > looks, "{}", plain.settings.drain_timeout);
+    let (call, stop) = (SignedDuration::from_secs(30), SignedDuration::from_secs(30));
+    assert!(plain.settings.drain_timeout > call + looks + stop, "{}", plain.settings.drain_timeout);
+    assert_eq!(plain.settings.drain_timeout, SignedDuration::from_mins(5));
     let short = with("drain_timeout = \"1m\"\n");
     assert_eq!(short.settings.drain_timeout, SignedDuration::from_mins(1));
     let warnings: Vec<String> = short.warnings.iter().map(ToString::to_string).collect();

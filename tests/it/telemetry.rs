@@ -284,13 +284,21 @@ fn resource_names_the_service_its_version_and_the_process() {
     assert_eq!(otlp::attribute(&resources[0].attributes, "service.version"), env!("CARGO_PKG_VERSION"));
     assert_eq!(otlp::attribute(&resources[0].attributes, "service.instance.id"), "one");
 
-    let unnamed = settings::replica(None);
-    assert!(unnamed.ends_with(&format!("/{}", std::process::id())), "{unnamed}");
+    let collector = Collector::start(Mode::Normal);
+    let settings = settings::Telemetry { replica: None, ..settings(Some(collector.url()), LogFormat::Text) };
+    let writer = BoxMakeWriter::new(std::io::sink);
+    let telemetry = telemetry::init::init_to(&settings, &no_env, writer).expect("telemetry");
+    telemetry.metrics().step();
+    telemetry.shutdown(PATIENCE);
+    let unnamed = otlp::attribute(&collector.resources()[0].attributes, "service.instance.id").to_owned();
+    let host = unnamed.strip_suffix(&format!("/{}", std::process::id()));
+    assert!(host.is_some_and(|host| !host.is_empty()), "{unnamed}");
+
     let collector = Collector::start(Mode::Normal);
     let env = |name: &str| {
         (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| "service.name=other, service.instance.id=two".to_owned())
     };
-    let settings = settings(Some(collector.url()), LogFormat::Text);
+    let settings = settings::Telemetry { otlp_endpoint: Some(Endpoint::new(collector.url())), ..settings };
     let telemetry = telemetry::init::init_to(&settings, &env, BoxMakeWriter::new(std::io::sink)).expect("telemetry");
     telemetry.metrics().step();
     telemetry.shutdown(PATIENCE);

@@ -172,7 +172,8 @@ impl Systemd {
 #[test]
 fn systemd_is_told_of_every_turn() {
     let stage = Stage::start(600.0);
-    let mut home = Home::new(&stage.url(), &by_hand(&stage.template(&[("wait", "PT1M", &[])])));
+    let tables = format!("{}[agent]\ndrain_timeout = \"50s\"\n", by_hand(&stage.template(&[("wait", "PT1M", &[])])));
+    let mut home = Home::new(&stage.url(), &tables);
     let mut systemd = Systemd::listen(&mut home, "2000000");
     let agent = home.spawn();
     let ready = systemd.wait_for("READY=1", 0);
@@ -185,7 +186,7 @@ fn systemd_is_told_of_every_turn() {
     let ready = systemd.wait_for("READY=1", reloading);
     assert_eq!(agent.terminate(), 0);
     let stopping = systemd.wait_for("STOPPING=1", ready);
-    let takes = "EXTEND_TIMEOUT_USEC=45000000";
+    let takes = "EXTEND_TIMEOUT_USEC=65000000";
     assert!(systemd.told[stopping - 1].lines().any(|line| line == takes), "{:?}", systemd.told);
 }
 

@@ -46,9 +46,9 @@ impl Fate {
         self.drains = Some(Box::pin(tokio::time::sleep_until(until)));
     }
 
-    /// Nothing befalls it any more, but that it ends if it was told to.
-    pub fn all_well(&mut self) {
-        *self = Self { drains: self.drains.take(), ..Self::default() };
+    /// Whether it was told to end within some time.
+    pub fn is_to_be_gone(&self) -> bool {
+        self.drains.is_some()
     }
 
     /// Whether it is killed before it is polled again.

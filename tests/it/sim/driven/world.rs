@@ -10,6 +10,7 @@ use std::{
 use firedrill::domain::{experiment::Rules, ids::RunId, run::WindowRule};
 
 use super::{
+    fate::Fate,
     replica::{Passes, Replica},
     told,
 };
@@ -254,7 +255,7 @@ impl World {
             replica.go_on();
             self.nature.cut_off(replica.number, Cut::default());
             if let Some(agent) = &mut replica.agent {
-                agent.fate.all_well();
+                agent.fate = Fate::default();
             }
         }
     }

@@ -16,10 +16,7 @@ use crate::{
             happening::{Happening, Whom},
             scenario::{MINUTE_MS, SECOND_MS},
         },
-        driven::{
-            replica::{Agent, Replica},
-            world::World,
-        },
+        driven::{replica::Replica, world::World},
         judged::{check::Evidence, closing::PROMPT_MS, replicas::ended},
         planted::Bug,
         simulated::{
@@ -32,8 +29,8 @@ use crate::{
     support::chance::Chance,
 };
 
-/// How long processes that are to end may take, in milliseconds: the default, and what a start without an answer needs.
-const DRAIN_MS: [u64; 2] = [30 * SECOND_MS, 4 * MINUTE_MS];
+/// How long processes that are to end may take, in milliseconds: less than a start without an answer needs, and the default.
+const DRAIN_MS: [u64; 2] = [30 * SECOND_MS, 5 * MINUTE_MS];
 
 /// The first number of requests, so that they are nobody else's.
 const FIRST_REQUEST: u64 = 700;
@@ -110,11 +107,10 @@ impl Replica {
 }
 
 impl World {
-    /// Processes that stop what runs have had time enough.
+    /// Processes that stop what runs are cut off, as when they take too long.
     pub fn cut_off_endings(&mut self) {
         for replica in &mut self.replicas {
-            let is_it = |agent: &Agent| *agent.mode.borrow() == Mode::DrainingWithStop;
-            if replica.agent.as_ref().is_some_and(is_it) {
+            if replica.agent.as_ref().is_some_and(|agent| agent.fate.is_to_be_gone()) {
                 replica.fall(&self.nature, &self.store);
             }
         }
@@ -210,11 +206,11 @@ fn is_left(evidence: &Evidence<'_>, experiment: &Experiment, at: u64) -> bool {
 pub fn seen(evidence: &Evidence<'_>) -> BTreeSet<&'static str> {
     let mut seen = BTreeSet::new();
     for ending in endings(evidence) {
-        let is_within = |ms: &u64| (ending.told_at..=ending.gone_at.unwrap_or(u64::MAX)).contains(ms);
+        let is_its = |ms: &u64| ending.gone_at.is_none_or(|gone_at| *ms <= gone_at) && may_write(evidence, ending, *ms);
         let entries = evidence.journal.values();
         let of = |is_it: fn(&Observation) -> bool| {
             let count = |entries: &Vec<(u64, _, Observation)>| {
-                entries.iter().filter(|(ms, _, seen)| is_within(ms) && is_it(seen)).count()
+                entries.iter().filter(|(ms, _, seen)| is_its(ms) && is_it(seen)).count()
             };
             entries.clone().map(count).max().unwrap_or_default()
         };
