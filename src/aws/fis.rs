@@ -118,22 +118,27 @@ impl FaultInjector for AwsFis {
                 summary.tags().and_then(|tags| tags.get(RUN_TAG)).is_some_and(|tag| tag == run.as_str())
             });
             if let Some(id) = hit.and_then(|summary| summary.id()) {
-                return self.get(place, id).await.map(Some);
+                return self.get(place, id, template_id).await.map(Some);
             }
             token = page.next_token;
             if token.is_none() {
-                return Ok(None);
+                return has_template(&client, template_id).await.map(|()| None);
             }
         }
         // Not seen among a hundred thousand is not the same as not there.
         Err(unreadable("the list of experiments did not end"))
     }
 
-    async fn get(&self, place: &Place, fis_id: &str) -> Result<FisExperiment, CallFailure> {
+    async fn get(&self, place: &Place, fis_id: &str, template_id: &str) -> Result<FisExperiment, CallFailure> {
         let client = self.client(place).await;
-        let call = client.get_experiment().id(fis_id);
+        let (call, template_id) = (client.get_experiment().id(fis_id), template_id.to_owned());
         aside(async move {
-            let answer = call.send().await.map_err(|e| failure(&e))?;
+            let answer = match call.send().await.map_err(|e| failure(&e)) {
+                Err(gone) if gone.class == FailureClass::NotFound => {
+                    return Err(has_template(&client, &template_id).await.err().unwrap_or(gone));
+                }
+                answer => answer?,
+            };
             let found = answer.experiment.and_then(experiment);
             let mut fis = found.ok_or_else(|| unreadable("the answer holds no experiment"))?;
             if fis.status == FisStatus::Stopped {
@@ -148,6 +153,21 @@ impl FaultInjector for AwsFis {
         let client = self.client(place).await;
         client.stop_experiment().id(fis_id).send().await.map(|_| ()).map_err(|e| failure(&e))
     }
+}
+
+/// Asks whether FIS has the template of an experiment that it does not find: by credentials of another account, or in another
+/// Region, there is neither, though what was begun goes on.
+async fn has_template(client: &Client, template_id: &str) -> Result<(), CallFailure> {
+    let failure = match client.get_experiment_template().id(template_id).send().await {
+        Ok(_) => return Ok(()),
+        Err(error) => failure(&error),
+    };
+    Err(match failure.class {
+        FailureClass::NotFound => unreadable(
+            "neither the experiment nor its template is there; are these the account and Region it began in?",
+        ),
+        _ => failure,
+    })
 }
 
 /// The failure of an answer that cannot be used.

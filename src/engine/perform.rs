@@ -65,6 +65,8 @@ pub(super) enum Call {
     Get {
         place: Place,
         fis_id: String,
+        /// `EXT…`, of which it is one.
+        template_id: String,
     },
     Stop {
         place: Place,
@@ -141,7 +143,10 @@ pub(super) fn call(run: &Run, effect: Effect) -> Option<Call> {
             }
             _ => None,
         },
-        Effect::Poll { .. } => running_at(run).map(|(place, fis_id)| Call::Get { place, fis_id }),
+        Effect::Poll { .. } => running_at(run).map(|(place, fis_id)| {
+            let template_id = run.fis.as_ref().map(|fis| fis.template_id.clone()).unwrap_or_default();
+            Call::Get { place, fis_id, template_id }
+        }),
         Effect::Stop { .. } => running_at(run).map(|(place, fis_id)| Call::Stop { place, fis_id }),
         _ => None,
     }
@@ -193,7 +198,9 @@ pub(super) fn make<F: FaultInjector, W: WakeSource>(
             Call::Find { place, template_id } => {
                 Answer::Find(bounded(injector.find(&place, &template_id, &run.id)).await)
             }
-            Call::Get { place, fis_id } => Answer::Get(bounded(injector.get(&place, &fis_id)).await),
+            Call::Get { place, fis_id, template_id } => {
+                Answer::Get(bounded(injector.get(&place, &fis_id, &template_id)).await)
+            }
             Call::Stop { place, fis_id } => Answer::Stop(term.bounds(bounded(injector.stop(&place, &fis_id))).await),
             Call::StopUnwritten { place, fis_id } => {
                 Answer::Stop(young(&*time, asked_at, injector.stop(&place, &fis_id)).await)

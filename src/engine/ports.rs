@@ -407,7 +407,8 @@ pub trait FaultInjector: Send + Sync + 'static {
         request: &StartRequest,
     ) -> impl Future<Output = Result<FisExperiment, CallFailure>> + Send;
 
-    /// Looks for the experiment of a run by its tag, among all experiments of the template.
+    /// Looks for the experiment of a run by its tag, among all experiments of the template. `None` says that the place in
+    /// which it was asked for has none, not that nothing is seen of that place.
     fn find(
         &self,
         place: &Place,
@@ -415,8 +416,14 @@ pub trait FaultInjector: Send + Sync + 'static {
         run: &RunId,
     ) -> impl Future<Output = Result<Option<FisExperiment>, CallFailure>> + Send;
 
-    /// Calls GetExperiment.
-    fn get(&self, place: &Place, fis_id: &str) -> impl Future<Output = Result<FisExperiment, CallFailure>> + Send;
+    /// Calls GetExperiment for an experiment of a template. [`NotFound`](crate::domain::fis::FailureClass::NotFound) says as
+    /// much as `None` of [`find`](Self::find).
+    fn get(
+        &self,
+        place: &Place,
+        fis_id: &str,
+        template_id: &str,
+    ) -> impl Future<Output = Result<FisExperiment, CallFailure>> + Send;
 
     /// Calls StopExperiment.
     fn stop(&self, place: &Place, fis_id: &str) -> impl Future<Output = Result<(), CallFailure>> + Send;

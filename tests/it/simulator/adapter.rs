@@ -86,8 +86,28 @@ fn the_adapter_sees_an_experiment_through_its_life() {
         world.until(&started.id, FisStatus::Running).await;
         assert_eq!(agent.stop(&started.id).await, Ok(()));
         world.until(&started.id, FisStatus::Stopped).await;
-        let ended = agent.fis.get(&agent.place, &started.id).await.expect("an answer");
+        let ended = agent.fis.get(&agent.place, &started.id, &template).await.expect("an answer");
         assert_eq!((ended.status, ended.lever_engaged), (FisStatus::Stopped, Some(false)));
+        world
+    });
+}
+
+/// By the credentials of another account there is neither an experiment nor its template; that proves nothing.
+#[test]
+fn what_is_not_found_is_believed_only_where_its_template_is() {
+    simulated(fast(), async |world| {
+        let agent = Agent::of(&world);
+        let template = world.draft([wait("w", MINUTE, &[])]).send().await.expect("accepted").experiment_template;
+        let template = template.and_then(|t| t.id).expect("an id");
+        let run = RunId::from_text("3f9c1d2e3f9c1d2e");
+        let get = async || {
+            let answer = agent.fis.get(&agent.place, "EXPnowhere1234567", &template).await;
+            answer.map(|fis| fis.id).map_err(|failure| failure.class)
+        };
+        let find = async || agent.fis.find(&agent.place, &template, &run).await.map_err(|failure| failure.class);
+        assert_eq!((get().await, find().await), (Err(FailureClass::NotFound), Ok(None)));
+        world.wire.call("DELETE", &format!("/experimentTemplates/{template}"), &Value::Null).await.good();
+        assert_eq!((get().await, find().await), (Err(FailureClass::Unreadable), Err(FailureClass::Unreadable)));
         world
     });
 }

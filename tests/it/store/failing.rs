@@ -73,7 +73,7 @@ impl FaultInjector for Counting {
         Ok(all.unwrap_or(None))
     }
 
-    async fn get(&self, _: &Place, _: &str) -> Result<FisExperiment, CallFailure> {
+    async fn get(&self, _: &Place, _: &str, _: &str) -> Result<FisExperiment, CallFailure> {
         if self.polls.fetch_add(1, Ordering::SeqCst) < self.unanswered {
             std::future::pending::<()>().await;
         }

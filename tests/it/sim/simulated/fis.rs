@@ -387,7 +387,7 @@ impl FaultInjector for Fis {
         })
     }
 
-    async fn get(&self, place: &Place, fis_id: &str) -> Result<FisExperiment, CallFailure> {
+    async fn get(&self, place: &Place, fis_id: &str, _template_id: &str) -> Result<FisExperiment, CallFailure> {
         let (_, now) = self.call("GetExperiment", self.run_of(fis_id), None).await?;
         let rate = self.nature.weather().fis;
         let (is_missing, is_strange) = self.nature.draw(|c| (c.permille(rate / 5), c.permille(rate / 5)));

@@ -132,7 +132,7 @@ impl FaultInjector for Fis {
         Ok(played.iter().enumerate().find(|(_, p)| p.run == *run).map(|(id, played)| self.shown(id, played)))
     }
 
-    async fn get(&self, _place: &Place, fis_id: &str) -> Result<FisExperiment, CallFailure> {
+    async fn get(&self, _place: &Place, fis_id: &str, _template_id: &str) -> Result<FisExperiment, CallFailure> {
         let (id, played) = self.look(fis_id, |id, played| (id, played.clone()))?;
         Ok(self.shown(id, &played))
     }
