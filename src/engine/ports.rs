@@ -154,7 +154,7 @@ pub enum Change {
         /// When that was seen.
         at: Timestamp,
     },
-    /// Removes a cursor.
+    /// Removes a cursor whose schedule has left; one that is back by now stays, however late this arrives.
     ForgetSchedule {
         /// Which.
         schedule: ScheduleKey,

@@ -190,8 +190,11 @@ async fn adopted_cursor_is_set_once_moves_forward_only_and_is_forgotten(store: &
         assert_eq!(commit(store, back).await, Committed::Done);
         assert_eq!(cursor().await, Some(t(ends_at).into()), "back, and never further back");
     }
+    let forget = || Change::ForgetSchedule { schedule: key.clone() };
+    commit(store, forget()).await;
+    assert_eq!(cursor().await, Some(t("10:50:00").into()), "told of late: it is back");
     commit(store, leave()).await;
-    commit(store, Change::ForgetSchedule { schedule: key.clone() }).await;
+    commit(store, forget()).await;
     assert_eq!(cursor().await, None);
     commit(store, open_slots("11:00:00", vec![slot_run("11:00:00")])).await;
     commit(store, leave()).await;
@@ -298,8 +301,10 @@ async fn changes_of_one_transaction_are_each_made_or_stale(store: &impl Store) {
     assert_eq!(all.runs, [asked, slot_run("10:00:00"), slot_run("11:00:00")]);
     assert_eq!(all.cursors[&(name("probe"), name("nightly"))], t("11:00:00").into());
     assert_eq!(all.ledgers[&known.experiment].begun[&name("nightly")], 1);
-    let forget = Change::ForgetSchedule { schedule: (name("probe"), name("nightly")) };
-    assert_eq!(store.commit(&[opened_and_over, forget]).await.expect("a commit"), [Done, Done]);
+    let schedule = (name("probe"), name("nightly"));
+    let leave = Change::LeaveSchedule { schedule: schedule.clone(), at: t("11:30:00") };
+    let gone = [opened_and_over, leave, Change::ForgetSchedule { schedule }];
+    assert_eq!(store.commit(&gone).await.expect("a commit"), [Done, Done, Done]);
     assert_eq!(store.commit(&[]).await.expect("a commit"), []);
     assert_eq!(rows(store).await.cursors, BTreeMap::new());
 }

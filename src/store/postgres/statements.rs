@@ -25,7 +25,7 @@ given! {
          RETURNING experiment, schedule",
     Leave => "UPDATE cursors SET left_at_us = (new.value ->> 2)::bigint FROM jsonb_array_elements($1::jsonb) AS new(value)
          WHERE experiment = new.value ->> 0 AND schedule = new.value ->> 1",
-    Forget => "DELETE FROM cursors WHERE (experiment, schedule) IN
+    Forget => "DELETE FROM cursors WHERE left_at_us IS NOT NULL AND (experiment, schedule) IN
          (SELECT value ->> 0, value ->> 1 FROM jsonb_array_elements($1::jsonb) AS old(value))",
     // Of several rows for one cursor only one would count.
     Move => "UPDATE cursors SET at_us = GREATEST(cursors.at_us, new.at_us), left_at_us = NULL FROM

@@ -24,8 +24,8 @@ given! {
          RETURNING experiment, schedule",
     Leave => "UPDATE cursors SET left_at_us = new.value ->> 2 FROM json_each(?1) AS new
          WHERE experiment = new.value ->> 0 AND schedule = new.value ->> 1",
-    Forget => "DELETE FROM cursors
-         WHERE (experiment, schedule) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))",
+    Forget => "DELETE FROM cursors WHERE left_at_us IS NOT NULL
+         AND (experiment, schedule) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))",
     Move => "UPDATE cursors SET at_us = MAX(at_us, new.value ->> 2), left_at_us = NULL FROM json_each(?1) AS new
          WHERE experiment = new.value ->> 0 AND schedule = new.value ->> 1",
     Open => "INSERT INTO runs (id, experiment, trigger_kind, trigger_key, opened_at_us, phase, is_open, changed_at_us,

@@ -136,8 +136,10 @@ async fn stale_commit_is_fenced(one: &impl Store, two: &impl Store) {
     assert!(is_fenced(one).await);
     let cursors = rows(two).await.cursors;
     assert_eq!(cursors.into_values().collect::<Vec<_>>(), [t("09:00:00").into()], "nothing that is stale was written");
-    let forget = Change::ForgetSchedule { schedule: (name("probe"), name("nightly")) };
-    assert_eq!(two.commit(&[forget]).await.expect("a commit"), [Committed::Done]);
+    let schedule = (name("probe"), name("nightly"));
+    let leave = Change::LeaveSchedule { schedule: schedule.clone(), at: t("09:30:00") };
+    let gone = [leave, Change::ForgetSchedule { schedule }];
+    assert_eq!(two.commit(&gone).await.expect("a commit"), [Committed::Done, Committed::Done]);
     // What comes from outside anybody takes in.
     one.request_runs(vec![slot_run(AT)]).await.expect("a write");
     two.release(Duration::ZERO).await.expect("a write");

@@ -1,6 +1,9 @@
 //! The cursors of schedules in a world: adopted, left and forgotten, with a note of each.
 
-use firedrill::{domain::plan::ScheduleKey, engine::ports::Committed};
+use firedrill::{
+    domain::plan::{Cursor, ScheduleKey},
+    engine::ports::Committed,
+};
 use jiff::Timestamp;
 
 use super::tables::{Durable, Tables};
@@ -20,7 +23,7 @@ impl Tables {
 
     pub(super) fn leave(&mut self, key: ScheduleKey, at: Timestamp, ms: u64) -> Committed {
         if self.bug == Bug::LeavingForgets {
-            return self.forget(key, ms);
+            return self.remove(key, ms);
         }
         if let Some(known) = self.cursors.get_mut(&key) {
             known.left_at = Some(at);
@@ -29,6 +32,13 @@ impl Tables {
     }
 
     pub(super) fn forget(&mut self, key: ScheduleKey, ms: u64) -> Committed {
+        match self.cursors.get(&key) {
+            Some(Cursor { left_at: Some(_), .. }) => self.remove(key, ms),
+            _ => Committed::Done,
+        }
+    }
+
+    fn remove(&mut self, key: ScheduleKey, ms: u64) -> Committed {
         let left_at = self.cursors.remove(&key).and_then(|known| known.left_at);
         self.log.push((ms, Durable::Forgotten { key: key.clone(), left_at }));
         self.mend(&Row::Cursor(key), ms);
