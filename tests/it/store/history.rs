@@ -7,17 +7,20 @@ use firedrill::{
     config,
     daemon::housekeeping::{Housekeeper, Vouched},
     domain::run::{JournalEntry, Observation, Run},
-    engine::ports::{Arrival, Change, EventRow, Journaled, Recorded, Store},
+    engine::ports::{Arrival, Change, EventRow, Journaled, Recorded, Store, StoreError},
     store::{
         SqlStore,
         history::{EVENTS_KEPT, RunFilter, UNMATCHED_KEPT},
+        sql::MAX_QUARANTINED,
     },
 };
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{AT, advance, arrival, commit, empty, quarantined, record, rows, shown_of_databases, skip, stored};
+use super::{
+    AT, advance, arrival, commit, empty, opening::connect, quarantined, record, rows, shown_of_databases, skip, stored,
+};
 use crate::support::{
     log::Lines,
     runs::name,
@@ -301,6 +304,20 @@ shown_of_databases! {
     pruning_deletes_at_most_a_thousand_rows_of_a_kind_at_once
     pruning_keeps_no_more_events_that_opened_nothing_than_it_is_told
     event_that_opened_nothing_and_is_forgotten_opens_its_runs_once
+}
+
+/// Several agents at once may keep a few more than there is room for.
+#[tokio::test]
+async fn what_is_kept_already_is_taken_in_an_over_full_quarantine() {
+    let (folder, store) = empty().await;
+    let message = |number: i64| quarantined("q", &format!("m-{number}"), "bad");
+    store.quarantine((0..MAX_QUARANTINED).map(message).collect()).await.expect("kept");
+    let mut other = connect(&folder.path().join("state")).await;
+    let more = "INSERT INTO quarantine (queue, message_id, received_at_us, reason, body, body_bytes)
+                VALUES ('q', 'more', 0, 'bad', '{', 1)";
+    sqlx::query(more).execute(&mut other).await.expect("a row");
+    store.quarantine(vec![message(1)]).await.expect("known");
+    assert!(matches!(store.quarantine(vec![message(-1)]).await, Err(StoreError::Full)));
 }
 
 /// A queue that a whole bus is led to.
